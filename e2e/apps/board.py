@@ -1,0 +1,50 @@
+"""A small app for what happens at the same time: numbers, texts, a button, and private counts of runs and clicks.
+
+`?slow=0.5` makes each run take that many seconds; `?block=1` uses the `with` form.
+"""
+
+import contextlib
+import json
+import os
+import time
+
+import streamlit as st
+
+from streamlit_crdt import crdt_sync, private_key
+
+RUNS, HANDLED = private_key("runs"), private_key("handled")
+
+room = crdt_sync(st.query_params.get("room", "board"), server=os.environ.get("CRDT_SERVER"))
+with room if "block" in st.query_params else contextlib.nullcontext():
+    st.session_state[RUNS] = st.session_state.get(RUNS, 0) + 1
+    first_run = st.session_state[RUNS] == 1
+    if st.button("click"):
+        st.session_state[HANDLED] = st.session_state.get(HANDLED, 0) + 1
+    names = "abcdef"
+    numbers = {name: st.number_input(name, 0, 100_000, 0, key=name) for name in names}
+    unkeyed = st.number_input("unkeyed", 0, 100_000, 0)
+    time.sleep(float(st.query_params.get("slow", "0")))
+    notes = st.text_area("notes", key="notes")
+    title = st.text_input("title", key="title")
+    if st.button("count"):
+        st.session_state["count"] = st.session_state.get("count", 0) + 1
+
+if first_run:
+    st.session_state[private_key("first")] = dict(numbers)
+with st.container(key="state"):
+    st.code(
+        json.dumps(
+            {
+                **numbers,
+                "unkeyed": unkeyed,
+                "notes": notes,
+                "title": title,
+                "count": st.session_state.get("count"),
+                "runs": st.session_state[RUNS],
+                "handled": st.session_state.get(HANDLED, 0),
+                "status": room.status,
+                "first": st.session_state[private_key("first")],
+            }
+        ),
+        language=None,
+    )

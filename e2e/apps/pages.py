@@ -1,0 +1,31 @@
+"""A multipage app: a shared page, and one that shares a key with it."""
+
+import json
+import os
+
+import streamlit as st
+
+from streamlit_crdt import crdt_sync, private_key
+
+# A page switch drops the address's parameters, so the room's name is kept.
+name = st.session_state.setdefault(private_key("room"), st.query_params.get("room", "pages"))
+crdt_sync(name, server=os.environ.get("CRDT_SERVER"))
+
+
+def first() -> None:
+    a = st.slider("a", key="a")
+    b = st.slider("same label")
+    with st.container(key="state"):
+        st.code(json.dumps({"page": "first", "a": a, "b": b, "plain": st.session_state.get("plain")}), language=None)
+
+
+def second() -> None:
+    c = st.slider("c", key="c")
+    b = st.slider("same label")
+    if st.button("assign"):
+        st.session_state["plain"] = c
+    with st.container(key="state"):
+        st.code(json.dumps({"page": "second", "c": c, "b": b, "plain": st.session_state.get("plain")}), language=None)
+
+
+st.navigation([st.Page(first, default=True), st.Page(second)]).run()

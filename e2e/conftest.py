@@ -1,0 +1,141 @@
+"""Fixtures of the browser tests: apps, tabs, rooms; and what a failure shows."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from e2e.browser import launch
+from e2e.harness import RunningApp, Way, make_app
+from e2e.tab import Tab
+
+APPS = Path(__file__).parent / "apps"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PICTURES = Path(__file__).parent.parent / ".test" / "pictures"
+
+StartApp = Callable[..., RunningApp]
+OpenTab = Callable[..., Tab]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = launch(playwright)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def room() -> str:
+    """The name of a room that no other test uses."""
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartApp]:
+    """`start_app(script, Way.EMBEDDED, env={...})` starts an app for this test alone."""
+    started: list[RunningApp] = request.node.stash.setdefault(_APPS, [])
+    numbers = itertools.count()
+
+    def start(script: Path | str, way: Way = Way.EMBEDDED, *, env: dict[str, str] | None = None) -> RunningApp:
+        folder = tmp_path / f"app{next(numbers)}"
+        folder.mkdir()
+        app = make_app(way, _script(script), folder, env)
+        started.append(app)
+        app.start()
+        return app
+
+    yield start
+    for app in reversed(started):
+        app.stop()
+
+
+@pytest.fixture(scope="session")
+def _pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Path, Way], RunningApp]]:
+    pool: dict[tuple[Path, Way], RunningApp] = {}
+    yield pool
+    for app in pool.values():
+        app.stop()
+
+
+@pytest.fixture
+def shared_app(
+    _pool: dict[tuple[Path, Way], RunningApp],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> StartApp:
+    """`shared_app(script, way)` is an app that other tests use too: tell them apart by the room, stop nothing."""
+
+    def find(script: Path | str, way: Way = Way.EMBEDDED) -> RunningApp:
+        path = _script(script)
+        if (path, way) not in _pool:
+            app = make_app(way, path, tmp_path_factory.mktemp(f"{path.stem}-{way}"))
+            request.node.stash.setdefault(_APPS, []).append(app)
+            app.start()
+            _pool[path, way] = app
+        app = _pool[path, way]
+        request.node.stash.setdefault(_APPS, []).append(app)
+        return app
+
+    return find
+
+
+@pytest.fixture
+def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[OpenTab]:
+    """`tab(url)` opens a page in a context of its own; none may have complained when the test ends."""
+    opened: list[Tab] = request.node.stash.setdefault(_TABS, [])
+
+    def open_tab(target: str | RunningApp, *, room: str | None = None, path: str = "/", name: str = "") -> Tab:
+        url = target if isinstance(target, str) else target.url + path
+        if room is not None:
+            url += f"{'&' if '?' in url else '?'}room={room}"
+        page = Tab(browser, url, name=name or f"tab {'ABCDEFGHIJ'[len(opened)]}")
+        opened.append(page)
+        return page.open()
+
+    yield open_tab
+    complaints = [f"{page.name}: {said}" for page in opened for said in page.complaints]
+    for page in opened:
+        page.close()
+    assert not complaints, "the page complained:\n" + "\n".join(complaints)
+
+
+_APPS = pytest.StashKey[list[RunningApp]]()
+_TABS = pytest.StashKey[list[Tab]]()
+
+
+def _script(script: Path | str) -> Path:
+    """Find an app by its path, or by its name in e2e/apps or examples."""
+    for candidate in (Path(script), APPS / str(script), EXAMPLES / str(script)):
+        if candidate.is_file():
+            return candidate.resolve()
+    raise FileNotFoundError(f"there is no app {script}: put it into {APPS} or {EXAMPLES}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """Add to a failure what each tab showed and what each process wrote."""
+    report: pytest.TestReport = yield  # type: ignore[assignment,misc]
+    if report.when == "call" and report.failed:
+        for page in item.stash.get(_TABS, []):
+            picture = page.screenshot(PICTURES / f"{_file_name(item.nodeid)}-{page.name[-1]}.png")
+            where = os.path.relpath(picture) if picture else "no picture could be taken"
+            report.sections.append((page.name, "\n".join([where, page.url, *page.complaints])))
+    if report.failed:
+        for app in dict.fromkeys(map(id, item.stash.get(_APPS, []))):
+            found = next(a for a in item.stash[_APPS] if id(a) == app)
+            report.sections.append((f"{found.way} app", found.logs[-20_000:]))
+    return report  # type: ignore[return-value]
+
+
+def _file_name(node_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", node_id)[-100:]

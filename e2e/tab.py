@@ -1,0 +1,132 @@
+"""One browser tab on an app, in a context of its own, so that two tabs share nothing but the room."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response
+
+from e2e.polling import eventually
+
+OPEN_DEADLINE_MS = 60_000
+
+# No script runs, and what it drew is there: a widget's own code is loaded when it is first drawn.
+IDLE = """() => document.querySelector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    && document.querySelector('[data-testid="stMain"] [data-testid="stElementContainer"]')
+    && !document.querySelector('[data-testid="stSkeleton"], [data-testid="stAppSkeleton"]')"""
+
+# What Streamlit's own page says on a machine without a network, and nothing else.
+HARMLESS = (
+    r"Failed to load resource: net::ERR_(INTERNET_DISCONNECTED|NAME_NOT_RESOLVED|CONNECTION_REFUSED).*streamlit\.io",
+)
+
+
+class Tab:
+    """A page, what it complained about, and what its app shows."""
+
+    def __init__(self, browser: Browser, url: str, *, name: str = "tab") -> None:
+        self.name = name
+        self.url = url
+        self.complaints: list[str] = []
+        self._allowed = list(HARMLESS)
+        self._context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+        self.page: Page = self._context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self._complain(f"uncaught: {error}"))
+        self.page.on("requestfailed", self._see_failed)
+        self.page.on("response", self._see_response)
+
+    def __enter__(self) -> Tab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- moving -----------------------------------------------------------------------------------------------------
+
+    def open(self) -> Tab:
+        self.page.goto(self.url, wait_until="domcontentloaded", timeout=OPEN_DEADLINE_MS)
+        self.wait_idle(timeout_ms=OPEN_DEADLINE_MS)
+        return self
+
+    def reload(self) -> None:
+        self.page.reload(wait_until="domcontentloaded", timeout=OPEN_DEADLINE_MS)
+        self.wait_idle(timeout_ms=OPEN_DEADLINE_MS)
+
+    def close(self) -> None:
+        self._context.close()
+
+    def go_offline(self, offline: bool = True) -> None:
+        """Take the network away from this tab alone, or give it back."""
+        self.allow(r"ERR_INTERNET_DISCONNECTED", r"WebSocket connection to")
+        self._context.set_offline(offline)
+
+    def wait_idle(self, *, timeout_ms: float = 15_000) -> None:
+        """Wait until no script runs for this tab and everything it drew is shown."""
+        self.page.wait_for_function(IDLE, timeout=timeout_ms)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def state(self, key: str = "state") -> Any:
+        """Return what the app printed with `st.code(json.dumps(...))` in a container of that key."""
+        text = self.page.locator(f".st-key-{key} [data-testid='stCode'] code").first.inner_text()
+        return json.loads(text)
+
+    def text(self, key: str) -> str:
+        """Return the text that a container of that key shows."""
+        return self.page.locator(f".st-key-{key}").first.inner_text().strip()
+
+    def sees(self, text: str) -> bool:
+        return self.page.get_by_text(text).first.is_visible()
+
+    def exceptions(self) -> list[str]:
+        """Return the tracebacks and errors that the app shows."""
+        return self.page.get_by_test_id("stException").all_inner_texts()
+
+    def eventually_shows(self, key: str, value: Any, *, in_state: str = "state", deadline_s: float = 15.0) -> None:
+        """Wait until the printed state has `value` under `key`."""
+
+        def look() -> bool:
+            shown = self.state(in_state).get(key)
+            assert shown == value, f"{self.name}: {key} is {shown!r}, not {value!r}"
+            return True
+
+        eventually(look, deadline_s=deadline_s, why=f"{self.name} shows {key} = {value!r}")
+
+    def screenshot(self, path: Path) -> Path | None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=path, full_page=True, timeout=5_000)
+        except Error:
+            return None  # The page is gone or hangs, and the failure that asked for the picture counts more.
+        return path
+
+    # --- complaints -------------------------------------------------------------------------------------------------
+
+    def allow(self, *patterns: str) -> None:
+        """Expect complaints that match one of these regular expressions, as when a test stops the server."""
+        self._allowed += patterns
+        self.complaints = [said for said in self.complaints if not self._is_allowed(said)]
+
+    def _is_allowed(self, said: str) -> bool:
+        return any(re.search(pattern, said) for pattern in self._allowed)
+
+    def _complain(self, said: str) -> None:
+        if not self._is_allowed(said):
+            self.complaints.append(said)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._complain(f"{message.text} ({message.location.get('url', '')})")
+
+    def _see_failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # What a page was loading when it was left.
+            self._complain(f"request failed: {request.failure} {request.url}")
+
+    def _see_response(self, response: Response) -> None:
+        if response.status >= 500:
+            self._complain(f"HTTP {response.status} {response.url}")

@@ -1,0 +1,103 @@
+"""The drivers move every settable widget, and the harness tells when a page complains: tried without any sharing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from e2e import drivers
+from e2e.polling import eventually, settles_on
+from e2e.tab import Tab
+
+MOVES: dict[str, tuple[Callable[[Tab], None], Any]] = {
+    "checkbox": (lambda tab: drivers.set_checkbox(tab, "A checkbox", True), True),
+    "toggle": (lambda tab: drivers.set_checkbox(tab, "A toggle", True), True),
+    "slider": (lambda tab: drivers.set_slider(tab, "A slider", 3), 23),
+    "range": (lambda tab: drivers.set_slider(tab, "A range", -2, thumb=1), [20, 38]),
+    "float": (lambda tab: drivers.set_slider(tab, "A float slider", 2), 0.6),
+    "select_slider": (lambda tab: drivers.set_slider(tab, "A select slider", 1), "mid"),
+    "text": (lambda tab: drivers.set_text(tab, "A text", "hello"), "hello"),
+    "area": (lambda tab: drivers.set_text_area(tab, "An area", "two\nlines"), "two\nlines"),
+    "number": (lambda tab: drivers.set_number(tab, "A number", 42), 42),
+    "selectbox": (lambda tab: drivers.choose(tab, "A selectbox", "two"), "two"),
+    "multiselect": (lambda tab: drivers.choose_also(tab, "A multiselect", "three"), ["three"]),
+    "radio": (lambda tab: drivers.choose_radio(tab, "A radio", "two"), "two"),
+    "pills": (lambda tab: drivers.press_option(tab, "Some pills", "two"), "two"),
+    "many_pills": (lambda tab: drivers.press_option(tab, "Many pills", "three"), ["three"]),
+    "segmented": (lambda tab: drivers.press_option(tab, "A segmented control", "one"), "one"),
+    "feedback": (lambda tab: drivers.rate(tab, 3), 3),
+    "date": (lambda tab: drivers.set_date(tab, "A date", dt.date(2026, 3, 4)), "2026-03-04"),
+    "dates": (
+        lambda tab: drivers.set_dates(tab, "Some dates", dt.date(2026, 2, 3), dt.date(2026, 4, 5)),
+        ["2026-02-03", "2026-04-05"],
+    ),
+    "time": (lambda tab: drivers.set_time(tab, "A time", dt.time(16, 30)), "16:30:00"),
+    "datetime": (
+        lambda tab: drivers.set_datetime(tab, "A moment", dt.datetime(2026, 3, 4, 16, 30)),
+        "2026-03-04 16:30:00",
+    ),
+    "color": (lambda tab: drivers.set_color(tab, "A colour", "#ff0000"), "#ff0000"),
+    "clicks": (lambda tab: drivers.click(tab, "A button"), 1),
+}
+
+
+@pytest.mark.floor
+def test_every_driver_moves_its_widget(shared_app: Any, tab: Any) -> None:
+    page = tab(shared_app("plain_widgets.py"))
+    for name, (move, expected) in MOVES.items():
+        move(page)
+        page.eventually_shows(name, expected)
+    assert {name: page.state()[name] for name in MOVES} == {name: expected for name, (_, expected) in MOVES.items()}
+    drivers.set_text(page, "A text in a form", "sent")
+    drivers.click(page, "Send")
+    page.eventually_shows("in_form", "sent")
+
+
+@pytest.mark.floor
+def test_the_drivers_read_what_a_widget_shows(shared_app: Any, tab: Any) -> None:
+    page = tab(shared_app("plain_widgets.py"))
+    drivers.set_checkbox(page, "A checkbox", True)
+    drivers.choose_also(page, "A multiselect", "two")
+    drivers.press_option(page, "Many pills", "one")
+    drivers.rate(page, 2)
+    assert drivers.shown_checkbox(page, "A checkbox") is True
+    assert drivers.shown_slider(page, "A range") == ["20", "40"]
+    settles_on(lambda: drivers.shown_choices(page, "A multiselect"), ["two"])
+    assert drivers.shown_choice(page, "A selectbox") == "one"
+    assert drivers.shown_radio(page, "A radio") == "one"
+    settles_on(lambda: drivers.shown_options(page, "Many pills"), ["one"])
+    settles_on(lambda: drivers.shown_rating(page), 2)
+    assert drivers.shown_segments(page, "stDateTimeInput", "A moment") == [2026, 1, 15, 8, 45]
+    drivers.drop_choice(page, "A multiselect", "two")
+    page.eventually_shows("multiselect", [])
+    drivers.type_draft(page, "An area", "not committed")
+    assert drivers.shown_text(page, "An area") == "not committed"
+    assert page.state()["area"] == ""
+
+
+def test_two_tabs_are_two_sessions(shared_app: Any, tab: Any) -> None:
+    app = shared_app("plain_widgets.py")
+    first, second = tab(app), tab(app)
+    drivers.set_slider(first, "A slider", 5)
+    first.eventually_shows("slider", 25)
+    assert second.state()["slider"] == 20
+
+
+def test_a_page_that_complains_is_heard(shared_app: Any, tab: Any) -> None:
+    page = tab(shared_app("plain_widgets.py"))
+    page.page.evaluate("console.error('it hurts')")
+    eventually(lambda: any("it hurts" in said for said in page.complaints))
+    page.allow("it hurts")
+    assert page.complaints == []
+
+
+def test_an_app_that_is_stopped_no_longer_answers(start_app: Any, tab: Any) -> None:
+    app = start_app("plain_widgets.py")
+    page = tab(app)
+    page.allow("WebSocket connection to", "Failed to load resource", "request failed")
+    app.app.restart()
+    page.reload()
+    assert page.state()["slider"] == 20

@@ -1,0 +1,157 @@
+"""Two and three people in one app at the same time: nothing is lost, and all tabs agree."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e.conftest import OpenTab, StartApp
+from e2e.harness import THREE_WAYS, RunningApp, Way
+from e2e.polling import eventually
+from e2e.tab import Tab
+
+ROUNDS = 100
+
+
+def type_number(tab: Tab, key: str, value: int) -> None:
+    box = tab.page.locator(f".st-key-{key} input")
+    box.fill(str(value))
+    box.press("Enter")
+
+
+def shows(tab: Tab, **values: object) -> None:
+    for key, value in values.items():
+        tab.eventually_shows(key, value)
+
+
+@pytest.fixture(params=THREE_WAYS, ids=str)
+def board(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
+    return shared_app("board.py", request.param)
+
+
+@pytest.fixture
+def embedded_board(shared_app: StartApp) -> RunningApp:
+    return shared_app("board.py", Way.EMBEDDED)
+
+
+def test_an_edit_in_one_tab_moves_the_widget_in_the_other(board: RunningApp, tab: OpenTab, room: str) -> None:
+    one, two = tab(board, room=room), tab(board, room=room)
+    type_number(one, "a", 7)
+    shows(two, a=7)
+    assert two.page.locator(".st-key-a input").input_value() == "7"
+    two.page.get_by_label("unkeyed").fill("9")
+    two.page.get_by_label("unkeyed").press("Enter")
+    shows(one, unkeyed=9, a=7)
+    assert one.page.get_by_label("unkeyed").input_value() == "9"
+
+
+def test_edits_of_different_widgets_at_the_same_time_all_survive(
+    board: RunningApp, tab: OpenTab, room: str
+) -> None:
+    one, two = tab(board, room=room), tab(board, room=room)
+    rounds = ROUNDS if board.way is Way.EMBEDDED else ROUNDS // 4
+    lost = 0
+    for number in range(1, rounds + 1):
+        type_number(one, "a", number)
+        type_number(two, "b", number)
+        for tab_ in (one, two):
+            try:
+                shows(tab_, a=number, b=number)
+            except AssertionError:
+                lost += 1
+    print(f"{2 * rounds} edits, {lost} lost")
+    assert lost == 0
+
+
+def test_three_tabs_that_edit_the_same_widget_agree(embedded_board: RunningApp, tab: OpenTab, room: str) -> None:
+    tabs = [tab(embedded_board, room=room) for _ in range(3)]
+    for number in range(1, 11):
+        for place, tab_ in enumerate(tabs):
+            type_number(tab_, "c", 10 * number + place)
+        eventually(
+            lambda: len({tab_.state()["c"] for tab_ in tabs}) == 1 and tabs[0].state()["c"] >= 10 * number,
+            why="all three tabs show the same number",
+        )
+        values = {tab_.page.locator(".st-key-c input").input_value() for tab_ in tabs}
+        assert len(values) == 1
+
+
+def test_P5_clicks_while_a_peer_edits_continuously_all_run(
+    embedded_board: RunningApp, tab: OpenTab, room: str
+) -> None:
+    clicker, editor = tab(embedded_board, room=room), tab(embedded_board, room=room)
+    button = clicker.page.get_by_role("button", name="click", exact=True)
+    for number in range(1, ROUNDS + 1):
+        button.click()
+        for step in range(4):
+            type_number(editor, "a", 10 * number + step)
+            clicker.page.wait_for_timeout(100)
+    clicker.eventually_shows("handled", ROUNDS)
+    shows(clicker, a=10 * ROUNDS + 3)
+    shows(editor, a=10 * ROUNDS + 3)
+
+
+def test_P5_a_draft_keeps_its_text_and_focus_while_a_peer_commits(
+    embedded_board: RunningApp, tab: OpenTab, room: str
+) -> None:
+    writer, peer = tab(embedded_board, room=room), tab(embedded_board, room=room)
+    area = writer.page.locator(".st-key-notes textarea")
+    area.click()
+    area.press_sequentially("my draft")
+    type_number(peer, "a", 3)
+    shows(writer, a=3)
+    assert area.input_value() == "my draft"
+    other = peer.page.locator(".st-key-notes textarea")
+    other.fill("their text")
+    other.press("Control+Enter")
+    shows(writer, notes="their text")
+    assert area.input_value() == "my draft"
+    assert area.evaluate("element => element === document.activeElement")
+    area.press_sequentially(" goes on")
+    area.press("Control+Enter")
+    shows(writer, notes="my draft goes on", a=3)
+    shows(peer, notes="my draft goes on", a=3)
+
+
+def test_P4_edits_during_a_run_cost_one_further_run(embedded_board: RunningApp, tab: OpenTab, room: str) -> None:
+    slow = tab(embedded_board.url + f"/?slow=2&room={room}")
+    quick = tab(embedded_board, room=room)
+    runs = slow.state()["runs"]
+    slow.page.get_by_role("button", name="click", exact=True).click()
+    slow.page.locator('[data-testid="stApp"][data-test-script-state="running"]').wait_for(state="attached")
+    for number in range(1, 9):
+        type_number(quick, "a", number)
+        quick.eventually_shows("a", number)
+    shows(slow, a=8)
+    slow.wait_idle()
+    assert slow.state()["runs"] - runs <= 3, "the click's own run, one for the edits, and one if the last came late"
+
+
+def test_P4_an_idle_room_costs_no_run(embedded_board: RunningApp, tab: OpenTab, room: str) -> None:
+    one, two = tab(embedded_board, room=room), tab(embedded_board, room=room)
+    type_number(one, "a", 5)
+    shows(two, a=5)
+    before = (one.state()["runs"], two.state()["runs"])
+    one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is nothing to wait for
+    assert (one.state()["runs"], two.state()["runs"]) == before
+
+
+def test_a_first_run_shows_the_rooms_values_and_no_flash_of_defaults(
+    board: RunningApp, tab: OpenTab, room: str
+) -> None:
+    one = tab(board, room=room)
+    type_number(one, "a", 42)
+    shows(one, a=42)
+    late = tab(board, room=room)
+    shows(late, a=42)
+    assert late.state()["first"]["a"] == 42
+
+
+def test_a_reload_in_the_middle_of_editing_loses_nothing(board: RunningApp, tab: OpenTab, room: str) -> None:
+    one, two = tab(board, room=room), tab(board, room=room)
+    for number in range(1, 6):
+        type_number(one, "a", number)
+        one.eventually_shows("a", number)
+        type_number(two, "b", number)
+        one.reload()
+        shows(one, a=number, b=number)
+        shows(two, a=number, b=number)

@@ -1,0 +1,461 @@
+import { fromBase64 } from "lib0/buffer";
+import * as decoding from "lib0/decoding";
+import { describe, expect, it } from "vitest";
+import * as Y from "yjs";
+
+import { Channel } from "./channel";
+import { encodeFrameBytes } from "./frame";
+import type { FrameError, SessionHeader, TabHeader } from "./protocol";
+import { Replica } from "./replica";
+import { FakeClock, sessionHeader } from "./testing";
+
+const BUILD = "1.0+abc";
+const SOCKET = { origin: "socket" };
+
+interface TabFrame {
+  readonly header: TabHeader;
+  readonly update: Uint8Array;
+}
+
+/** The session's side of the channel, as the Python side plays it; `answer` is one rerun of the fragment. */
+class FakeSession {
+  readonly doc = new Y.Doc();
+  private readonly applied = new Map<number, number>();
+  private tabId: number | null = null;
+
+  constructor(id = 11) {
+    this.doc.clientID = id;
+  }
+
+  read({ header, update }: TabFrame): void {
+    if (update.length > 0) {
+      Y.applyUpdate(this.doc, update);
+    }
+    this.tabId = header.id;
+    const applied = this.applied.get(header.id) ?? 0;
+    if (header.since <= applied) {
+      this.applied.set(header.id, Math.max(applied, header.v));
+    }
+  }
+
+  frame(fields: Record<string, unknown> = {}, update = new Uint8Array(0)): Uint8Array {
+    const ack = this.tabId === null ? 0 : (this.applied.get(this.tabId) ?? 0);
+    const id = this.doc.clientID;
+    const header = sessionHeader({ id, own: [id], ack_of: this.tabId, ack, build: BUILD, ...fields });
+    return encodeFrameBytes(header, update);
+  }
+
+  get state(): Record<string, unknown> {
+    return this.doc.getMap("state").toJSON();
+  }
+}
+
+function setUp() {
+  const clock = new FakeClock();
+  const replica = new Replica();
+  const session = new FakeSession();
+  const sent: TabFrame[] = [];
+  const refused: FrameError[] = [];
+  const sessions: SessionHeader[] = [];
+  let oldBuilds = 0;
+  const channel = new Channel({
+    replica,
+    clock,
+    build: BUILD,
+    send: (frame) => sent.push(readTabFrame(frame)),
+    onSession: (header) => sessions.push(header),
+    onOldBuild: () => {
+      oldBuilds += 1;
+    },
+    onRefused: (error) => refused.push(error),
+  });
+  const other = new Y.Doc();
+  other.clientID = 22;
+  const tab = {
+    clock,
+    replica,
+    session,
+    channel,
+    sent,
+    refused,
+    sessions,
+    oldBuilds: () => oldBuilds,
+    last: () => sent.at(-1) ?? expect.fail("nothing was sent"),
+    /** Somebody else's edit comes by the socket. */
+    remoteEdit(key: string, value: unknown): void {
+      other.getMap("state").set(key, value);
+      Y.applyUpdate(replica.doc, Y.encodeStateAsUpdate(other), SOCKET);
+      clock.pass(0);
+    },
+    /** The session takes the last frame and answers it. */
+    answer(fields: Record<string, unknown> = {}): void {
+      session.read(tab.last());
+      channel.receive(session.frame(fields));
+      clock.pass(0);
+    },
+    /** Mounted, hello said and answered, socket up: from here on nothing is owed. */
+    settle(): void {
+      channel.receive(session.frame());
+      channel.open();
+      clock.pass(0);
+      tab.answer();
+      channel.setStatus("connected", true);
+      clock.pass(1_000);
+      tab.answer();
+      sent.length = 0;
+    },
+  };
+  return tab;
+}
+
+function readTabFrame(frame: string): TabFrame {
+  const decoder = decoding.createDecoder(fromBase64(frame));
+  decoding.readUint8(decoder);
+  const header = JSON.parse(new TextDecoder().decode(decoding.readVarUint8Array(decoder))) as TabHeader;
+  return { header, update: decoding.readTailAsUint8Array(decoder) };
+}
+
+describe("hello", () => {
+  it("is sent once the mount is over, with a state vector and what was seen", () => {
+    const { channel, session, clock, sent, replica } = setUp();
+    session.doc.getMap("state").set("a", 1);
+    channel.receive(session.frame({ v: 4 }, Y.encodeStateAsUpdate(session.doc)));
+    channel.open();
+    expect(sent).toHaveLength(0);
+    clock.pass(0);
+    expect(sent).toHaveLength(1);
+    expect(sent[0]?.header).toMatchObject({ why: "hello", since: 0, ack_of: 11, ack: 4, n: 1, build: BUILD });
+    expect(sent[0]?.header.sv).toBeTypeOf("string");
+    expect(replica.doc.getMap("state").get("a")).toBe(1);
+  });
+
+  it("is sent again after 1 s, as a hello, until it is answered by its own acknowledgement", () => {
+    const { channel, session, clock, sent, answer } = setUp();
+    channel.open();
+    clock.pass(999);
+    channel.receive(session.frame());
+    expect(sent).toHaveLength(1);
+    clock.pass(1);
+    expect(sent.map(({ header }) => header.why)).toEqual(["hello", "hello"]);
+    answer();
+    clock.pass(60_000);
+    expect(sent).toHaveLength(2);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("frames that follow carry no state vector", () => {
+    const { settle, remoteEdit, last } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    expect(last().header).not.toHaveProperty("sv");
+  });
+});
+
+describe("updates", () => {
+  it("R2: a frame that comes twice is applied once and asked for once", () => {
+    const { settle, session, channel, sent, replica, clock } = setUp();
+    settle();
+    session.doc.getMap("state").set("a", 1);
+    const frame = session.frame({ v: 1 }, Y.encodeStateAsUpdate(session.doc));
+    channel.receive(frame);
+    const before = Y.encodeStateAsUpdate(replica.doc);
+    channel.receive(frame);
+    clock.pass(60_000);
+    expect(Y.encodeStateAsUpdate(replica.doc)).toEqual(before);
+    expect(sent).toHaveLength(0);
+  });
+
+  it("R3: edits that arrive while a frame is in flight travel together in the next one", () => {
+    const { settle, remoteEdit, sent, answer, session, last } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    remoteEdit("b", 2);
+    remoteEdit("c", 3);
+    expect(sent).toHaveLength(1);
+    answer();
+    expect(sent).toHaveLength(2);
+    session.read(last());
+    expect(session.state).toEqual({ a: 1, b: 2, c: 3 });
+  });
+
+  it("R3: a frame that was lost is sent again with all that came since, after 3 s, doubling up to 30 s", () => {
+    const { settle, remoteEdit, sent, clock, session, last } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    clock.pass(2_999);
+    remoteEdit("b", 2);
+    expect(sent).toHaveLength(1);
+    clock.pass(1);
+    expect(last().header.why).toBe("resend");
+    const times = [3_000];
+    for (let count = sent.length; times.length < 6; clock.pass(100)) {
+      if (sent.length > count) {
+        count = sent.length;
+        times.push(Math.round(clock.now_ms / 1000) * 1000);
+      }
+    }
+    const gaps = times.slice(2).map((time, index) => time - (times[index + 1] ?? 0));
+    expect(gaps).toEqual([12_000, 24_000, 30_000, 30_000].slice(0, gaps.length));
+    session.read(last());
+    expect(session.state).toEqual({ a: 1, b: 2 });
+  });
+
+  it("R3: a session that says it missed something is sent it again at once", () => {
+    const { settle, remoteEdit, answer, channel, session, sent, last, replica } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    answer();
+    remoteEdit("b", 2);
+    const count = sent.length;
+    channel.receive(session.frame({ ack_of: replica.id, ack: 0 }));
+    expect(sent).toHaveLength(count + 1);
+    expect(last().header.since).toBe(0);
+    const fresh = new FakeSession();
+    fresh.read(last());
+    expect(fresh.state).toEqual({ a: 1, b: 2 });
+  });
+
+  it("R3: a new session is greeted and told everything", () => {
+    const { settle, remoteEdit, answer, channel, session, last, sent, clock } = setUp();
+    settle();
+    session.doc.getMap("state").set("mine", 0);
+    channel.receive(session.frame({ v: 1 }, Y.encodeStateAsUpdate(session.doc)));
+    remoteEdit("a", 1);
+    answer();
+    const next = new FakeSession(12);
+    channel.receive(next.frame());
+    clock.pass(0);
+    expect(last().header).toMatchObject({ why: "hello", since: 0, ack_of: 12, ack: 0 });
+    next.read(last());
+    expect(next.state).toEqual({ mine: 0, a: 1 });
+    channel.receive(next.frame());
+    const count = sent.length;
+    clock.pass(60_000);
+    expect(sent).toHaveLength(count);
+  });
+
+  it("R6: what the session sent is not sent back to it", () => {
+    const { settle, session, channel, clock, sent, replica } = setUp();
+    settle();
+    session.doc.getMap("state").set("a", 1);
+    channel.receive(session.frame({ v: 1 }, Y.encodeStateAsUpdate(session.doc)));
+    clock.pass(60_000);
+    expect(sent).toHaveLength(0);
+    expect(replica.deltaSince(replica.version, null).update).toHaveLength(0);
+  });
+
+  it("R7: an idle room sends nothing and keeps no timer", () => {
+    const { settle, sent, clock } = setUp();
+    settle();
+    clock.pass(3_600_000);
+    expect(sent).toHaveLength(0);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("R7: a frame with nothing new carries no update", () => {
+    const { settle, remoteEdit, answer, channel, clock, last } = setUp();
+    settle();
+    remoteEdit("a", "x".repeat(10_000));
+    answer();
+    channel.setStatus("offline", true);
+    clock.pass(150);
+    expect(last().update).toHaveLength(0);
+    expect(last().header.v).toBe(last().header.since + 1);
+  });
+
+  it("R7: a large frame is acknowledged, once, so that the session need not repeat it", () => {
+    const { settle, session, channel, clock, sent, last, answer } = setUp();
+    settle();
+    session.doc.getMap("state").set("a", "x".repeat(10_000));
+    const update = Y.encodeStateAsUpdate(session.doc);
+    channel.receive(session.frame({ v: 1 }, update));
+    clock.pass(0);
+    expect(last().header).toMatchObject({ why: "settle", ack: 1 });
+    answer();
+    channel.receive(session.frame({ v: 1 }, update));
+    clock.pass(60_000);
+    expect(sent).toHaveLength(1);
+  });
+
+  it("R3: a session's frame with a gap before it is applied but not acknowledged", () => {
+    const { settle, session, channel, clock, last } = setUp();
+    settle();
+    channel.receive(session.frame({ v: 9, since: 8, settle: true }));
+    clock.pass(0);
+    expect(last().header.ack).toBe(0);
+  });
+
+  it("P4: an own edit that comes back by the socket does not wake, but rides along", () => {
+    const { settle, session, replica, clock, sent, remoteEdit, last } = setUp();
+    settle();
+    session.doc.getMap("state").set("mine", 1);
+    Y.applyUpdate(replica.doc, Y.encodeStateAsUpdate(session.doc), SOCKET);
+    clock.pass(60_000);
+    expect(sent).toHaveLength(0);
+    remoteEdit("a", 1);
+    const reader = new FakeSession(13);
+    reader.read(last());
+    expect(reader.state).toEqual({ mine: 1, a: 1 });
+  });
+});
+
+describe("status", () => {
+  it("is told once for changes within 150 ms, and not at all if they cancel out", () => {
+    const { settle, channel, clock, sent, answer } = setUp();
+    settle();
+    channel.setStatus("offline", true);
+    clock.pass(100);
+    channel.setStatus("connected", true);
+    clock.pass(1_000);
+    expect(sent).toHaveLength(0);
+    channel.setStatus("offline", true);
+    clock.pass(150);
+    expect(sent.map(({ header }) => header.status)).toEqual(["offline"]);
+    answer();
+    clock.pass(60_000);
+    expect(sent).toHaveLength(1);
+  });
+
+  it("rides on an update that goes out anyway", () => {
+    const { settle, channel, clock, sent, remoteEdit, answer } = setUp();
+    settle();
+    channel.setStatus("offline", true);
+    remoteEdit("a", 1);
+    expect(sent.map(({ header }) => [header.why, header.status])).toEqual([["update", "offline"]]);
+    answer();
+    clock.pass(1_000);
+    expect(sent).toHaveLength(1);
+  });
+
+  it("is not told while the page goes away, and caught up with if it comes back", () => {
+    const { settle, channel, clock, sent, remoteEdit } = setUp();
+    settle();
+    channel.pause();
+    channel.setStatus("offline", true);
+    remoteEdit("a", 1);
+    clock.pass(60_000);
+    expect(sent).toHaveLength(0);
+    channel.resume();
+    clock.pass(0);
+    expect(sent.map(({ header }) => [header.why, header.status])).toEqual([["update", "offline"]]);
+  });
+
+  it("an error is told once per word", () => {
+    const { settle, channel, clock, sent, answer } = setUp();
+    settle();
+    channel.report("mixed-content");
+    channel.report("refused");
+    clock.pass(0);
+    answer();
+    answer();
+    channel.report("refused");
+    clock.pass(60_000);
+    expect(sent.map(({ header }) => header.error)).toEqual(["mixed-content", "refused"]);
+  });
+});
+
+describe("what the session asks for", () => {
+  it("settle: one wake, after the frame in flight", () => {
+    const { settle, channel, session, clock, sent, remoteEdit, answer } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    channel.receive(session.frame({ settle: true }));
+    clock.pass(0);
+    expect(sent).toHaveLength(1);
+    answer();
+    expect(sent.map(({ header }) => header.why)).toEqual(["update", "settle"]);
+    answer();
+    clock.pass(60_000);
+    expect(sent).toHaveLength(2);
+  });
+
+  it("P1: confirm: one wake 400 ms after the last frame, with the delivery's number", () => {
+    const { settle, channel, session, clock, sent, answer } = setUp();
+    settle();
+    channel.receive(session.frame({ confirm: 1 }));
+    clock.pass(399);
+    channel.receive(session.frame({ confirm: 2 }));
+    clock.pass(399);
+    expect(sent).toHaveLength(0);
+    clock.pass(1);
+    expect(sent.map(({ header }) => [header.why, header.confirmed])).toEqual([["confirm", 2]]);
+    answer({ confirm: 2 });
+    clock.pass(60_000);
+    expect(sent).toHaveLength(1);
+  });
+
+  it("P1: confirm: a newer frame that needs none ends the wait", () => {
+    const { settle, channel, session, clock, sent } = setUp();
+    settle();
+    channel.receive(session.frame({ confirm: 1 }));
+    clock.pass(100);
+    channel.receive(session.frame());
+    clock.pass(60_000);
+    expect(sent).toHaveLength(0);
+  });
+
+  it("poll: wakes at the interval while the socket is down, ten times rarer while hidden", () => {
+    const { settle, channel, session, clock, sent, answer } = setUp();
+    settle();
+    channel.setStatus("offline", true);
+    clock.pass(150);
+    answer({ poll_s: 2 });
+    sent.length = 0;
+    for (let second = 0; second < 10; second++) {
+      clock.pass(1_000);
+      if (sent.length > 0) {
+        answer({ poll_s: 2 });
+      }
+    }
+    expect(sent.map(({ header }) => header.why)).toEqual(Array(5).fill("poll"));
+    channel.setVisible(false);
+    sent.length = 0;
+    clock.pass(19_999);
+    expect(sent).toHaveLength(0);
+    channel.setVisible(true);
+    clock.pass(0);
+    expect(sent).toHaveLength(1);
+    channel.setStatus("connected", true);
+    answer({ poll_s: 2 });
+    clock.pass(150);
+    sent.length = 0;
+    channel.receive(session.frame({ poll_s: 2 }));
+    clock.pass(2_999);
+    expect(sent.filter(({ header }) => header.why === "poll")).toHaveLength(0);
+  });
+
+  it("another build: asks for a reload, tells so once, and goes on working", () => {
+    const { settle, channel, session, clock, sent, oldBuilds, remoteEdit, answer } = setUp();
+    settle();
+    channel.receive(session.frame({ build: "2.0+def" }));
+    clock.pass(0);
+    expect(oldBuilds()).toBe(1);
+    answer({ build: "2.0+def" });
+    remoteEdit("a", 1);
+    expect(sent.map(({ header }) => header.error)).toEqual(["old-build", null]);
+  });
+
+  it("a frame that cannot be read is refused, and told as an old build", () => {
+    const { settle, channel, clock, sent, refused, oldBuilds, replica } = setUp();
+    settle();
+    const before = replica.stateVector();
+    for (const bytes of [[], [9, 9, 9], [1, 255]]) {
+      channel.receive(new Uint8Array(bytes));
+    }
+    clock.pass(0);
+    expect(refused).toHaveLength(3);
+    expect(oldBuilds()).toBe(3);
+    expect(sent.map(({ header }) => header.error)).toEqual(["old-build"]);
+    expect(replica.stateVector()).toEqual(before);
+  });
+
+  it("an update that cannot be read is refused and not acknowledged", () => {
+    const { settle, channel, session, clock, refused, remoteEdit, last } = setUp();
+    settle();
+    channel.receive(session.frame({ v: 5 }, new Uint8Array([255, 255, 1])));
+    clock.pass(0);
+    expect(refused.map((error) => error.field)).toEqual(["update"]);
+    remoteEdit("a", 1);
+    expect(last().header.ack).toBe(0);
+  });
+});

@@ -1,0 +1,19 @@
+/** Time as the channel sees it, passed in so that tests hold the hands. */
+export interface Clock {
+  /** Run once after `delay_ms`, later in a background tab (about once a minute). The answer undoes it. */
+  after(delay_ms: number, run: () => void): () => void;
+  /** Run once when the current task is over, in a background tab too. */
+  soon(run: () => void): void;
+}
+
+export const browserClock: Clock = {
+  after(delay_ms, run) {
+    const timer = setTimeout(run, delay_ms);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
+  soon: (run) => {
+    queueMicrotask(run);
+  },
+};

@@ -1,0 +1,119 @@
+import { describe, expect, it } from "vitest";
+
+import { decodeFrame, decodeStateVector, encodeFrame, encodeFrameBytes } from "./frame";
+import { FrameError, narrowHeader } from "./protocol";
+import { fromBase64 } from "lib0/buffer";
+import { randomFrom, sessionHeader } from "./testing";
+
+const update = new Uint8Array([1, 2, 3, 250]);
+
+describe("a frame", () => {
+  it("comes back as it went in", () => {
+    const header = sessionHeader({
+      id: 2 ** 53 - 1,
+      v: 7,
+      since: 3,
+      ack_of: 5,
+      ack: 4,
+      settle: true,
+      own: [1, 2],
+    });
+    const frame = decodeFrame(encodeFrameBytes(header, update));
+    expect(frame.header).toEqual(narrowHeader(header));
+    expect(frame.update).toEqual(update);
+  });
+
+  it("starts with version, header length, header, update", () => {
+    const bytes = fromBase64(encodeFrame({ ...tabHeader(), room: "ü" } as never, update));
+    expect(bytes[0]).toBe(1);
+    const length = (bytes[1] ?? 0) - 128 + 128 * (bytes[2] ?? 0);
+    const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(3, 3 + length)));
+    expect(header).toMatchObject({ id: 1, room: "ü", why: "hello" });
+    expect(bytes.subarray(3 + length)).toEqual(update);
+  });
+
+  it("may be a view into a larger buffer", () => {
+    const bytes = encodeFrameBytes(sessionHeader({ v: 9 }), update);
+    const around = new Uint8Array(bytes.length + 20);
+    around.set(bytes, 10);
+    const frame = decodeFrame(around.subarray(10, 10 + bytes.length));
+    expect(frame.header.v).toBe(9);
+    expect(frame.update).toEqual(update);
+  });
+
+  it.each([
+    ["nothing", []],
+    ["another channel version", [2, 2, 123, 125]],
+    ["a header longer than the frame", [1, 100, 123, 125]],
+    ["a header length that never ends", [1, ...Array<number>(200).fill(255)]],
+    ["a header that is not JSON", [1, 1, 123]],
+    ["a header that is not UTF-8", [1, 3, 34, 255, 34]],
+    ["a header that is not an object", [1, 2, 91, 93]],
+  ])("is refused when it is %s", (_name, bytes) => {
+    expect(() => decodeFrame(new Uint8Array(bytes))).toThrow(FrameError);
+  });
+
+  it("refuses garbage with FrameError and nothing else", () => {
+    const seed = 20_260;
+    const random = randomFrom(seed);
+    const good = encodeFrameBytes(sessionHeader({ sv: "AA==" }), update);
+    for (let round = 0; round < 3_000; round++) {
+      const bytes = round % 2 === 0 ? good.slice(0, random(good.length + 1)) : new Uint8Array(random(64));
+      for (let flips = random(4); flips >= 0 && bytes.length > 0; flips--) {
+        bytes[random(bytes.length)] = random(256);
+      }
+      try {
+        decodeFrame(bytes);
+      } catch (error) {
+        expect(error, `seed ${seed}, round ${round}`).toBeInstanceOf(FrameError);
+      }
+    }
+  });
+});
+
+describe("a session's header", () => {
+  it.each([
+    ["id", -1],
+    ["id", 1.5],
+    ["id", 2 ** 53],
+    ["id", "1"],
+    ["v", null],
+    ["since", undefined],
+    ["ack", Number.NaN],
+    ["room", 4],
+    ["build", null],
+    ["sv", 3],
+    ["poll_s", 0],
+    ["poll_s", "2"],
+    ["confirm", true],
+    ["own", [1, "2"]],
+    ["own", {}],
+    ["socket", "ws://a/b"],
+    ["socket", { port: 1 }],
+    ["socket", { port: "1", path: "/r" }],
+    ["socket", { path: "r" }],
+  ])("is refused when %s is %j", (field, value) => {
+    expect(() => narrowHeader({ ...sessionHeader(), [field]: value })).toThrow(FrameError);
+  });
+
+  it("tells the three places of a socket apart", () => {
+    const place = (socket: unknown) => narrowHeader({ ...sessionHeader(), socket }).socket;
+    expect(place({ url: "ws://h:1/r" })).toEqual({ kind: "url", url: "ws://h:1/r" });
+    expect(place({ port: 8765, path: "/r" })).toEqual({ kind: "port", port: 8765, path: "/r" });
+    expect(place({ path: "/crdt/r" })).toEqual({ kind: "path", path: "/crdt/r" });
+    expect(place(null)).toBeNull();
+  });
+
+  it("may hold fields that are not known yet", () => {
+    expect(narrowHeader({ ...sessionHeader(), token: "t", later: {} })).not.toHaveProperty("later");
+  });
+});
+
+it("a state vector that is none is refused", () => {
+  expect(decodeStateVector("AA==")).toEqual(new Uint8Array([0]));
+  expect(() => decodeStateVector("////")).toThrow(FrameError);
+});
+
+function tabHeader() {
+  return { id: 1, v: 1, since: 0, ack_of: null, ack: 0, build: "b", why: "hello", pad: "x".repeat(100) };
+}

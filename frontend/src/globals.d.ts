@@ -1,0 +1,2 @@
+/** `<version>+<hash of sources>`, compiled in by Vite. */
+declare const __BUILD__: string;

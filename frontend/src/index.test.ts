@@ -1,0 +1,215 @@
+// @vitest-environment happy-dom
+import { fromBase64 } from "lib0/buffer";
+import * as decoding from "lib0/decoding";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import * as Y from "yjs";
+
+import { encodeFrameBytes } from "./frame";
+import streamlitCrdt from "./index";
+import type { TabHeader } from "./protocol";
+import { sessionHeader } from "./testing";
+
+const NOTICE = "[data-streamlit-crdt-notice]";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  document.body.replaceChildren();
+});
+
+function frame(fields: Record<string, unknown> = {}, update = new Uint8Array(0)): Uint8Array {
+  return encodeFrameBytes(sessionHeader({ build: __BUILD__, ...fields }), update);
+}
+
+/** A page as Streamlit builds it around a component in a fragment, next to other elements. */
+function page({ isShadow = false } = {}) {
+  document.body.innerHTML = `
+    <div data-testid="stVerticalBlock" id="main">
+      <div data-testid="stElementContainer" id="title"></div>
+      <div data-testid="stLayoutWrapper" id="wrapper"><div data-testid="stVerticalBlock">
+        <div data-testid="stElementContainer" id="ours"><div id="host"></div></div>
+      </div></div>
+    </div>`;
+  const host = document.querySelector<HTMLElement>("#host") ?? expect.fail("the page has no host");
+  const sent: TabHeader[] = [];
+  const setTriggerValue = (_name: string, value: unknown): void => {
+    const decoder = decoding.createDecoder(fromBase64(value as string));
+    decoding.readUint8(decoder);
+    const header = new TextDecoder().decode(decoding.readVarUint8Array(decoder));
+    sent.push(JSON.parse(header) as TabHeader);
+  };
+  const parentElement = isShadow ? host.attachShadow({ mode: "open" }) : host;
+  const call = (data: unknown) =>
+    streamlitCrdt({
+      data,
+      key: "k",
+      name: "n",
+      parentElement,
+      setStateValue: () => undefined,
+      setTriggerValue,
+    });
+  return { call, sent, host };
+}
+
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+}
+
+describe("the component", () => {
+  it("says hello after mounting, and a rerender is not a mount", async () => {
+    const { call, sent, host } = page();
+    const end = call(frame());
+    expect(sent).toHaveLength(0);
+    await pass(10);
+    expect(sent.map(({ why }) => why)).toEqual(["hello"]);
+    const { id, v } = sent[0] ?? expect.fail("no hello");
+    call(frame({ ack_of: id, ack: v }));
+    await pass(1_000);
+    const { v: told } = sent.at(-1) ?? expect.fail("nothing told");
+    call(frame({ ack_of: id, ack: told, settle: true }));
+    await pass(1_000);
+    expect(new Set(sent.map((header) => header.id))).toEqual(new Set([id]));
+    expect(sent.filter(({ why }) => why === "hello")).toHaveLength(1);
+    expect(sent.at(-1)?.why).toBe("settle");
+    host.remove();
+    end();
+  });
+
+  it("takes the same data for a new theme, not for a new frame", async () => {
+    const { call, sent, host } = page();
+    call(frame());
+    await pass(10);
+    const { id, v } = sent[0] ?? expect.fail("no hello");
+    const asking = frame({ ack_of: id, ack: v + 9, settle: true });
+    call(asking);
+    await pass(10);
+    const count = sent.length;
+    const end = call(asking);
+    await pass(10);
+    expect(sent).toHaveLength(count);
+    host.remove();
+    end();
+  });
+
+  it("stops when its element has left the page", async () => {
+    const { call, sent, host } = page();
+    const end = call(frame());
+    host.remove();
+    end();
+    await pass(60_000);
+    expect(sent).toHaveLength(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("outlives the cleanup of a call that a newer one overtook", async () => {
+    const { call, sent, host } = page();
+    const endFirst = call(frame());
+    const endSecond = call(frame());
+    endFirst();
+    await pass(5_000);
+    expect(new Set(sent.map(({ id }) => id)).size).toBe(1);
+    endSecond();
+    await pass(500);
+    const end = call(frame());
+    await pass(5_000);
+    expect(new Set(sent.map(({ id }) => id)).size).toBe(1);
+    host.remove();
+    end();
+  });
+
+  it("ends by a cleanup that no newer call follows", async () => {
+    const { call, sent } = page();
+    const end = call(frame());
+    await pass(10);
+    end();
+    await pass(1_000);
+    const count = sent.length;
+    await pass(60_000);
+    expect(sent).toHaveLength(count);
+  });
+
+  it.each([false, true])("takes no room in the app (shadow root: %s)", (isShadow) => {
+    const { call, host } = page({ isShadow });
+    const end = call(frame());
+    const ours = document.querySelector("#ours");
+    expect(ours?.hasAttribute("data-streamlit-crdt")).toBe(true);
+    expect(document.querySelector("#title")?.hasAttribute("data-streamlit-crdt")).toBe(false);
+    expect(document.querySelectorAll("#streamlit-crdt-layout")).toHaveLength(1);
+    host.remove();
+    end();
+    expect(ours?.hasAttribute("data-streamlit-crdt")).toBe(false);
+  });
+
+  it("mounts in a page that is built otherwise", async () => {
+    const { call, sent, host } = page();
+    document.body.replaceChildren(host);
+    const end = call(null);
+    await pass(10);
+    expect(sent.map(({ why }) => why)).toEqual(["hello"]);
+    host.remove();
+    end();
+  });
+
+  it("shows nothing in normal operation", async () => {
+    const { call, host } = page();
+    const end = call(frame());
+    await pass(5_000);
+    expect(document.querySelector(NOTICE)).toBeNull();
+    host.remove();
+    end();
+  });
+
+  it("asks for a reload, once, when another build speaks on the other side", async () => {
+    const { call, sent, host } = page();
+    call(frame({ build: "0.0.1+old" }));
+    const end = call(new Uint8Array([7, 7]));
+    await pass(10);
+    const notices = document.querySelectorAll(NOTICE);
+    expect([...notices].map((notice) => notice.textContent)).toEqual([
+      "This tab runs an older version of streamlit-crdt. Reload the page.Reload",
+    ]);
+    expect(sent.map(({ error }) => error)).toEqual(["old-build"]);
+    host.remove();
+    end();
+    expect(document.querySelector(NOTICE)).toBeNull();
+  });
+
+  it("sends nothing once the page is being left", async () => {
+    const { call, sent, host } = page();
+    const end = call(frame());
+    await pass(10);
+    const count = sent.length;
+    window.dispatchEvent(new Event("pagehide"));
+    const other = new Y.Doc();
+    other.getMap("state").set("a", 1);
+    call(frame({ settle: true }, Y.encodeStateAsUpdate(other)));
+    await pass(60_000);
+    expect(sent).toHaveLength(count);
+    host.remove();
+    end();
+  });
+
+  it("a newer build takes over the element of an older one", async () => {
+    const { call, sent, host } = page();
+    call(frame());
+    await pass(10);
+    vi.resetModules();
+    vi.stubGlobal("__BUILD__", "newer");
+    const registry = (globalThis as Record<symbol, WeakMap<object, { build: string }>>)[
+      Symbol.for("streamlit-crdt mounted")
+    ];
+    const instance = registry?.get(host) ?? expect.fail("nothing is mounted");
+    instance.build = "older";
+    const end = call(frame());
+    await pass(60_000);
+    const [first, ...others] = sent.map(({ id }) => id);
+    expect(new Set(others).size).toBe(1);
+    expect(others).not.toContain(first);
+    host.remove();
+    end();
+    vi.unstubAllGlobals();
+  });
+});

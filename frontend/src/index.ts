@@ -1,0 +1,76 @@
+/**
+ * The component as Streamlit calls it.
+ *
+ * Streamlit calls the default export at mount and again for each new `data` and each new theme, with the same
+ * `parentElement`: a rerender is not a mount. The cleanup it gets back from a call is run at unmount, but also, by Streamlit
+ * 1.67, when a newer call overtook that call while its module was loading; the component is then still in the page. So a
+ * cleanup ends the tab at once only if the element has left the page; else it waits for the call that overtook it.
+ */
+import { hostElement } from "./layout";
+import { Tab } from "./tab";
+import type { Component } from "./tab";
+
+/** How long a cleanup waits for a newer call before it believes that none comes. */
+const OVERTAKEN_GRACE_MS = 1_000;
+
+interface Mounted {
+  readonly tab: Tab;
+  readonly build: string;
+  /** How often the host called; a cleanup of an earlier call has nothing to end. */
+  calls: number;
+}
+
+/**
+ * Shared by every build that was ever loaded into this page: after an upgrade Streamlit calls the new build on the element
+ * where the old one still lives, and never cleans up the old one.
+ */
+const REGISTRY = Symbol.for("streamlit-crdt mounted");
+
+type Registry = WeakMap<HTMLElement | ShadowRoot, Mounted>;
+
+export default function streamlitCrdt(component: Component): () => void {
+  const { parentElement } = component;
+  const instance = instanceAt(parentElement) ?? mount(component);
+  instance.calls += 1;
+  instance.tab.update(component);
+  const call = instance.calls;
+  return () => {
+    if (!hostElement(parentElement).isConnected) {
+      end(parentElement, instance);
+    } else if (instance.calls === call) {
+      setTimeout(() => {
+        if (instance.calls === call) {
+          end(parentElement, instance);
+        }
+      }, OVERTAKEN_GRACE_MS);
+    }
+  };
+}
+
+/** This build's instance at `parent`, if there is one; another build's is ended. */
+function instanceAt(parent: HTMLElement | ShadowRoot): Mounted | undefined {
+  const instance = registry().get(parent);
+  if (instance !== undefined && instance.build !== __BUILD__) {
+    end(parent, instance);
+    return undefined;
+  }
+  return instance;
+}
+
+function mount(component: Component): Mounted {
+  const instance = { tab: new Tab(component), build: __BUILD__, calls: 0 };
+  registry().set(component.parentElement, instance);
+  return instance;
+}
+
+function end(parent: HTMLElement | ShadowRoot, instance: Mounted): void {
+  if (registry().get(parent) === instance) {
+    registry().delete(parent);
+    instance.tab.destroy();
+  }
+}
+
+function registry(): Registry {
+  const shared = globalThis as { [REGISTRY]?: Registry };
+  return (shared[REGISTRY] ??= new WeakMap());
+}

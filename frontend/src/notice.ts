@@ -1,0 +1,99 @@
+/**
+ * A small fixed notice in the page's corner, for the few things that a person has to act on. In normal operation there is
+ * none.
+ *
+ * It hangs on the page's body, because the component's own container is out of the layout; Streamlit's `--st-*` variables
+ * are set around the component and therefore copied over, so that light and dark themes just work.
+ */
+
+const ATTRIBUTE = "data-streamlit-crdt-notice";
+
+/** Custom properties that the notice is painted with. */
+const VARIABLES = [
+  "--st-background-color",
+  "--st-text-color",
+  "--st-border-color",
+  "--st-primary-color",
+  "--st-base-radius",
+  "--st-font",
+];
+
+const BOX: Readonly<Record<string, string>> = {
+  position: "fixed",
+  right: "1rem",
+  bottom: "1rem",
+  "z-index": "1000000",
+  "max-width": "24rem",
+  display: "flex",
+  gap: "0.75rem",
+  "align-items": "center",
+  padding: "0.75rem 1rem",
+  "font-family": "var(--st-font, sans-serif)",
+  "font-size": "0.875rem",
+  color: "var(--st-text-color, #31333f)",
+  background: "var(--st-background-color, #ffffff)",
+  border: "1px solid var(--st-border-color, #d6d6d9)",
+  "border-radius": "var(--st-base-radius, 0.5rem)",
+};
+
+const BUTTON: Readonly<Record<string, string>> = {
+  padding: "0.25rem 0.75rem",
+  font: "inherit",
+  color: "inherit",
+  background: "transparent",
+  border: "1px solid var(--st-primary-color, #ff4b4b)",
+  "border-radius": "var(--st-base-radius, 0.5rem)",
+  cursor: "pointer",
+};
+
+export interface Notice {
+  /** One of a kind is shown at a time, however many rooms the page is in. */
+  readonly kind: string;
+  readonly text: string;
+  readonly button: string;
+  readonly onClick: () => void;
+}
+
+/** Show a notice in the page of `themed`, coloured as that element is; the answer takes it away. */
+export function showNotice(themed: Element, notice: Notice): () => void {
+  const page = themed.ownerDocument;
+  if (page.querySelector(`[${ATTRIBUTE}="${notice.kind}"]`) !== null) {
+    return () => undefined;
+  }
+  const box = page.createElement("div");
+  box.setAttribute(ATTRIBUTE, notice.kind);
+  box.setAttribute("role", "status");
+  paint(box, BOX);
+  copyVariables(themed, box);
+  const words = page.createElement("span");
+  words.textContent = notice.text;
+  const button = page.createElement("button");
+  button.type = "button";
+  button.textContent = notice.button;
+  paint(button, BUTTON);
+  button.addEventListener("click", () => {
+    box.remove();
+    notice.onClick();
+  });
+  box.append(words, button);
+  page.body.append(box);
+  return () => {
+    box.remove();
+  };
+}
+
+function paint(element: HTMLElement, rules: Readonly<Record<string, string>>): void {
+  for (const [property, value] of Object.entries(rules)) {
+    element.style.setProperty(property, value);
+  }
+}
+
+function copyVariables(from: Element, to: HTMLElement): void {
+  const style = getComputedStyle(from);
+  for (const variable of VARIABLES) {
+    const value = style.getPropertyValue(variable);
+    if (value !== "") {
+      to.style.setProperty(variable, value);
+    }
+  }
+}

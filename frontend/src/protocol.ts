@@ -1,0 +1,162 @@
+/**
+ * What tab and session say to each other: the two frame headers, and the constants that both sides of this file share.
+ *
+ * Everything that comes from outside is `unknown` until `narrowHeader` has looked at it once; behind it the types hold.
+ */
+
+/** First byte of every frame. A tab that reads another number was built for another Python side: it asks for a reload. */
+export const CHANNEL_VERSION = 1;
+
+/** Name of the trigger value that carries frames to the session; the Python side passes `on_frame_change`. */
+export const TRIGGER_NAME = "frame";
+
+/** Most of a header is the state vector, some ten bytes for each replica that ever wrote. */
+export const MAX_HEADER_BYTES = 1024 * 1024;
+
+export type Status = "connecting" | "connected" | "offline";
+
+/** Why a frame was sent. The session acts on what the frame holds; this is for logs and for counting. */
+export type Why = "hello" | "update" | "status" | "poll" | "settle" | "confirm" | "resend";
+
+/** A machine word that the Python side turns into a sentence. */
+export type TabError = "mixed-content" | "old-build" | "refused";
+
+/** Where the room's socket is, as the session knows it; the tab adds what only the page knows (host, scheme). */
+export type SocketPlace =
+  | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "port"; readonly port: number; readonly path: string }
+  | { readonly kind: "path"; readonly path: string };
+
+interface CommonHeader {
+  /** Replica id of the sender. */
+  readonly id: number;
+  /** The sender's version when this was encoded. */
+  readonly v: number;
+  /** The update carries everything after this version of the sender; 0 is everything. */
+  readonly since: number;
+  /** Replica id whose frames are acknowledged. */
+  readonly ack_of: number | null;
+  /** Everything of `ack_of` up to this version has been applied here. */
+  readonly ack: number;
+  /** State vector of the sender, base64; only while the other side is unknown or has acknowledged nothing. */
+  readonly sv?: string;
+  readonly build: string;
+}
+
+export interface TabHeader extends CommonHeader {
+  readonly why: Why;
+  readonly status: Status;
+  readonly synced: boolean;
+  readonly confirmed: number | null;
+  readonly error: TabError | null;
+  /** Grows with every trigger, so that two equal frames differ. */
+  readonly n: number;
+}
+
+export interface SessionHeader extends CommonHeader {
+  readonly room: string;
+  readonly socket: SocketPlace | null;
+  readonly poll_s: number | null;
+  readonly settle: boolean;
+  readonly confirm: number | null;
+  readonly own: readonly number[];
+}
+
+/** A frame that cannot be read. `field` names what was wrong, so that a log line is enough to find the cause. */
+export class FrameError extends Error {
+  constructor(
+    readonly field: string,
+    readonly expected: string,
+    options?: ErrorOptions,
+  ) {
+    super(`frame refused: ${field} should be ${expected}`, options);
+    this.name = "FrameError";
+  }
+}
+
+/** Look at a parsed header once and give it its type. Raises `FrameError`; unknown fields are left out. */
+export function narrowHeader(value: unknown): SessionHeader {
+  if (!isRecord(value)) {
+    throw new FrameError("header", "an object");
+  }
+  const sv = value.sv;
+  return {
+    id: counter(value, "id"),
+    v: counter(value, "v"),
+    since: counter(value, "since"),
+    ack_of: absent(value.ack_of) ? null : counter(value, "ack_of"),
+    ack: counter(value, "ack"),
+    ...(absent(sv) ? {} : { sv: text(value, "sv") }),
+    build: text(value, "build"),
+    room: text(value, "room"),
+    socket: absent(value.socket) ? null : narrowPlace(value.socket),
+    poll_s: absent(value.poll_s) ? null : seconds(value, "poll_s"),
+    settle: value.settle === true,
+    confirm: absent(value.confirm) ? null : counter(value, "confirm"),
+    own: absent(value.own) ? [] : counters(value, "own"),
+  };
+}
+
+function narrowPlace(value: unknown): SocketPlace {
+  if (isRecord(value)) {
+    if (typeof value.url === "string") {
+      return { kind: "url", url: value.url };
+    }
+    if (typeof value.path === "string" && value.path.startsWith("/")) {
+      const port = value.port;
+      return absent(port)
+        ? { kind: "path", path: value.path }
+        : { kind: "port", port: counter(value, "port"), path: value.path };
+    }
+  }
+  throw new FrameError(
+    "socket",
+    'null, {"url"}, {"port", "path"} or {"path"} with a path that starts with /',
+  );
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function absent(value: unknown): value is null | undefined {
+  return value === undefined || value === null;
+}
+
+function isCounter(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function counter(fields: Fields, field: string): number {
+  const value = fields[field];
+  if (!isCounter(value)) {
+    throw new FrameError(field, "an integer from 0 to 2^53-1");
+  }
+  return value;
+}
+
+function counters(fields: Fields, field: string): number[] {
+  const value = fields[field];
+  if (!Array.isArray(value) || !value.every(isCounter)) {
+    throw new FrameError(field, "a list of replica ids");
+  }
+  return value;
+}
+
+function text(fields: Fields, field: string): string {
+  const value = fields[field];
+  if (typeof value !== "string") {
+    throw new FrameError(field, "a string");
+  }
+  return value;
+}
+
+function seconds(fields: Fields, field: string): number {
+  const value = fields[field];
+  if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) {
+    throw new FrameError(field, "a number of seconds above 0");
+  }
+  return value;
+}

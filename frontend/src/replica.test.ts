@@ -1,0 +1,262 @@
+import { describe, expect, it } from "vitest";
+import * as Y from "yjs";
+
+import { FrameError } from "./protocol";
+import { Replica } from "./replica";
+import { randomFrom } from "./testing";
+
+const SOCKET = { origin: "socket" };
+
+/** Another replica whose updates a test hands on by hand. */
+function peer(id: number) {
+  const doc = new Y.Doc();
+  doc.clientID = id;
+  const updates: Uint8Array[] = [];
+  doc.on("update", (update: Uint8Array) => {
+    updates.push(update);
+  });
+  return {
+    doc,
+    state: doc.getMap("state"),
+    /** The updates since the last call, as one. */
+    update: () => Y.mergeUpdates(updates.splice(0)),
+  };
+}
+
+function state(replica: Replica): Record<string, unknown> {
+  return replica.doc.getMap("state").toJSON();
+}
+
+function fromSocket(replica: Replica, update: Uint8Array): void {
+  Y.applyUpdate(replica.doc, update, SOCKET);
+}
+
+describe("Replica", () => {
+  it("R2: applying a frame twice changes nothing", () => {
+    const session = peer(1);
+    session.state.set("a", 1);
+    const replica = new Replica();
+    const update = session.update();
+    replica.applyFromChannel(update);
+    const before = Y.encodeStateAsUpdate(replica.doc);
+    replica.applyFromChannel(update);
+    expect(Y.encodeStateAsUpdate(replica.doc)).toEqual(before);
+    expect(replica.version).toBe(0);
+  });
+
+  it("R3: a delta carries everything since the acknowledged version, not only the last change", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    const session = new Y.Doc();
+    for (const key of ["a", "b", "c"]) {
+      other.state.set(key, key);
+      fromSocket(replica, other.update());
+      if (key === "a") {
+        Y.applyUpdate(session, replica.deltaSince(0, null).update);
+      }
+    }
+    replica.acknowledge(1);
+    const { since, update } = replica.deltaSince(1, null);
+    expect(since).toBe(1);
+    Y.applyUpdate(session, update);
+    expect(session.getMap("state").toJSON()).toEqual({ a: "a", b: "b", c: "c" });
+  });
+
+  it("R3: a deletion is something to send although the state vector stays", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    other.state.set("a", 1);
+    fromSocket(replica, other.update());
+    replica.acknowledge(replica.version);
+    const vector = replica.stateVector();
+    other.state.delete("a");
+    fromSocket(replica, other.update());
+    expect(replica.stateVector()).toEqual(vector);
+    expect(replica.version).toBe(2);
+    expect(replica.deltaSince(1, null).update.length).toBeGreaterThan(0);
+  });
+
+  it("R6: what came by the channel is not sent back by the channel", () => {
+    const replica = new Replica();
+    const session = peer(1);
+    session.state.set("a", 1);
+    replica.applyFromChannel(session.update());
+    expect(replica.version).toBe(0);
+    expect(replica.deltaSince(0, null)).toEqual({ since: 0, update: new Uint8Array(0) });
+  });
+
+  it("R6: what waited for a missing part goes on by every door once it is in", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    other.state.set("a", 1);
+    const first = other.update();
+    other.state.set("a", 2);
+    fromSocket(replica, other.update());
+    expect(state(replica)).toEqual({});
+    let unlocked = false;
+    replica.doc.on("update", () => {
+      unlocked = replica.unlockedPending;
+    });
+    replica.applyFromChannel(first);
+    expect(state(replica)).toEqual({ a: 2 });
+    expect(unlocked).toBe(true);
+    const session = new Y.Doc();
+    Y.applyUpdate(session, replica.deltaSince(0, null).update);
+    expect(session.getMap("state").toJSON()).toEqual({ a: 2 });
+  });
+
+  it("R7: with nothing to say a delta is empty, however large the document is", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    for (let key = 0; key < 500; key++) {
+      other.state.set(`key ${key}`, "x".repeat(50));
+    }
+    fromSocket(replica, other.update());
+    replica.acknowledge(replica.version);
+    expect(replica.deltaSince(replica.version, null).update.length).toBe(0);
+  });
+
+  it("R7: a peer that states its vector is not sent what it has", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    other.state.set("a", "x".repeat(1000));
+    fromSocket(replica, other.update());
+    expect(replica.deltaSince(0, Y.encodeStateVector(other.doc))).toEqual({
+      since: 0,
+      update: new Uint8Array(0),
+    });
+  });
+
+  it("R3: another session is told everything, also what its predecessor wrote", () => {
+    const replica = new Replica();
+    const session = peer(1);
+    session.state.set("a", 1);
+    replica.applyFromChannel(session.update());
+    replica.startOver();
+    const { since, update } = replica.deltaSince(0, null);
+    const next = new Y.Doc();
+    Y.applyUpdate(next, update);
+    expect(since).toBe(0);
+    expect(replica.version).toBeGreaterThan(0);
+    expect(next.getMap("state").toJSON()).toEqual({ a: 1 });
+  });
+
+  it("R3: a session that is silent for long still gets everything, from a log of bounded size", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    const session = new Y.Doc();
+    for (let edit = 0; edit < 3_000; edit++) {
+      other.state.set(`key ${edit % 7}`, "x".repeat(1_000) + String(edit));
+      fromSocket(replica, other.update());
+    }
+    const { since, update } = replica.deltaSince(5, null);
+    expect(since).toBe(0);
+    expect(update.length).toBeLessThan(2 * 1024 * 1024);
+    Y.applyUpdate(session, update);
+    expect(session.getMap("state").toJSON()).toEqual(other.state.toJSON());
+  });
+
+  it("an acknowledgement inside merged entries keeps what is beyond it", () => {
+    const replica = new Replica();
+    const other = peer(2);
+    const session = new Y.Doc();
+    for (let edit = 0; edit < 200; edit++) {
+      other.state.set(`key ${edit}`, edit);
+      fromSocket(replica, other.update());
+      if (edit === 19) {
+        Y.applyUpdate(session, replica.deltaSince(0, null).update);
+      }
+    }
+    replica.acknowledge(20);
+    const { since, update } = replica.deltaSince(20, null);
+    expect(since).toBeLessThanOrEqual(20);
+    Y.applyUpdate(session, update);
+    expect(session.getMap("state").toJSON()).toEqual(other.state.toJSON());
+  });
+
+  it("an update that does not decode leaves the replica as it was", () => {
+    const replica = new Replica();
+    const session = peer(1);
+    session.state.set("a", 1);
+    replica.applyFromChannel(session.update());
+    const before = Y.encodeStateAsUpdate(replica.doc);
+    session.state.set("b", 2);
+    const good = session.update();
+    const seed = 4_711;
+    const random = randomFrom(seed);
+    for (let round = 0; round < 500; round++) {
+      const cut = good.slice(0, random(good.length - 1) + 1);
+      expect(() => {
+        replica.applyFromChannel(cut);
+      }, `seed ${seed}, round ${round}`).toThrow(FrameError);
+    }
+    expect(Y.encodeStateAsUpdate(replica.doc)).toEqual(before);
+  });
+
+  it("draws ids of up to 53 bits that do not repeat", () => {
+    const ids = Array.from({ length: 200 }, () => new Replica().id);
+    expect(new Set(ids).size).toBe(200);
+    expect(ids.every((id) => Number.isSafeInteger(id) && id >= 0)).toBe(true);
+    expect(Math.max(...ids)).toBeGreaterThan(2 ** 45);
+  });
+});
+
+describe("a change that came by the socket", () => {
+  function setUp() {
+    const replica = new Replica();
+    const session = peer(1);
+    const other = peer(2);
+    const wakes: boolean[] = [];
+    replica.own = new Set([1]);
+    replica.onChange = (isWake) => wakes.push(isWake);
+    const share = (from: ReturnType<typeof peer>): void => {
+      const update = from.update();
+      fromSocket(replica, update);
+      Y.applyUpdate(session.doc, update);
+      Y.applyUpdate(other.doc, update);
+      session.update();
+      other.update();
+    };
+    return { session, other, wakes, share };
+  }
+
+  it("P4: does not wake the session whose edit it is", () => {
+    const { session, wakes, share } = setUp();
+    session.state.set("a", 1);
+    share(session);
+    session.state.set("a", 2);
+    share(session);
+    expect(wakes).toEqual([false, false]);
+  });
+
+  it("P4: does not wake it when it overwrites another's value", () => {
+    const { session, other, wakes, share } = setUp();
+    other.state.set("a", 1);
+    share(other);
+    session.state.set("a", 2);
+    share(session);
+    expect(wakes).toEqual([true, false]);
+  });
+
+  it("wakes it for another's edit, alone or merged with its own", () => {
+    const { session, other, wakes, share } = setUp();
+    other.state.set("a", 1);
+    session.state.set("b", 1);
+    Y.applyUpdate(session.doc, other.update());
+    share(session);
+    expect(wakes).toEqual([true]);
+  });
+
+  it("wakes it for a deletion, alone or merged with its own edit", () => {
+    const { session, other, wakes, share } = setUp();
+    other.state.set("a", 1);
+    share(other);
+    other.state.delete("a");
+    session.state.set("b", 1);
+    Y.applyUpdate(session.doc, other.update());
+    share(session);
+    session.state.delete("b");
+    share(session);
+    expect(wakes).toEqual([true, true, true]);
+  });
+});

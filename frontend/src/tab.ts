@@ -1,0 +1,144 @@
+/**
+ * One mounted component: its replica, its channel to the session and its socket to the room, and what of the page they
+ * depend on. `destroy` undoes all that the constructor did.
+ */
+import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
+
+import { Channel } from "./channel";
+import { browserClock } from "./clock";
+import { hostElement, takeNoRoom } from "./layout";
+import { showNotice } from "./notice";
+import { TRIGGER_NAME } from "./protocol";
+import type { FrameError, TabError } from "./protocol";
+import { Replica } from "./replica";
+import { RoomSocket } from "./socket";
+
+export type Component = FrontendRendererArgs;
+
+export class Tab {
+  private readonly host: Element;
+  private readonly replica = new Replica();
+  private readonly channel: Channel;
+  private readonly socket: RoomSocket;
+  private readonly undo: (() => void)[] = [];
+  private readonly noticed = new Set<string>();
+  private readonly logged = new Set<string>();
+  private lastFrame: unknown = null;
+
+  constructor(private component: Component) {
+    this.host = hostElement(component.parentElement);
+    this.undo.push(takeNoRoom(this.host));
+    this.socket = new RoomSocket(
+      this.replica,
+      {
+        onStatus: (status, synced) => {
+          this.channel.setStatus(status, synced);
+        },
+        onError: (error, url) => {
+          this.fail(error, url);
+        },
+      },
+      location,
+    );
+    this.channel = new Channel({
+      replica: this.replica,
+      clock: browserClock,
+      build: __BUILD__,
+      send: (frame) => {
+        this.component.setTriggerValue(TRIGGER_NAME, frame);
+      },
+      onSession: (header) => {
+        this.socket.aim(header.socket);
+      },
+      onOldBuild: () => {
+        this.askForReload();
+      },
+      onRefused: (error) => {
+        this.logOnce(error);
+      },
+    });
+    this.listenToPage();
+    this.channel.open();
+  }
+
+  /** The host called again: with new data, a new theme, or a new fragment to send to. */
+  update(component: Component): void {
+    this.component = component;
+    const frame = component.data;
+    if (frame !== this.lastFrame && frame !== null && frame !== undefined) {
+      this.lastFrame = frame;
+      this.channel.receive(frame instanceof Uint8Array ? frame : new Uint8Array(0));
+    }
+  }
+
+  destroy(): void {
+    this.channel.pause();
+    this.socket.destroy();
+    this.replica.destroy();
+    for (const undo of this.undo.splice(0)) {
+      undo();
+    }
+  }
+
+  private listenToPage(): void {
+    const reportVisibility = (): void => {
+      this.channel.setVisible(!document.hidden);
+    };
+    reportVisibility();
+    this.listen(document, "visibilitychange", reportVisibility);
+    this.listen(window, "pagehide", () => {
+      this.channel.pause();
+    });
+    this.listen(window, "pageshow", (event) => {
+      if ((event as PageTransitionEvent).persisted) {
+        this.channel.resume();
+      }
+    });
+  }
+
+  private listen(target: EventTarget, type: string, listener: (event: Event) => void): void {
+    target.addEventListener(type, listener);
+    this.undo.push(() => {
+      target.removeEventListener(type, listener);
+    });
+  }
+
+  private fail(error: TabError, url: string): void {
+    this.channel.report(error);
+    if (error === "mixed-content") {
+      this.notice(
+        error,
+        `This page is served by https, so the browser does not open ${url}. ` +
+          "Use a wss:// server, or start the app with: streamlit-crdt run",
+        "Close",
+        () => undefined,
+      );
+    }
+  }
+
+  private askForReload(): void {
+    this.notice(
+      "old-build",
+      "This tab runs an older version of streamlit-crdt. Reload the page.",
+      "Reload",
+      () => {
+        location.reload();
+      },
+    );
+  }
+
+  /** Once per kind: a notice that was closed stays closed. */
+  private notice(kind: string, text: string, button: string, onClick: () => void): void {
+    if (!this.noticed.has(kind)) {
+      this.noticed.add(kind);
+      this.undo.push(showNotice(this.host, { kind, text, button, onClick }));
+    }
+  }
+
+  private logOnce(error: FrameError): void {
+    if (!this.logged.has(error.field)) {
+      this.logged.add(error.field);
+      console.warn(`streamlit-crdt: ${error.message}`, error.cause ?? "");
+    }
+  }
+}

@@ -1,0 +1,167 @@
+"""Everything that the room server raises on purpose, in one tree.
+
+The message is made in `__str__` from the attributes, so that a caller matches on types and attributes and
+never on text. Each leaf also inherits the builtin that somebody who has never seen this package would catch.
+"""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """The root of this package's errors."""
+
+
+class SettingsError(ServerError, ValueError):
+    """A setting is unknown, does not parse, or contradicts another; the message says what to change."""
+
+
+class PortTakenError(ServerError, OSError):
+    """Another program listens where the room server was to listen."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        return (
+            f"port {self.port} on {self.host} is in use by another program: stop that program, or give the "
+            f"room server another port with STREAMLIT_CRDT_PORT (0 picks a free one)"
+        )
+
+
+class CannotListenError(ServerError, OSError):
+    """The address cannot be listened on for a reason other than being taken."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(host, port, reason)
+        self.host = host
+        self.port = port
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"the room server cannot listen on {self.host} port {self.port} ({self.reason}): set "
+            f"STREAMLIT_CRDT_HOST to an address of this machine and STREAMLIT_CRDT_PORT to a port that this "
+            f"user may open"
+        )
+
+
+class RoomNameRefused(ServerError, ValueError):
+    """The name is not one that a room may have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name[:140]!r} cannot be a room's name: use 1 to 128 letters, digits, dots, underscores "
+            f'and hyphens, other than "." and ".."'
+        )
+
+
+class OriginRefused(ServerError, PermissionError):
+    """A page of another site wants to connect."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(origin)
+        self.origin = origin
+
+    def __str__(self) -> str:
+        return (
+            f"pages of {self.origin[:200]!r} may not connect: if they should, add that to "
+            f"STREAMLIT_CRDT_ALLOW_ORIGIN"
+        )
+
+
+class TooManyRoomsError(ServerError, RuntimeError):
+    """A new room would exceed `max_rooms`, and no room can be dropped without losing something."""
+
+    def __init__(self, name: str, max_rooms: int) -> None:
+        super().__init__(name, max_rooms)
+        self.name = name
+        self.max_rooms = max_rooms
+
+    def __str__(self) -> str:
+        return (
+            f"room {self.name!r} was not opened because {self.max_rooms} rooms are in use: raise "
+            f"STREAMLIT_CRDT_MAX_ROOMS, or use fewer rooms"
+        )
+
+
+class RoomUnavailableError(ServerError, RuntimeError):
+    """The room could not be opened, or it failed; its `__cause__` says why."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"room {self.name!r} is not available at the moment: see the server's log, then try again"
+
+
+class HubNotRunningError(ServerError, RuntimeError):
+    """The hub was asked for a room before it was started or after it was stopped."""
+
+    def __str__(self) -> str:
+        return "the room server does not run: start it first, in an application's lifespan with `async with hub:`"
+
+
+class OpenTimeoutError(ServerError, TimeoutError):
+    """Opening a room from another thread took too long."""
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        super().__init__(name, timeout_s)
+        self.name = name
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"room {self.name!r} did not open within {self.timeout_s:g} s: try again, or raise timeout_s"
+
+
+class WrongThreadError(ServerError, RuntimeError):
+    """A blocking call was made in the event loop's own thread, which would wait for itself."""
+
+    def __str__(self) -> str:
+        return (
+            "open_local blocks and cannot be called in the event loop: use `await hub.aopen_local(...)` there"
+        )
+
+
+class UpdateRefusedError(ServerError, ValueError):
+    """An update is malformed, or would have damaged the room; the room is as it was."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the update was refused and the room left as it was: {self.reason}"
+
+
+class MalformedFrameError(ServerError, ValueError):
+    """A frame from a socket does not follow the y-websocket protocol."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"malformed frame: {self.reason}"
+
+
+class FrameTooLargeError(MalformedFrameError):
+    """A frame, or a part of it, is larger than the setting allows."""
+
+    def __init__(self, what: str, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(f"{what} of {size_bytes} bytes where at most {max_bytes} are allowed")
+        self.size_bytes = size_bytes
+        self.max_bytes = max_bytes
+
+
+class ServerStoppedError(ServerError, RuntimeError):
+    """The embedded server could not be started; its `__cause__` says why."""
+
+    def __str__(self) -> str:
+        return "the embedded room server stopped while it was starting: the error that caused this says why"

@@ -1,0 +1,149 @@
+"""A replica in this very process that takes part in a room like one more connection.
+
+A Streamlit session runs in threads of its own; the room lives in the server's event loop. Nothing here makes
+a thread wait for the loop: `push` leaves an update at the door and `drain` takes what lies there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from pycrdt import merge_updates
+
+from streamlit_crdt_server.apply import try_update
+from streamlit_crdt_server.errors import HubNotRunningError
+from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode
+
+if TYPE_CHECKING:
+    from streamlit_crdt_server.rooms import Room
+
+_log = logging.getLogger(__name__)
+
+_MERGE_AFTER = 256
+"""So many updates wait one by one; then they become one, so that a session which never drains costs
+little."""
+
+
+class LocalPeer:
+    """A replica in this process. `Hub.open_local` makes it; `close()` ends it.
+
+    Every method may be called from any thread, `deliver` excepted, which belongs to the room.
+
+    Attributes:
+        room: The room's name.
+        on_update: Called in the loop's thread when `drain()` has something new. It must not block, and may be
+            called although `drain()` was faster.
+    """
+
+    def __init__(self, room: Room, state: bytes, post: Callable[[Callable[[], None]], None]) -> None:
+        """Make a peer whose first `drain()` gives `state`.
+
+        Args:
+            room: Where it takes part.
+            state: The room's state as one update.
+            post: Runs a callable in the loop's thread, soon; raises RuntimeError once the loop is closed.
+        """
+        self.room = room.name
+        self.on_update: Callable[[], None] | None = None
+        self._room = room
+        self._post = post
+        self._lock = threading.Lock()
+        self._waiting = [state] if state != EMPTY_UPDATE else []
+        self._unanswered: set[Future[None]] = set()
+        self._is_closed = False
+
+    def push(self, update: bytes) -> Future[None]:
+        """Give an update to the room and return at once.
+
+        It is checked in this thread, so that a large one does not hold up the room's other peers.
+
+        Returns:
+            A future that is done when the room has applied the update, sent it to the others and saved it; it
+            fails with `UpdateRefusedError`, or with `HubNotRunningError` if the room is gone.
+        """
+        done: Future[None] = Future()
+        try:
+            try_update(update)
+        except ValueError as error:
+            done.set_exception(error)
+            return done
+        with self._lock:
+            if self._is_closed:
+                done.set_exception(HubNotRunningError())
+                return done
+            self._unanswered.add(done)
+        done.add_done_callback(self._forget)
+        try:
+            self._post(lambda: self._room.submit(self, update, done))
+        except RuntimeError:  # the loop is closed
+            self.dismiss()
+        return done
+
+    def drain(self) -> bytes | None:
+        """Return everything that others wrote since the last call as one update, or None if that is nothing.
+
+        The first call gives the whole room as it was when it was opened, and what came since. An update in
+        which the room merged this peer's edits with others' holds both; applying one's own edits again
+        changes nothing (rule R2).
+        """
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return None
+        return waiting[0] if len(waiting) == 1 else merge_updates(*waiting)
+
+    def close(self) -> None:
+        """Leave the room. What was pushed before is still applied. May be called again."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        try:
+            self._post(lambda: self._room.leave(self))
+        except RuntimeError:
+            return  # the loop is closed, and the room with it
+
+    def deliver(self, frame: bytes, update: bytes | None = None) -> None:
+        """Keep an update until it is drained. Called by the room; frames without an update are for
+        sockets."""
+        if update is None or self._is_closed:
+            return
+        with self._lock:
+            self._waiting.append(update)
+            if len(self._waiting) > _MERGE_AFTER:
+                self._waiting = [merge_updates(*self._waiting)]
+        self._tell()
+
+    def _tell(self) -> None:
+        """Call `on_update`; what it raises is its author's to see, and no reason to stop the room's other
+        peers."""
+        if self.on_update is None:
+            return
+        try:
+            self.on_update()
+        except Exception:
+            _log.exception("room %r: on_update failed", self.room)
+
+    def replace(self, state: bytes) -> None:
+        """Start over from a whole state, after the room was loaded again."""
+        with self._lock:
+            self._waiting = []
+        self.deliver(b"", state)
+
+    def dismiss(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
+        """End the peer because its room ends: later pushes fail, and so do those that the room did not
+        answer."""
+        with self._lock:
+            self._is_closed = True
+            unanswered = tuple(self._unanswered)
+        for done in unanswered:
+            if done.set_running_or_notify_cancel():
+                done.set_exception(HubNotRunningError())
+
+    def _forget(self, done: Future[None]) -> None:
+        with self._lock:
+            self._unanswered.discard(done)

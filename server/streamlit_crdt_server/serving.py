@@ -1,0 +1,153 @@
+"""Running the application on hypercorn: in a process of its own (`serve`) or in a thread of another
+(`embedded`).
+
+Order at the end: sockets are closed with 1012 and updates flushed first, then hypercorn is told to stop. The
+other way round it waits for its `graceful_timeout`, closes what is still open with 1011, and only then lets
+the application flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from hypercorn.typing import Framework
+
+from streamlit_crdt_server.app import create_app
+from streamlit_crdt_server.errors import CannotListenError, PortTakenError
+from streamlit_crdt_server.freeze import freeze_collector
+from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.settings import Settings
+
+GRACE_S = 1.0
+"""How long hypercorn may take to end once every socket was closed."""
+
+BACKLOG = 1024
+"""Browsers that may knock at the same moment, after a restart for instance."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket, so that the port is known and ours before anything else starts.
+
+    Raises:
+        PortTakenError: Another program listens there.
+        CannotListenError: The address is not of this machine, or the port needs privileges.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise CannotListenError(host, port, error.strerror or str(error)) from error
+    try:
+        if sys.platform != "win32":  # there it would let two programs share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(host, port) from error
+        raise CannotListenError(host, port, error.strerror or str(error)) from error
+    return listener
+
+
+async def run(
+    settings: Settings,
+    hub: Hub,
+    listener: socket.socket,
+    stop: Callable[[], Awaitable[object]],
+    on_started: Callable[[], object],
+) -> None:
+    """Serve `hub` on `listener`, which is closed at the end, until `stop()` returns."""
+    stopped = asyncio.Event()
+
+    async def until_stopped() -> None:
+        on_started()
+        await stop()
+        await hub.drain()
+        stopped.set()
+
+    async with hub:
+        app = create_app(settings, hub=hub)
+        config = _hypercorn_config(settings, listener)
+        serving = asyncio.ensure_future(
+            hypercorn_serve(cast(Framework, app), config, shutdown_trigger=until_stopped, mode="asgi")
+        )
+        stopping = asyncio.ensure_future(stopped.wait())
+        try:
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((serving,), timeout=GRACE_S + 0.5)
+        finally:
+            stopping.cancel()
+            serving.cancel()
+            await asyncio.wait((serving,))
+    if not serving.cancelled():
+        serving.result()
+
+
+def _hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.backlog = BACKLOG
+    config.graceful_timeout = GRACE_S
+    config.errorlog = _quiet_logger()
+    config.accesslog = None
+    # Ours closes with 4413, and y-websocket stays away; after hypercorn's 1009 it would come back for ever.
+    config.websocket_max_message_size = 2 * settings.max_frame_bytes
+    return config
+
+
+def _quiet_logger() -> logging.Logger:
+    """hypercorn's own words, without those about starting: they name a file descriptor and confuse."""
+    logger = logging.getLogger("streamlit_crdt_server.hypercorn")
+    logger.setLevel(logging.WARNING)
+    return logger
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """The host and port that a socket really listens on."""
+    host, port = listener.getsockname()[:2]
+    return str(host), int(port)
+
+
+async def serve(
+    settings: Settings, *, shutdown_trigger: Callable[[], Awaitable[object]] | None = None
+) -> None:
+    """Run a room server until SIGTERM or SIGINT, or until `shutdown_trigger()` returns.
+
+    Then sockets are closed with 1012, so that clients reconnect to whatever comes next, and this returns.
+
+    Raises:
+        PortTakenError, CannotListenError: It cannot listen there; nothing was started.
+    """
+    listener = listen(settings.host, settings.port)
+    host, port = address_of(listener)
+    shown_host = f"[{host}]" if ":" in host else host
+    where = "in memory" if settings.store is None else f"in {settings.store}"
+
+    def announce() -> None:
+        if settings.freeze_gc:
+            freeze_collector()
+        print(f"streamlit-crdt room server: ws://{shown_host}:{port} (rooms are kept {where})", flush=True)
+
+    await run(settings, Hub(settings), listener, shutdown_trigger or _signalled(), announce)
+
+
+def _signalled() -> Callable[[], Awaitable[object]]:
+    """Return a trigger that returns at the first SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, asked.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(asked.set))
+    return asked.wait

@@ -1,0 +1,145 @@
+"""What can be set about a room server, and where a setting comes from.
+
+Arguments win over `STREAMLIT_CRDT_*` variables, and those over the defaults. A misspelt variable is an error
+instead of being ignored, because a limit that silently does not apply is found out on the day it was needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from streamlit_crdt_server.errors import SettingsError
+
+PREFIX = "STREAMLIT_CRDT_"
+
+READ_BY_OTHERS = ("SERVER", "DEBUG", "DEMO_", "E2E_", "TEST_", "BENCH_")
+"""Beginnings of variables with our prefix that belong to the Streamlit side and its tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one room server; `load()` also reads the environment.
+
+    Attributes:
+        host: Address to listen on. Anything but loopback lets other machines in.
+        port: Port to listen on; 0 picks a free one.
+        store: None keeps rooms in memory until the server stops.
+        freeze_gc: Take what is loaded at start out of the garbage collector's sight (see `freeze`).
+        allow_origin: Origins, as `scheme://host[:port]`, whose pages may connect besides the server's own;
+            `*` is any.
+        max_frame_bytes: A larger frame closes its connection with 4413.
+        max_awareness_bytes: The same for what one awareness frame carries.
+        max_state_vector_bytes: The same for a state vector.
+        max_presences_per_connection: How many client ids one connection may announce.
+        max_backlog_bytes_per_peer: A peer that lets more than this wait for it is closed, and resyncs.
+        max_inbox_bytes_per_room: With more than this waiting to be applied, a room stops reading its sockets.
+        max_rooms: Rooms open at a time.
+        silent_peer_timeout_s: A socket from which nothing came for so long is closed. A hidden browser tab
+            may speak once a minute only, hence two minutes and a half.
+        close_timeout_s: How long a socket has to take the closing message.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    store: str | None = None
+    freeze_gc: bool = True
+    allow_origin: tuple[str, ...] = ()
+    max_frame_bytes: int = 16 * 1024 * 1024
+    max_awareness_bytes: int = 64 * 1024
+    max_state_vector_bytes: int = 1024 * 1024
+    max_presences_per_connection: int = 16
+    max_backlog_bytes_per_peer: int = 8 * 1024 * 1024
+    max_inbox_bytes_per_room: int = 32 * 1024 * 1024
+    max_rooms: int = 10_000
+    silent_peer_timeout_s: float = 150.0
+    close_timeout_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.store is not None:
+            raise SettingsError(
+                f"store={self.store!r} cannot be used: rooms are kept in memory, so leave store unset"
+            )
+        if not self.host:
+            raise SettingsError("host is empty: give an address to listen on, such as 127.0.0.1")
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"port={self.port} is not a port: use 1 to 65535, or 0 to pick a free one")
+        for origin in self.allow_origin:
+            _check_origin(origin)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith(("max_", "silent_", "close_")) and not value > 0:
+                raise SettingsError(f"{field.name}={value} must be greater than 0")
+
+    @classmethod
+    def load(cls, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Make settings from arguments, then from `STREAMLIT_CRDT_*` variables, then from the defaults.
+
+        Raises:
+            SettingsError: A name is unknown, a value does not parse, or two settings contradict each other.
+        """
+        known = {field.name: field.type for field in fields(cls)}
+        for name in overrides:
+            if name not in known:
+                raise SettingsError(_unknown(f"setting {name!r}", name, known))
+        values = _from_environ(os.environ if environ is None else environ, known)
+        return cls(**(values | _tuples(overrides)))
+
+
+def _tuples(overrides: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
+
+
+def _from_environ(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, text in environ.items():
+        rest = variable.removeprefix(PREFIX)
+        if rest == variable or rest.startswith(READ_BY_OTHERS):
+            continue
+        name = rest.lower()
+        if name not in known or variable != PREFIX + name.upper():
+            raise SettingsError(_unknown(f"the variable {variable}", name, known))
+        try:
+            values[name] = _PARSERS[str(known[name])](text.strip())
+        except ValueError as error:
+            raise SettingsError(f"{variable}={text!r} does not parse: {error}") from error
+    return values
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}" if close else f"the settings are {', '.join(known)}"
+    return f"{what} does not exist: {hint}?" if close else f"{what} does not exist: {hint}"
+
+
+def _check_origin(origin: str) -> None:
+    scheme, separator, host = origin.partition("://")
+    if origin != "*" and not (scheme and separator and host and "/" not in host):
+        raise SettingsError(
+            f"allow_origin {origin!r} is not an origin: write it like https://app.example.com"
+        )
+
+
+def _parse_bool(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("write true or false")
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": _parse_bool,
+    "str | None": lambda text: text or None,
+    "tuple[str, ...]": _parse_list,
+}

@@ -1,0 +1,31 @@
+"""Several people, one Streamlit app, concurrent edits merged."""
+
+from streamlit_crdt.deploy import crdt_app
+from streamlit_crdt.errors import (
+    CrdtError,
+    FrameError,
+    RoomNameError,
+    ServerUnavailableError,
+    StreamlitTooOldError,
+    UpdateRefusedError,
+    ValueNotShareableError,
+    ValueUnreadableError,
+)
+from streamlit_crdt.room import Room, SharedState
+from streamlit_crdt.sync import crdt_sync, private_key
+
+__all__ = [
+    "CrdtError",
+    "FrameError",
+    "Room",
+    "RoomNameError",
+    "ServerUnavailableError",
+    "SharedState",
+    "StreamlitTooOldError",
+    "UpdateRefusedError",
+    "ValueNotShareableError",
+    "ValueUnreadableError",
+    "crdt_app",
+    "crdt_sync",
+    "private_key",
+]

@@ -1,0 +1,258 @@
+"""One session in one room: the replica, its mirror in the session's state, its link to the tab, its way to the room."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import streamlit as st
+from streamlit_crdt_server import LocalPeer
+
+from streamlit_crdt import _compat
+from streamlit_crdt.assets import build_id
+from streamlit_crdt.channel import Frame, TabLink
+from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError
+from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.place import Place
+from streamlit_crdt.replica import LOCAL, ROOM, Replica
+from streamlit_crdt.room import Status
+from streamlit_crdt.widgets import REFUSED
+
+_log = logging.getLogger("streamlit_crdt")
+
+PRIVATE_PREFIX: Final = "crdt-private:"
+HOLD_S: Final = 3.0
+"""How long a first run waits for a tab to reach a stand-alone server before it goes on with local values."""
+
+_TAB_ERRORS: Final = {
+    "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; serve "
+    "the app with  streamlit-crdt run app.py  or st.App(..., **crdt_app()), which use the page's own port.",
+    "old-build": "a tab still runs an older build of the frontend; it asks its user to reload the page.",
+    "refused": "the room server refused the tab's socket.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which keys are shared: globs over keys, `private` winning over `keys` (rule P8)."""
+
+    keys: tuple[str, ...] | None = None
+    private: tuple[str, ...] = ()
+
+    def shares(self, key: str) -> bool:
+        if key.startswith((PRIVATE_PREFIX, CHANNEL_KEY_PREFIX)) or _matches(key, self.private):
+            return False
+        return self.keys is None or _matches(key, self.keys)
+
+
+def _matches(key: str, globs: tuple[str, ...]) -> bool:
+    return any(key == glob or fnmatchcase(key, glob) for glob in globs)
+
+
+class Binding:
+    """A session's membership in a room. Made by the first `crdt_sync` of the session for that room."""
+
+    def __init__(self, room: str, place: Place) -> None:
+        self.room = room
+        self.place = place
+        self.run: Any = None
+        self.selection = Selection()
+        self.replica = Replica()
+        self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key))
+        self.link = TabLink(self.replica, build=build_id())
+        self.channel_fragment: str | None = None
+        self.status_was_read = False
+        self._peer: LocalPeer | None = None
+        self._peer_lock = threading.Lock()
+        self._held_since: float | None = None
+        self._rerun_owed = False
+        self._explained: set[str] = set()
+        self._mounted_version = 0
+        self._pushed: Future[None] | None = None
+        self.replica.subscribe(self._write_through)
+
+    # -- the way to the room -------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Join the room where it lives in this process, and take over what it holds."""
+        with self._peer_lock:
+            if self._peer is None:
+                self._peer = self.place.open(self.room)
+                if self._peer is not None and self.replica.version:
+                    self._write_through(self.replica.diff(), LOCAL)
+        self.drain()
+
+    def detach(self) -> None:
+        with self._peer_lock:
+            peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.close()
+
+    def drain(self) -> None:
+        """Apply what others wrote into the room in this process."""
+        peer = self._peer
+        update = peer.drain() if peer is not None else None
+        if update:
+            try:
+                self.replica.apply(update, origin=ROOM)
+            except UpdateRefusedError:
+                _log.exception("room %r sent an update that cannot be applied", self.room)
+
+    def _write_through(self, update: bytes, origin: str) -> None:
+        peer = self._peer
+        if peer is not None and origin != ROOM:
+            self._pushed = peer.push(update)
+            self._pushed.add_done_callback(functools.partial(self._check_pushed, peer))
+
+    def _check_pushed(self, peer: LocalPeer, pushed: Future[None]) -> None:
+        """Leave a room that did not take an update; the next run joins it again and brings everything along."""
+        error = None if pushed.cancelled() else pushed.exception()
+        if error is not None and self._peer is peer:
+            _log.warning("room %r did not take an edit (%s); it is offered again with the next run", self.room, error)
+            self.detach()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the room in this process has applied what this session wrote; say whether it has."""
+        pushed = self._pushed
+        if pushed is not None:
+            wait([pushed], timeout_s)
+        return pushed is None or (pushed.done() and pushed.exception() is None)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the room's content is here; before that nothing is written (rule R4)."""
+        return self._peer is not None or self.link.synced
+
+    @property
+    def status(self) -> Status:
+        return "connected" if self._peer is not None else self.link.status
+
+    # -- a run ---------------------------------------------------------------------------------------------------
+
+    def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
+        """Local first, then merge, then write remote values. Returns the keys that were written."""
+        self.status_was_read = False
+        state = st.session_state.to_dict()
+        errors = self.mirror.push(state, message, synced=self.synced, remote=remote, at_top=True)
+        for error in errors:
+            _log.warning("%s", error)
+        self.attach()
+        self.mirror.begin_run()
+        return self._write_remote(state)
+
+    def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
+        written = []
+        for write in self.mirror.plan(state):
+            if write.delete:
+                del st.session_state[write.key]
+            else:
+                st.session_state[write.key] = write.value
+            self.mirror.wrote(write, state)
+            written.append(write.key)
+        return written
+
+    def assign(self, key: str, value: Any) -> None:
+        """Set one shared value; this session's script sees it from its next run on."""
+        self.replica.set(key, value)
+
+    def remove(self, key: str) -> None:
+        self.replica.delete(key)
+
+    def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
+        """Push what the block assigned."""
+        state = st.session_state.to_dict()
+        self.mirror.check_drawn(state)
+        return self.mirror.push(state, message, synced=self.synced, remote=remote)
+
+    def end_run(
+        self, ctx: Any, state: Mapping[str, Any], message: Message | None, *, complete: bool, remote: bool
+    ) -> None:
+        """Close a full run, however it ended."""
+        self.mirror.check_drawn(state)
+        self._report(self.mirror.push(state, message, synced=self.synced, remote=remote))
+        self.mirror.end_run(complete=complete, remote=remote)
+        self._request_runs(ctx)
+
+    def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:
+        """Push what a rerun of one of the app's own fragments changed."""
+        self._report(self.mirror.push(state, message, synced=self.synced))
+        self._request_runs(ctx)
+
+    def _report(self, errors: list[ValueNotShareableError]) -> None:
+        for error in errors:
+            _log.warning("%s", error)
+
+    def _request_runs(self, ctx: Any) -> None:
+        if self._rerun_owed:
+            self._rerun_owed = False
+            _compat.request_rerun(ctx, None)
+        elif self._peer is None and self.channel_fragment and self.replica.version > self._mounted_version:
+            _compat.request_rerun(ctx, self.channel_fragment)
+
+    def replace_waiting(self, state: _compat.RawState, key: str, local: Any) -> None:
+        """Put the value that a widget can show in the place of the one that waits for it."""
+        if local is REFUSED:
+            state.discard(key)
+        else:
+            state.replace(key, local)
+
+    # -- the tab -------------------------------------------------------------------------------------------------
+
+    @property
+    def channel_key(self) -> str:
+        return CHANNEL_KEY_PREFIX + self.room
+
+    def holds(self) -> bool:
+        """Say whether this first run should wait for the tab to bring the room's values (no flash of defaults)."""
+        if self.synced or self.link.status == "offline" or not self.place.tab_brings_the_room:
+            return False
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+        return time.monotonic() - self._held_since < HOLD_S
+
+    def frame(self) -> bytes:
+        """Return the next frame to the tab."""
+        self._mounted_version = self.replica.version
+        tab_hears_the_room = self._peer is not None and self.link.status == "connected"
+        return self.link.frame(
+            room=self.room,
+            socket=self.place.socket(self.room),
+            poll_s=self.place.poll_s,
+            settle=False,
+            confirm=self.mirror.deliveries if self.mirror.awaits_confirmation else None,
+            own=[self.replica.replica_id],
+            with_update=not tab_hears_the_room,
+        )
+
+    def receive(self, frame: Frame, message: Message | None) -> bool:
+        """Apply a frame of the tab; return whether the script must run."""
+        was = self.link.status, self.link.synced
+        self.link.receive(frame)
+        self._explain(self.link.error)
+        self.drain()
+        if self.link.confirmed is not None:
+            self.mirror.confirm(message, st.session_state.to_dict())
+        changed = (self.link.status, self.link.synced) != was
+        if self._held_since is not None and (self.synced or self.link.status == "offline"):
+            self._held_since = None
+            return True
+        if changed and (self.status_was_read or self.link.synced != was[1]) and self._peer is None:
+            return True
+        return self.mirror.needs_run()
+
+    def _explain(self, error: str | None) -> None:
+        if error is not None and error not in self._explained:
+            self._explained.add(error)
+            _log.warning("room %r: %s", self.room, _TAB_ERRORS.get(error, error))
+
+    def owe_rerun(self) -> None:
+        """Ask for a full run once the present one is over."""
+        self._rerun_owed = True

@@ -1,0 +1,145 @@
+"""The command `streamlit-crdt`: demo, run, serve.
+
+Every mistake that a newcomer is likely to make ends in one sentence that says what to do and exit code 2, before
+anything has been started. Streamlit is imported only by the commands that need it, so that `serve` runs without it
+being loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.metadata
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, NoReturn
+
+from streamlit_crdt.errors import CrdtError
+from streamlit_crdt_server import ServerError, Settings, serve
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+RUN_USAGE = """usage: streamlit-crdt run SCRIPT [streamlit options] [-- script arguments]
+
+Run any Streamlit script with the room server on the same port, under /crdt.
+All options of 'streamlit run' work, such as --server.port 8502; see  streamlit run --help
+The room server is set up by STREAMLIT_CRDT_* variables; see  streamlit-crdt serve --help for their names."""
+
+
+class CommandError(CrdtError):
+    """One sentence for the person at the terminal."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["run"]:  # Streamlit's own parser reads the rest.
+            return _run(words[1:])
+        chosen = _parser().parse_args(words)
+        command: Callable[[argparse.Namespace], int] = chosen.start
+        return command(chosen)
+    except (CrdtError, ServerError) as error:
+        print(f"streamlit-crdt: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, like all others of this command."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message}; see  {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="streamlit-crdt", description="Several people use one Streamlit app at the same time.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"streamlit-crdt {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="open the demo app, with everything embedded", allow_abbrev=False)
+    demo.add_argument("--port", type=int, help="port of the app (default: 8501, or the next one that is free)")
+    demo.set_defaults(start=_demo)
+
+    commands.add_parser("run", help="run any script with the room server on the same port")
+
+    server = commands.add_parser(
+        "serve",
+        help="run the stand-alone room server",
+        description="Run the stand-alone room server. Each option can also be set by a variable: "
+        "--max-rooms by STREAMLIT_CRDT_MAX_ROOMS, and so on.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    _add_settings(server)
+    server.set_defaults(start=_serve)
+    return parser
+
+
+def _version() -> str:
+    return importlib.metadata.version("streamlit-crdt")
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    _require_streamlit()
+    from streamlit_crdt.launch import demo
+
+    return demo(port=chosen.port)
+
+
+def _run(words: Sequence[str]) -> int:
+    if words[:1] in (["--help"], ["-h"]):
+        print(RUN_USAGE)
+        return 0
+    _require_streamlit()
+    from streamlit_crdt.launch import run
+
+    return run(words)
+
+
+def _require_streamlit() -> None:
+    """Say that Streamlit is too old before `launch` imports what an old one lacks."""
+    from streamlit_crdt._compat import require_streamlit
+
+    require_streamlit()
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    given = {name: value for name, value in vars(chosen).items() if name != "start"}
+    asyncio.run(serve(Settings.load(**given)))
+    return 0
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Make an option of each setting, so that none can be forgotten; what is not given stays out of the result."""
+    described = _descriptions()
+    for field in fields(Settings):
+        option = "--" + field.name.replace("_", "-")
+        text = f"{described.get(field.name, '')} (default: {_shown(field.default)})".replace("%", "%%")
+        parser.add_argument(option, help=text.strip(), **_argument_type(str(field.type)))
+
+
+def _argument_type(annotation: str) -> dict[str, Any]:
+    if annotation == "bool":
+        return {"action": argparse.BooleanOptionalAction}
+    if annotation.startswith("tuple"):
+        return {"action": "append", "metavar": "VALUE"}
+    kinds: dict[str, type] = {"int": int, "float": float}
+    return {"type": kinds.get(annotation, str), "metavar": "N" if annotation in kinds else "VALUE"}
+
+
+def _shown(default: object) -> str:
+    return "none" if default is None or default == () else str(default)
+
+
+def _descriptions() -> dict[str, str]:
+    """Read what each setting is from the Attributes of the class that defines them."""
+    _, _, attributes = (Settings.__doc__ or "").partition("Attributes:")
+    entries = re.findall(r"^ +(\w+): (.*(?:\n {12}.*)*)", attributes, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -1,0 +1,86 @@
+"""The component that carries frames between a tab and its session, mounted in a fragment that the library owns.
+
+A fragment, because a rerun that targets a fragment never interrupts a script run: a remote edit cannot swallow a click
+(rule P5). The component's callback decides whether the script must run at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from streamlit_crdt import _compat
+from streamlit_crdt.assets import SCRIPT_GLOB
+from streamlit_crdt.binding import HOLD_S, Binding
+from streamlit_crdt.channel import decode_frame
+from streamlit_crdt.errors import CrdtError, FrameError
+from streamlit_crdt.session import Session
+
+_log = logging.getLogger("streamlit_crdt")
+
+COMPONENT: Final = "streamlit-crdt.channel"
+
+
+@functools.cache
+def _renderer() -> Callable[..., Any]:
+    return st.components.v2.component(COMPONENT, js=SCRIPT_GLOB, html="<div></div>")
+
+
+def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
+    """Mount the channel of `binding` where the script stands.
+
+    Args:
+        held: the script will stop here until the tab has brought the room; look again soon even if no tab answers.
+    """
+    if _compat.is_app_test():
+        return  # no browser, so no tab to talk to: each run reads and writes the room itself
+    fragment = st.fragment(_channel, run_every=HOLD_S if held else None)
+    fragment(session, binding, held)
+
+
+def _channel(session: Session, binding: Binding, held: bool) -> None:
+    binding.channel_fragment = _compat.fragment_id()
+    if held and not binding.holds():
+        st.rerun()
+    _renderer()(
+        key=binding.channel_key,
+        data=binding.frame(),
+        on_frame_change=functools.partial(_on_frame, session, binding),
+    )
+
+
+def _on_frame(session: Session, binding: Binding) -> None:
+    text = getattr(st.session_state.get(binding.channel_key), "frame", None)
+    ctx = get_script_run_ctx()
+    if not isinstance(text, str) or ctx is None:
+        return
+    try:
+        frame = decode_frame(base64.b64decode(text, validate=True))
+    except (FrameError, binascii.Error) as error:
+        _log.warning("a tab in room %r sent a frame that is refused: %s", binding.room, error)
+        return
+    try:
+        needs_run = binding.receive(frame, session.message_of(ctx))
+    except CrdtError as error:
+        _log.warning("a tab in room %r sent a frame that is refused: %s", binding.room, error)
+        return
+    if needs_run:
+        _rerun(session, binding, ctx)
+
+
+def _rerun(session: Session, binding: Binding, ctx: Any) -> None:
+    """Run the script for a remote edit, unless it runs anyway; never in the way of somebody else's fragment."""
+    fragments = _compat.fragments_of_run(ctx)
+    if not fragments:
+        return
+    session.woke_remotely()
+    if fragments == (binding.channel_fragment,):
+        st.rerun()
+    binding.owe_rerun()

@@ -1,0 +1,1 @@
+"""The app that `streamlit-crdt demo` opens."""

@@ -1,0 +1,76 @@
+"""An ordinary dashboard, shared by one line: everything under `crdt_sync` is written as for a single user."""
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from streamlit_crdt import crdt_sync
+from streamlit_crdt.demo.sales import DRINKS, FIRST_DAY, LAST_DAY, SHOPS, sales
+
+MEASURES = {"Revenue (€)": "revenue", "Cups": "cups"}
+STATUS_COLOURS = {"connected": "green", "connecting": "orange", "offline": "red"}
+
+st.set_page_config(page_title="Coffee sales, together", page_icon="☕", layout="wide")
+
+room = crdt_sync("demo")  # The one line: all widgets below are shared with everybody who has this page open.
+
+
+@st.cache_data
+def load() -> pd.DataFrame:
+    return sales()
+
+
+sold = load()
+
+with st.sidebar:
+    st.header("Filters")
+    regions = st.multiselect("Regions", list(SHOPS), default=list(SHOPS))
+    drinks = st.pills("Drinks", list(DRINKS), selection_mode="multi", default=list(DRINKS))
+    period = st.date_input("Period", (FIRST_DAY, LAST_DAY), min_value=FIRST_DAY, max_value=LAST_DAY)
+    least = st.slider("Days with at least this many cups per shop", 0, 350, 0, step=10)
+    measure = st.radio("Show", list(MEASURES), horizontal=True)
+
+title, status = st.columns([5, 1], vertical_alignment="bottom")
+title.title("☕ Coffee sales, together")
+status.badge(room.status, color=STATUS_COLOURS[room.status])
+st.caption("Open this page in a second window and move anything: a filter, the notes, the cups counter.")
+
+first, last = period if len(period) == 2 else (period[0], LAST_DAY)  # While a second date is being picked.
+cups_of_day = sold.groupby(["day", "shop"])["cups"].transform("sum")
+chosen = sold[
+    sold["region"].isin(regions)
+    & sold["drink"].isin(drinks)
+    & sold["day"].between(pd.Timestamp(first), pd.Timestamp(last))
+    & (cups_of_day >= least)
+]
+
+figures = st.columns(3)
+figures[0].metric("Revenue", f"€ {chosen['revenue'].sum():,.0f}", border=True)
+figures[1].metric("Cups", f"{chosen['cups'].sum():,}", border=True)
+figures[2].metric("Shops", chosen["shop"].nunique(), border=True)
+
+column = MEASURES[measure]
+weekly = chosen.groupby([pd.Grouper(key="day", freq="W"), "region"], as_index=False)[column].sum()
+st.altair_chart(
+    alt.Chart(weekly)
+    .mark_area(opacity=0.85)
+    .encode(
+        x=alt.X("day:T", title=None),
+        y=alt.Y(f"{column}:Q", title=f"{measure} per week"),
+        color=alt.Color("region:N", title=None, legend=alt.Legend(orient="top")),
+        tooltip=["day:T", "region:N", f"{column}:Q"],
+    )
+    .properties(height=300)
+)
+
+notes_side, counter_side = st.columns([3, 1])
+notes_side.text_area("Notes", key="notes", placeholder="What do you see? Everybody can write here.", height=120)
+
+st.session_state.setdefault("cups_drunk", 0)
+with counter_side:
+    if st.button("☕ One more cup", width="stretch"):
+        st.session_state.cups_drunk += 1
+    st.metric("Drunk while looking at this", st.session_state.cups_drunk)
+
+if st.checkbox("Show the rows"):
+    st.dataframe(chosen.sort_values(["day", "shop", "drink"]), hide_index=True, height=320)

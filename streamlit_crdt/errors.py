@@ -1,0 +1,111 @@
+"""What can go wrong, as one tree.
+
+Every error derives from `CrdtError`, so that an app can catch all of them at once, and from the builtin that
+a user would expect, so that nobody has to know this module. The parts of a message are attributes and the
+sentence is built in `__str__`: code that reacts to an error never has to read its text.
+"""
+
+from __future__ import annotations
+
+
+class CrdtError(Exception):
+    """Anything that streamlit-crdt refuses or cannot do."""
+
+
+class RoomNameError(CrdtError, ValueError):
+    """A room's name is not 1 to 128 of the characters that are safe in an address and a file name."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} cannot be a room's name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - "
+            "(and neither '.' nor '..' alone)."
+        )
+
+
+class ValueNotShareableError(CrdtError, TypeError):
+    """A value has no form in which others could get it back unchanged. Nothing was stored.
+
+    Attributes: `key` (None until the key is known), `type_name`, `reason`.
+    """
+
+    def __init__(self, type_name: str, reason: str, *, key: str | None = None) -> None:
+        super().__init__(type_name, reason)
+        self.key = key
+        self.type_name = type_name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = "This value" if self.key is None else f"The value of {self.key!r}"
+        return (
+            f"{where} (type {self.type_name}) cannot be shared: {self.reason}. Store something else "
+            f"under this key, or keep it to this session with crdt_sync(..., private=[{self.key!r}])."
+        )
+
+
+class ValueUnreadableError(CrdtError, ValueError):
+    """Something stored in the room cannot be turned into a Python value here.
+
+    Attributes: `key` (None until the key is known), `reason`.
+    """
+
+    def __init__(self, reason: str, *, key: str | None = None) -> None:
+        super().__init__(reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = "A shared value" if self.key is None else f"The shared value of {self.key!r}"
+        return f"{where} cannot be read here: {self.reason}."
+
+
+class FrameError(CrdtError, ValueError):
+    """Bytes from the component's channel are not a frame that this version reads. Nothing was applied."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"A frame from the browser was refused: {self.reason}. Reload the page if this goes on."
+
+
+class UpdateRefusedError(CrdtError, ValueError):
+    """An update is malformed or dangerous. The replica is as it was before."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"An update was refused and nothing of it was applied: {self.reason}."
+
+
+class ServerUnavailableError(CrdtError, RuntimeError):
+    """No room server answers at `address`."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The room server at {self.address} is not available: {self.reason}."
+
+
+class StreamlitTooOldError(CrdtError, RuntimeError):
+    """The installed Streamlit lacks what the library needs."""
+
+    def __init__(self, found: str, needed: str) -> None:
+        super().__init__(found, needed)
+        self.found = found
+        self.needed = needed
+
+    def __str__(self) -> str:
+        return (
+            f"streamlit-crdt needs Streamlit {self.needed} or newer and found {self.found}: "
+            f'run  pip install "streamlit>={self.needed}"'
+        )

@@ -1,0 +1,107 @@
+"""Starts Streamlit on a script: what `streamlit-crdt demo` and `streamlit-crdt run` do.
+
+Streamlit's own command line parses Streamlit's options, because it alone knows their names and types; the launch itself
+goes through its public entry points, `streamlit run` for the demo and `st.App.run()` for a mounted room server.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import streamlit as st
+from click.core import ParameterSource
+from streamlit import config
+from streamlit.web import bootstrap
+from streamlit.web import cli as streamlit_cli
+from streamlit.web.server.app_discovery import discover_asgi_app
+
+from streamlit_crdt.cli import CommandError
+from streamlit_crdt.deploy import crdt_app
+
+DEMO_SCRIPT = Path(__file__).parent / "demo" / "app.py"
+
+DEMO_WELCOME = """
+  streamlit-crdt demo: open the address below in two browser windows, side by side.
+  Move a filter, type a note or count a cup in one of them and watch the other.
+"""
+
+
+def demo(*, port: int | None = None) -> int:
+    """Run the demo under plain `streamlit run`, the room server embedded."""
+    # The demo asks for nothing: neither for an e-mail address at Streamlit's first start nor for leave to report usage.
+    options = ["--server.showEmailPrompt=false", "--browser.gatherUsageStats=false"]
+    if port is not None:
+        _require_free_port(port, "--port")
+        options.append(f"--server.port={port}")
+    print(DEMO_WELCOME, flush=True)
+    streamlit_cli.main(args=["run", str(DEMO_SCRIPT), *options], prog_name="streamlit", standalone_mode=False)
+    return 0
+
+
+def run(words: Sequence[str]) -> int:
+    """Run any script as `streamlit run` would, with the room server mounted on the same port."""
+    target, options, script_arguments = _parse(words)
+    script = _script(target)
+    # Streamlit takes argv[0] for the script beside which .streamlit/config.toml and pages/ lie.
+    sys.argv = [str(script), *script_arguments]
+    app = st.App(script, **crdt_app())
+    bootstrap.load_config_options(options)
+    if config.is_manually_set("server.port"):
+        _require_free_port(config.get_option("server.port"), "--server.port", config.get_option("server.address"))
+    app.run(config=options)
+    return 0
+
+
+def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
+    """Split the words into script, Streamlit options that were given, and the script's own arguments."""
+    try:
+        context = streamlit_cli.main_run.make_context("streamlit-crdt run", list(words))
+    except click.UsageError as error:
+        raise CommandError(f"{error.format_message()} See  streamlit run --help") from error
+    except SystemExit as error:  # Streamlit's way to refuse a secret on the command line.
+        raise CommandError(str(error)) from error
+    names = {option.name: option.opts[0].removeprefix("--") for option in context.command.params}
+    options = {
+        names[name]: value
+        for name, value in context.params.items()
+        if name not in ("target", "args") and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    return context.params["target"], options, list(context.params["args"])
+
+
+def _script(target: str) -> Path:
+    if "://" in target:
+        raise CommandError(f"{target} is an address: download the script and give its path.")
+    path = Path(target)
+    if path.is_dir():
+        path = path / "streamlit_app.py"
+    if not path.is_file():
+        raise CommandError(f"there is no file {path}: give the path of a Streamlit script.")
+    if path.suffix not in (".py", ".py3"):
+        raise CommandError(f"{path} is not a Python file: give the path of a Streamlit script that ends in .py.")
+    if discover_asgi_app(path).is_asgi_app:
+        raise CommandError(
+            f"{path} makes its own ASGI app: pass **crdt_app() to st.App there and start it with  streamlit run {path}"
+        )
+    return path.resolve()
+
+
+def _require_free_port(port: int, option: str, address: str | None = None) -> None:
+    """Refuse a port that cannot be listened on, before anything has been started."""
+    try:
+        family = socket.AF_INET6 if address and ":" in address else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address or "", port))
+    except OverflowError as error:
+        raise CommandError(f"{port} is not a port: give one from 1 to 65535 with {option}.") from error
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "is in use by another program" if taken else f"cannot be opened ({error.strerror})"
+        raise CommandError(f"port {port} {reason}: stop that program or choose another port with {option}.") from error

@@ -1,0 +1,38 @@
+"""What a browser sent with a run: the value of each widget that it shows, and what was clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from streamlit_crdt.widgets import Widget
+
+CHANNEL_KEY_PREFIX: Final = "crdt-channel:"
+"""Keys of the library's own components; their triggers are not clicks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, compared with the one before it.
+
+    Attributes:
+        states: serialized value by widget id, all widgets that the browser shows.
+        triggers: ids of the triggers that are set.
+        previous: the states of the message before.
+    """
+
+    states: Mapping[str, bytes]
+    triggers: frozenset[str] = frozenset()
+    previous: Mapping[str, bytes] = field(default_factory=dict)
+
+    def holds(self, widget: Widget | None) -> bool:
+        """Say whether the browser shows `widget`."""
+        return widget is not None and widget.element_id in self.states
+
+    def only_explained_by(self, widget: Widget) -> bool:
+        """Say whether nothing but `widget` can have caused this message: no trigger, no other change."""
+        if self.triggers:
+            return False
+        ids = set(self.states) | set(self.previous)
+        return all(self.states.get(i) == self.previous.get(i) for i in ids if i != widget.element_id)

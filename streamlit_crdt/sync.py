@@ -1,0 +1,158 @@
+"""`crdt_sync`: the one call."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from streamlit_crdt import _compat, component, place
+from streamlit_crdt.binding import PRIVATE_PREFIX, Binding, Selection
+from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.room import Room, Status
+from streamlit_crdt.session import Session, SessionHooks, registry
+
+_log = logging.getLogger("streamlit_crdt")
+
+_ROOM_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+def crdt_sync(
+    room: str | None = "default",
+    *,
+    keys: Iterable[str] | None = None,
+    private: Iterable[str] = (),
+    server: str | None = None,
+    on_change: Callable[..., None] | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> Room:
+    """Share this session's widgets and `st.session_state` with everybody in the same room.
+
+    Call it above the widgets, or as a `with` block around them::
+
+        with crdt_sync("planning"):
+            y = st.slider("Select a value")
+
+    Every widget that code may set is shared, with or without a key, and every plain value that the script puts into
+    `st.session_state`. Buttons, uploads and the open or closed state of layout stay in their tab. A value enters the
+    room when somebody changes it, or when code assigns it and the room has none; defaults are not written.
+
+    Args:
+        room: 1 to 128 of the characters A-Z a-z 0-9 . _ - ; None shares nothing.
+        keys: globs; share only these keys. None shares all.
+        private: globs; never share these keys.
+        server: address of a stand-alone server (`ws://host:port`). None: the room server mounted in this app, else an
+            embedded one that is started on first use.
+        on_change: called before the script goes on, when values of others were taken over.
+        args: positional arguments for `on_change`.
+        kwargs: keyword arguments for `on_change`.
+
+    Returns:
+        The room. Its status says whether edits reach the others now.
+
+    Raises:
+        RoomNameError: the name has other characters.
+        ValueNotShareableError: on leaving the `with` block, if a value cannot be shared; everything else was.
+        StreamlitTooOldError: Streamlit is older than the library's floor.
+    """
+    _compat.require_streamlit()
+    if room is not None:
+        _check_name(room)
+    ctx = get_script_run_ctx(suppress_warning=True)
+    if room is None or ctx is None:
+        return Room(room, _Alone())
+    _compat.install(SessionHooks(registry))
+    session = registry.open(ctx)
+    _lifetime(session.id)
+    binding = session.bind(room, server, ctx)
+    binding.selection = Selection(None if keys is None else tuple(keys), tuple(private))
+    if session.enter(ctx, binding):
+        written = binding.begin_run(session.message_of(ctx), remote=session.run_is_remote)
+        held = binding.holds()
+        component.mount(session, binding, held=held)
+        if held:
+            st.stop()
+        if written and on_change is not None:
+            on_change(*args, **(kwargs or {}))
+    return Room(room, _Member(session, binding, ctx))
+
+
+def private_key(key: str) -> str:
+    """Return a key that is never shared, for a widget or a plain value: `st.slider("x", key=private_key("x"))`."""
+    return PRIVATE_PREFIX + key
+
+
+def _check_name(room: object) -> None:
+    if not isinstance(room, str) or not _ROOM_NAME.fullmatch(room) or room in (".", ".."):
+        raise RoomNameError(room)
+
+
+class _Alone:
+    """Membership in no room: values stay in this script."""
+
+    def __init__(self) -> None:
+        self.replica = Replica()
+        self.status: Status = "offline"
+
+    def write(self, key: str, value: Any) -> None:
+        self.replica.set(key, value)
+
+    def remove(self, key: str) -> None:
+        self.replica.delete(key)
+
+    def leave(self, error: BaseException | None) -> None:
+        """Nothing to push."""
+
+
+class _Member:
+    """Membership of a session in a room during one run."""
+
+    def __init__(self, session: Session, binding: Binding, ctx: Any) -> None:
+        self._session = session
+        self._binding = binding
+        self._ctx = ctx
+        self.replica = binding.replica
+
+    @property
+    def status(self) -> Status:
+        self._binding.status_was_read = True
+        return self._binding.status
+
+    def write(self, key: str, value: Any) -> None:
+        self._binding.assign(key, value)
+
+    def remove(self, key: str) -> None:
+        self._binding.remove(key)
+
+    def leave(self, error: BaseException | None) -> None:
+        self._session.leave(self._binding)
+        if not self._session.is_current(self._ctx):
+            return  # a newer run has taken over: what this one assigned it sees as well
+        message = self._session.message_of(self._ctx)
+        refused = self._binding.push_now(message, remote=self._session.run_is_remote)
+        if refused and error is None:
+            raise refused[0]
+        _log_refused(refused)
+
+
+def _log_refused(errors: list[ValueNotShareableError]) -> None:
+    for error in errors:
+        _log.warning("%s", error)
+
+
+def _release(session_id: str) -> None:
+    session = registry.get(session_id)
+    if session is not None:
+        session.release()
+
+
+@st.cache_resource(scope="session", on_release=_release, show_spinner=False)
+def _lifetime(session_id: str) -> str:
+    """Let Streamlit say when the session's tab is gone (it fires also when a tab is away for a moment)."""
+    return session_id

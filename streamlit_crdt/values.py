@@ -1,0 +1,226 @@
+"""What may be shared, and in which form: Python values as trees that Yjs holds without loss.
+
+Yjs and pycrdt know JSON's types and bytes, and no difference between `1` and `1.0`. Whatever they would
+change is stored as a tag: a dict with one key that starts with `$`. Plain values stay plain, so that other
+Yjs programs can read them.
+
+| Python | stored |
+|---|---|
+| None, bool, str, bytes, other floats, inf, nan | as they are |
+| int | a number up to 2**53 - 1, else `{"$int": "…decimal…"}` |
+| integral float, -0.0 | `{"$float": "1.0"}` |
+| list; dict with str keys, in order of its keys | as they are |
+| any other dict | `{"$dict": [[key, value], …]}` |
+| tuple, set, frozenset | `{"$tuple": […]}`, `{"$set": […]}`, `{"$frozenset": […]}` |
+| date, Decimal, Enum member, DataFrame, … | a tag of `scalars`, `arrays` or `tables` |
+
+A dict is stored plain only if its keys are sorted (they are sorted again when read, because pycrdt forgets their
+order), none starts with `$`, and none is `__proto__` (which JavaScript swallows) or `constructor` (by which Yjs
+tells types). Subclasses (namedtuple, OrderedDict, a str subclass) are refused: they would come back as another
+type. Nothing is pickled, and reading runs and imports no code of the app. The test of a change is `equality.equal`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from streamlit_crdt import arrays, scalars
+from streamlit_crdt.equality import MAX_DEPTH, detach, equal
+from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.scalars import Stored, type_name
+
+__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Stored", "decode", "detach", "encode", "equal", "is_leaf"]
+
+MAX_VALUE_BYTES = 8 * 1024 * 1024
+"""Size of one stored value; a larger one is refused, since a frame with it would not pass the socket (16
+MiB)."""
+
+_MAX_SAFE_INTEGER = 2**53 - 1
+_PART_BYTES = 8
+_JAVASCRIPT_KEYS = ("__proto__", "constructor")
+_CONTAINERS = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_UNPACKERS = {codec.tag: codec.unpack for codec in scalars.CODECS.values()}
+_BUILTINS = (int, float, str, bytes, bytearray, list, tuple, set, frozenset, dict, *scalars.CODECS)
+
+
+def encode(value: object, *, key: str | None) -> Stored:
+    """Return the tree to store for `value`; it shares nothing mutable with `value`.
+
+    Raises:
+        ValueNotShareableError: it could not come back as it is. Names `key` and the type of the offending
+        part.
+    """
+    try:
+        return _Encoder().tree(value, 0)
+    except ValueNotShareableError as error:
+        error.key = key
+        raise
+
+
+def decode(stored: Stored) -> Any:
+    """Return the value of a tree, each time a new one.
+
+    Raises:
+        ValueUnreadableError: the tree is malformed, or needs something that is not here (an Enum class, a
+        time zone).
+    """
+    try:
+        return _decode(stored, 0)
+    except ValueUnreadableError:
+        raise
+    except Exception as error:  # hostile payloads make pyarrow, pandas and constructors raise almost anything
+        raise ValueUnreadableError(f"{type(error).__name__}: {error}") from error
+
+
+def is_leaf(value: object) -> bool:
+    """Return whether a decoded value may be kept: no container, and no Enum member, whose class the next run
+    replaces."""
+    return not isinstance(value, list | dict | tuple | set | frozenset | bytearray | Enum)
+
+
+class _Encoder:
+    """One walk through a value, counting its size on the way."""
+
+    def __init__(self) -> None:
+        self._left_bytes = MAX_VALUE_BYTES
+
+    def tree(self, value: Any, depth: int) -> Stored:
+        self._spend(_PART_BYTES, value)
+        if depth > MAX_DEPTH:
+            raise ValueNotShareableError(
+                type_name(value), f"it is nested deeper than {MAX_DEPTH} levels, or contains itself"
+            )
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is str:
+            return self._text(value)
+        if kind is bytes:
+            self._spend(len(value), value)
+            return value
+        if (kind is int and abs(value) <= _MAX_SAFE_INTEGER) or (kind is float and not value.is_integer()):
+            return value
+        if kind in (list, dict, tuple, set, frozenset):
+            return self._container(value, depth + 1)
+        return self._tagged(value, depth + 1)
+
+    def _spend(self, count: int, value: object) -> None:
+        self._left_bytes -= count
+        if self._left_bytes < 0:
+            raise ValueNotShareableError(type_name(value), f"it is larger than {MAX_VALUE_BYTES} bytes")
+
+    def _text(self, value: str) -> Stored:
+        try:
+            self._spend(len(value) if value.isascii() else len(value.encode()), value)
+        except UnicodeEncodeError:  # half of a surrogate pair: pycrdt panics on it
+            return _tag("surrogates", scalars.CODECS[str].pack(value))
+        return value
+
+    def _container(self, value: Any, depth: int) -> Stored:
+        if type(value) is dict:
+            return self._mapping(value, depth)
+        items = [self.tree(item, depth) for item in value]
+        if type(value) is list:
+            return items
+        if type(value) is tuple:
+            return _tag("tuple", items)
+        return _tag(type(value).__name__, sorted(items, key=repr))
+
+    def _mapping(self, value: dict[Any, Any], depth: int) -> Stored:
+        if all(_is_plain_key(key) for key in value):
+            keys = list(value)
+            if keys == sorted(keys):
+                return {self._text(key): self.tree(item, depth) for key, item in value.items()}
+        return _tag("dict", [[self.tree(key, depth), self.tree(item, depth)] for key, item in value.items()])
+
+    def _tagged(self, value: Any, depth: int) -> Stored:
+        codec = scalars.CODECS.get(type(value))
+        if codec is not None:
+            tag, payload = codec.tag, codec.pack(value)
+        elif isinstance(value, Enum):
+            tag, payload = "enum", scalars.pack_enum(value)
+        elif arrays.owns(value):
+            tag, payload = arrays.pack(value, lambda part: self.tree(part, depth))
+        else:
+            raise ValueNotShareableError(type_name(value), _refusal(value))
+        self._spend(_leaf_bytes(payload), value)
+        return _tag(tag, payload)
+
+
+def _tag(name: str, payload: Stored) -> Stored:
+    return {f"${name}": payload}
+
+
+def _is_plain_key(key: object) -> bool:
+    return type(key) is str and not key.startswith("$") and key not in _JAVASCRIPT_KEYS and _is_unicode(key)
+
+
+def _is_unicode(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _leaf_bytes(payload: Stored) -> int:
+    """Return the bytes of the texts and buffers in a payload; nested trees have been counted already."""
+    if isinstance(payload, str | bytes):
+        return len(payload)
+    if isinstance(payload, list):
+        return sum(len(part) for part in payload if isinstance(part, str | bytes))
+    return 0
+
+
+def _refusal(value: object) -> str:
+    for kind in _BUILTINS:
+        if isinstance(value, kind):
+            return f"it is a subclass of {kind.__name__} and would come back as {kind.__name__}; convert it"
+    if callable(value):
+        return "functions and classes are code, not a value"
+    return (
+        "this type has no shared form; use plain parts of it (a dict, list, str, number, date, DataFrame, …)"
+    )
+
+
+def _decode(stored: Stored, depth: int) -> Any:
+    if depth > 2 * MAX_DEPTH:  # a tag takes one more level than the container that it stands for
+        raise ValueUnreadableError("it is nested too deep")
+    if stored is None or isinstance(stored, bool | str):
+        return stored
+    if isinstance(stored, int):
+        return stored
+    if isinstance(stored, float):
+        return int(stored) if stored.is_integer() else stored
+    if isinstance(stored, bytes | bytearray):
+        return bytes(stored)
+    if isinstance(stored, list):
+        return [_decode(item, depth + 1) for item in stored]
+    if not isinstance(stored, dict):
+        raise ValueUnreadableError(f"{type_name(stored)} is not a form in which values are stored")
+    if len(stored) == 1:
+        ((name, payload),) = stored.items()
+        if name.startswith("$"):
+            return _decode_tag(name[1:], payload, depth + 1)
+    return {name: _decode(stored[name], depth + 1) for name in sorted(stored)}
+
+
+def _decode_tag(tag: str, payload: Stored, depth: int) -> Any:
+    if tag in _UNPACKERS:
+        return _UNPACKERS[tag](payload)
+    if tag in _CONTAINERS:
+        return _CONTAINERS[tag]([_decode(item, depth) for item in _items(payload)])
+    if tag == "dict":
+        return {_decode(name, depth): _decode(item, depth) for name, item in map(_items, _items(payload))}
+    if tag == "enum":
+        return scalars.unpack_enum(payload)
+    if tag in arrays.TAGS:
+        return arrays.unpack(tag, payload, lambda part: _decode(part, depth))
+    raise ValueUnreadableError(f"its tag {tag[:40]!r} is not known here; is another version writing to it?")
+
+
+def _items(payload: Stored) -> list[Stored]:
+    if not isinstance(payload, list):
+        raise TypeError(f"a list was expected, not {type_name(payload)}")
+    return payload

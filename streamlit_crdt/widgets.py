@@ -1,0 +1,176 @@
+"""Which keys are widgets, of which kind, and which shared values each of them can show.
+
+Streamlit's widgets turn a browser value into a Python value and back with a serializer and a deserializer. Those two are
+the best judge there is: a value that comes back from the round trip as it went in is one that the widget can show (since
+1.65 they check bounds as well). What they let through and the widget then refuses or bends is checked here by kind.
+
+An option object need not be shareable: what travels then is its formatted label, and the receiving session looks the
+label up among its own options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from streamlit_crdt import values
+from streamlit_crdt.errors import ValueNotShareableError
+
+SETTABLE: Final = frozenset(
+    {
+        "checkbox", "toggle", "radio", "selectbox", "multiselect", "pills", "segmented_control", "select_slider",
+        "feedback", "slider", "number_input", "text_input", "text_area", "date_input", "time_input",
+        "date_time_input", "color_picker", "pagination", "dataframe",
+    }
+)  # fmt: skip
+"""Element types whose value code may set, so that a remote value can move them."""
+
+WITH_OPTIONS: Final = frozenset(
+    {"radio", "selectbox", "multiselect", "pills", "segmented_control", "select_slider"}
+)
+UNKEYED_PREFIX: Final = "crdt:"
+
+
+class Refused:
+    """The type of `REFUSED`: this widget cannot show that value."""
+
+
+REFUSED: Final = Refused()
+
+
+def unkeyed_key(element_type: str, native_hash: str) -> str:
+    """Return the deterministic key of a widget without one: its type and the hash of its native identity."""
+    return f"{UNKEYED_PREFIX}{element_type}:{native_hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Widget:
+    """One widget as this session last drew it.
+
+    Attributes:
+        element_id: Streamlit's id, by which the browser's messages name it.
+        kind: Streamlit's element type, such as "slider".
+        settable: whether code may set its value; triggers, uploads and layout are not.
+        arguments: what its identity was computed from; not all arguments of the call.
+    """
+
+    key: str
+    element_id: str
+    kind: str
+    settable: bool
+    serialize: Callable[[Any], Any]
+    deserialize: Callable[[Any], Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def shared(self, value: Any) -> Any:
+        """Return what travels for `value`: the value itself, or the labels of options that cannot be shared.
+
+        Raises:
+            ValueNotShareableError: it is neither shareable nor an option with a label.
+        """
+        if self.kind == "dataframe":
+            return _plain(value)
+        if self.kind not in WITH_OPTIONS:
+            return value
+        try:
+            if not _holds_enum(value):
+                values.encode(value, key=self.key)
+                return value
+        except ValueNotShareableError:
+            pass
+        return self._labels(value)
+
+    def local(self, shared: Any) -> Any:
+        """Return the value that this widget shows for `shared`, or `REFUSED` (rule P2)."""
+        if self.kind == "dataframe":
+            return shared if isinstance(shared, Mapping) else REFUSED
+        if self._shows(shared):
+            return shared
+        return self._from_labels(shared) if self.kind in WITH_OPTIONS else REFUSED
+
+    def _shows(self, value: Any) -> bool:
+        if not _fits(self, value):
+            return False
+        try:
+            wire = self.serialize(value)
+            if not self._offers(wire):
+                return False
+            return values.equal(self.deserialize(wire), value)
+        except Exception:
+            # A serializer given a value of a foreign type may raise anything: the widget cannot show it.
+            return False
+
+    def _offers(self, wire: Any) -> bool:
+        options = self._options()
+        if options is None or self.arguments.get("accept_new_options"):
+            return True
+        labels = [wire] if isinstance(wire, str) else list(wire or [])
+        return all(label in options for label in labels)
+
+    def _options(self) -> Sequence[str] | Mapping[str, int] | None:
+        serde = getattr(self.serialize, "__self__", None)
+        for name in ("formatted_options", "formatted_option_to_index", "formatted_option_to_option_index"):
+            options = getattr(serde, name, None)
+            if options is not None:
+                return options  # type: ignore[no-any-return]
+        return None
+
+    def _labels(self, value: Any) -> Any:
+        wire = self.serialize(value)
+        if isinstance(wire, str) or wire is None:
+            return wire
+        labels = [str(label) for label in wire]
+        if isinstance(value, tuple):
+            return tuple(labels)
+        return labels if isinstance(value, list) else labels[0]
+
+    def _from_labels(self, shared: Any) -> Any:
+        labels = [shared] if isinstance(shared, str) else shared
+        options = self._options()
+        if options is None or not isinstance(labels, (list, tuple)):
+            return REFUSED
+        if not labels or not all(isinstance(label, str) and label in options for label in labels):
+            return REFUSED
+        wire = shared if isinstance(self.serialize(None), str | None) else list(labels)
+        value = self.deserialize(wire)
+        return value if _fits(self, value) and self._labels(value) == shared else REFUSED
+
+
+def _fits(widget: Widget, value: Any) -> bool:
+    """Catch what the round trip lets through and the widget then refuses, bends or crashes on."""
+    if widget.kind in ("checkbox", "toggle"):
+        return isinstance(value, bool)
+    if widget.kind == "multiselect":
+        limit = widget.arguments.get("max_selections")
+        return isinstance(value, list) and (limit is None or len(value) <= limit)
+    if widget.kind in ("text_input", "text_area"):
+        return value is None or isinstance(value, str)
+    if widget.kind == "slider" and isinstance(value, tuple):
+        return len(value) == 2 and bool(value[0] <= value[1])
+    if widget.kind == "select_slider" and isinstance(value, tuple):
+        return _in_order(widget, value)
+    return True
+
+
+def _in_order(widget: Widget, value: tuple[Any, ...]) -> bool:
+    options = widget._options()
+    labels = list(widget.serialize(value))
+    if options is None or len(labels) != 2:
+        return True
+    order = list(options)
+    return all(label in order for label in labels) and order.index(labels[0]) <= order.index(labels[1])
+
+
+def _holds_enum(value: Any) -> bool:
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(item, Enum) for item in items)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

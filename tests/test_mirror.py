@@ -1,0 +1,340 @@
+"""The rules by which a session's state and a room's replica stay the same, without Streamlit."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from streamlit_crdt.message import Message
+from streamlit_crdt.mirror import VOLATILE_AFTER_ROUNDS, Mirror
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.widgets import Widget
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def number(key: str, kind: str = "number_input", low: int = 0, high: int = 100) -> Widget:
+    """A widget as Streamlit makes it: its deserializer falls back to its default where a value is out of bounds."""
+
+    def deserialize(value: Any) -> Any:
+        return value if isinstance(value, int) and low <= value <= high else low
+
+    return Widget(key, f"$$ID-hash-{key}", kind, True, _same, deserialize)
+
+
+class Session:
+    """A script of a few widgets, run by hand: what the browser holds, the session's state, the mirror between."""
+
+    def __init__(self, room: Replica, *widgets: Widget, private: tuple[str, ...] = ()) -> None:
+        self.replica = Replica()
+        self.replica.apply(room.diff())
+        self.room = room
+        self.mirror = Mirror(self.replica, lambda key: key not in private)
+        self.widgets = widgets
+        self.state: dict[str, Any] = {}
+        self.browser: dict[str, Any] = {}
+        self.last: dict[str, bytes] = {}
+        self.errors: list[Exception] = []
+
+    def message(self, *clicks: str) -> Message:
+        states = {f"$$ID-hash-{key}": repr(value).encode() for key, value in self.browser.items()}
+        message = Message(states, frozenset(clicks), self.last)
+        self.last = states
+        self.state.update(self.browser)
+        return message
+
+    def run(self, message: Message | None = None, body: Any = None, *, delivered: bool = True, remote: bool = False) -> None:
+        self.errors = list(self.mirror.push(self.state, message, synced=True, remote=remote, at_top=True))
+        self.mirror.begin_run()
+        self.replica.apply(self.room.diff())
+        before = dict(self.state)
+        for write in self.mirror.plan(before):
+            if write.delete:
+                del self.state[write.key]
+            else:
+                self.state[write.key] = write.value
+            self.mirror.wrote(write, before)
+        for widget in self.widgets:
+            self.draw(widget)
+        if body is not None:
+            body(self.state)
+        self.mirror.check_drawn(self.state)
+        self.errors += self.mirror.push(self.state, message, synced=True, remote=remote)
+        self.mirror.end_run(complete=True, remote=remote)
+        self.room.apply(self.replica.diff())
+        if delivered:
+            self.browser = {widget.key: self.state[widget.key] for widget in self.widgets}
+
+    def draw(self, widget: Widget) -> None:
+        assigned = widget.key in self.state and widget.key not in self.browser
+        if widget.key in self.state:
+            value = self.mirror.waiting(widget, self.state[widget.key])
+            if isinstance(value, int | str):
+                self.state[widget.key] = value
+            else:
+                del self.state[widget.key]
+                assigned = False
+        if widget.key not in self.state:
+            self.state[widget.key] = widget.deserialize(None)
+        self.mirror.drew(widget, self.state[widget.key], assigned=assigned)
+
+    def touch(self, **values: Any) -> None:
+        self.browser.update(values)
+        self.run(self.message())
+
+
+def test_R4_a_default_is_not_written() -> None:
+    room = Replica()
+    Session(room, number("a")).run()
+    assert room.keys() == []
+
+
+def test_R4_an_edit_enters_the_room_and_moves_the_other_session() -> None:
+    room = Replica()
+    one, two = Session(room, number("a")), Session(room, number("a"))
+    one.run()
+    two.run()
+    one.touch(a=7)
+    assert two.mirror.needs_run() is False
+    two.replica.apply(room.diff())
+    assert two.mirror.needs_run()
+    two.run()
+    assert two.state["a"] == 7
+    assert not two.mirror.needs_run()
+
+
+def test_R4_what_code_assigns_enters_an_empty_room_and_yields_to_a_value_in_it() -> None:
+    room = Replica()
+
+    def body(state: dict[str, Any]) -> None:
+        state.setdefault("count", 0)
+
+    one = Session(room)
+    one.run(body=body)
+    assert room.get("count") == 0
+    room.set("count", 5)
+    two = Session(room)
+    two.run(body=body)
+    assert two.state["count"] == 5
+    assert room.get("count") == 5
+
+
+def test_R4_nothing_is_written_before_the_first_sync() -> None:
+    mirror = Mirror(replica := Replica(), lambda _key: True)
+    mirror.push({"a": 1}, None, synced=False)
+    assert replica.keys() == []
+    mirror.push({"a": 1}, None, synced=True)
+    assert replica.get("a") == 1
+
+
+def test_P1_an_old_value_that_comes_with_another_widgets_change_is_no_edit() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.browser["b"] = 3
+    one.run(one.message())
+    assert room.get("a") == 8
+    assert room.get("b") == 3
+    assert one.state["a"] == 8
+
+
+def test_P1_an_old_value_that_comes_with_a_click_is_no_edit() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.run(one.message("button"))
+    assert room.get("a") == 8
+
+
+def test_P1_two_remote_values_in_a_row_do_not_let_either_old_one_back() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    for value in (8, 9):
+        room.set("a", value)
+        one.run(delivered=False)
+    for stale in (0, 8):
+        one.browser.update(a=stale, b=stale + 1)
+        one.run(one.message(), delivered=False)
+        assert room.get("a") == 9
+
+
+def test_P1_moving_a_widget_back_to_where_it_was_is_an_edit() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    one.message()
+    room.set("a", 8)
+    one.run()
+    one.browser["a"] = 0
+    one.run(one.message())
+    assert room.get("a") == 0
+
+
+def test_P1_after_confirmation_the_old_value_is_an_edit_whatever_comes_with_it() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    room.set("a", 8)
+    one.run()
+    assert one.mirror.awaits_confirmation
+    one.mirror.confirm(one.message(), one.state)
+    assert not one.mirror.awaits_confirmation
+    one.touch(a=0, b=4)
+    assert (room.get("a"), room.get("b")) == (0, 4)
+
+
+def test_P2_a_value_out_of_range_is_refused_and_the_room_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
+    room = Replica()
+    room.set("a", 500)
+    one = Session(room, number("a"))
+    with caplog.at_level(logging.WARNING):
+        one.run()
+        one.run()
+        one.run(one.message())
+    assert one.state["a"] == 0
+    assert room.get("a") == 500
+    assert len([record for record in caplog.records if "'a'" in record.getMessage()]) == 1
+
+
+def test_P2_a_widget_that_bends_a_value_silently_does_not_push_what_it_made_of_it() -> None:
+    room = Replica()
+    bending = Widget("a", "$$ID-hash-a", "number_input", True, _same, _same)
+    one = Session(room, bending)
+    one.state["a"] = 0
+    one.run()
+    before = room.get("a")
+    room.set("a", 500)
+
+    def widget_bends(state: dict[str, Any]) -> None:
+        state["a"] = 0
+
+    one.run(body=widget_bends)
+    one.run(one.message())
+    assert room.get("a") == 500 != before
+    one.touch(a=3)
+    assert room.get("a") == 3
+
+
+def test_P3_a_hidden_widget_has_no_edits_and_is_not_deleted() -> None:
+    room = Replica()
+    shown = number("a")
+    one = Session(room, shown)
+    one.run()
+    one.touch(a=7)
+    one.widgets = ()
+    one.browser = {}
+    one.run(one.message())
+    one.state["a"] = 2  # Streamlit brings an older value back
+    one.run()
+    del one.state["a"]
+    one.run()
+    assert room.get("a") == 7
+    one.widgets = (shown,)
+    one.run()
+    assert one.state["a"] == 7
+
+
+def test_P3_a_widget_below_an_interrupted_run_still_has_edits() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    one.mirror.begin_run()
+    one.draw(number("a"))
+    one.mirror.end_run(complete=False, remote=False)
+    one.touch(b=9)
+    assert room.get("b") == 9
+
+
+def test_P3_a_plain_value_that_is_deleted_is_deleted_for_all() -> None:
+    room = Replica()
+    one, two = Session(room), Session(room)
+    one.run(body=lambda state: state.update(x=1))
+    two.run()
+    assert two.state == {"x": 1}
+    one.run(body=lambda state: state.pop("x"))
+    assert "x" not in room
+    two.replica.apply(room.diff())
+    assert two.mirror.needs_run()
+    two.run()
+    assert two.state == {}
+
+
+def test_P4_a_volatile_value_stops_waking_and_names_its_key(caplog: pytest.LogCaptureFixture) -> None:
+    room = Replica()
+    clock = iter(range(1000))
+    one, two = Session(room), Session(room)
+
+    def body(state: dict[str, Any]) -> None:
+        state["now"] = next(clock)
+
+    one.run(body=body)
+    rounds = 0
+    with caplog.at_level(logging.WARNING):
+        for session in [two, one] * 20:
+            session.replica.apply(room.diff())
+            if session.mirror.needs_run():
+                rounds += 1
+                session.run(body=body, remote=True)
+    assert rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
+    assert any("'now'" in record.getMessage() for record in caplog.records)
+
+
+def test_P4_a_derived_value_that_agrees_is_not_volatile() -> None:
+    room = Replica()
+    one, two = Session(room, number("a")), Session(room, number("a"))
+
+    def body(state: dict[str, Any]) -> None:
+        state["double"] = 2 * state["a"]
+
+    one.run(body=body)
+    two.run(body=body)
+    for value in range(1, 20):
+        one.browser["a"] = value
+        one.run(one.message(), body=body)
+        two.run(body=body, remote=True)
+        assert two.state["double"] == 2 * value
+        assert not two.mirror.needs_run()
+
+
+def test_P6_a_trigger_is_never_shared() -> None:
+    room = Replica()
+    button = Widget("go", "$$ID-hash-go", "button", False, _same, _same)
+    one = Session(room, button)
+    one.run()
+    one.touch(go=True)
+    assert room.keys() == []
+
+
+def test_P8_a_private_key_is_neither_sent_nor_taken() -> None:
+    room = Replica()
+    room.set("secret", "theirs")
+    one = Session(room, private=("secret",))
+    one.run(body=lambda state: state.update(secret="mine", open=1))
+    assert room.get("secret") == "theirs"
+    assert one.state["secret"] == "mine"
+    assert room.get("open") == 1
+
+
+def test_R5_what_cannot_be_shared_is_named_and_nothing_else_is_disturbed() -> None:
+    room = Replica()
+    one = Session(room)
+    one.run(body=lambda state: state.update(a=1, lock=object(), z=2))
+    assert [error.key for error in one.errors if hasattr(error, "key")] == ["lock"]
+    assert (room.get("a"), room.get("z")) == (1, 2)
+
+
+def test_a_list_changed_in_place_is_an_edit() -> None:
+    room = Replica()
+    one = Session(room)
+    one.run(body=lambda state: state.update(items=[1]))
+    one.run(body=lambda state: state["items"].append(2))
+    assert room.get("items") == [1, 2]

@@ -1,0 +1,383 @@
+"""`crdt_sync` in real scripts, run by Streamlit's AppTest: several sessions of one app, no browser."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import streamlit_crdt
+from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
+from streamlit_crdt.session import registry
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def caught_up(session: AppTest) -> AppTest:
+    """Run `session` once the room has applied what the others wrote."""
+    for other in registry.sessions():
+        for binding in other.bindings.values():
+            assert binding.flush(timeout_s=5)
+    return session.run()
+
+
+def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
+    return AppTest.from_function(app, kwargs={"room": room, **kwargs}).run()
+
+
+def readme(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room):
+        y = st.slider("Select a value")
+        st.write(y, "squared is", y * y)
+
+
+def test_the_example_of_the_readme_shares_a_slider_without_a_key(room: str) -> None:
+    one, two = session(readme, room), session(readme, room)
+    one.slider[0].set_value(12).run()
+    caught_up(two)
+    assert two.slider[0].value == 12
+    assert not two.exception
+
+
+def early_import(room: str) -> None:
+    from streamlit import number_input, slider
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    slider("a")
+    number_input("b", 0, 10, 0)
+
+
+def test_widgets_imported_before_the_library_are_shared_too(room: str) -> None:
+    one, two = session(early_import, room), session(early_import, room)
+    one.slider[0].set_value(3)
+    one.number_input[0].set_value(4).run()
+    caught_up(two)
+    assert (two.slider[0].value, two.number_input[0].value) == (3, 4)
+
+
+def callbacks(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    def reset() -> None:
+        st.session_state["n"] = 0
+        st.session_state["log"] = [*st.session_state.get("log", []), "reset"]
+
+    crdt_sync(room)
+    st.number_input("n", 0, 100, 5, key="n")
+    st.button("reset", on_click=reset)
+
+
+def test_what_a_callback_sets_is_shared(room: str) -> None:
+    one, two = session(callbacks, room), session(callbacks, room)
+    one.number_input[0].set_value(9).run()
+    caught_up(two)
+    assert two.number_input[0].value == 9
+    two.button[0].click().run()
+    caught_up(one)
+    assert one.number_input[0].value == 0
+    assert one.session_state["log"] == ["reset"]
+
+
+def endings(room: str, how: str = "end") -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room):
+        if st.button("go"):
+            st.session_state["done"] = how
+            if how == "stop":
+                st.stop()
+            if how == "rerun":
+                st.rerun()
+            if how == "error":
+                raise RuntimeError("an app's own error")
+        st.session_state.setdefault("after", 0)
+
+
+def without_block(room: str, how: str = "end") -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    if st.button("go"):
+        st.session_state["done"] = how
+        if how == "stop":
+            st.stop()
+        if how == "rerun":
+            st.rerun()
+        if how == "error":
+            raise RuntimeError("an app's own error")
+
+
+@pytest.mark.parametrize("app", [endings, without_block], ids=["with", "without"])
+@pytest.mark.parametrize("how", ["end", "stop", "rerun", "error"])
+def test_however_a_run_ends_what_it_assigned_is_pushed(room: str, app: Callable[..., None], how: str) -> None:
+    one, two = session(app, room, how=how), session(app, room, how=how)
+    one.button[0].click().run()
+    caught_up(two)
+    assert two.session_state["done"] == how
+
+
+def unshareable(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room):
+        if st.button("go"):
+            st.session_state["a"] = 1
+            st.session_state["lock"] = object()
+            st.session_state["z"] = 2
+        st.slider("x", key="x")
+
+
+def test_R5_an_unshareable_value_is_named_and_everything_else_is_shared(room: str) -> None:
+    one, two = session(unshareable, room), session(unshareable, room)
+    one.slider[0].set_value(8)
+    one.button[0].click().run()
+    assert "lock" in one.exception[0].message
+    assert "object" in one.exception[0].message
+    caught_up(two)
+    assert not two.exception
+    assert (two.session_state["a"], two.session_state["z"], two.slider[0].value) == (1, 2, 8)
+    assert "lock" not in two.session_state
+
+
+def selective(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    with crdt_sync(room, keys=["a*", "b"], private=["a_secret*"]):
+        for name in ("a1", "a_secret1", "b", "c", private_key("a2")):
+            st.number_input(name, 0, 9, 0, key=name)
+    st.number_input("outside", 0, 9, 0, key="a_outside")
+
+
+def test_P8_only_the_chosen_keys_are_shared_and_private_ones_never(room: str) -> None:
+    one, two = session(selective, room), session(selective, room)
+    for box in one.number_input:
+        box.set_value(5)
+    one.run()
+    caught_up(two)
+    shared = {box.key for box in two.number_input if box.value == 5}
+    assert shared == {"a1", "b"}
+
+
+def two_rooms(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room + "-x", keys=["x*"]):
+        st.slider("x", key="x")
+    with crdt_sync(room + "-y", keys=["y*"]):
+        st.slider("y", key="y")
+
+
+def test_an_app_can_be_in_two_rooms(room: str) -> None:
+    one, two = session(two_rooms, room), session(two_rooms, room)
+    one.slider[0].set_value(3)
+    one.slider[1].set_value(4).run()
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [3, 4]
+
+
+def changing(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    seen = st.session_state.setdefault("crdt-private:seen", [])
+    crdt_sync(room, on_change=lambda word: seen.append(word), args=("changed",))
+    st.slider("x", key="x")
+
+
+def test_on_change_is_called_when_values_of_others_were_taken_over(room: str) -> None:
+    one, two = session(changing, room), session(changing, room)
+    one.slider[0].set_value(3).run()
+    assert one.session_state["crdt-private:seen"] == []
+    caught_up(two)
+    two.run()
+    assert two.session_state["crdt-private:seen"] == ["changed"]
+
+
+def out_of_range(room: str, top: int) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.slider("x", 0, top, key="x")
+    st.slider("unkeyed", 0, 100)
+
+
+def test_P2_a_value_that_a_widget_cannot_show_is_kept_by_the_room(room: str) -> None:
+    wide, narrow = session(out_of_range, room, top=100), session(out_of_range, room, top=10)
+    wide.slider[0].set_value(50).run()
+    for _ in range(3):
+        caught_up(narrow)
+        assert not narrow.exception
+        assert narrow.slider[0].value == 0
+    narrow.slider[1].set_value(7).run()
+    caught_up(wide)
+    assert [slider.value for slider in wide.slider] == [50, 7]
+    narrow.slider[0].set_value(4).run()
+    caught_up(wide)
+    assert wide.slider[0].value == 4
+
+
+def test_P2_a_late_session_whose_widget_cannot_show_the_value_starts_from_its_default(room: str) -> None:
+    wide = session(out_of_range, room, top=100)
+    wide.slider[0].set_value(50).run()
+    narrow = session(out_of_range, room, top=10)
+    assert not narrow.exception
+    assert narrow.slider[0].value == 0
+    caught_up(wide)
+    assert wide.slider[0].value == 50
+
+
+def button_now(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.button("x", key="x")
+
+
+def test_P6_a_key_that_is_a_button_here_survives_being_a_value_elsewhere(room: str) -> None:
+    wide = session(out_of_range, room, top=100)
+    wide.slider[0].set_value(50).run()
+    late = session(button_now, room)
+    assert not late.exception
+    late.button[0].click().run()
+    assert not late.exception
+    caught_up(wide)
+    assert wide.slider[0].value == 50
+
+
+def hidden(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room, private=["show"])
+    if st.checkbox("show", value=True, key="show"):
+        st.slider("x", key="x")
+
+
+def test_P3_a_hidden_widget_neither_deletes_nor_overwrites(room: str) -> None:
+    one, two = session(hidden, room), session(hidden, room)
+    one.slider[0].set_value(3).run()
+    caught_up(two)
+    one.checkbox[0].uncheck().run()
+    one.run()
+    two.slider[0].set_value(8).run()
+    one.checkbox[0].check().run()
+    assert one.slider[0].value == 8
+    caught_up(two)
+    assert two.slider[0].value == 8
+
+
+def fragment(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+
+    @st.fragment
+    def part() -> None:
+        st.slider("inside", key="inside")
+        st.slider("unkeyed inside")
+
+    part()
+
+
+def test_edits_inside_a_fragment_are_shared(room: str) -> None:
+    one, two = session(fragment, room), session(fragment, room)
+    one.slider[0].set_value(3)
+    one.slider[1].set_value(4).run()
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [3, 4]
+
+
+def state_view(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room)
+    if st.button("set"):
+        room_.state["a"] = {"x": 1}
+    if st.button("delete"):
+        del room_.state["a"]
+    st.write(str(dict(room_.state)), room_.status)
+
+
+def test_the_rooms_state_can_be_read_and_written_as_a_mapping(room: str) -> None:
+    one, two = session(state_view, room), session(state_view, room)
+    one.button[0].click().run()
+    caught_up(two)
+    assert two.session_state["a"] == {"x": 1}
+    assert "{'a': {'x': 1}}" in two.markdown[0].value
+    assert "connected" in two.markdown[0].value
+    two.button[1].click().run()
+    caught_up(one)
+    assert "a" not in one.session_state
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "ä", "..", ".", "x" * 129, 7, "a\n"])
+def test_a_room_name_with_other_characters_is_refused_at_the_call(name: Any) -> None:
+    with pytest.raises(RoomNameError, match="A-Z"):
+        crdt_sync(name)
+
+
+def test_in_no_room_nothing_is_shared() -> None:
+    room = crdt_sync(None)
+    assert room.name is None
+    assert room.status == "offline"
+    with room:
+        pass
+
+
+def test_a_server_address_of_another_kind_is_refused(room: str) -> None:
+    def app(room: str) -> None:
+        from streamlit_crdt import crdt_sync
+
+        crdt_sync(room, server="http://localhost:1")
+
+    assert "ws://" in session(app, room).exception[0].message
+
+
+def test_a_private_key_keeps_its_name_recognisable() -> None:
+    assert private_key("a").endswith("a")
+    assert private_key("a") != "a"
+
+
+def test_errors_are_also_what_a_user_would_catch() -> None:
+    assert issubclass(ValueNotShareableError, TypeError)
+    assert issubclass(RoomNameError, ValueError)
+
+
+def test_all_names_in_all_exist_and_nothing_private_is_exported() -> None:
+    assert sorted(streamlit_crdt.__all__) == streamlit_crdt.__all__
+    for name in streamlit_crdt.__all__:
+        assert hasattr(streamlit_crdt, name)

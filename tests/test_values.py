@@ -1,0 +1,446 @@
+"""Values come back with the type they went in with: by themselves, through pycrdt, and through Yjs in Node."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+from collections import OrderedDict, namedtuple
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import Enum, Flag, IntEnum, StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import numpy
+import pandas
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycrdt import Doc, Map
+from streamlit_crdt import arrays, scalars
+from streamlit_crdt.errors import CrdtError, ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.values import MAX_DEPTH, MAX_VALUE_BYTES, decode, detach, encode, equal
+
+BERLIN = ZoneInfo("Europe/Berlin")
+THROUGH_YJS = Path(__file__).parent / "through_yjs.mjs"
+
+
+class Color(Enum):
+    RED = 1
+    GREEN = "g"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Word(StrEnum):
+    HELLO = "hello"
+
+
+class Access(Flag):
+    READ = 1
+    WRITE = 2
+    RUN = 4
+
+
+class NamelessZone(tzinfo):
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        return timedelta(0)
+
+
+class Outer:
+    class Inner(Enum):
+        A = 1
+
+
+Point = namedtuple("Point", "x y")  # noqa: PYI024
+# fmt: off
+PLAIN = [
+    None, True, False, 0, 1, -1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, -(2**53), 2**60, 2**63, -(10**40),
+    0.0, -0.0, 1.0, 1.5, 0.1, 1e300, 5e-324, 2.0**53, float("nan"), float("inf"), float("-inf"),
+    "", "text", "a👍b", "e\u0301", "\U0001f468\u200d\U0001f469", "\ud800", "nul\0", "$int",
+    b"", b"\0\xff", bytearray(b"x"), 1 + 2j, complex("nan-0j"), range(1, 10, 3), range(10**30),
+]
+NESTED = [
+    [], [1, [2.0, [None]]], (), (1, (2.0,)), ([1], {"a": (1,)}), set(), {1, 2.5, "a", (1, 2)}, frozenset({1, "1"}),
+    {}, {"a": 1}, {"b": 1, "a": 2}, {1: "int", "1": "str"}, {(1, 2): {3}}, {True: 0}, {None: 1}, {1.0: 2},
+    {"$int": "5"}, {"$tuple": [1]}, {"$dict": []}, {"$x": 1, "y": 2}, {"__proto__": 1}, {"\ud800": 1}, {"": 0},
+    {"10": 1, "9": 2}, {"constructor": {"toString": 1}},
+]
+SCALARS = [
+    date(2024, 2, 29), date.min, time(1, 2, 3, 4), time(1, 2, tzinfo=BERLIN), time(1, tzinfo=UTC, fold=1),
+    datetime(2024, 1, 2, 3, 4, 5, 6), datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN),
+    datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=1), datetime(2024, 1, 1, tzinfo=UTC),
+    datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30), "IST")),
+    datetime(2024, 1, 1, tzinfo=timezone(timedelta(microseconds=-5))),
+    timedelta(days=-1, microseconds=5), timedelta.max, timedelta.min,
+    Decimal("1.00"), Decimal("-0"), Decimal("1E+30"), Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity"),
+    UUID(int=5), Color.RED, Color.GREEN, Level.LOW, Word.HELLO, Access.READ, Access.READ | Access.RUN, Access(0),
+    Outer.Inner.A,
+]
+ARRAYS = [
+    numpy.float64(1.0), numpy.float64("nan"), numpy.float32(0.1), numpy.int8(-3), numpy.uint64(2**64 - 1),
+    numpy.bool_(True), numpy.str_("a👍"), numpy.str_(""), numpy.bytes_(b"x"), numpy.complex64(1j),
+    numpy.datetime64("2024-01-01"), numpy.datetime64("NaT"), numpy.datetime64(5, "25s"), numpy.timedelta64(3, "h"),
+    numpy.arange(6).reshape(2, 3), numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)), numpy.zeros((0, 3)),
+    numpy.array(5), numpy.array(["a", "bcd"]), numpy.array([b"x"]), numpy.array([1, 2], dtype=">i4"),
+    numpy.array(["2024"], dtype="M8[D]"), numpy.array(["a", None, 1.0, 1], dtype=object),
+    numpy.array([], dtype=object), numpy.array([-0.0, float("nan")]),
+]
+FRAMES = [
+    pandas.NaT, pandas.NA, pandas.Timestamp("2024-01-01"), pandas.Timestamp("2024-01-01").as_unit("s"),
+    pandas.Timestamp("2024-01-01 12:00:00.123456789", tz="Europe/Berlin"),
+    pandas.Timestamp(2024, 10, 27, 2, 30, fold=1, tz="Europe/Berlin"), pandas.Timestamp("2024-01-01T00:00+02:00"),
+    pandas.Timedelta(5, "ns"), pandas.Timedelta(days=3),
+    pandas.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [1.5, None]}), pandas.DataFrame(),
+    pandas.DataFrame([[1, 2], [3, 4]]), pandas.DataFrame(index=[1, 2]), pandas.DataFrame(index=range(3)),
+    pandas.DataFrame([[1, 2]], columns=["a", "a"]), pandas.DataFrame([[1, 2]], columns=["a", 1]),
+    pandas.DataFrame([[1, 2]], columns=pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])),
+    pandas.DataFrame({"v": [1, 2]}, index=pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])),
+    pandas.DataFrame({"v": [1, 2]}, index=pandas.date_range("2024", periods=2, tz="Europe/Berlin")),
+    pandas.DataFrame({"v": pandas.Categorical(["a"], categories=["b", "a"], ordered=True)}),
+    pandas.DataFrame({"a": pandas.Series(["x", None, 1, [2]], dtype=object)}),
+    pandas.DataFrame({"a": pandas.array([1, None], dtype="Int64"), "b": pandas.array([True, None], dtype="boolean")}),
+    pandas.DataFrame({"a": [date(2024, 1, 1)], "b": [Decimal("1.50")], "c": [b"x"], "d": [1 + 2j]}),
+    pandas.DataFrame({"a": pandas.to_timedelta([1], unit="s"), "b": pandas.period_range("2024", periods=1, freq="M")}),
+    pandas.Series([1, 2], name="x"), pandas.Series([1, 2]), pandas.Series([1.0], name=("a", 1)),
+    pandas.Series(["a", None], index=["x", "x"], dtype=object, name=3), pandas.Series([], dtype=object),
+    pandas.Series([1.0], index=pandas.Index([1], name="0")), pandas.Series(["a", None]),
+    pandas.Index(["a", "b"], name="n"), pandas.RangeIndex(3), pandas.date_range("2024", periods=3, freq="D"),
+    pandas.MultiIndex.from_tuples([("a", 1)]), pandas.Index(["a", 1, None], dtype=object),
+    pandas.CategoricalIndex(["a"]), pandas.interval_range(0, 2),
+]
+# fmt: on
+SAMPLES = [*PLAIN, *NESTED, *SCALARS, *ARRAYS, *FRAMES]
+
+
+def assert_same(back: Any, value: Any) -> None:
+    assert type(back) is type(value)
+    assert equal(back, value), f"{back!r} is not {value!r}"
+
+
+def test_every_sample_comes_back_as_it_is() -> None:
+    for value in SAMPLES:
+        assert_same(decode(encode(value, key="k")), value)
+        assert_same(decode(encode([value], key="k"))[0], value)
+
+
+def test_every_sample_comes_back_through_two_pycrdt_documents() -> None:
+    sender, receiver = Doc(), Doc()
+    stored = sender.get("state", type=Map)
+    for number, value in enumerate(SAMPLES):
+        stored[str(number)] = encode(value, key="k")
+    receiver.apply_update(sender.get_update())
+    received = receiver.get("state", type=Map)
+    for number, value in enumerate(SAMPLES):
+        assert_same(decode(received[str(number)]), value)
+
+
+def test_every_sample_comes_back_through_yjs_where_javascript_holds_it() -> None:
+    sender, receiver = Doc(), Doc()
+    stored = sender.get("state", type=Map)
+    for number, value in enumerate(SAMPLES):
+        stored[str(number)] = encode(value, key="k")
+    receiver.apply_update(_through_yjs(sender.get_update()))
+    received = receiver.get("state", type=Map)
+    for number, value in enumerate(SAMPLES):
+        assert_same(decode(received[str(number)]), value)
+
+
+def _through_yjs(update: bytes) -> bytes:
+    """Return an update of a second Y.Doc into which Node copied every value that it read from the first."""
+    node = shutil.which("node")
+    if node is None or not (THROUGH_YJS.parent.parent / "node_modules" / "yjs").is_dir():
+        pytest.fail("Node and Yjs are needed: install Node 20 or newer and run  npm ci  in the project's root")
+    answer = subprocess.run(
+        [node, THROUGH_YJS], input=base64.b64encode(update), capture_output=True, check=True, timeout=60
+    )
+    return base64.b64decode(answer.stdout)
+
+
+_ATOMS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(st.characters(exclude_categories=())),
+    st.binary(),
+    st.complex_numbers(),
+    st.dates(),
+    st.times(timezones=st.none() | st.just(UTC)),
+    st.datetimes(timezones=st.none() | st.timezones() | st.just(UTC)),
+    st.timedeltas(),
+    st.decimals().filter(lambda number: not number.is_snan()),  # cannot be hashed
+    st.uuids(),
+    st.sampled_from([*Color, *Access, Word.HELLO]),
+)
+_HASHABLE = st.recursive(_ATOMS, lambda inner: st.tuples(inner) | st.frozensets(inner, max_size=3), max_leaves=4)
+_VALUES = st.recursive(
+    _HASHABLE,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5) | st.just("$int") | _HASHABLE, inner, max_size=4)
+        | st.sets(_HASHABLE, max_size=4)
+        | st.tuples(inner, inner)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_VALUES)
+def test_any_value_comes_back_through_pycrdt_and_detached(value: Any) -> None:
+    document = Doc()
+    stored = document.get("state", type=Map)
+    stored["k"] = encode(value, key="k")
+    copy = Doc()
+    copy.apply_update(document.get_update())
+    assert_same(decode(copy.get("state", type=Map)["k"]), value)
+    assert_same(detach(value), value)
+
+
+_TAGS = sorted(
+    {codec.tag for codec in scalars.CODECS.values()}
+    | arrays.TAGS
+    | {"tuple", "set", "frozenset", "dict", "enum", "nonsense"}
+)
+_JUNK = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8) | st.binary(max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        | st.builds(lambda tag, payload: {f"${tag}": payload}, st.sampled_from(_TAGS), inner)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_JUNK)
+def test_reading_junk_gives_a_value_or_one_error(stored: Any) -> None:
+    try:
+        decode(stored)
+    except ValueUnreadableError as error:
+        assert str(error)
+
+
+def test_the_bytes_of_a_frame_may_be_damaged_anywhere() -> None:
+    payload = encode(pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]}), key="k")["$dataframe"][0]
+    for at in range(0, len(payload), 3):
+        damaged = payload[:at] + bytes([payload[at] ^ 0xFF]) + payload[at + 1 :]
+        try:
+            decode({"$dataframe": [damaged, None]})
+        except ValueUnreadableError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(), object, len, lambda: None, iter([]), Point(1, 2), OrderedDict(a=1), memoryview(b"x"),
+        type("Text", (str,), {})("x"), type("Number", (int,), {})(1), type("Day", (date,), {})(2024, 1, 1),
+        [1, {"deep": {object()}}], {"deep": (1, object())}, 10**5000,
+        numpy.zeros(2, dtype=[("a", "i4")]), numpy.array([object()], dtype=object), numpy.ma.masked_array([1]),
+        pandas.Series([object()]), pandas.DataFrame({"a": pandas.arrays.SparseArray([0, 1])}),
+        pandas.Period("2024", "M"), type("Frame", (pandas.DataFrame,), {})({"a": [1]}),
+        datetime(2024, 1, 1, tzinfo=NamelessZone()),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_R5_what_cannot_come_back_is_refused_by_key_and_type(value: Any) -> None:
+    with pytest.raises(ValueNotShareableError) as caught:
+        encode(value, key="filter")
+    assert caught.value.key == "filter"
+    assert caught.value.type_name in str(caught.value)
+    assert "'filter'" in str(caught.value)
+    assert isinstance(caught.value, TypeError) and isinstance(caught.value, CrdtError)
+
+
+def test_R5_a_zone_that_has_no_name_is_refused() -> None:
+    path = next(Path(root) / "Europe/Berlin" for root in _zone_roots() if (Path(root) / "Europe/Berlin").exists())
+    with path.open("rb") as source:
+        nameless = ZoneInfo.from_file(source)
+    with pytest.raises(ValueNotShareableError):
+        encode(datetime(2024, 1, 1, tzinfo=nameless), key="when")
+
+
+def _zone_roots() -> list[Path]:
+    import importlib.util
+    import zoneinfo
+
+    package = importlib.util.find_spec("tzdata")
+    bundled = [Path(str(package.origin)).parent / "zoneinfo"] if package is not None else []
+    return [*map(Path, zoneinfo.TZPATH), *bundled]
+
+
+def test_R5_an_enum_that_others_cannot_find_is_refused() -> None:
+    class Local(Enum):
+        A = 1
+
+    with pytest.raises(ValueNotShareableError, match="top level"):
+        encode(Local.A, key="k")
+
+
+def test_R5_a_value_that_contains_itself_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(ValueNotShareableError, match="contains itself"):
+        encode(loop, key="k")
+    assert not equal(loop, [[]])
+    copy = detach(loop)
+    assert copy[0] is copy
+
+
+def test_depth_and_size_are_bounded() -> None:
+    deep: Any = 1
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    assert_same(decode(encode(deep, key="k")), deep)
+    tuples: Any = 1
+    for _ in range(MAX_DEPTH // 2):
+        tuples = {2: (tuples,)}
+    assert_same(decode(encode(tuples, key="k")), tuples)
+    with pytest.raises(ValueNotShareableError, match="64 levels"):
+        encode([deep], key="k")
+    for large in (b"x" * (MAX_VALUE_BYTES + 1), ["x" * 1000] * 9000, numpy.zeros(2**20 + 1), {"a": "é" * (2**22)}):
+        with pytest.raises(ValueNotShareableError, match="larger than"):
+            encode(large, key="k")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"$nonsense": 1}, {"$int": "x"}, {"$int": 5}, {"$float": []}, {"$tuple": "ab"}, {"$set": [[1]]},
+        {"$dict": [[[], 1]]}, {"$dict": [[1]]}, {"$date": "yesterday"}, {"$datetime": ["2024-01-01", 0, "../x"]},
+        {"$datetime": ["2024-01-01", 0, "No/Where"]}, {"$datetime": ["2024-01-01", 0, "Europe"]},
+        {"$enum": ["antigravity", "X", ["Y"]]}, {"$enum": ["os", "path", ["join"]]},
+        {"$enum": [__name__, "Color", ["BLUE"]]}, {"$enum": [__name__, "Color", ["RED", "GREEN"]]},
+        {"$numpy": ["O", b"12345678"]}, {"$numpy": ["<i8", b"1"]}, {"$ndarray": ["<i8", [10**12], b"x"]},
+        {"$ndarray": ["|O", [1], b"12345678"]}, {"$ndarray": ["<i8", [-1, -1], b"12345678"]},
+        {"$objects": [[2], [1]]}, {"$dataframe": [b"junk", None]}, {"$series": [b"", None, None]},
+        {"$timestamp": ["1", "Y", None]}, {"$pandas": "x"}, object(), {1: 2}, {"$int": None},
+        {"$columns": [[], 1]}, {"$labels": []}, {"$uuid": "x"}, {"$decimal": "x"}, {"$range": ["0", "1", "0"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_malformed_in_a_room_is_one_error(stored: Any) -> None:
+    with pytest.raises(ValueUnreadableError):
+        decode(stored)
+
+
+def test_reading_an_enum_imports_nothing() -> None:
+    with pytest.raises(ValueUnreadableError):
+        decode({"$enum": ["antigravity", "X", ["Y"]]})
+    assert "antigravity" not in sys.modules
+
+
+def test_a_deep_tree_in_a_room_is_one_error() -> None:
+    deep: Any = 1
+    for _ in range(500):
+        deep = [deep]
+    with pytest.raises(ValueUnreadableError, match="deep"):
+        decode(deep)
+
+
+def test_plain_values_stay_readable_for_other_programs() -> None:
+    value = {"a": [1, 2.5, "x", None, True], "b": {"c": b"x"}}
+    assert encode(value, key="k") == value
+    assert json.dumps(encode({"n": [1, "2"]}, key="k")) == '{"n": [1, "2"]}'
+
+
+def test_a_dict_keeps_the_order_of_its_keys() -> None:
+    for order in (["b", "a"], ["a", "b"], ["10", "9"], ["z", "1"], [2, 1]):
+        assert list(decode(encode(dict.fromkeys(order), key="k"))) == order
+
+
+def test_whole_numbers_of_other_programs_are_ints() -> None:
+    assert_same(decode([1.0, -0.0, 2.5]), [1, 0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (True, 1), (1, 1.0), (0.0, -0.0), (0, False), ("1", 1), ([1], (1,)), ([True], [1]), ({1}, {True}), ({1}, {1.0}),
+        ({1: "a"}, {True: "a"}), ({1: "a"}, {1.0: "a"}), (b"x", bytearray(b"x")), (set(), frozenset()),
+        (Decimal("1.0"), Decimal("1.00")), (Level.LOW, 1), (Word.HELLO, "hello"), (Color.RED, Color.GREEN),
+        (datetime(2024, 1, 1, 12, tzinfo=UTC), datetime(2024, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))),
+        (datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC"))),
+        (datetime(2024, 1, 1), datetime(2024, 1, 1, fold=1)), (datetime(2024, 1, 1), date(2024, 1, 1)),
+        (range(0), range(1, 1)), (numpy.float64(1), 1.0), (numpy.int32(1), numpy.int64(1)),
+        (numpy.array([1]), numpy.array([1.0])), (numpy.array([1]), numpy.array([[1]])),
+        (numpy.array([0.0]), numpy.array([-0.0])), (numpy.array([1], dtype=object), numpy.array([True], dtype=object)),
+        (pandas.Series([1], name="a"), pandas.Series([1], name="b")), (pandas.Series([1]), pandas.Series([1.0])),
+        (pandas.DataFrame({"a": [1]}), pandas.DataFrame({"a": [1]}, index=[1])),
+        (pandas.DataFrame({"a": [1]}), pandas.DataFrame({"b": [1]})), (pandas.DataFrame(), pandas.DataFrame({"a": []})),
+        (pandas.Index([1]), pandas.Index([1], name="x")), (pandas.NaT, pandas.NA), (pandas.NaT, None),
+        (pandas.Timestamp("2024", tz="UTC"), pandas.Timestamp("2024")), (pandas.Timestamp("2024"), datetime(2024, 1, 1)),
+        (pandas.Series(["a"]), pandas.Series(["a"], dtype="category")),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_R1_values_of_another_type_or_content_are_a_change(left: Any, right: Any) -> None:
+    assert not equal(left, right)
+    assert not equal(right, left)
+    assert not equal([left], [right])
+    assert equal(left, left) and equal(right, detach(right))
+
+
+def test_R1_nan_and_reordered_dicts_are_no_change() -> None:
+    nan, other_nan = float("nan"), float("nan")
+    assert equal([nan, {nan}, {nan: nan}, complex(nan, 1)], [other_nan, {other_nan}, {other_nan: nan}, complex(nan, 1)])
+    assert equal({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert equal(numpy.array([nan]), numpy.array([other_nan]))
+    assert equal(pandas.DataFrame({"a": [nan]}), pandas.DataFrame({"a": [nan]}))
+
+
+def test_R1_an_enum_of_an_earlier_run_of_the_script_is_the_same() -> None:
+    def run() -> type[Enum]:
+        return Enum("Color", {"RED": 1}, module="script", qualname="Color")
+
+    assert equal(run()["RED"], run()["RED"])
+    assert equal({run()["RED"]: [run()["RED"]]}, {run()["RED"]: [run()["RED"]]})
+
+
+def test_R1_comparing_never_raises() -> None:
+    class Raises:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("ambiguous")
+
+    class RaisesHashable:
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("ambiguous")
+
+        def __hash__(self) -> int:
+            raise RuntimeError("no")
+
+    assert not equal(Raises(), Raises())
+    assert not equal([RaisesHashable()], [RaisesHashable()])
+    assert not equal(numpy.array([1, 2]), [1, 2])
+
+
+def test_a_detached_copy_does_not_follow_later_changes() -> None:
+    value = {"list": [1, [2]], "set": {1}, "tuple": ([1],), "array": numpy.zeros(2), "bytes": bytearray(b"x")}
+    frame = pandas.DataFrame({"a": [1]})
+    copy, frame_copy = detach(value), detach(frame)
+    value["list"][1].append(3)
+    value["set"].add(2)
+    value["tuple"][0].append(2)
+    value["array"][0] = 1
+    value["bytes"].append(1)
+    frame.loc[0, "a"] = 5
+    expected = {"list": [1, [2]], "set": {1}, "tuple": ([1],), "array": numpy.zeros(2), "bytes": bytearray(b"x")}
+    assert equal(copy, expected)
+    assert frame_copy["a"].tolist() == [1]
+
+
+def test_what_is_immutable_is_not_copied() -> None:
+    for value in ("text", 5, (1, (2, "x")), frozenset({1}), date(2024, 1, 1), Color.RED):
+        assert detach(value) is value

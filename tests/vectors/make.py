@@ -1,0 +1,95 @@
+"""Write `vectors.json`: edits that the Python and the TypeScript replica must read alike. See README.md beside it.
+
+    python tests/vectors/make.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from base64 import b64decode, b64encode
+from math import isfinite
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pycrdt import Doc, Map
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.convergence import make_peers, unreliably  # noqa: E402  (found by the line above)
+
+VECTORS = Path(__file__).parent / "vectors.json"
+SEEDS = range(40)
+PEERS = 5
+EDITS = 50
+RECEIVERS = 3
+
+
+def make_vectors() -> dict[str, Any]:
+    """Return the whole file's content; the same on every machine."""
+    return {"format": 1, "vectors": [_make_vector(seed) for seed in SEEDS]}
+
+
+def _make_vector(seed: int) -> dict[str, Any]:
+    random = Random(seed)
+    peers = make_peers(PEERS, random)
+    updates: list[bytes] = []
+    for peer in peers:
+        peer.replica.subscribe(lambda update, origin: updates.append(update) if origin == "local" else None)
+    for _ in range(EDITS):
+        random.choice(peers).edit(random)
+        if random.random() < 0.3:
+            sender, receiver = random.sample(range(PEERS), 2)
+            waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
+            for update in unreliably(waiting, random):
+                peers[receiver].replica.apply(update)
+    vector = {
+        "seed": seed,
+        "updates": [b64encode(update).decode() for update in updates],
+        "deliveries": [_delivery(len(updates), random) for _ in range(RECEIVERS)],
+    }
+    return {**vector, "state": _apply(vector, range(len(updates)))}
+
+
+def _delivery(count: int, random: Random) -> list[int]:
+    order = [number for number in range(count) if random.random() < 0.75]
+    order += [number for number in order if random.random() < 0.15]
+    random.shuffle(order)
+    return order
+
+
+def plain(vector: dict[str, Any]) -> Any:
+    """Return the state that every delivery of `vector` leads to; raise if two lead to different ones."""
+    complete = range(len(vector["updates"]))
+    states = [_apply(vector, [*delivery, *complete]) for delivery in [[], *vector["deliveries"]]]
+    if any(state != states[0] for state in states):
+        raise AssertionError(f"seed {vector['seed']}: deliveries lead to different states")
+    return states[0]
+
+
+def _apply(vector: dict[str, Any], order: Any) -> Any:
+    document: Doc[Any] = Doc()
+    state = document.get("state", type=Map)
+    for number in order:
+        document.apply_update(b64decode(vector["updates"][number]))
+    return {key: _as_json(state[key]) for key in sorted(state.keys())}
+
+
+def _as_json(stored: Any) -> Any:
+    if isinstance(stored, bytes | bytearray):
+        return {"$bytes": b64encode(stored).decode()}
+    if isinstance(stored, float):
+        if not isfinite(stored):
+            return {"$number": "NaN" if stored != stored else "Infinity" if stored > 0 else "-Infinity"}
+        return int(stored) if stored.is_integer() else stored
+    if isinstance(stored, list):
+        return [_as_json(item) for item in stored]
+    if isinstance(stored, dict):
+        return {key: _as_json(stored[key]) for key in sorted(stored)}
+    return stored
+
+
+if __name__ == "__main__":
+    VECTORS.write_text(json.dumps(make_vectors(), indent=0, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"{VECTORS} ({VECTORS.stat().st_size} bytes)")

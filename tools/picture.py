@@ -1,0 +1,142 @@
+"""Makes the picture of the README, docs/two-windows.png: `python -m tools.picture [FILE]`.
+
+Starts the demo app, opens it in two browser windows, lets a different person act in each, waits until both show the same,
+and puts the two screenshots side by side. A picture that is made by a script cannot show what the app does not do.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from playwright.sync_api import sync_playwright
+
+from e2e import browser, drivers
+from e2e.harness import Way, make_app
+from e2e.polling import eventually, settles_on
+from e2e.tab import Tab
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "streamlit_crdt" / "demo" / "app.py"
+PICTURE = ROOT / "docs" / "two-windows.png"
+
+WINDOW_SIZE = (1240, 950)
+"""What a window shows, in CSS pixels: wide enough for nothing to be cut off, high enough for the counter."""
+
+SHRINK = 0.75
+"""The page that shows the picture is not that wide."""
+
+BAR_HEIGHT, MARGIN, GAP, RADIUS = 40, 28, 28, 10
+COLOURS = 192
+"""The picture is stored with a palette of so many colours, which makes it a third as large."""
+
+NO_TOOLBAR = {"STREAMLIT_CLIENT_TOOLBAR_MODE": "minimal"}
+
+BACKGROUND, BAR, LINE, INK = "#dfe3ea", "#f6f7f9", "#c3c9d4", "#4a5264"
+LIGHTS = ("#ff5f57", "#febc2e", "#28c840")
+
+NOTE = "The drop at the end is none: the last week has three days only.\nShall we look at the North next?"
+
+
+def main(target: Path = PICTURE) -> None:
+    """Write the picture to `target`."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        app = make_app(Way.EMBEDDED, DEMO, Path(folder), NO_TOOLBAR)
+        chromium = browser.launch(playwright)
+        try:
+            app.start()
+            with Tab(chromium, app.url, name="Ada") as ada, Tab(chromium, app.url, name="Ben") as ben:
+                for tab in (ada, ben):
+                    tab.page.set_viewport_size({"width": WINDOW_SIZE[0], "height": WINDOW_SIZE[1]})
+                    tab.open()
+                work_together(ada, ben)
+                shots = [shoot(ada), shoot(ben)]
+        finally:
+            chromium.close()
+            app.stop()
+    compose(shots, ["Ada", "Ben"]).save(target, optimize=True)
+    print(f"{target}: {target.stat().st_size // 1024} kB")
+
+
+def work_together(ada: Tab, ben: Tab) -> None:
+    """Let each of them do something else, and wait until both windows show all of it."""
+    drivers.drop_choice(ada, "Regions", "North")
+    drivers.choose_radio(ben, "Show", "Cups")
+    drivers.set_text_area(ada, "Notes", NOTE)
+    for count in (1, 2, 3):
+        drivers.click(ben, "☕ One more cup")
+        settles_on(lambda: cups(ben), str(count))
+    for tab in (ada, ben):
+        settles_on(lambda tab=tab: cups(tab), "3")
+        settles_on(lambda tab=tab: drivers.shown_text(tab, "Notes"), NOTE)
+        settles_on(lambda tab=tab: drivers.shown_radio(tab, "Show"), "Cups")
+        eventually(lambda tab=tab: "North" not in drivers.shown_choices(tab, "Regions"), why="North is gone")
+        tab.wait_idle()
+
+
+def cups(tab: Tab) -> str:
+    """Return the number under the button."""
+    return tab.page.get_by_test_id("stMetric").last.get_by_test_id("stMetricValue").inner_text().strip()
+
+
+def shoot(tab: Tab) -> Image.Image:
+    """Return what the window shows, without the focus frame of the field that was used last."""
+    if errors := tab.exceptions():
+        raise AssertionError(f"{tab.name}'s page shows an error: {errors[0]}")
+    tab.page.evaluate("document.activeElement?.blur()")
+    tab.page.mouse.move(0, 0)
+    settles_on(lambda: same_twice(tab), True)
+    shot = screenshot(tab)
+    return shot.resize((int(shot.width * SHRINK), int(shot.height * SHRINK)), Image.Resampling.LANCZOS)
+
+
+def same_twice(tab: Tab) -> bool:
+    """Say whether nothing on the page moves any more: charts and menus are faded in and out."""
+    return screenshot(tab).tobytes() == screenshot(tab).tobytes()
+
+
+def screenshot(tab: Tab) -> Image.Image:
+    return Image.open(io.BytesIO(tab.page.screenshot(caret="hide"))).convert("RGB")
+
+
+def compose(shots: list[Image.Image], names: list[str]) -> Image.Image:
+    """Put windows side by side on a plain ground."""
+    width, height = shots[0].width, shots[0].height + BAR_HEIGHT
+    columns = len(shots)
+    picture = Image.new(
+        "RGB", (2 * MARGIN + columns * width + (columns - 1) * GAP, 2 * MARGIN + height), BACKGROUND
+    )
+    for column, (shot, name) in enumerate(zip(shots, names, strict=True)):
+        picture.paste(window(shot, name), (MARGIN + column * (width + GAP), MARGIN))
+    return picture.quantize(COLOURS, dither=Image.Dither.NONE)
+
+
+def window(shot: Image.Image, name: str) -> Image.Image:
+    """Return a screenshot in a plain window frame that has `name` in its bar."""
+    framed = Image.new("RGB", (shot.width, shot.height + BAR_HEIGHT), BAR)
+    framed.paste(shot, (0, BAR_HEIGHT))
+    draw = ImageDraw.Draw(framed)
+    middle = BAR_HEIGHT // 2
+    for index, colour in enumerate(LIGHTS):
+        draw.circle((22 + 20 * index, middle), 6, fill=colour)
+    draw.text((shot.width // 2, middle), name, fill=INK, anchor="mm", font=ImageFont.load_default(17))
+    draw.line((0, BAR_HEIGHT - 1, shot.width, BAR_HEIGHT - 1), fill=LINE)
+    return rounded(framed)
+
+
+def rounded(framed: Image.Image) -> Image.Image:
+    """Round the corners off, and draw a line around."""
+    size = (framed.width - 1, framed.height - 1)
+    mask = Image.new("L", framed.size, 0)
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, *size), RADIUS, fill=255)
+    ground = Image.new("RGB", framed.size, BACKGROUND)
+    ground.paste(framed, mask=mask)
+    ImageDraw.Draw(ground).rounded_rectangle((0, 0, *size), RADIUS, outline=LINE)
+    return ground
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:2]))
