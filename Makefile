@@ -9,7 +9,6 @@ PY := $(VENV)/bin/python
 PY_FLOOR := $(VENV_FLOOR)/bin/python
 # Browser tests that run side by side: one per core of the smallest machine that CI has.
 E2E_WORKERS ?= 2
-PORT ?= 8501
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
@@ -20,14 +19,14 @@ PACKAGING := pyproject.toml hatch_build.py
 
 .PHONY: help
 help:
-	@echo "make demo         open the demo app (PORT=8501)"
+	@echo "make demo         open the demo app (PORT=... to choose where)"
 	@echo "make test         install what is needed, then run every check; 'make test-floor' is part of it"
 	@echo "make lint types test-py test-js test-e2e test-floor     one part of it"
 	@echo "make soak bench   the long-running checks; the numbers of the README"
 	@echo "make lock         renew requirements/constraints.txt"
 	@echo "make clean        remove everything that make has made"
 
-# --- install -------------------------------------------------------------------------------------------------------
+# --- install ------------------------------------------------------------------------------------------------
 
 .PHONY: install install-floor browser tools-present
 install: $(VENV)/.installed $(BUNDLE)
@@ -49,20 +48,20 @@ $(BUNDLE): $(FRONTEND_SOURCES) node_modules/.package-lock.json
 # The package is installed in place; its build hook finds the frontend built and leaves it alone.
 define make_venv
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1) || { echo "Python's venv module is missing: on Debian, apt-get install python3-venv"; exit 1; }
-	$(1)/bin/python -m pip install --quiet --editable '.[test]' --constraint $(2)
+	$(1)/bin/python -m pip install --quiet --editable '.[$(3)]' --constraint $(2)
 	@touch $(1)/.installed
 endef
 
 $(VENV)/.installed: $(PACKAGING) requirements/constraints.txt $(BUNDLE) | tools-present
-	$(call make_venv,$(VENV),requirements/constraints.txt)
+	$(call make_venv,$(VENV),requirements/constraints.txt,dev)
 
 $(VENV_FLOOR)/.installed: $(PACKAGING) requirements/constraints-floor.txt $(BUNDLE) | tools-present
-	$(call make_venv,$(VENV_FLOOR),requirements/constraints-floor.txt)
+	$(call make_venv,$(VENV_FLOOR),requirements/constraints-floor.txt,test)
 
 browser: install
 	@tools/install_browser.sh $(PY)
 
-# --- checks --------------------------------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------------------
 
 .PHONY: lint types test-py test-js test-e2e test-floor test-floor-py test-floor-e2e test
 lint: install
@@ -100,11 +99,11 @@ test:
 	    --side-by-side lint types test-js test-py test-floor-py \
 	    --alone test-e2e test-floor-e2e
 
-# --- the rest ------------------------------------------------------------------------------------------------------
+# --- the rest -----------------------------------------------------------------------------------------------
 
 .PHONY: demo soak bench lock clean
 demo: install
-	$(VENV)/bin/streamlit-crdt demo --port $(PORT)
+	$(VENV)/bin/streamlit-crdt demo $(if $(PORT),--port $(PORT))
 
 soak: browser
 	$(PY) -m pytest tests e2e -m soak
@@ -115,7 +114,7 @@ bench: browser
 # Resolved in a virtual environment of its own, so that only what the project asks for ends up in the list.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable '.[test]'
+	.venv-lock/bin/python -m pip install --quiet --editable '.[dev]'
 	{ head -1 requirements/constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable; } > .venv-lock/frozen
 	mv .venv-lock/frozen requirements/constraints.txt && rm -rf .venv-lock
 

@@ -67,11 +67,15 @@ def assets(root: Path) -> dict[str, Any] | None:
 def build_id(root: Path) -> str:
     """Compute what frontend/build-id.ts computes; tests/test_packaging.py holds the two together."""
     version = json.loads((root / "package.json").read_text(encoding="utf-8"))["version"]
-    sources = [path for path in (root / "frontend" / "src").rglob("*.ts") if not path.name.endswith(".test.ts")]
+    sources = [path for path in (root / "frontend" / "src").rglob("*.ts") if not is_test(path)]
     digest = hashlib.sha256()
     for path in [*sorted(sources, key=str), root / "package-lock.json"]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{version}+{digest.hexdigest()[:12]}"
+
+
+def is_test(path: Path) -> bool:
+    return path.name == "testing.ts" or path.name.endswith(".test.ts")
 
 
 def commands_to_run(root: Path) -> list[list[str]]:

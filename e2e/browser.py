@@ -41,7 +41,9 @@ def executable(playwright: Playwright) -> str | None:
 def launch(playwright: Playwright) -> Browser:
     found = executable(playwright)
     if found is None:
-        raise RuntimeError("No Chromium was found: run  make browser  or name one with the variable CHROMIUM.")
+        raise RuntimeError(
+            "No Chromium was found: run  make browser  or name one with the variable CHROMIUM."
+        )
     return playwright.chromium.launch(executable_path=found, args=FLAGS, headless=True)
 
 

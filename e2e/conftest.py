@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,9 @@ def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartA
     started: list[RunningApp] = request.node.stash.setdefault(_APPS, [])
     numbers = itertools.count()
 
-    def start(script: Path | str, way: Way = Way.EMBEDDED, *, env: dict[str, str] | None = None) -> RunningApp:
+    def start(
+        script: Path | str, way: Way = Way.EMBEDDED, *, env: dict[str, str] | None = None
+    ) -> RunningApp:
         folder = tmp_path / f"app{next(numbers)}"
         folder.mkdir()
         app = make_app(way, _script(script), folder, env)
@@ -92,7 +94,9 @@ def tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[OpenTab]:
     """`tab(url)` opens a page in a context of its own; none may have complained when the test ends."""
     opened: list[Tab] = request.node.stash.setdefault(_TABS, [])
 
-    def open_tab(target: str | RunningApp, *, room: str | None = None, path: str = "/", name: str = "") -> Tab:
+    def open_tab(
+        target: str | RunningApp, *, room: str | None = None, path: str = "/", name: str = ""
+    ) -> Tab:
         url = target if isinstance(target, str) else target.url + path
         if room is not None:
             url += f"{'&' if '?' in url else '?'}room={room}"
@@ -122,19 +126,19 @@ def _script(script: Path | str) -> Path:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failure what each tab showed and what each process wrote."""
-    report: pytest.TestReport = yield  # type: ignore[assignment,misc]
+    report = yield
     if report.when == "call" and report.failed:
         for page in item.stash.get(_TABS, []):
             picture = page.screenshot(PICTURES / f"{_file_name(item.nodeid)}-{page.name[-1]}.png")
             where = os.path.relpath(picture) if picture else "no picture could be taken"
             report.sections.append((page.name, "\n".join([where, page.url, *page.complaints])))
     if report.failed:
-        for app in dict.fromkeys(map(id, item.stash.get(_APPS, []))):
-            found = next(a for a in item.stash[_APPS] if id(a) == app)
-            report.sections.append((f"{found.way} app", found.logs[-20_000:]))
-    return report  # type: ignore[return-value]
+        apps: list[RunningApp] = item.stash.get(_APPS, [])
+        for app in {app.url: app for app in apps}.values():
+            report.sections.append((f"{app.way} app", app.logs[-20_000:]))
+    return report
 
 
 def _file_name(node_id: str) -> str:

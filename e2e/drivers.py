@@ -1,8 +1,8 @@
 """Moves Streamlit's widgets as a person would, and reads what they show.
 
-Every driver takes the tab and the widget's label, or for widgets without one (`st.feedback`) its key or its place on the
-page. A driver returns when the browser has taken the edit, not when the script has run: what a test waits for is the
-value, in each tab, with `Tab.eventually_shows` or `settles_on`.
+Every driver takes the tab and the widget's label, or its place on the page where it has no label (`st.feedback`). A
+driver returns when the browser has taken the edit, not when the script has run: what a test waits for is the value, in
+each tab, with `Tab.eventually_shows` or `settles_on`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def widget(tab: Tab, kind: str, label: str, *, nth: int = 0) -> Locator:
     return tab.page.get_by_test_id(kind).filter(has=labelled).nth(nth)
 
 
-# --- buttons ------------------------------------------------------------------------------------------------------------
+# --- buttons ------------------------------------------------------------------------------------------------
 
 
 def click(tab: Tab, label: str) -> None:
@@ -31,7 +31,7 @@ def click(tab: Tab, label: str) -> None:
     tab.page.get_by_role("button", name=label, exact=True).first.click()
 
 
-# --- yes or no ----------------------------------------------------------------------------------------------------------
+# --- yes or no ----------------------------------------------------------------------------------------------
 
 
 def set_checkbox(tab: Tab, label: str, checked: bool) -> None:
@@ -46,7 +46,7 @@ def shown_checkbox(tab: Tab, label: str) -> bool:
     return widget(tab, "stCheckbox", label).locator("input").is_checked()
 
 
-# --- sliders ------------------------------------------------------------------------------------------------------------
+# --- sliders ------------------------------------------------------------------------------------------------
 
 
 def set_slider(tab: Tab, label: str, steps: int, *, thumb: int = 0) -> None:
@@ -62,7 +62,7 @@ def shown_slider(tab: Tab, label: str) -> list[str]:
     return widget(tab, "stSlider", label).get_by_test_id("stSliderThumbValue").all_inner_texts()
 
 
-# --- text and numbers ---------------------------------------------------------------------------------------------------
+# --- text and numbers ---------------------------------------------------------------------------------------
 
 
 def _field(tab: Tab, label: str) -> Locator:
@@ -103,7 +103,7 @@ def shown_text(tab: Tab, label: str) -> str:
     return _field(tab, label).input_value()
 
 
-# --- choices ------------------------------------------------------------------------------------------------------------
+# --- choices ------------------------------------------------------------------------------------------------
 
 
 def choose(tab: Tab, label: str, option: str) -> None:
@@ -125,7 +125,9 @@ def choose_also(tab: Tab, label: str, option: str) -> None:
 
 def drop_choice(tab: Tab, label: str, option: str) -> None:
     """Take an option out of a multiselect."""
-    widget(tab, "stMultiSelect", label).get_by_role("button", name=re.compile(rf"\b{re.escape(option)}\b")).click()
+    widget(tab, "stMultiSelect", label).get_by_role(
+        "button", name=re.compile(rf"\b{re.escape(option)}\b")
+    ).click()
 
 
 def shown_choices(tab: Tab, label: str) -> list[str]:
@@ -133,7 +135,7 @@ def shown_choices(tab: Tab, label: str) -> list[str]:
 
 
 def _pick(tab: Tab, box: Locator, option: str) -> None:
-    """Open a list and take one option. The list may close again while the page settles, so it is opened until it stands."""
+    """Open a list and take one option; the list may close again while the page settles, so this is repeated."""
     listed = tab.page.get_by_role("listbox").get_by_role("option", name=option, exact=True).first
 
     def take() -> bool:
@@ -166,7 +168,10 @@ def press_option(tab: Tab, label: str, option: str) -> None:
 def shown_options(tab: Tab, label: str) -> list[str]:
     """Return which pills or segments are switched on."""
     pressed = "[aria-checked='true'], [aria-pressed='true'], [kind$='Active']"
-    return [text.strip() for text in widget(tab, "stButtonGroup", label).locator(f"button:is({pressed})").all_inner_texts()]
+    return [
+        text.strip()
+        for text in widget(tab, "stButtonGroup", label).locator(f"button:is({pressed})").all_inner_texts()
+    ]
 
 
 def rate(tab: Tab, rating: int, *, nth: int = 0) -> None:
@@ -183,7 +188,7 @@ def _feedback_buttons(tab: Tab, nth: int) -> Locator:
     return tab.page.get_by_test_id("stFeedback").nth(nth).get_by_role("radio")
 
 
-# --- dates, times, colours ----------------------------------------------------------------------------------------------
+# --- dates, times, colours ----------------------------------------------------------------------------------
 
 
 def set_date(tab: Tab, label: str, day: dt.date) -> None:
@@ -196,7 +201,9 @@ def set_dates(tab: Tab, label: str, first: dt.date, last: dt.date) -> None:
     ends = {"start": first, "end": last}
     shown_start = dt.date(*shown_segments(tab, "stDateInput", label)[:3])
     for end in ("end", "start") if last >= shown_start else ("start", "end"):
-        _type_segments(box, {f"{end} {part}": text for part, text in _date_parts(ends[end]).items()}, leave=False)
+        _type_segments(
+            box, {f"{end} {part}": text for part, text in _date_parts(ends[end]).items()}, leave=False
+        )
     _leave(box)
 
 
@@ -236,7 +243,9 @@ def _leave(box: Locator) -> None:
 def shown_segments(tab: Tab, kind: str, label: str) -> list[int]:
     """Return the numbers that a date or time widget shows, in its own order: year, month, day, hour, minute."""
     segments = widget(tab, kind, label).get_by_role("spinbutton")
-    return [int(value) for value in segments.evaluate_all("all => all.map(s => s.getAttribute('aria-valuenow'))")]
+    return [
+        int(value) for value in segments.evaluate_all("all => all.map(s => s.getAttribute('aria-valuenow'))")
+    ]
 
 
 def set_color(tab: Tab, label: str, color: str) -> None:

@@ -105,21 +105,25 @@ class Process:
         child = self._child
         if child is not None and child.poll() is not None:
             self._child = None
-            raise RuntimeError(f"{self.name} ended with {child.returncode} while it was starting:\n{self.log}")
+            raise RuntimeError(
+                f"{self.name} ended with {child.returncode} while it was starting:\n{self.log}"
+            )
         return answers(self.health_url)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End the process; SIGKILL for a crash. Does nothing if it is not running."""
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
+        """End the process (SIGKILL for a crash) and return its exit code; None if it was not running."""
         child, self._child = self._child, None
         if child is None or child.poll() is not None:
-            return
+            return None
         child.send_signal(how)
         try:
-            child.wait(STOP_DEADLINE_S)
+            return child.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait(STOP_DEADLINE_S)
-            raise AssertionError(f"{self.name} did not stop within {STOP_DEADLINE_S:g} s:\n{self.log}") from None
+            raise AssertionError(
+                f"{self.name} did not stop within {STOP_DEADLINE_S:g} s:\n{self.log}"
+            ) from None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.stop(how)

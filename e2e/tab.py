@@ -20,6 +20,8 @@ IDLE = """() => document.querySelector('[data-testid="stApp"][data-test-script-s
 
 # What Streamlit's own page says on a machine without a network, and nothing else.
 HARMLESS = (
+    r"data\.streamlit\.io/metrics\.json",
+    r"metrics config",
     r"Failed to load resource: net::ERR_(INTERNET_DISCONNECTED|NAME_NOT_RESOLVED|CONNECTION_REFUSED).*streamlit\.io",
 )
 
@@ -46,7 +48,7 @@ class Tab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- moving -----------------------------------------------------------------------------------------------------
+    # --- moving ---------------------------------------------------------------------------------------------
 
     def open(self) -> Tab:
         self.page.goto(self.url, wait_until="domcontentloaded", timeout=OPEN_DEADLINE_MS)
@@ -62,14 +64,15 @@ class Tab:
 
     def go_offline(self, offline: bool = True) -> None:
         """Take the network away from this tab alone, or give it back."""
-        self.allow(r"ERR_INTERNET_DISCONNECTED", r"WebSocket connection to")
+        if offline:
+            self.expect_outage()
         self._context.set_offline(offline)
 
     def wait_idle(self, *, timeout_ms: float = 15_000) -> None:
         """Wait until no script runs for this tab and everything it drew is shown."""
         self.page.wait_for_function(IDLE, timeout=timeout_ms)
 
-    # --- looking ----------------------------------------------------------------------------------------------------
+    # --- looking --------------------------------------------------------------------------------------------
 
     def state(self, key: str = "state") -> Any:
         """Return what the app printed with `st.code(json.dumps(...))` in a container of that key."""
@@ -87,7 +90,9 @@ class Tab:
         """Return the tracebacks and errors that the app shows."""
         return self.page.get_by_test_id("stException").all_inner_texts()
 
-    def eventually_shows(self, key: str, value: Any, *, in_state: str = "state", deadline_s: float = 15.0) -> None:
+    def eventually_shows(
+        self, key: str, value: Any, *, in_state: str = "state", deadline_s: float = 15.0
+    ) -> None:
         """Wait until the printed state has `value` under `key`."""
 
         def look() -> bool:
@@ -105,12 +110,22 @@ class Tab:
             return None  # The page is gone or hangs, and the failure that asked for the picture counts more.
         return path
 
-    # --- complaints -------------------------------------------------------------------------------------------------
+    # --- complaints -----------------------------------------------------------------------------------------
 
     def allow(self, *patterns: str) -> None:
         """Expect complaints that match one of these regular expressions, as when a test stops the server."""
         self._allowed += patterns
         self.complaints = [said for said in self.complaints if not self._is_allowed(said)]
+
+    def expect_outage(self) -> None:
+        """Say that the test is about to stop a server or the network: the page will complain that it is gone.
+
+        What the page is still loading is waited for, because code that never arrives is a broken page, not an outage.
+        """
+        self.page.wait_for_load_state("networkidle")
+        self.allow(
+            "WebSocket connection to", "ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION", "ERR_EMPTY_RESPONSE"
+        )
 
     def _is_allowed(self, said: str) -> bool:
         return any(re.search(pattern, said) for pattern in self._allowed)

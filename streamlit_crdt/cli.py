@@ -1,8 +1,7 @@
 """The command `streamlit-crdt`: demo, run, serve.
 
 Every mistake that a newcomer is likely to make ends in one sentence that says what to do and exit code 2, before
-anything has been started. Streamlit is imported only by the commands that need it, so that `serve` runs without it
-being loaded.
+anything has been started.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from streamlit_crdt.errors import CrdtError
-from streamlit_crdt_server import ServerError, Settings, serve
+from streamlit_crdt_server import PortTakenError, ServerError, Settings, serve
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -58,13 +57,17 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="streamlit-crdt", description="Several people use one Streamlit app at the same time.", allow_abbrev=False
+        prog="streamlit-crdt",
+        description="Several people use one Streamlit app at the same time.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"streamlit-crdt {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="open the demo app, with everything embedded", allow_abbrev=False)
-    demo.add_argument("--port", type=int, help="port of the app (default: 8501, or the next one that is free)")
+    demo.add_argument(
+        "--port", type=int, help="port of the app (default: 8501, or the next one that is free)"
+    )
     demo.set_defaults(start=_demo)
 
     commands.add_parser("run", help="run any script with the room server on the same port")
@@ -112,7 +115,14 @@ def _require_streamlit() -> None:
 
 def _serve(chosen: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(chosen).items() if name != "start"}
-    asyncio.run(serve(Settings.load(**given)))
+    settings = Settings.load(**given)
+    try:
+        asyncio.run(serve(settings))
+    except PortTakenError as error:
+        raise CommandError(
+            f"port {error.port} on {error.host} is in use by another program: stop that program or choose another "
+            "port with --port."
+        ) from error
     return 0
 
 

@@ -50,10 +50,15 @@ def run(words: Sequence[str]) -> int:
     script = _script(target)
     # Streamlit takes argv[0] for the script beside which .streamlit/config.toml and pages/ lie.
     sys.argv = [str(script), *script_arguments]
-    app = st.App(script, **crdt_app())
+    # Making an App tells Streamlit beside which script config.toml lies. Only then the settings are read, once and with
+    # the options: crdt_app() asks for some, and Streamlit complains if [server] changes after it was read.
+    st.App(script)
     bootstrap.load_config_options(options)
+    app = st.App(script, **crdt_app())
     if config.is_manually_set("server.port"):
-        _require_free_port(config.get_option("server.port"), "--server.port", config.get_option("server.address"))
+        _require_free_port(
+            config.get_option("server.port"), "--server.port", config.get_option("server.address")
+        )
     app.run(config=options)
     return 0
 
@@ -70,7 +75,8 @@ def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
     options = {
         names[name]: value
         for name, value in context.params.items()
-        if name not in ("target", "args") and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name not in ("target", "args")
+        and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     return context.params["target"], options, list(context.params["args"])
 
@@ -84,7 +90,9 @@ def _script(target: str) -> Path:
     if not path.is_file():
         raise CommandError(f"there is no file {path}: give the path of a Streamlit script.")
     if path.suffix not in (".py", ".py3"):
-        raise CommandError(f"{path} is not a Python file: give the path of a Streamlit script that ends in .py.")
+        raise CommandError(
+            f"{path} is not a Python file: give the path of a Streamlit script that ends in .py."
+        )
     if discover_asgi_app(path).is_asgi_app:
         raise CommandError(
             f"{path} makes its own ASGI app: pass **crdt_app() to st.App there and start it with  streamlit run {path}"
@@ -104,4 +112,6 @@ def _require_free_port(port: int, option: str, address: str | None = None) -> No
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         reason = "is in use by another program" if taken else f"cannot be opened ({error.strerror})"
-        raise CommandError(f"port {port} {reason}: stop that program or choose another port with {option}.") from error
+        raise CommandError(
+            f"port {port} {reason}: stop that program or choose another port with {option}."
+        ) from error

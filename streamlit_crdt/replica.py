@@ -1,28 +1,21 @@
-"""One replica of a room: a pycrdt document, the values in it, and a log of what the tab has not acknowledged.
+"""One replica of a room: its values, and a log of what the tab has not acknowledged. No Streamlit and no I/O.
 
-No Streamlit and no I/O. Updates leave through `subscribe` (to the room in this process) and through the log
-(to the tab, see `channel`). What is broadcast is always the update that a transaction itself made, never a
-diff against an older state vector: a diff carries every deletion there ever was, and a deletion does not move
-the vector (R3).
-
-pycrdt's decoder can panic, with a BaseException, and leaves a document that panics for ever. So an update is
-checked (`updates`), tried on an empty document, and, should it spoil this one all the same, this one is made
-anew from a copy.
+Updates leave through `subscribe` (to the room in this process) and through the log (to the tab, see
+`channel`). What is broadcast is always the update that a transaction itself made, never a diff against an
+older state vector: a diff carries every deletion there ever was, and a deletion does not move the vector
+(R3).
 """
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any
 
-from pycrdt import Doc, Map, TransactionEvent, merge_updates
-
-from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt_server.updates import check_state_vector, check_update
+from streamlit_crdt.document import Document
+from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.log import UpdateLog
 from streamlit_crdt.values import decode, detach, encode, equal, is_leaf
 
 LOCAL = "local"
@@ -32,45 +25,41 @@ TAB = "tab"
 ROOM = "room"
 """Origin of what came from the room in this process."""
 
-MAX_LOG_BYTES = 1024 * 1024
-MAX_LOG_UPDATES = 512
-"""An unacknowledged log longer than this is dropped; the tab then gets a diff of the whole document
-instead."""
 _MAX_KEY_BYTES = 4096
 
 Subscriber = Callable[[bytes, str], None]
 
 
 class Replica:
-    """A room's state as one session holds it. Every method may be called from any thread.
-
-    `version` grows by one with each change that the tab may lack.
-    """
+    """A room's state as one session holds it. Every method may be called from any thread."""
 
     def __init__(self, *, replica_id: int | None = None) -> None:
         self._lock = RLock()
-        self._subscribers: list[Subscriber] = []
-        self._log: deque[tuple[int, bytes]] = deque()
-        self._log_bytes = 0
-        self._floor = 0
-        self._depth = 0
-        self._emitted: list[bytes] = []
+        self._document = Document(replica_id)
+        self._stored = self._document.read()
         self._cache: dict[str, Any] = {}
-        self.version = 0
-        self._open(replica_id, None)
+        self._log = UpdateLog()
+        self._subscribers: list[Subscriber] = []
+        self._depth = 0
 
     @property
     def replica_id(self) -> int:
         """The 53-bit id under which this replica writes."""
-        return self._doc.client_id
+        return self._document.replica_id
+
+    @property
+    def version(self) -> int:
+        """A number that grows by one with each change that the tab may lack."""
+        return self._log.version
 
     def __contains__(self, key: object) -> bool:
-        with self._lock:
-            return key in self._stored
+        return key in self._stored
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._stored)
+        return len(self._stored)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
 
     def keys(self) -> list[str]:
         """Return the keys, sorted."""
@@ -84,18 +73,19 @@ class Replica:
             ValueUnreadableError: what is stored cannot be read here. Other keys are not affected.
         """
         with self._lock:
-            return detach(self._read(key)) if key in self else default
+            return detach(self._read(key)) if key in self._stored else default
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yield key and value, decoded one at a time. A value that cannot be read is left out; `get` says
         why."""
+        missing = object()
         for key in self.keys():
             with suppress(ValueUnreadableError):
-                yield key, self.get(key)
+                if (value := self.get(key, missing)) is not missing:
+                    yield key, value
 
     def set(self, key: str, value: object) -> bool:
-        """Store `value` and return whether it differed from what was stored; an equal value sends nothing
-        (R1).
+        """Store `value` and return whether it differed from what was stored; an equal one sends nothing (R1).
 
         Raises:
             ValueNotShareableError: key or value has no shared form; the replica is as it was (R5).
@@ -103,66 +93,62 @@ class Replica:
         _check_key(key)
         stored = encode(value, key=key)
         with self._lock:
-            if key in self and self._holds(key, value):
+            if key in self._stored and self._holds(key, value):
                 return False
-            with self._transaction():
-                self._state[key] = stored
-                self._stored[key] = self._state[key]  # as everybody else reads it: 1 as 1.0, bytes as bytearray
+            with self.transaction():
+                self._stored[key] = self._document.put(key, stored)
                 self._cache.pop(key, None)
             return True
 
     def delete(self, key: str) -> bool:
         """Remove `key` and return whether it was there."""
         with self._lock:
-            if key not in self:
+            if key not in self._stored:
                 return False
-            with self._transaction():
-                del self._state[key], self._stored[key]
+            with self.transaction():
+                self._document.remove(key)
+                del self._stored[key]
                 self._cache.pop(key, None)
             return True
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make one update of all edits in the block. Nothing is undone if the block raises: edits made so far
-        stay."""
-        with self._lock, self._transaction():
-            yield
+        """Make one update of all edits in the block. If the block raises, edits made so far stay, and are
+        sent."""
+        with self._lock:
+            self._depth += 1
+            try:
+                with self._document.transaction():
+                    yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._publish(LOCAL)
 
     def apply(self, update: bytes, *, origin: str = ROOM) -> frozenset[str]:
-        """Merge `update` and return the keys whose value it changed or deleted. Applying it again changes
-        nothing.
+        """Merge `update` and return the keys whose value it changed or deleted. Repeating it changes nothing
+        (R2).
 
         Raises:
             UpdateRefusedError: it is malformed or dangerous; the replica is as it was.
         """
         if not update:
             return frozenset()
-        try:
-            check_update(update)
-        except ValueError as error:
-            raise UpdateRefusedError(str(error)) from error
         with self._lock:
             if self._depth:
                 raise RuntimeError("apply() cannot be called inside transaction()")
-            with _refusing():
-                Doc().apply_update(update)
-                intact = self._doc.get_update()
-            self._emitted = []
-            try:
-                with _refusing():
-                    self._doc.apply_update(update)
-                    stored = self._state.to_py() or {}
-            except UpdateRefusedError:
-                self._open(self.replica_id, intact)
-                raise
-            changed = self._take_over(stored)
+            self._document.apply(update)
+            former, self._stored = self._stored, self._document.read()
+            changed = _changed_keys(former, self._stored)
+            for key in changed:
+                self._cache.pop(key, None)
             self._publish(origin)
             return changed
 
     def state_vector(self) -> bytes:
         """Return what this replica has seen, as a Yjs state vector."""
         with self._lock:
-            return self._doc.get_state()
+            return self._document.state_vector()
 
     def diff(self, state_vector: bytes | None = None) -> bytes:
         """Return an update with everything that a replica at `state_vector` lacks; None: the whole state.
@@ -170,36 +156,24 @@ class Replica:
         Raises:
             UpdateRefusedError: the state vector is malformed.
         """
-        if state_vector is not None:
-            try:
-                check_state_vector(state_vector)
-            except ValueError as error:
-                raise UpdateRefusedError(f"its state vector is malformed: {error}") from error
-        with self._lock, _refusing():
-            return self._doc.get_update(state_vector)
+        with self._lock:
+            return self._document.diff(state_vector)
 
     def update_since(self, version: int) -> bytes | None:
         """Return one update of all changes after `version`, b"" if there are none, None if the log begins
         later."""
         with self._lock:
-            if version >= self.version:
-                return b""
-            if version < self._floor:
-                return None
-            return _merged([update for number, update in self._log if number > version])
+            return self._log.since(version)
 
     def acknowledge(self, version: int) -> None:
         """Drop the log up to `version`, which the tab has."""
         with self._lock:
-            while self._log and self._log[0][0] <= version:
-                self._floor, update = self._log.popleft()
-                self._log_bytes -= len(update)
+            self._log.acknowledge(version)
 
     def forget_log(self) -> None:
         """Begin the log anew, as for a tab that may lack anything, also what another tab sent."""
         with self._lock:
-            self.version += 1
-            self._drop_log()
+            self._log.forget()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber(update, origin)` after each change, in order, under the replica's lock. Return the
@@ -216,63 +190,12 @@ class Replica:
 
         return unsubscribe
 
-    def _open(self, replica_id: int | None, content: bytes | None) -> None:
-        """Start with a new document: at first, and after a panic, because no call into a panicked one is
-        safe."""
-        self._doc: Doc[Any] = Doc(client_id=replica_id, allow_multithreading=True)
-        if content is not None:
-            self._doc.apply_update(content)
-        self._state: Map[Any] = self._doc.get("state", type=Map)
-        self._doc.observe(self._note_update)
-        self._stored: dict[str, Any] = self._state.to_py() or {}
-        self._cache.clear()
-
-    def _note_update(self, event: TransactionEvent) -> None:
-        self._emitted.append(event.update)
-
-    def _take_over(self, stored: dict[str, Any]) -> frozenset[str]:
-        """Keep `stored` as the present state and return the keys in which it differs from the former one.
-
-        Compared, and not observed: with yrs 0.28 the keys of a map's event panic on an item that arrives deleted.
-        """
-        former, self._stored = self._stored, stored
-        changed = former.keys() ^ stored.keys()
-        changed.update(key for key in former.keys() & stored.keys() if _differ(former[key], stored[key]))
-        for key in changed:
-            self._cache.pop(key, None)
-        return frozenset(changed)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Open the document's transaction, or join the one that is open; on leaving the outermost, publish
-        its update."""
-        if self._depth == 0:
-            self._emitted = []
-        self._depth += 1
-        try:
-            with self._doc.transaction():
-                yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._publish(LOCAL)
-
     def _publish(self, origin: str) -> None:
-        emitted, self._emitted = self._emitted, []
-        for update in emitted:
+        for update in self._document.take_updates():
             if origin != TAB:
-                self.version += 1
-                self._log.append((self.version, update))
-                self._log_bytes += len(update)
-                if self._log_bytes > MAX_LOG_BYTES or len(self._log) > MAX_LOG_UPDATES:
-                    self._drop_log()
+                self._log.append(update)
             for subscriber in tuple(self._subscribers):
                 subscriber(update, origin)
-
-    def _drop_log(self) -> None:
-        self._log.clear()
-        self._log_bytes = 0
-        self._floor = self.version
 
     def _read(self, key: str) -> Any:
         if key in self._cache:
@@ -293,15 +216,17 @@ class Replica:
             return False
 
 
+def _changed_keys(former: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:
+    changed = former.keys() ^ stored.keys()
+    changed.update(key for key in former.keys() & stored.keys() if _differ(former[key], stored[key]))
+    return frozenset(changed)
+
+
 def _differ(former: Any, stored: Any) -> bool:
     kind = type(former)
     if kind is not type(stored):
         return True
     return not equal(former, stored) if kind in (list, dict, float) else bool(former != stored)
-
-
-def _merged(updates: list[bytes]) -> bytes:
-    return updates[0] if len(updates) == 1 else bytes(merge_updates(*updates))
 
 
 def _check_key(key: object) -> None:
@@ -315,15 +240,3 @@ def _check_key(key: object) -> None:
         raise ValueNotShareableError(
             "str", f"the key itself is longer than {_MAX_KEY_BYTES} bytes", key=key[:40]
         )
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn whatever a call into Rust raises, panics included, into UpdateRefusedError; let cancellation and
-    exit pass."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError):
-        raise
-    except BaseException as error:
-        raise UpdateRefusedError(f"{type(error).__name__}: {error}") from error

@@ -14,10 +14,11 @@ Yjs programs can read them.
 | tuple, set, frozenset | `{"$tuple": […]}`, `{"$set": […]}`, `{"$frozenset": […]}` |
 | date, Decimal, Enum member, DataFrame, … | a tag of `scalars`, `arrays` or `tables` |
 
-A dict is stored plain only if its keys are sorted (they are sorted again when read, because pycrdt forgets their
-order), none starts with `$`, and none is `__proto__` (which JavaScript swallows) or `constructor` (by which Yjs
-tells types). Subclasses (namedtuple, OrderedDict, a str subclass) are refused: they would come back as another
-type. Nothing is pickled, and reading runs and imports no code of the app. The test of a change is `equality.equal`.
+A dict is stored plain only if its keys are sorted (they are sorted again when read, because pycrdt forgets
+their order), none starts with `$`, and none is `__proto__` (which JavaScript swallows) or `constructor` (by
+which Yjs tells types). Subclasses (namedtuple, OrderedDict, a str subclass) are refused: they would come back
+as another type. Nothing is pickled, and reading runs and imports no code of the app. The test of a change is
+`equality.equal`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Seeded edits of several replicas over a network that drops, repeats and reorders; shared by tests and vectors."""
+"""Seeded edits of several replicas over a network that drops, repeats and reorders, for tests and vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from pycrdt import merge_updates
+
 from streamlit_crdt.replica import LOCAL, Replica
 
 DELETED = object()
@@ -45,7 +46,7 @@ def random_value(random: Random) -> Any:
 
 @dataclass
 class Peer:
-    """A replica, what it wrote under the keys that are its own, and what waits to be sent to each other peer."""
+    """A replica, what it wrote under its own keys, and what waits to be sent to each other peer."""
 
     replica: Replica
     own_keys: list[str]

@@ -1,4 +1,4 @@
-"""Replicas agree in the end, whatever the network did, and nobody's own keys are lost. The seed is in the test's id."""
+"""Replicas agree in the end, whatever the network did, and nobody's own keys are lost. Failures name the seed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from random import Random
 
 import pytest
-from tests.convergence import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
+
 from streamlit_crdt.channel import TabLink, decode_frame, encode_frame
 from streamlit_crdt.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt.values import equal
+from tests.convergence import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
 from tests.vectors.make import VECTORS, make_vectors, plain
 
 SEEDS = range(200)
@@ -19,7 +20,7 @@ EDITS_PER_PEER = 200
 
 
 def state_of(replica: Replica) -> dict[str, object]:
-    return {key: replica.get(key) for key in replica.keys()}
+    return {key: replica.get(key) for key in replica}
 
 
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
@@ -49,7 +50,7 @@ def assert_agreement(peers: list[Peer], seed: int) -> None:
 
 
 class Desk:
-    """A session and its tab: two replicas and the two ends of the channel, over a wire of frames that loses some."""
+    """A session and its tab: two replicas, the two ends of the channel, and a wire that loses frames."""
 
     def __init__(self, name: str, random: Random) -> None:
         self.name = name
@@ -149,11 +150,13 @@ def test_a_tab_does_not_echo_what_came_over_the_channel() -> None:
 
 
 def test_python_reads_the_vectors_that_the_browser_reads() -> None:
-    vectors = json.loads(VECTORS.read_text())["vectors"]
+    vectors = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
     assert len(vectors) >= 40
     for vector in vectors:
         assert plain(vector) == vector["state"], f"seed {vector['seed']}"
 
 
 def test_the_committed_vectors_are_what_make_py_writes() -> None:
-    assert json.loads(VECTORS.read_text()) == make_vectors(), "run  python tests/vectors/make.py"
+    assert json.loads(VECTORS.read_text(encoding="utf-8")) == make_vectors(), (
+        "run  python tests/vectors/make.py"
+    )

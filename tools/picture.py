@@ -1,7 +1,8 @@
 """Makes the picture of the README, docs/two-windows.png: `python -m tools.picture [FILE]`.
 
-Starts the demo app, opens it in two browser windows, lets a different person act in each, waits until both show the same,
-and puts the two screenshots side by side. A picture that is made by a script cannot show what the app does not do.
+Starts the demo app, opens it in two browser windows, lets a different person act in each, waits until both
+show the same, and puts the two screenshots side by side. A picture that is made by a script cannot show what
+the app does not do.
 """
 
 from __future__ import annotations
@@ -23,16 +24,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "streamlit_crdt" / "demo" / "app.py"
 PICTURE = ROOT / "docs" / "two-windows.png"
 
-WINDOW_SIZE = (1240, 950)
+WINDOW_SIZE = (1120, 880)
 """What a window shows, in CSS pixels: wide enough for nothing to be cut off, high enough for the counter."""
 
-SHRINK = 0.75
+SHRINK = 0.8
 """The page that shows the picture is not that wide."""
 
 BAR_HEIGHT, MARGIN, GAP, RADIUS = 40, 28, 28, 10
-COLOURS = 192
-"""The picture is stored with a palette of so many colours, which makes it a third as large."""
-
 NO_TOOLBAR = {"STREAMLIT_CLIENT_TOOLBAR_MODE": "minimal"}
 
 BACKGROUND, BAR, LINE, INK = "#dfe3ea", "#f6f7f9", "#c3c9d4", "#4a5264"
@@ -70,11 +68,16 @@ def work_together(ada: Tab, ben: Tab) -> None:
         drivers.click(ben, "☕ One more cup")
         settles_on(lambda: cups(ben), str(count))
     for tab in (ada, ben):
-        settles_on(lambda tab=tab: cups(tab), "3")
-        settles_on(lambda tab=tab: drivers.shown_text(tab, "Notes"), NOTE)
-        settles_on(lambda tab=tab: drivers.shown_radio(tab, "Show"), "Cups")
-        eventually(lambda tab=tab: "North" not in drivers.shown_choices(tab, "Regions"), why="North is gone")
-        tab.wait_idle()
+        shows_all(tab)
+
+
+def shows_all(tab: Tab) -> None:
+    """Wait until the window shows what both did."""
+    settles_on(lambda: cups(tab), "3")
+    settles_on(lambda: drivers.shown_text(tab, "Notes"), NOTE)
+    settles_on(lambda: drivers.shown_radio(tab, "Show"), "Cups")
+    eventually(lambda: "North" not in drivers.shown_choices(tab, "Regions"), why="North is gone")
+    tab.wait_idle()
 
 
 def cups(tab: Tab) -> str:
@@ -111,7 +114,7 @@ def compose(shots: list[Image.Image], names: list[str]) -> Image.Image:
     )
     for column, (shot, name) in enumerate(zip(shots, names, strict=True)):
         picture.paste(window(shot, name), (MARGIN + column * (width + GAP), MARGIN))
-    return picture.quantize(COLOURS, dither=Image.Dither.NONE)
+    return picture
 
 
 def window(shot: Image.Image, name: str) -> Image.Image:

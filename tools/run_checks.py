@@ -19,7 +19,9 @@ from pathlib import Path
 
 LOGS = Path(".test/logs")
 # pytest: "== 12 passed, 1 failed in 3.2s ==". vitest: "      Tests  12 passed | 1 failed (13)".
-CLOSING_LINE = re.compile(r"^(=+ .*\b(passed|failed|error|errors)\b.* =+|\s+Tests\s.*\b(passed|failed)\b.*)$", re.MULTILINE)
+CLOSING_LINE = re.compile(
+    r"^(=+ .*\b(passed|failed|error|errors)\b.* =+|\s+Tests\s.*\b(passed|failed)\b.*)$", re.MULTILINE
+)
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -79,7 +81,10 @@ def summarise(outcomes: Sequence[Outcome], total_s: float) -> int:
     print("\n== summary ==")
     for outcome in outcomes:
         mark = "ok    " if outcome.exit_code == 0 else "FAILED"
-        print(f"{mark} {outcome.target:<16}{outcome.passed:>6} passed{outcome.failed:>5} failed{outcome.duration_s:>6.0f} s")
+        print(
+            f"{mark} {outcome.target:<16}{outcome.passed:>6} passed"
+            f"{outcome.failed:>5} failed{outcome.duration_s:>6.0f} s"
+        )
     print(f"took {total_s:.0f} s; logs are in {LOGS}/")
     print(f"{sum(o.passed for o in outcomes)} passed, {sum(o.failed for o in outcomes)} failed", flush=True)
     return int(any(outcome.exit_code for outcome in outcomes))

@@ -16,7 +16,10 @@ def first() -> None:
     a = st.slider("a", key="a")
     b = st.slider("same label")
     with st.container(key="state"):
-        st.code(json.dumps({"page": "first", "a": a, "b": b, "plain": st.session_state.get("plain")}), language=None)
+        st.code(
+            json.dumps({"page": "first", "a": a, "b": b, "plain": st.session_state.get("plain")}),
+            language=None,
+        )
 
 
 def second() -> None:
@@ -25,7 +28,10 @@ def second() -> None:
     if st.button("assign"):
         st.session_state["plain"] = c
     with st.container(key="state"):
-        st.code(json.dumps({"page": "second", "c": c, "b": b, "plain": st.session_state.get("plain")}), language=None)
+        st.code(
+            json.dumps({"page": "second", "c": c, "b": b, "plain": st.session_state.get("plain")}),
+            language=None,
+        )
 
 
 st.navigation([st.Page(first, default=True), st.Page(second)]).run()

@@ -15,6 +15,7 @@ const SOCKET = { origin: "socket" };
 interface TabFrame {
   readonly header: TabHeader;
   readonly update: Uint8Array;
+  readonly at_ms: number;
 }
 
 /** The session's side of the channel, as the Python side plays it; `answer` is one rerun of the fragment. */
@@ -38,7 +39,7 @@ class FakeSession {
     }
   }
 
-  frame(fields: Record<string, unknown> = {}, update = new Uint8Array(0)): Uint8Array {
+  frame(fields: Record<string, unknown> = {}, update: Uint8Array = new Uint8Array(0)): Uint8Array {
     const ack = this.tabId === null ? 0 : (this.applied.get(this.tabId) ?? 0);
     const id = this.doc.clientID;
     const header = sessionHeader({ id, own: [id], ack_of: this.tabId, ack, build: BUILD, ...fields });
@@ -62,7 +63,7 @@ function setUp() {
     replica,
     clock,
     build: BUILD,
-    send: (frame) => sent.push(readTabFrame(frame)),
+    send: (frame) => sent.push(readTabFrame(frame, clock.now_ms)),
     onSession: (header) => sessions.push(header),
     onOldBuild: () => {
       oldBuilds += 1;
@@ -108,11 +109,11 @@ function setUp() {
   return tab;
 }
 
-function readTabFrame(frame: string): TabFrame {
+function readTabFrame(frame: string, at_ms: number): TabFrame {
   const decoder = decoding.createDecoder(fromBase64(frame));
   decoding.readUint8(decoder);
   const header = JSON.parse(new TextDecoder().decode(decoding.readVarUint8Array(decoder))) as TabHeader;
-  return { header, update: decoding.readTailAsUint8Array(decoder) };
+  return { header, update: decoding.readTailAsUint8Array(decoder), at_ms };
 }
 
 describe("hello", () => {
@@ -187,17 +188,24 @@ describe("updates", () => {
     expect(sent).toHaveLength(1);
     clock.pass(1);
     expect(last().header.why).toBe("resend");
-    const times = [3_000];
-    for (let count = sent.length; times.length < 6; clock.pass(100)) {
-      if (sent.length > count) {
-        count = sent.length;
-        times.push(Math.round(clock.now_ms / 1000) * 1000);
-      }
-    }
-    const gaps = times.slice(2).map((time, index) => time - (times[index + 1] ?? 0));
-    expect(gaps).toEqual([12_000, 24_000, 30_000, 30_000].slice(0, gaps.length));
+    clock.pass(100_000);
+    const times = sent.map(({ at_ms }) => at_ms);
+    const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    expect(waits).toEqual([3_000, 6_000, 12_000, 24_000, 30_000]);
     session.read(last());
     expect(session.state).toEqual({ a: 1, b: 2 });
+  });
+
+  it("P5: a frame that a click's rerun dropped is sent again 300 ms after that run's own frame", () => {
+    const { settle, remoteEdit, sent, session, channel, clock, replica } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    expect(sent).toHaveLength(1);
+    channel.receive(session.frame({ ack_of: replica.id, ack: sent[0]?.header.since ?? 0 }));
+    clock.pass(299);
+    expect(sent).toHaveLength(1);
+    clock.pass(1);
+    expect(sent.map(({ header }) => header.why)).toEqual(["update", "resend"]);
   });
 
   it("R3: a session that says it missed something is sent it again at once", () => {

@@ -1,28 +1,25 @@
 /**
- * The tab's side of the channel to its session: when a frame is sent, and what a session's frame changes.
+ * The tab's side of the channel to its session: what a session's frame changes, and what the tab's own frames say.
  *
- * One frame is in flight at a time and everything else is coalesced into the next, so that edits that arrive while a run
- * is under way cost one further run (P4). A frame is answered by the acknowledgement of its version and by nothing else:
- * Streamlit may drop a trigger (streamlit#16732), and a session's frame may have been on its way before ours. That is
- * why a frame without an update counts as a version too.
+ * Edits that arrive while a run is under way cost one further run, however many they are (P4): `Outbox` sees to that. A
+ * frame without an update counts as a version too, so that its answer can be told from a frame that crossed it.
  *
  * No DOM and no clock of its own: `send` and `clock` are passed in.
  */
 import { toBase64 } from "lib0/buffer";
 
 import type { Clock } from "./clock";
-import { decodeFrame, decodeStateVector, encodeFrame } from "./frame";
+import { ErrorQueue } from "./errors";
+import { decodeFrame, encodeFrame } from "./frame";
 import type { SessionFrame } from "./frame";
+import { Outbox } from "./outbox";
+import type { Sent } from "./outbox";
+import { Peer } from "./peer";
 import { FrameError } from "./protocol";
 import type { SessionHeader, Status, TabError, TabHeader, Why } from "./protocol";
-import type { Replica } from "./replica";
 import { Repeating } from "./repeating";
+import type { Replica } from "./replica";
 
-/** The first hello is the frame most likely to be lost, and the one that everything waits for. */
-const HELLO_RESEND_MS = 1_000;
-/** Longer than most script runs: a fragment's run waits for the run under way. */
-const RESEND_MS = 3_000;
-const MAX_RESEND_MS = 30_000;
 /** A reconnect flaps within this; one message tells how it ended. */
 const STATUS_COALESCE_MS = 150;
 /** A value that was put into a widget has reached the page and been sent back, if at all, by then. */
@@ -31,9 +28,6 @@ const CONFIRM_QUIET_MS = 400;
 const ACK_FROM_BYTES = 4 * 1024;
 /** A hidden page's reader can wait. */
 const HIDDEN_POLL_FACTOR = 10;
-
-/** Which reason a frame states when there are several; the first one wins. */
-const REASONS: readonly Why[] = ["hello", "update", "confirm", "settle", "status", "poll"];
 
 export interface ChannelOptions {
   readonly replica: Replica;
@@ -49,38 +43,15 @@ export interface ChannelOptions {
   readonly onRefused: (error: FrameError) => void;
 }
 
-interface Peer {
-  readonly id: number;
-  /** Version of ours that the session has acknowledged. */
-  acked: number;
-  /** Version of the session's of which everything is applied here. */
-  seen: number;
-  /** The `seen` that our last frame told. */
-  told: number;
-  stateVector: Uint8Array | null;
-}
-
-interface InFlight {
-  readonly why: Why;
-  readonly since: number;
-  readonly v: number;
-  readonly error: TabError | null;
-  readonly delay_ms: number;
-  readonly cancel: () => void;
-}
-
 export class Channel {
-  private readonly wants = new Set<Why>();
-  private readonly errors: TabError[] = [];
-  private readonly reported = new Set<TabError>();
+  private readonly outbox: Outbox;
   private readonly poll: Repeating;
+  private readonly errors = new ErrorQueue();
   private peer: Peer | null = null;
-  private inFlight: InFlight | null = null;
-  private isOpen = false;
   private isVisible = true;
   private status: Status = "connecting";
   private synced = false;
-  private told = "";
+  private toldStatus: string | null = null;
   private poll_s: number | null = null;
   private confirmed: number | null = null;
   private count = 0;
@@ -89,19 +60,20 @@ export class Channel {
   private cancelOpening: () => void = nothing;
 
   constructor(private readonly options: ChannelOptions) {
+    this.outbox = new Outbox(options.clock, (why) => this.transmit(why));
     this.poll = new Repeating(options.clock, () => {
-      this.want("poll");
+      this.outbox.want("poll");
     });
     options.replica.onChange = (wakes) => {
       if (wakes) {
-        this.want("update");
+        this.outbox.want("update");
       }
     };
   }
 
   /** Say hello once the host has finished mounting. */
   open(): void {
-    this.wants.add("hello");
+    this.outbox.want("hello");
     this.cancelOpening = this.options.clock.after(0, () => {
       this.resume();
     });
@@ -133,18 +105,14 @@ export class Channel {
     this.schedulePoll();
     this.cancelStatus();
     this.cancelStatus = this.options.clock.after(STATUS_COALESCE_MS, () => {
-      if (this.told !== this.statusWord()) {
-        this.want("status");
-      }
+      this.tellStatus();
     });
   }
 
   /** Tell the session of an error, once per word. */
   report(error: TabError): void {
-    if (!this.reported.has(error)) {
-      this.reported.add(error);
-      this.errors.push(error);
-      this.want("status");
+    if (this.errors.add(error)) {
+      this.outbox.want("status");
     }
   }
 
@@ -153,147 +121,82 @@ export class Channel {
     this.isVisible = isVisible;
     this.schedulePoll();
     if (cameBack && this.poll.isRunning) {
-      this.want("poll");
+      this.outbox.want("poll");
     }
   }
 
-  /** The page is being hidden for good or frozen: send nothing until `resume`. */
+  /** The page is being left or frozen: send nothing until `resume`. */
   pause(): void {
-    this.isOpen = false;
+    this.outbox.close();
     this.poll.stop();
     this.cancelOpening();
     this.cancelStatus();
     this.cancelConfirm();
-    this.inFlight?.cancel();
   }
 
   resume(): void {
-    this.isOpen = true;
+    this.outbox.open();
     this.schedulePoll();
-    if (this.told !== "" && this.told !== this.statusWord()) {
-      this.wants.add("status");
-    }
-    if (this.inFlight === null) {
-      this.flush();
-    } else {
-      this.resend();
-    }
+    this.tellStatus();
   }
 
   private accept({ header, update }: SessionFrame): void {
-    const { replica } = this.options;
+    const { replica, build, onSession } = this.options;
     replica.own = new Set(header.own);
     if (update.length > 0) {
       replica.applyFromChannel(update);
     }
-    if (header.build !== this.options.build) {
+    if (header.build !== build) {
       this.noteOldBuild();
     }
     const peer = this.follow(header);
-    if (update.length > ACK_FROM_BYTES && peer.seen > peer.told) {
-      this.want("settle");
-    }
-    if (header.settle) {
-      this.want("settle");
+    const shouldAcknowledge = update.length > ACK_FROM_BYTES && peer.seen > peer.told;
+    if (header.settle || shouldAcknowledge) {
+      this.outbox.want("settle");
     }
     this.scheduleConfirm(header.confirm);
     this.poll_s = header.poll_s;
     this.schedulePoll();
-    this.options.onSession(header);
+    onSession(header);
   }
 
-  /** Bring both acknowledgements up to date; another session's first frame starts over. */
   private follow(header: SessionHeader): Peer {
-    let peer = this.peer;
-    if (peer?.id !== header.id) {
-      if (peer !== null) {
-        this.options.replica.startOver();
-        this.inFlight?.cancel();
-        this.inFlight = null;
-        this.want("hello");
-      }
-      peer = { id: header.id, acked: 0, seen: 0, told: 0, stateVector: null };
-      this.peer = peer;
+    const { replica } = this.options;
+    const peer = this.peer?.id === header.id ? this.peer : this.meet(header.id);
+    const acked = peer.follow(header, replica.id, replica.version);
+    replica.acknowledge(peer.acked);
+    if (this.outbox.acknowledge(acked) && this.errors.acknowledge()) {
+      this.outbox.want("status");
     }
-    if (header.since <= peer.seen) {
-      peer.seen = Math.max(peer.seen, header.v);
-    }
-    if (header.sv !== undefined) {
-      peer.stateVector = decodeStateVector(header.sv);
-    }
-    const knowsUs = header.ack_of === this.options.replica.id;
-    peer.acked = knowsUs ? Math.min(header.ack, this.options.replica.version) : 0;
-    this.options.replica.acknowledge(peer.acked);
-    this.noteAnswer(peer, knowsUs);
     return peer;
   }
 
-  private noteAnswer(peer: Peer, knowsUs: boolean): void {
-    const inFlight = this.inFlight;
-    if (inFlight === null) {
-      return;
+  /** Another session's first frame: it knows nothing of us, whatever the one before it knew. */
+  private meet(id: number): Peer {
+    if (this.peer !== null) {
+      this.options.replica.startOver();
+      this.outbox.forget();
+      this.outbox.want("hello");
     }
-    if (peer.acked >= inFlight.v) {
-      inFlight.cancel();
-      this.inFlight = null;
-      this.forgetError(inFlight.error);
-      this.flushSoon();
-    } else if (knowsUs && peer.acked < inFlight.since) {
-      this.resend();
-    } else if (inFlight.delay_ms > RESEND_MS) {
-      // The session is alive after all: do not sit out a long back-off.
-      inFlight.cancel();
-      this.inFlight = { ...inFlight, ...this.resendAfter(RESEND_MS) };
-    }
+    this.peer = new Peer(id);
+    return this.peer;
   }
 
-  private want(why: Why): void {
-    this.wants.add(why);
-    this.flushSoon();
-  }
-
-  private flushSoon(): void {
-    this.options.clock.soon(() => {
-      this.flush();
-    });
-  }
-
-  private flush(): void {
-    if (!this.isOpen || this.inFlight !== null) {
-      return;
-    }
-    const why = REASONS.find((reason) => this.wants.has(reason));
-    if (why !== undefined) {
-      this.transmit(why, why, why === "hello" ? HELLO_RESEND_MS : RESEND_MS);
-    }
-  }
-
-  /** Send again all that is not acknowledged. A hello stays a hello: the session may not have seen the first one. */
-  private resend(): void {
-    const lost = this.inFlight;
-    if (lost !== null && this.isOpen) {
-      lost.cancel();
-      const delay_ms = Math.min(lost.delay_ms * 2, MAX_RESEND_MS);
-      this.transmit(lost.why, lost.why === "hello" ? "hello" : "resend", delay_ms);
-    }
-  }
-
-  private transmit(why: Why, stated: Why, delay_ms: number): void {
-    const { replica } = this.options;
+  private transmit(why: Why): Sent {
+    const { replica, send } = this.options;
     const acked = this.peer?.acked ?? 0;
     if (replica.version === acked) {
       replica.touch();
     }
     const { since, update } = replica.deltaSince(acked, this.peer?.stateVector ?? null);
-    const header = this.header(stated, since, acked);
-    this.wants.clear();
+    const header = this.header(why, since, acked);
     this.cancelStatus();
-    this.told = this.statusWord();
+    this.toldStatus = this.statusWord();
     if (this.peer !== null) {
       this.peer.told = this.peer.seen;
     }
-    this.inFlight = { why, since, v: header.v, error: header.error, ...this.resendAfter(delay_ms) };
-    this.options.send(encodeFrame(header, update));
+    send(encodeFrame(header, update));
+    return header;
   }
 
   private header(why: Why, since: number, acked: number): TabHeader {
@@ -311,44 +214,33 @@ export class Channel {
       status: this.status,
       synced: this.synced,
       confirmed: this.confirmed,
-      error: this.errors[0] ?? null,
+      error: this.errors.next(),
       n: this.count,
     };
-  }
-
-  private resendAfter(delay_ms: number): Pick<InFlight, "delay_ms" | "cancel"> {
-    const cancel = this.options.clock.after(delay_ms, () => {
-      this.resend();
-    });
-    return { delay_ms, cancel };
   }
 
   /** Wait for quiet: every newer frame starts the wait again, or ends it. */
   private scheduleConfirm(delivery: number | null): void {
     this.cancelConfirm();
-    if (delivery === null || delivery === this.confirmed) {
-      return;
+    if (delivery !== null && delivery !== this.confirmed) {
+      this.cancelConfirm = this.options.clock.after(CONFIRM_QUIET_MS, () => {
+        this.confirmed = delivery;
+        this.outbox.want("confirm");
+      });
     }
-    this.cancelConfirm = this.options.clock.after(CONFIRM_QUIET_MS, () => {
-      this.confirmed = delivery;
-      this.want("confirm");
-    });
   }
 
   private schedulePoll(): void {
-    if (this.poll_s === null || this.status === "connected" || !this.isOpen) {
+    if (this.poll_s === null || this.status === "connected" || !this.outbox.isOpen) {
       this.poll.stop();
       return;
     }
     this.poll.every(this.poll_s * 1_000 * (this.isVisible ? 1 : HIDDEN_POLL_FACTOR));
   }
 
-  private forgetError(error: TabError | null): void {
-    if (error !== null && this.errors[0] === error) {
-      this.errors.shift();
-      if (this.errors.length > 0) {
-        this.want("status");
-      }
+  private tellStatus(): void {
+    if (this.toldStatus !== null && this.toldStatus !== this.statusWord()) {
+      this.outbox.want("status");
     }
   }
 

@@ -89,6 +89,8 @@ describe("a session's header", () => {
     ["own", [1, "2"]],
     ["own", {}],
     ["socket", "ws://a/b"],
+    ["socket", { url: "javascript:alert(1)" }],
+    ["socket", { url: "ws://" }],
     ["socket", { port: 1 }],
     ["socket", { port: "1", path: "/r" }],
     ["socket", { path: "r" }],

@@ -4,14 +4,14 @@
  * Streamlit calls the default export at mount and again for each new `data` and each new theme, with the same
  * `parentElement`: a rerender is not a mount. The cleanup it gets back from a call is run at unmount, but also, by Streamlit
  * 1.67, when a newer call overtook that call while its module was loading; the component is then still in the page. So a
- * cleanup ends the tab at once only if the element has left the page; else it waits for the call that overtook it.
+ * cleanup ends the tab only once the element has left the page or a newer call has taken over; until then it looks again.
  */
 import { hostElement } from "./layout";
 import { Tab } from "./tab";
 import type { Component } from "./tab";
 
-/** How long a cleanup waits for a newer call before it believes that none comes. */
-const OVERTAKEN_GRACE_MS = 1_000;
+/** How often a cleanup of a component that is still in the page looks again. */
+const LOOK_AGAIN_MS = 1_000;
 
 interface Mounted {
   readonly tab: Tab;
@@ -24,7 +24,7 @@ interface Mounted {
  * Shared by every build that was ever loaded into this page: after an upgrade Streamlit calls the new build on the element
  * where the old one still lives, and never cleans up the old one.
  */
-const REGISTRY = Symbol.for("streamlit-crdt mounted");
+const REGISTRY: symbol = Symbol.for("streamlit-crdt mounted");
 
 type Registry = WeakMap<HTMLElement | ShadowRoot, Mounted>;
 
@@ -35,16 +35,18 @@ export default function streamlitCrdt(component: Component): () => void {
   instance.tab.update(component);
   const call = instance.calls;
   return () => {
-    if (!hostElement(parentElement).isConnected) {
-      end(parentElement, instance);
-    } else if (instance.calls === call) {
-      setTimeout(() => {
-        if (instance.calls === call) {
-          end(parentElement, instance);
-        }
-      }, OVERTAKEN_GRACE_MS);
-    }
+    cleanUp(parentElement, instance, call);
   };
+}
+
+function cleanUp(parent: HTMLElement | ShadowRoot, instance: Mounted, call: number): void {
+  if (!hostElement(parent).isConnected) {
+    end(parent, instance);
+  } else if (instance.calls === call) {
+    setTimeout(() => {
+      cleanUp(parent, instance, call);
+    }, LOOK_AGAIN_MS);
+  }
 }
 
 /** This build's instance at `parent`, if there is one; another build's is ended. */
@@ -71,6 +73,6 @@ function end(parent: HTMLElement | ShadowRoot, instance: Mounted): void {
 }
 
 function registry(): Registry {
-  const shared = globalThis as { [REGISTRY]?: Registry };
+  const shared = globalThis as unknown as Record<symbol, Registry | undefined>;
   return (shared[REGISTRY] ??= new WeakMap());
 }

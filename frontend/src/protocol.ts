@@ -99,7 +99,7 @@ export function narrowHeader(value: unknown): SessionHeader {
 
 function narrowPlace(value: unknown): SocketPlace {
   if (isRecord(value)) {
-    if (typeof value.url === "string") {
+    if (typeof value.url === "string" && isSocketUrl(value.url)) {
       return { kind: "url", url: value.url };
     }
     if (typeof value.path === "string" && value.path.startsWith("/")) {
@@ -113,6 +113,14 @@ function narrowPlace(value: unknown): SocketPlace {
     "socket",
     'null, {"url"}, {"port", "path"} or {"path"} with a path that starts with /',
   );
+}
+
+function isSocketUrl(url: string): boolean {
+  try {
+    return ["ws:", "wss:"].includes(new URL(url).protocol);
+  } catch {
+    return false;
+  }
 }
 
 type Fields = Readonly<Record<string, unknown>>;

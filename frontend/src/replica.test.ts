@@ -145,7 +145,7 @@ describe("Replica", () => {
     const replica = new Replica();
     const other = peer(2);
     const session = new Y.Doc();
-    for (let edit = 0; edit < 3_000; edit++) {
+    for (let edit = 0; edit < 1_500; edit++) {
       other.state.set(`key ${edit % 7}`, "x".repeat(1_000) + String(edit));
       fromSocket(replica, other.update());
     }

@@ -42,6 +42,10 @@ class Room {
   readonly paths: string[] = [];
   private readonly server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
 
+  readonly listening = new Promise<void>((resolve) => {
+    this.server.once("listening", resolve);
+  });
+
   constructor(closeWith?: number) {
     this.server.on("connection", (socket, request) => {
       this.paths.push(request.url ?? "");
@@ -103,8 +107,9 @@ afterEach(() => {
   }
 });
 
-function openRoom(closeWith?: number): Room {
+async function openRoom(closeWith?: number): Promise<Room> {
   const room = new Room(closeWith);
+  await room.listening;
   undo.push(() => {
     room.close();
   });
@@ -132,7 +137,7 @@ function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
 
 describe("RoomSocket", () => {
   it("brings the room's document to the tab and the tab's to the room", async () => {
-    const room = openRoom();
+    const room = await openRoom();
     room.doc.getMap("state").set("a", 1);
     const { replica, socket, events } = openSocket();
     const session = new Y.Doc();
@@ -147,7 +152,7 @@ describe("RoomSocket", () => {
   });
 
   it("aimed at the same place again it stays as it is, aimed elsewhere it reconnects", async () => {
-    const [one, other] = [openRoom(), openRoom()];
+    const [one, other] = [await openRoom(), await openRoom()];
     const { socket, events } = openSocket();
     socket.aim({ kind: "port", port: one.port, path: "/r" });
     await expect.poll(() => events.at(-1)).toBe("connected, synced");
@@ -160,7 +165,7 @@ describe("RoomSocket", () => {
   });
 
   it("a dropped connection is offline until it is back, without a word for each attempt", async () => {
-    const room = openRoom();
+    const room = await openRoom();
     const { socket, events } = openSocket();
     socket.aim({ kind: "port", port: room.port, path: "/r" });
     await expect.poll(() => events.at(-1)).toBe("connected, synced");
@@ -171,7 +176,7 @@ describe("RoomSocket", () => {
   });
 
   it("R6: passes on what a socket's update unlocked, for the room has only a part of it", async () => {
-    const room = openRoom();
+    const room = await openRoom();
     const { replica, socket, events } = openSocket();
     socket.aim({ kind: "port", port: room.port, path: "/r" });
     await expect.poll(() => events.at(-1)).toBe("connected, synced");
@@ -187,7 +192,7 @@ describe("RoomSocket", () => {
   });
 
   it("a close code from 4400 to 4499 ends it and is told as refused", async () => {
-    const room = openRoom(4403);
+    const room = await openRoom(4403);
     const { socket, events } = openSocket();
     socket.aim({ kind: "port", port: room.port, path: "/r" });
     await expect.poll(() => events).toContain("refused");

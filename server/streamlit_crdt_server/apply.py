@@ -66,6 +66,19 @@ def read_state(ydoc: Doc[Any], state_vector: bytes | None = None) -> bytes:
         raise DocumentDamagedError("read") from error
 
 
+def read_vector(ydoc: Doc[Any]) -> bytes:
+    """Encode the state vector of `ydoc`.
+
+    Raises:
+        DocumentDamagedError: The document panicked.
+    """
+    try:
+        return ydoc.get_state()
+    except BaseException as error:
+        reraise_if_ending(error)
+        raise DocumentDamagedError("read") from error
+
+
 def reraise_if_ending(error: BaseException) -> None:
     """Raise cancellation and exit again, where everything else, panics included, is caught."""
     if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)):

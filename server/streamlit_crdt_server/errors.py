@@ -105,7 +105,9 @@ class HubNotRunningError(ServerError, RuntimeError):
     """The hub was asked for a room before it was started or after it was stopped."""
 
     def __str__(self) -> str:
-        return "the room server does not run: start it first, in an application's lifespan with `async with hub:`"
+        return (
+            "the room server does not run: start it first, in a lifespan for instance with `async with hub:`"
+        )
 
 
 class OpenTimeoutError(ServerError, TimeoutError):

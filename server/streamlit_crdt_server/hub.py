@@ -232,6 +232,8 @@ class Hub(WebsocketServer):
             raise HubNotRunningError()
         opened = await self.get_room(room)
         await opened.ydoc_observed.wait()
+        if opened.is_closed:
+            raise RoomUnavailableError(room)
         return opened.open_local(partial(_post, loop))
 
     def _room(self, name: str) -> Room | None:

@@ -12,7 +12,7 @@ to those whose updates were in the batch. So whoever sees its own update come ba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from logging import Logger
 from typing import Any
@@ -24,11 +24,19 @@ from pycrdt.websocket.yroom import ProviderFactory
 
 from streamlit_crdt_server import apply
 from streamlit_crdt_server.apply import DocumentDamagedError
-from streamlit_crdt_server.entry import Entry
+from streamlit_crdt_server.batch import Entry, apply_batch
 from streamlit_crdt_server.errors import HubNotRunningError, UpdateRefusedError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.peer import Peer
-from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode, sync_update
+from streamlit_crdt_server.presence import Attendance, RoomAwareness
+from streamlit_crdt_server.protocol import (
+    EMPTY_UPDATE,
+    CloseCode,
+    Presence,
+    awareness,
+    sync_step1,
+    sync_update,
+)
 from streamlit_crdt_server.roomlog import RoomLog
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import MemoryStore, Store
@@ -55,6 +63,13 @@ class RoomPipeline(YRoom):
         settings: Settings | None = None,
         store: Store | None = None,
     ) -> None:
+        """Make a room; `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
+
+        Args:
+            name: Its name in the store.
+            settings: The limits; the defaults if None.
+            store: Where its updates go. A room made by itself keeps them in memory.
+        """
         super().__init__(
             ready=ready,
             exception_handler=exception_handler,
@@ -72,13 +87,20 @@ class RoomPipeline(YRoom):
         self._has_work = Event()
         self._flushing = Lock()
         self._next_flush_at = 0.0
+        self._is_loaded = False
         self._is_damaged = False
         self._is_batching = False
         self.is_closed = False
         self.is_scheduled = False
         self.opened = Event()
         self.ended = Event()
+        self._asked_with = b""
+        self._has_gap = False
         self._log = RoomLog(store or MemoryStore(), name)
+        self.awareness = RoomAwareness(self.ydoc)
+        self.awareness.observe(self.send_server_awareness)
+        self.attendance = Attendance(self.awareness, self.settings.max_presences_per_connection)
+        self._news: dict[int, Presence] = {}
 
     @property
     def is_blank(self) -> bool:
@@ -98,18 +120,20 @@ class RoomPipeline(YRoom):
         self._has_work.set()
 
     async def wait_for_space(self) -> None:
-        """Wait while too much is waiting to be applied: the socket that is not read meanwhile slows its
-        sender."""
+        """Wait while too much waits to be applied: a socket that is not read meanwhile slows its sender."""
         while self._inbox_bytes > self.settings.max_inbox_bytes_per_room:
             await self._inbox_emptied.wait()
 
     async def _load(self) -> None:
-        """Bring the document up to the log, then the log up to a document that was given with content."""
+        """Bring the document up to the log, once, then the log up to a document that was given with content."""
+        if self._is_loaded:
+            return
         given = apply.read_state(self.ydoc)
         for update in await self._log.load():
             apply.apply_update(self.ydoc, update)
         if given != EMPTY_UPDATE:
             await self._log.append(given, self.ydoc)
+        self._is_loaded = True
 
     def _observe(self) -> None:
         """Collect the document's own updates, whoever makes them; once, also when the room restarts.
@@ -127,7 +151,8 @@ class RoomPipeline(YRoom):
             self._subscription = None
 
     def _collect(self, event: TransactionEvent) -> None:
-        if event.update == EMPTY_UPDATE:
+        if event.update == EMPTY_UPDATE:  # what came builds on something that did not
+            self._has_gap = True
             return
         self._outbox.append(event.update)
         if not self._is_batching:
@@ -161,18 +186,36 @@ class RoomPipeline(YRoom):
             if update is not None:
                 await self._log.append(update, self.ydoc)
                 self._deliver(self._expecting(senders, has_foreign), frame, update)
+            if self._has_gap:
+                self._ask_for_what_is_missing(senders & self.peers)
             for entry in applied:
                 entry.accept()
 
     def _expecting(self, senders: set[Peer], has_foreign: bool) -> set[Peer]:
-        """Which senders get the batch back: sockets do, as confirmation; a local peer only others' edits
-        (rule R6)."""
+        """Which senders get the batch back: sockets, as confirmation; a local peer unless all is its own (R6)."""
         if len(senders) == 1 and not has_foreign:
             return {peer for peer in senders & self.peers if not isinstance(peer, LocalPeer)}
         return senders & self.peers
 
+    def _announce(self, presences: Iterable[Presence]) -> None:
+        """Send presences with the next flush; of one client id within a tick only the last counts."""
+        for presence in presences:
+            self._news.pop(presence.client_id, None)
+            self._news[presence.client_id] = presence
+            self._has_work.set()
+
     def _send_presence(self) -> None:
-        """Send what changed about who is here; the room overrides it."""
+        if self._news:
+            news, self._news = self._news, {}
+            self._deliver(set(self.peers), awareness(news.values()), None)
+
+    def _ask_for_what_is_missing(self, peers: set[Peer]) -> None:
+        """Ask those whose update builds on one that never came; once per state, as they may lack it as well."""
+        self._has_gap = False
+        vector = apply.read_vector(self.ydoc)
+        if vector != self._asked_with:
+            self._asked_with = vector
+            self._deliver(peers, sync_step1(vector), None)
 
     def _deliver(self, peers: set[Peer], frame: bytes, update: bytes | None) -> None:
         """Put one frame, encoded once, into the backlog of each peer."""
@@ -195,6 +238,7 @@ class RoomPipeline(YRoom):
         """Apply a batch and return what of it was accepted; a sender of anything else has been told."""
         if self._is_damaged:
             await self._reload()
+            self._resync()
         kept = len(self._outbox)
         try:
             return self._apply_together(batch)
@@ -203,7 +247,9 @@ class RoomPipeline(YRoom):
                 "room %r was damaged by one of %d updates; loading it again", self.name, len(batch)
             )
         del self._outbox[kept:]
-        return await self._apply_one_by_one(batch)
+        applied = await self._apply_one_by_one(batch)
+        self._resync()
+        return applied
 
     async def _apply_one_by_one(self, batch: Sequence[Entry]) -> list[Entry]:
         """Find the update that damages the document, so that the others of its batch are not lost with it."""
@@ -220,29 +266,14 @@ class RoomPipeline(YRoom):
         return applied
 
     def _apply_together(self, batch: Sequence[Entry]) -> list[Entry]:
-        """Apply a batch in one transaction, each update with its own guard; the observer then makes one
-        update of it."""
-        applied = []
         self._is_batching = True
         try:
-            with self.ydoc.transaction():
-                for entry in batch:
-                    try:
-                        apply.apply_update(self.ydoc, entry.update)
-                        applied.append(entry)
-                    except UpdateRefusedError as error:
-                        entry.refuse(error)
-        except ExceptionGroup:
-            self.log.exception("room %r: an observer of its document failed", self.name)
-        except BaseException as error:
-            apply.reraise_if_ending(error)
-            raise DocumentDamagedError("commit") from error
+            return apply_batch(self.ydoc, batch, self.log)
         finally:
             self._is_batching = False
-        return applied
 
     async def _reload(self) -> None:
-        """Replace a damaged document by a new one from the log, and let every peer resync with it."""
+        """Replace a damaged document by a new one from the log."""
         if self.provider_factory is not None:
             raise DocumentDamagedError(
                 "its provider holds the damaged document: the room must be opened again"
@@ -254,7 +285,10 @@ class RoomPipeline(YRoom):
         self.ydoc = fresh
         self._observe()
         self._is_damaged = False
-        state = apply.read_state(fresh)
+
+    def _resync(self) -> None:
+        """Let every peer start over with the document that was loaded again."""
+        state = apply.read_state(self.ydoc)
         for peer in tuple(self.peers):
             if isinstance(peer, LocalPeer):
                 peer.replace(state)

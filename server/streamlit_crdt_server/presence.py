@@ -107,19 +107,22 @@ class Attendance:
         return not is_stale or (announced_count == 1 and owner not in self._ids)
 
     def _accept(self, owner: object, presence: Presence) -> Presence:
-        """Claim the id, and give the presence a clock that others will not take for old.
+        """Claim the id, and give the presence a clock that nobody takes for old.
 
-        A connection delivers in order, so what its owner says is always news; a client that comes back with
-        the clock it left with would otherwise stay unseen until it next renews itself.
+        A connection delivers in order, so what its owner says is always news. But whoever reconnects announces the
+        clock that others saw it leave with, also after this server was restarted and knows nothing of it; they
+        would ignore it for the 15 seconds until it renews itself. So an arrival is one ahead of what it says, and
+        its owner, who hears it too, takes the clock over.
         """
         self._claim(owner, presence.client_id)
         known = self._present.get(presence.client_id)
-        floor = self._departed.get(presence.client_id, -1) if known is None else known.clock
-        if presence.clock > floor:
-            return presence
-        if known is not None and known.text == presence.text:
+        if known is None:
+            floor = max(self._departed.get(presence.client_id, -1), presence.clock)
+        elif presence.clock <= known.clock and presence.text == known.text:
             return known
-        return replace(presence, clock=min(floor + 1, MAX_CLOCK))
+        else:
+            floor = known.clock
+        return replace(presence, clock=min(max(presence.clock, floor + 1), MAX_CLOCK))
 
     def _claim(self, owner: object, client_id: int) -> None:
         ids = self._ids.setdefault(owner, set())

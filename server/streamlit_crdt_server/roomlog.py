@@ -12,8 +12,8 @@ from streamlit_crdt_server.store import Store
 
 COMPACT_OVER_BYTES = 64 * 1024
 COMPACT_RATIO = 4
-"""The log is replaced by the state once it exceeds both so many bytes and so many times the last state: encoding
-a state costs as much as the room is large, and so costs little per byte that was written."""
+"""The log is replaced by the state once it exceeds so many bytes and so many times the last state: encoding a
+state costs as much as the room is large, and so costs little per byte that was written."""
 
 
 class RoomLog:

@@ -8,73 +8,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import isawaitable
-from logging import Logger
 from typing import Any
 
-from anyio import CancelScope, create_task_group, get_cancelled_exc_class, sleep, to_thread
+from anyio import CancelScope, create_task_group, get_cancelled_exc_class, sleep
 from anyio.abc import TaskStatus
-from pycrdt import Channel, Doc
-from pycrdt.websocket.yroom import ProviderFactory
+from pycrdt import Channel
 
 from streamlit_crdt_server import apply, protocol
-from streamlit_crdt_server.errors import (
-    FrameTooLargeError,
-    HubNotRunningError,
-    MalformedFrameError,
-    UpdateRefusedError,
-)
+from streamlit_crdt_server.decoding import decode_fairly
+from streamlit_crdt_server.errors import FrameTooLargeError, HubNotRunningError, MalformedFrameError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.peer import Peer, SocketPeer
 from streamlit_crdt_server.pipeline import RoomPipeline
-from streamlit_crdt_server.presence import Attendance, RoomAwareness
 from streamlit_crdt_server.protocol import CloseCode, Presence
-from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.store import Store
-
-CHECK_IN_THREAD_OVER_BYTES = 64 * 1024
-"""A larger frame is checked in a worker thread (about 100 ns per byte), so that it does not hold up other
-rooms."""
 
 MAX_SWEEP_INTERVAL_S = 15.0
 
 
 class Room(RoomPipeline):
     """One document and everybody who edits it."""
-
-    def __init__(
-        self,
-        ready: bool = True,
-        exception_handler: Callable[[Exception, Logger], bool] | None = None,
-        log: Logger | None = None,
-        ydoc: Doc[Any] | None = None,
-        provider_factory: ProviderFactory | None = None,
-        *,
-        name: str = "",
-        settings: Settings | None = None,
-        store: Store | None = None,
-    ) -> None:
-        """Make a room; `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
-
-        Args:
-            name: Its name in the store.
-            settings: The limits; the defaults if None.
-            store: Where its updates go. A room made by itself keeps them in memory.
-        """
-        super().__init__(
-            ready, exception_handler, log, ydoc, provider_factory, name=name, settings=settings, store=store
-        )
-        self.awareness = RoomAwareness(self.ydoc)
-        self.awareness.observe(self.send_server_awareness)
-        self.attendance = Attendance(self.awareness, self.settings.max_presences_per_connection)
-        self._news: dict[int, Presence] = {}
-        self._limits = protocol.Limits(
-            self.settings.max_frame_bytes,
-            self.settings.max_awareness_bytes,
-            self.settings.max_state_vector_bytes,
-        )
-        self._is_loaded = False
 
     async def _start(self, task_status: TaskStatus[None]) -> None:
         """Load, observe, and only then count as started (rule S1).
@@ -86,9 +40,7 @@ class Room(RoomPipeline):
         if self.is_closed:  # stopped before it ran
             self._task_group.cancel_scope.cancel()
             return
-        if not self._is_loaded:
-            await self._load()
-            self._is_loaded = True
+        await self._load()
         if self.ready:
             self._observe()
         for task in (
@@ -134,10 +86,10 @@ class Room(RoomPipeline):
         for peer in tuple(self.peers):
             peer.dismiss(CloseCode.SERVICE_RESTART, "the server stops or restarts")
         self._unobserve()
+        self.ydoc_observed.set()  # who waits to be served finds the room closed
 
     async def _close_silent(self) -> None:
-        """Close sockets whose other end is gone without a word: hypercorn sends pings and never looks at the
-        pongs."""
+        """Close sockets whose other end is gone without a word: hypercorn does not look at pongs."""
         timeout_s = self.settings.silent_peer_timeout_s
         while True:
             await sleep(min(timeout_s / 4, MAX_SWEEP_INTERVAL_S))
@@ -148,9 +100,9 @@ class Room(RoomPipeline):
     async def serve(self, channel: Channel) -> None:
         """Serve one connection until it or the room ends.
 
-        Mends the shipped one: it serves before the room is observed; it swallows malformed messages, where
-            here they end their own connection with 4400 (rule N2); a failed send ends the room's other tasks;
-            a joiner is not told who is there; and whoever leaves lingers for 30 seconds (rule A3).
+        Mends the shipped one, which serves before the room is observed (rule S1); swallows malformed
+        messages, where here they end their own connection with 4400 (rule N2); lets a failed send end the
+        room's other tasks; and does not tell a joiner who is there, nor the others who left (rule A3).
         """
         await self.ydoc_observed.wait()
         peer = SocketPeer(channel, self.settings, self.log)
@@ -190,7 +142,10 @@ class Room(RoomPipeline):
             peer.dismiss(CloseCode.SERVICE_RESTART, "the server stops or restarts")
             return
         self.peers.add(peer)
-        peer.deliver(protocol.sync_step1(self.ydoc.get_state()))
+        try:
+            peer.deliver(protocol.sync_step1(apply.read_vector(self.ydoc)))
+        except apply.DocumentDamagedError:
+            self._recover()
         self._tell_who_is_here(peer)
 
     async def _write(self, peer: SocketPeer) -> None:
@@ -232,7 +187,7 @@ class Room(RoomPipeline):
             skip = self.on_message(frame)
             if await skip if isawaitable(skip) else skip:
                 return
-        match await self._decode(frame):
+        match await decode_fairly(frame, self.settings):
             case protocol.SyncStep1(state_vector):
                 self._answer(peer, state_vector)
             case protocol.SyncUpdate(update):
@@ -246,36 +201,23 @@ class Room(RoomPipeline):
             case protocol.UnknownMessage(kind):
                 self.log.debug("room %r: ignored a message of type %d", self.name, kind)
 
-    async def _decode(self, frame: bytes) -> protocol.Message:
-        if len(frame) > CHECK_IN_THREAD_OVER_BYTES:
-            return await to_thread.run_sync(decode, frame, self._limits)
-        return decode(frame, self._limits)
-
     def _answer(self, peer: SocketPeer, state_vector: bytes) -> None:
-        """Send what the peer lacks. A document that cannot be read is loaded again, and everybody resyncs."""
+        """Send what the peer lacks."""
         try:
             peer.deliver(protocol.sync_step2(apply.read_state(self.ydoc, state_vector)))
         except apply.DocumentDamagedError:
-            self.log.exception("room %r cannot be read; loading it again", self.name)
-            self._is_damaged = True
-            self._has_work.set()
+            self._recover()
+
+    def _recover(self) -> None:
+        """Have a document that cannot be read loaded again; everybody resyncs then."""
+        self.log.exception("room %r cannot be read; loading it again", self.name)
+        self._is_damaged = True
+        self._has_work.set()
 
     def _tell_who_is_here(self, peer: SocketPeer) -> None:
         present = self.attendance.present()
         if present:
             peer.deliver(protocol.awareness(present))
-
-    def _announce(self, presences: Iterable[Presence]) -> None:
-        """Send presences with the next flush; of one client id within a tick only the last counts."""
-        for presence in presences:
-            self._news.pop(presence.client_id, None)
-            self._news[presence.client_id] = presence
-            self._has_work.set()
-
-    def _send_presence(self) -> None:
-        if self._news:
-            news, self._news = self._news, {}
-            self._deliver(set(self.peers), protocol.awareness(news.values()), None)
 
     def send_server_awareness(self, type: str, changes: tuple[dict[str, Any], Any]) -> None:
         """Send what server code says with `awareness.set_local_state()`, to joiners as well.
@@ -291,18 +233,3 @@ class Room(RoomPipeline):
                 self, [Presence(i, meta[i]["clock"], json.dumps(states.get(i)), states.get(i)) for i in ids]
             )
         )
-
-
-def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
-    """Parse a frame and try the update that it may carry. Any thread.
-
-    Raises:
-        MalformedFrameError: The connection that sent it is to be closed.
-    """
-    message = protocol.parse(frame, limits)
-    if isinstance(message, protocol.SyncUpdate) and message.update != protocol.EMPTY_UPDATE:
-        try:
-            apply.try_update(message.update)
-        except UpdateRefusedError as error:
-            raise MalformedFrameError(error.reason) from error
-    return message

@@ -88,6 +88,11 @@ class Settings:
         values = _from_environ(os.environ if environ is None else environ, known)
         return cls(**(values | _tuples(overrides)))
 
+    @classmethod
+    def names_port(cls, *, environ: Mapping[str, str] | None = None) -> bool:
+        """Whether the environment asks for a certain port, so that taking another one would surprise."""
+        return bool((os.environ if environ is None else environ).get(f"{PREFIX}PORT"))
+
 
 def _tuples(overrides: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}

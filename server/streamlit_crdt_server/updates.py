@@ -24,17 +24,26 @@ _NAMED_TYPES = (3, 5)
 _TYPE_COUNT = 7
 
 
-def check_update(update: bytes) -> None:
-    """Raise ValueError, saying what is wrong, unless `update` is well formed to its last byte."""
-    _Walk(update).update()
+def check_update(update: bytes) -> dict[int, int]:
+    """Return how far `update` reaches: the clock up to which it inserts or deletes, per replica id.
+
+    Raises:
+        ValueError: it is not well formed to its last byte; the text says what is wrong.
+    """
+    walk = _Walk(update)
+    walk.update()
+    return walk.reach
 
 
-def check_state_vector(vector: bytes) -> None:
-    """Raise ValueError unless `vector` is a well-formed state vector."""
+def check_state_vector(vector: bytes) -> dict[int, int]:
+    """Return the clock per replica id. Raises ValueError unless `vector` is well formed to its last byte."""
     walk = _Walk(vector)
+    clocks = {}
     for _ in range(walk.count()):
-        walk.pair()
+        replica = walk.number()
+        clocks[replica] = walk.number()
     walk.end()
+    return clocks
 
 
 class _Walk:
@@ -43,19 +52,25 @@ class _Walk:
     def __init__(self, content: bytes) -> None:
         self._bytes = content
         self._at = 0
+        self.reach: dict[int, int] = {}
 
     def update(self) -> None:
         for _ in range(self.count()):
             structs = self.count()
-            self.pair()
+            replica, clock = self.number(), self.number()
             for _ in range(structs):
-                self._struct()
+                clock += self._struct()
+            self._note(replica, clock)
         for _ in range(self.count()):
-            self.number()
+            replica = self.number()
             for _ in range(self.count()):
-                self.number()
-                self.positive()
+                clock = self.number()
+                self._note(replica, clock + self.positive())
         self.end()
+
+    def _note(self, replica: int, clock: int) -> None:
+        if clock > self.reach.get(replica, 0):
+            self.reach[replica] = clock
 
     def end(self) -> None:
         if self._at != len(self._bytes):
@@ -112,11 +127,11 @@ class _Walk:
         self._skip(length)
         return self._bytes[start : self._at].decode()
 
-    def _struct(self) -> None:
+    def _struct(self) -> int:
+        """Step over a struct and return its length on its replica's clock."""
         information = self._byte()
         if information in (0, 10):  # garbage collected, skipped
-            self.positive()
-            return
+            return self.positive()
         if information & _HAS_LEFT:
             self.pair()
         if information & _HAS_RIGHT:
@@ -126,7 +141,7 @@ class _Walk:
         content = _CONTENTS.get(information & _CONTENT)
         if content is None:
             raise ValueError(f"content type {information & _CONTENT} is unknown")
-        content(self)
+        return content(self)
 
     def _parent(self, has_key: bool) -> None:
         named = self.number()
@@ -139,38 +154,49 @@ class _Walk:
         if has_key:
             self._text()
 
-    def _deleted(self) -> None:
-        self.positive()
-
-    def _json(self) -> None:
-        for _ in range(self._positive_count()):
+    def _json(self) -> int:
+        count = self._positive_count()
+        for _ in range(count):
             self._text()
+        return count
 
-    def _buffer(self) -> None:
+    def _buffer(self) -> int:
         self._skip(self.number())
+        return 1
 
-    def _string(self) -> None:
-        if not self._text():
+    def _string(self) -> int:
+        text = self._text()
+        if not text:
             raise ValueError("a text is empty")
+        return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
-    def _format(self) -> None:
+    def _embed(self) -> int:
+        self._text()
+        return 1
+
+    def _format(self) -> int:
         self._text()
         self._text()
+        return 1
 
-    def _type(self) -> None:
+    def _type(self) -> int:
         kind = self.number()
         if kind >= _TYPE_COUNT:
             raise ValueError(f"shared type {kind} is unknown")
         if kind in _NAMED_TYPES:
             self._text()
+        return 1
 
-    def _anys(self) -> None:
-        for _ in range(self._positive_count()):
+    def _anys(self) -> int:
+        count = self._positive_count()
+        for _ in range(count):
             self._any(0)
+        return count
 
-    def _subdocument(self) -> None:
+    def _subdocument(self) -> int:
         self._text()
         self._any(0)
+        return 1
 
     def _positive_count(self) -> int:
         count = self.count()
@@ -207,12 +233,12 @@ class _Walk:
         raise ValueError(f"the number before byte {self._at} has more than 64 bits")
 
 
-_CONTENTS: dict[int, Callable[[_Walk], None]] = {
-    1: _Walk._deleted,
+_CONTENTS: dict[int, Callable[[_Walk], int]] = {
+    1: _Walk.positive,  # deleted
     2: _Walk._json,
     3: _Walk._buffer,
     4: _Walk._string,
-    5: _Walk._string,  # an embedded object, as JSON
+    5: _Walk._embed,
     6: _Walk._format,
     7: _Walk._type,
     8: _Walk._anys,

@@ -32,10 +32,10 @@ with st.sidebar:
 
 title, status = st.columns([5, 1], vertical_alignment="bottom")
 title.title("☕ Coffee sales, together")
-status.badge(room.status, color=STATUS_COLOURS[room.status])
+status.markdown(f":{STATUS_COLOURS[room.status]}-badge[{room.status}]")
 st.caption("Open this page in a second window and move anything: a filter, the notes, the cups counter.")
 
-first, last = period if len(period) == 2 else (period[0], LAST_DAY)  # While a second date is being picked.
+first, last = [*period, LAST_DAY][:2]  # Only one date while the second is being picked.
 cups_of_day = sold.groupby(["day", "shop"])["cups"].transform("sum")
 chosen = sold[
     sold["region"].isin(regions)
@@ -64,7 +64,9 @@ st.altair_chart(
 )
 
 notes_side, counter_side = st.columns([3, 1])
-notes_side.text_area("Notes", key="notes", placeholder="What do you see? Everybody can write here.", height=120)
+notes_side.text_area(
+    "Notes", key="notes", placeholder="What do you see? Everybody can write here.", height=120
+)
 
 st.session_state.setdefault("cups_drunk", 0)
 with counter_side:

@@ -26,7 +26,9 @@ def sales() -> pd.DataFrame:
     random = np.random.default_rng(SEED)
     days = pd.date_range(FIRST_DAY, LAST_DAY, freq="D")
     places = [(region, shop) for region, shops in SHOPS.items() for shop in shops]
-    table = pd.MultiIndex.from_product([days, places, DRINKS], names=["day", "place", "drink"]).to_frame(index=False)
+    table = pd.MultiIndex.from_product([days, places, DRINKS], names=["day", "place", "drink"]).to_frame(
+        index=False
+    )
     table["region"] = table["place"].str[0]
     table["shop"] = table["place"].str[1]
     expected = _expected_cups(table, random)
@@ -43,4 +45,5 @@ def _expected_cups(table: pd.DataFrame, random: np.random.Generator) -> pd.Serie
     growth = 1 + 0.25 * (table["day"] - pd.Timestamp(FIRST_DAY)).dt.days / 730
     weekday = table["day"].dt.dayofweek.map({5: 1.35, 6: 1.2}).fillna(1.0)
     season = np.where(table["drink"] == "Iced latte", 1 + 0.7 * summer, 1 - 0.18 * summer)
-    return table["shop"].map(sizes) * growth * weekday * season
+    expected: pd.Series = table["shop"].map(sizes) * growth * weekday * season
+    return expected

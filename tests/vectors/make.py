@@ -1,6 +1,6 @@
-"""Write `vectors.json`: edits that the Python and the TypeScript replica must read alike. See README.md beside it.
+"""Write `vectors.json`: edits that the Python and the TypeScript replica must read alike. See README.md.
 
-    python tests/vectors/make.py
+python tests/vectors/make.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pycrdt import Doc, Map
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.convergence import make_peers, unreliably  # noqa: E402  (found by the line above)
+from tests.convergence import make_peers, unreliably
 
 VECTORS = Path(__file__).parent / "vectors.json"
 SEEDS = range(40)
@@ -91,5 +91,6 @@ def _as_json(stored: Any) -> Any:
 
 
 if __name__ == "__main__":
-    VECTORS.write_text(json.dumps(make_vectors(), indent=0, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    content = json.dumps(make_vectors(), indent=0, ensure_ascii=False, sort_keys=True)
+    VECTORS.write_text(content + "\n", encoding="utf-8")
     print(f"{VECTORS} ({VECTORS.stat().st_size} bytes)")

@@ -1,0 +1,61 @@
+"""Updates on their way into a document: what waits is an entry, what is applied together is a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from logging import Logger
+from typing import Any
+
+from pycrdt import Doc
+
+from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, reraise_if_ending
+from streamlit_crdt_server.errors import ServerError, UpdateRefusedError
+from streamlit_crdt_server.peer import Peer
+from streamlit_crdt_server.protocol import CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An update that waits to be applied, checked already, and who sent it. `done` is for peers in this
+    process."""
+
+    peer: Peer
+    update: bytes
+    done: Future[None] | None = None
+
+    def accept(self) -> None:
+        if self.done is not None and self.done.set_running_or_notify_cancel():
+            self.done.set_result(None)
+
+    def refuse(self, error: ServerError) -> None:
+        if self.done is not None and self.done.set_running_or_notify_cancel():
+            self.done.set_exception(error)
+        elif isinstance(error, UpdateRefusedError):
+            self.peer.dismiss(CloseCode.MALFORMED, error.reason)
+
+
+def apply_batch(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list[Entry]:
+    """Apply a batch in one transaction, each update with its own guard, and return what was accepted.
+
+    The document's observers see one update, however many went in; the senders of the others have been told.
+
+    Raises:
+        DocumentDamagedError: The document panicked and must be replaced; nothing of the batch was accepted.
+    """
+    applied = []
+    try:
+        with ydoc.transaction():
+            for entry in batch:
+                try:
+                    apply_update(ydoc, entry.update)
+                    applied.append(entry)
+                except UpdateRefusedError as error:
+                    entry.refuse(error)
+    except ExceptionGroup:
+        log.exception("an observer of a room's document failed")
+    except BaseException as error:
+        reraise_if_ending(error)
+        raise DocumentDamagedError("commit") from error
+    return applied

@@ -1,0 +1,145 @@
+"""A pycrdt document to which any update may be applied: one that is malformed, dangerous or early does it no
+harm.
+
+pycrdt's decoder can panic, with a BaseException, and leaves a document that panics for ever. So an update is
+checked first (`updates`), tried on an empty document, and, should it spoil this one all the same, this one is
+made anew from a copy. What changed is found by comparing and not by observing the map: with yrs 0.28 the keys
+of a map's event panic on an item that arrives deleted.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pycrdt import Doc, Map, TransactionEvent
+
+from streamlit_crdt.errors import UpdateRefusedError
+from streamlit_crdt.log import merged
+from streamlit_crdt_server.updates import check_state_vector, check_update
+
+MAX_WAITING_BYTES = 1024 * 1024
+"""Updates that came before what they build on; the oldest are dropped beyond this, and a diff brings them
+again."""
+
+Early = tuple[bytes, dict[int, int]]
+"""An update, and how far it reaches on each replica's clock."""
+
+
+class Document:
+    """The root map "state" and the updates that edits of it make. Not thread-safe."""
+
+    def __init__(self, replica_id: int | None) -> None:
+        self._waiting: list[Early] = []
+        self._made: list[bytes] = []
+        self._open(replica_id, None)
+
+    def _open(self, replica_id: int | None, content: bytes | None) -> None:
+        """Start with a new document: at first, and after a panic, because no call into a panicked one is
+        safe."""
+        self._doc: Doc[Any] = Doc(client_id=replica_id, allow_multithreading=True)
+        if content is not None:
+            self._doc.apply_update(content)
+        self._state: Map[Any] = self._doc.get("state", type=Map)
+        self._doc.observe(self._note)
+
+    def _note(self, event: TransactionEvent) -> None:
+        self._made.append(event.update)
+
+    @property
+    def replica_id(self) -> int:
+        return self._doc.client_id
+
+    def read(self) -> dict[str, Any]:
+        """Return the whole state as pycrdt reads it: numbers as float, bytes as bytearray."""
+        return self._state.to_py() or {}
+
+    def put(self, key: str, stored: Any) -> Any:
+        """Set `key` and return the value as it is read."""
+        self._state[key] = stored
+        return self._state[key]
+
+    def remove(self, key: str) -> None:
+        del self._state[key]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one update of all edits in the block, also if it raises."""
+        with self._doc.transaction():
+            yield
+
+    def take_updates(self) -> list[bytes]:
+        """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""
+        made, self._made = self._made, []
+        return made
+
+    def state_vector(self) -> bytes:
+        return self._doc.get_state()
+
+    def diff(self, state_vector: bytes | None) -> bytes:
+        """Return what a replica at `state_vector` lacks. Raises UpdateRefusedError if the vector is
+        malformed."""
+        if state_vector is not None:
+            _checked(check_state_vector, state_vector)
+        with _refusing():
+            return self._doc.get_update(state_vector)
+
+    def apply(self, update: bytes) -> None:
+        """Merge `update`. Raises UpdateRefusedError; the document is as it was, and made no update."""
+        reach = _checked(check_update, update)
+        with _refusing():
+            Doc().apply_update(update)
+            intact = self._doc.get_update()
+        try:
+            with _refusing():
+                self._doc.apply_update(update)
+                self._catch_up(update, reach)
+        except UpdateRefusedError:
+            self._made.clear()
+            self._open(self.replica_id, intact)
+            raise
+
+    def _catch_up(self, update: bytes, reach: dict[int, int]) -> None:
+        """Apply what waited for something that came now, and let `update` wait if it is ahead of what is
+        here.
+
+        yrs 0.28 keeps such updates itself, but does not always look at them again when it could.
+        """
+        waiting = self._still_waiting([*self._waiting, (update, reach)])
+        while waiting:
+            self._doc.apply_update(merged([early for early, _ in waiting]))
+            before, waiting = waiting, self._still_waiting(waiting)
+            if len(waiting) == len(before):
+                break
+        while sum(len(early) for early, _ in waiting) > MAX_WAITING_BYTES:
+            waiting.pop(0)
+        self._waiting = waiting
+
+    def _still_waiting(self, updates: list[Early]) -> list[Early]:
+        clocks = check_state_vector(self._doc.get_state())
+        return [
+            (update, reach)
+            for update, reach in updates
+            if any(clocks.get(replica, 0) < clock for replica, clock in reach.items())
+        ]
+
+
+def _checked(check: Any, content: bytes) -> dict[int, int]:
+    try:
+        clocks: dict[int, int] = check(content)
+    except ValueError as error:
+        raise UpdateRefusedError(str(error)) from error
+    return clocks
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn whatever a call into Rust raises, panics included, into UpdateRefusedError; let exits pass."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError):
+        raise
+    except BaseException as error:
+        raise UpdateRefusedError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,23 @@
+"""What the server's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from streamlit_crdt_server import EmbeddedServer, Settings
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedServer]:
+    """A real server on a free port of this machine."""
+    running = EmbeddedServer(Settings(port=0))
+    running.start()
+    yield running
+    running.stop()

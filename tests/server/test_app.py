@@ -1,0 +1,149 @@
+"""The application before it accepts: names, origins, subprotocols, health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from streamlit_crdt_server import Hub, Settings, create_app
+
+pytestmark = pytest.mark.anyio
+
+Event = dict[str, Any]
+
+
+async def ask(
+    path: str,
+    *,
+    app: Any = None,
+    hub: Hub | None = None,
+    settings: Settings | None = None,
+    origin: str | None = None,
+    host: str = "app.example.com:8501",
+    server: tuple[str, int] | None = ("10.0.0.1", 8501),
+    subprotocols: tuple[str, ...] = (),
+    raw_path: str | None = None,
+) -> Event:
+    """Ask for a socket as an ASGI server does, leave at once, and return the first answer."""
+    headers = [(b"host", host.encode())]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    scope = {
+        "type": "websocket",
+        "path": path,
+        "raw_path": (raw_path or path).encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
+        "server": server,
+        "subprotocols": list(subprotocols),
+    }
+    incoming = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}])
+    answers: list[Event] = []
+
+    async def receive() -> Event:
+        return next(incoming)
+
+    async def send(event: Event) -> None:
+        answers.append(event)
+
+    async with hub or Hub() as running:
+        served = app or create_app(settings or Settings(), hub=running)
+        await served(scope, receive, send)
+    return answers[0]
+
+
+async def is_accepted(path: str, **options: Any) -> bool:
+    return bool((await ask(path, **options))["type"] == "websocket.accept")
+
+
+async def test_a_room_is_the_path() -> None:
+    assert await is_accepted("/planning.2026_a-b")
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path"),
+    [
+        ("/a b", "/a%20b"),
+        ("/ab", "/a%62"),
+        ("/a/b", "/a%2Fb"),
+        ("/..", "/.."),
+        ("/..", "/%2e%2e"),
+        ("/.", "/."),
+        ("/../../etc/passwd", "/../../etc/passwd"),
+        ("/room/", "/room/"),
+        ("//room", "//room"),
+        ("/", "/"),
+        ("/" + "a" * 129, "/" + "a" * 129),
+        ("/é", "/%C3%A9"),
+        ("/room\n", "/room%0A"),
+    ],
+)
+async def test_a_name_that_a_room_may_not_have_is_refused_before_it_is_accepted(
+    path: str, raw_path: str
+) -> None:
+    assert (await ask(path, raw_path=raw_path))["type"] == "websocket.close"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("https://app.example.com", True),
+        ("http://app.example.com:8501", True),
+        ("http://APP.example.com:9999", True),
+        ("https://example.com", False),
+        ("https://app.example.com.evil.net", False),
+        ("https://evil.net", False),
+        ("null", False),
+        ("http://localhost:8501", False),
+        ("http://[broken", False),
+    ],
+)
+async def test_only_pages_of_the_same_host_may_connect(origin: str | None, allowed: bool) -> None:
+    assert await is_accepted("/room", origin=origin) == allowed
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:8501", "http://127.0.0.1:8501", "http://[::1]:8501"])
+async def test_pages_of_this_machine_may_connect_over_loopback(origin: str) -> None:
+    assert await is_accepted("/room", origin=origin, host="127.0.0.1:8765", server=("127.0.0.1", 8765))
+
+
+async def test_a_page_of_another_site_may_not_connect_over_loopback() -> None:
+    options: dict[str, Any] = {"host": "127.0.0.1:8765", "server": ("127.0.0.1", 8765)}
+    assert not await is_accepted("/room", origin="https://evil.net", **options)
+
+
+async def test_origins_can_be_allowed_by_name() -> None:
+    settings = Settings(allow_origin=("https://other.example.com",))
+    assert await is_accepted("/room", settings=settings, origin="https://other.example.com")
+    assert not await is_accepted("/room", settings=settings, origin="http://other.example.com")
+
+
+async def test_an_offered_subprotocol_is_answered() -> None:
+    answer = await ask("/room", subprotocols=("token.abc", "other"))
+    assert answer == {"type": "websocket.accept", "subprotocol": "token.abc"}
+
+
+async def test_under_a_mount_the_room_is_what_follows_it() -> None:
+    async with Hub() as inner:
+        mounted = Starlette(routes=[Mount("/crdt", app=create_app(Settings(), hub=inner))])
+        assert await is_accepted("/crdt/room1", app=mounted)
+        assert set(inner.rooms) == {"room1"}
+        for path in ("/crdt/..", "/crdt/../room", "/crdt/a/b", "/crdt/", "/room1"):
+            assert not await is_accepted(path, app=mounted)
+
+
+async def test_nobody_is_accepted_while_the_hub_does_not_run() -> None:
+    assert not await is_accepted("/room", app=create_app(Settings(), hub=Hub()))
+
+
+async def test_nobody_is_accepted_when_there_are_too_many_rooms() -> None:
+    async with Hub(Settings(max_rooms=1)) as hub:
+        app = create_app(Settings(), hub=hub)
+        await hub.aopen_local("taken")
+        assert await is_accepted("/taken", app=app)
+        assert not await is_accepted("/another", app=app)

@@ -1,0 +1,310 @@
+"""The hub: opening, closing, and peers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Map
+
+from streamlit_crdt_server import (
+    CloseCode,
+    Hub,
+    HubNotRunningError,
+    LocalPeer,
+    OpenTimeoutError,
+    RoomNameRefused,
+    RoomUnavailableError,
+    Settings,
+    TooManyRoomsError,
+    UpdateRefusedError,
+    WrongThreadError,
+)
+from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+
+pytestmark = pytest.mark.anyio
+
+
+def values_of(update: bytes | None) -> dict[str, Any]:
+    ydoc: Doc[Any] = Doc()
+    if update is not None:
+        ydoc.apply_update(update)
+    return dict(ydoc.get("state", type=Map).to_py() or {})
+
+
+def an_update(key: str = "x", value: Any = 1) -> bytes:
+    return Client(FakeChannel()).set(key, value)
+
+
+async def done(future: Future[None]) -> None:
+    await asyncio.wait_for(asyncio.wrap_future(future), DEADLINE_S)
+
+
+async def test_three_who_open_a_new_room_together_all_get_each_others_edits() -> None:
+    async with Hub() as hub:
+        for number in range(100):
+            channels = [FakeChannel(f"room{number}") for _ in range(3)]
+            clients = [Client(channel) for channel in channels]
+            serving = [asyncio.ensure_future(hub.serve(channel)) for channel in channels]
+            for index, client in enumerate(clients):
+                client.edit(f"k{index}", index)
+            for client in clients:
+                await until(lambda client=client: client.look() == {"k0": 0, "k1": 1, "k2": 2})
+            for channel in channels:
+                channel.leave()
+            await asyncio.gather(*serving)
+
+
+async def test_opening_and_closing_at_once_stops_nothing() -> None:
+    async with Hub() as hub:
+        for number in range(200):
+            channel = FakeChannel(f"room{number % 7}")
+            serving = asyncio.ensure_future(hub.serve(channel))
+            if number % 3:
+                await asyncio.sleep(0)
+            if number % 2:
+                serving.cancel()
+            channel.leave()
+            await asyncio.wait((serving,))
+        async with connected(hub, "room1") as ada:
+            ada.edit("x", 1)
+            await until(lambda: ada.look() and len(ada.channel.sent) >= 2)
+        assert hub.running
+
+
+async def test_whoever_asked_first_and_leaves_does_not_take_the_room_with_it() -> None:
+    async with Hub() as hub:
+        first = asyncio.ensure_future(hub.get_room("room"))
+        second = asyncio.ensure_future(hub.get_room("room"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await asyncio.wait_for(second, DEADLINE_S)).started.is_set()
+
+
+async def test_a_room_that_everybody_left_keeps_its_content() -> None:
+    async with Hub() as hub:
+        async with connected(hub) as ada:
+            ada.edit("x", 1)
+            await until(lambda: ada.look() and len(ada.channel.sent) >= 2)
+        async with connected(hub) as bob:
+            await until(lambda: bob.look() == {"x": 1})
+
+
+async def test_S2_an_empty_room_that_is_cleaned_away_comes_back_with_its_content() -> None:
+    async with Hub(auto_clean_rooms=True) as hub:
+        async with connected(hub) as ada:
+            ada.edit("x", 1)
+        assert not hub.rooms
+        async with connected(hub) as bob:
+            await until(lambda: bob.look() == {"x": 1})
+
+
+async def test_a_room_that_fails_does_not_take_the_others_with_it() -> None:
+    async with Hub() as hub, connected(hub, "good") as ada, connected(hub, "bad") as bob:
+        task_group = hub.rooms["bad"]._task_group
+        assert task_group is not None
+
+        async def fail() -> None:
+            raise RuntimeError("on purpose")
+
+        task_group.start_soon(fail)
+        await until(lambda: bob.channel.closed_with == CloseCode.SERVICE_RESTART)
+        ada.edit("x", 1)
+        await until(lambda: len(ada.channel.sent) >= 3)
+        async with connected(hub, "bad") as again:
+            again.edit("y", 2)
+            await until(lambda: len(again.channel.sent) >= 3)
+
+
+class FailingStore:
+    """A store that cannot be read."""
+
+    async def load(self, room: str) -> tuple[bytes, ...]:
+        raise OSError("disk on fire")
+
+    async def append(self, room: str, update: bytes) -> None: ...
+
+    async def compact(self, room: str, state: bytes) -> None: ...
+
+    async def delete(self, room: str) -> None: ...
+
+
+async def test_S4_a_room_that_cannot_be_loaded_is_not_an_empty_room() -> None:
+    async with Hub(store=FailingStore()) as hub:
+        with pytest.raises(RoomUnavailableError):
+            await hub.get_room("room")
+        channel = FakeChannel()
+        await asyncio.wait_for(hub.serve(channel), DEADLINE_S)
+        assert channel.closed_with == CloseCode.TRY_AGAIN_LATER
+        assert channel.sent == []
+
+
+async def test_rooms_in_use_are_bounded_and_blank_ones_make_way() -> None:
+    async with Hub(Settings(max_rooms=2)) as hub:
+        await hub.get_room("blank")
+        for name in ("a", "b"):
+            async with connected(hub, name) as ada:
+                ada.edit("x", 1)
+                await until(lambda ada=ada: len(ada.channel.sent) >= 3)
+        assert set(hub.rooms) == {"a", "b"}
+        with pytest.raises(TooManyRoomsError, match="STREAMLIT_CRDT_MAX_ROOMS"):
+            await hub.get_room("c")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "é", "a" * 129, "a\n", "%61"])
+async def test_a_name_that_a_room_may_not_have_is_refused(name: str) -> None:
+    async with Hub() as hub:
+        with pytest.raises(RoomNameRefused):
+            await hub.get_room(name)
+        with pytest.raises(RoomNameRefused):
+            hub.open_local(name)
+
+
+async def test_a_deleted_room_is_empty_when_it_is_opened_again() -> None:
+    async with Hub() as hub:
+        peer = await hub.aopen_local("room")
+        await done(peer.push(an_update()))
+        await hub.delete_room(name="room")
+        assert values_of((await hub.aopen_local("room")).drain()) == {}
+        with pytest.raises(HubNotRunningError):
+            await done(peer.push(an_update("y")))
+
+
+async def test_stopping_closes_sockets_with_1012() -> None:
+    hub = Hub()
+    channel = FakeChannel()
+    async with hub:
+        serving = asyncio.ensure_future(hub.serve(channel))
+        await until(lambda: channel.sent)
+    await asyncio.wait_for(serving, DEADLINE_S)
+    assert channel.closed_with == CloseCode.SERVICE_RESTART
+    assert hub.loop is None
+    await hub.stop()
+
+
+async def test_R6_a_local_peer_hears_others_and_not_itself() -> None:
+    async with Hub() as hub, connected(hub) as ada:
+        session, other = await hub.aopen_local("room"), await hub.aopen_local("room")
+        await done(session.push(an_update("x", 1)))
+        await until(lambda: ada.look() == {"x": 1})
+        assert session.drain() is None
+        assert values_of(other.drain()) == {"x": 1}
+        ada.edit("y", 2)
+        await until(lambda: ada.look() == {"x": 1, "y": 2} and len(ada.channel.sent) >= 4)
+        assert values_of(session.drain())["y"] == 2
+        assert session.drain() is None
+
+
+async def test_the_first_drain_gives_the_whole_room_and_what_came_since() -> None:
+    async with Hub() as hub:
+        ada = await hub.aopen_local("room")
+        await done(ada.push(an_update("x", 1)))
+        bob = await hub.aopen_local("room")
+        await done(ada.push(an_update("y", 2)))
+        assert values_of(bob.drain()) == {"x": 1, "y": 2}
+        assert bob.drain() is None
+
+
+async def test_a_local_peer_is_told_when_there_is_something_to_drain() -> None:
+    async with Hub() as hub:
+        ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
+        told: list[str] = []
+        bob.on_update = lambda: told.append("bob")
+        ada.on_update = lambda: told.append("ada")
+        await done(ada.push(an_update()))
+        assert told == ["bob"]
+
+
+async def test_what_on_update_raises_stays_with_its_author() -> None:
+    async with Hub() as hub:
+        ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
+
+        def fail() -> None:
+            raise RuntimeError("on purpose")
+
+        bob.on_update = fail
+        await done(ada.push(an_update()))
+        assert values_of(bob.drain()) == {"x": 1}
+
+
+@pytest.mark.parametrize("update", [POISON, b"", b"\xff\xff", b"\x01\x02\x03"])
+async def test_N2_a_bad_update_of_a_local_peer_is_refused(update: bytes) -> None:
+    async with Hub() as hub:
+        ada = await hub.aopen_local("room")
+        with pytest.raises(UpdateRefusedError):
+            await done(ada.push(update))
+        await done(ada.push(an_update()))
+
+
+async def test_N1_a_local_peer_that_never_drains_costs_little() -> None:
+    async with Hub() as hub:
+        idle = await hub.aopen_local("room")
+        replica = Client(FakeChannel())
+        for number in range(600):
+            idle.deliver(b"", replica.set("k", number))
+        assert len(idle._waiting) <= 257
+        assert values_of(idle.drain()) == {"k": 599}
+
+
+async def test_a_closed_local_peer_takes_no_part_any_more() -> None:
+    async with Hub() as hub:
+        ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
+        pending = bob.push(an_update("last", 1))
+        bob.close()
+        bob.close()
+        await done(pending)
+        with pytest.raises(HubNotRunningError):
+            await done(bob.push(an_update()))
+        assert values_of(ada.drain()) == {"last": 1}
+        assert hub.rooms["room"].peers == {ada}
+
+
+async def test_open_local_in_the_loops_own_thread_says_so_instead_of_waiting_for_itself() -> None:
+    async with Hub() as hub:
+        with pytest.raises(WrongThreadError):
+            hub.open_local("room")
+
+
+def test_open_local_on_a_hub_that_does_not_run_says_so() -> None:
+    with pytest.raises(HubNotRunningError):
+        Hub().open_local("room")
+
+
+async def test_open_local_gives_up_when_the_loop_is_busy() -> None:
+    async with Hub() as hub:
+        failed: list[BaseException] = []
+
+        def open_it() -> None:
+            try:
+                hub.open_local("room", timeout_s=0.01)
+            except OpenTimeoutError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=open_it)
+        thread.start()
+        thread.join(DEADLINE_S)  # blocks the loop on purpose
+        assert len(failed) == 1
+        await asyncio.sleep(0)
+        assert not any(room.peers for room in hub.rooms.values())
+
+
+async def test_many_threads_push_and_drain_and_agree_in_the_end() -> None:
+    async with Hub() as hub:
+        peers = [await hub.aopen_local("room") for _ in range(4)]
+        await asyncio.gather(*(asyncio.to_thread(_edit, peer, str(i)) for i, peer in enumerate(peers)))
+        expected = {f"{i}-{n}": n for i in range(4) for n in range(50)}
+        assert values_of((await hub.aopen_local("room")).drain()) == expected
+
+
+def _edit(peer: LocalPeer, name: str) -> None:
+    replica = Client(FakeChannel())
+    pushed = []
+    for number in range(50):
+        pushed.append(peer.push(replica.set(f"{name}-{number}", number)))
+        if (update := peer.drain()) is not None:
+            replica.ydoc.apply_update(update)
+    for future in pushed:
+        future.result(DEADLINE_S)

@@ -1,0 +1,46 @@
+"""The package as a whole: its public names, its errors, its imports."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import streamlit_crdt_server
+from streamlit_crdt_server import ServerError, errors
+
+
+def test_all_names_everything_that_is_public() -> None:
+    public = {
+        name
+        for name, value in vars(streamlit_crdt_server).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(streamlit_crdt_server.__all__)
+    assert list(streamlit_crdt_server.__all__) == sorted(streamlit_crdt_server.__all__)
+
+
+def test_every_error_is_a_server_error_and_public() -> None:
+    leaves = [value for value in vars(errors).values() if inspect.isclass(value)]
+    assert leaves
+    for leaf in leaves:
+        assert issubclass(leaf, ServerError)
+        assert leaf.__name__ in streamlit_crdt_server.__all__
+
+
+def test_the_server_imports_neither_streamlit_nor_its_streamlit_side() -> None:
+    code = (
+        "import sys, streamlit_crdt_server;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('streamlit', 'streamlit_crdt')])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_env()
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def _env() -> dict[str, str]:
+    import os
+    from pathlib import Path
+
+    return os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}

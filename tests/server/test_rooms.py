@@ -1,0 +1,308 @@
+"""A room behind fake channels: who gets what, and what bad input does to everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Map
+
+from streamlit_crdt_server import CloseCode, Hub, MemoryStore, Room, Settings, protocol
+from tests.server.fakes import (
+    DEADLINE_S,
+    LIMITS,
+    POISON,
+    Client,
+    FakeChannel,
+    connected,
+    presence_frame,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+def updates_in(channel: FakeChannel) -> list[bytes]:
+    """The update frames (not the answers to a state vector) that a channel was sent."""
+    return [frame for frame in channel.sent if frame[:2] == b"\x00\x02"]
+
+
+async def test_an_edit_reaches_everybody_else() -> None:
+    async with Room() as room, connected(room) as ada, connected(room) as bob:
+        ada.edit("x", 1)
+        await until(lambda: bob.look() == {"x": 1})
+
+
+async def test_R3_a_joiner_gets_what_it_lacks() -> None:
+    async with Room() as room:
+        async with connected(room) as ada:
+            ada.edit("x", 1)
+            await until(lambda: updates_in(ada.channel))
+        async with connected(room) as bob:
+            await until(lambda: bob.look() == {"x": 1})
+
+
+async def test_S5_the_sender_gets_its_update_back() -> None:
+    async with Room() as room, connected(room) as ada:
+        update = ada.set("x", 1)
+        ada.channel.put(protocol.sync_update(update))
+        await until(lambda: updates_in(ada.channel) == [protocol.sync_update(update)])
+
+
+async def test_what_arrives_within_a_tick_is_one_frame() -> None:
+    async with Room() as room, connected(room) as ada, connected(room) as bob:
+        for number in range(100):
+            ada.edit(f"k{number}", number)
+        await until(lambda: len(bob.look()) == 100)
+        assert len(updates_in(bob.channel)) < 10
+
+
+async def test_edits_made_to_the_document_by_server_code_reach_everybody() -> None:
+    async with Room() as room, connected(room) as ada:
+        room.ydoc.get("state", type=Map)["x"] = 1.0
+        await until(lambda: ada.look() == {"x": 1})
+
+
+async def test_S1_an_edit_that_comes_with_the_first_breath_is_neither_lost_nor_unsent() -> None:
+    for number in range(50):
+        async with Hub() as hub:
+            first, second = FakeChannel(), FakeChannel()
+            ada, bob = Client(first), Client(second)
+            ada.edit("x", number)
+            serving = [asyncio.ensure_future(hub.serve(channel)) for channel in (first, second)]
+            await until(lambda bob=bob, number=number: bob.look() == {"x": number})
+            first.leave()
+            second.leave()
+            await asyncio.gather(*serving)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        pytest.param(b"\x00\x01", CloseCode.MALFORMED, id="truncated"),
+        pytest.param(b"\x00\x02\x03abc", CloseCode.MALFORMED, id="not an update"),
+        pytest.param(protocol.sync_update(POISON), CloseCode.MALFORMED, id="the poison update"),
+        pytest.param(protocol.sync_step1(b"\xff\xff\xff\xff\x0f"), CloseCode.MALFORMED, id="vector bomb"),
+        pytest.param(b"\x00\x02" + b"\x00" * 3000, CloseCode.TOO_LARGE, id="oversize"),
+        pytest.param(
+            presence_frame(1, 1, '"' + "x" * 600 + '"'), CloseCode.TOO_LARGE, id="oversize presence"
+        ),
+    ],
+)
+async def test_N2_a_bad_frame_closes_its_own_connection_only(
+    frame: bytes, code: CloseCode, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(max_frame_bytes=2000, max_awareness_bytes=500)
+    async with Room(settings=settings) as room, connected(room) as ada, connected(room) as mallory:
+        ada.edit("x", 1)
+        mallory.channel.put(frame)
+        await until(lambda: mallory.channel.closed_with == code)
+        assert sum(record.levelno >= logging.WARNING for record in caplog.records) == 1
+        ada.edit("y", 2)
+        async with connected(room) as late:
+            await until(lambda: late.look() == {"x": 1, "y": 2})
+
+
+async def test_N2_an_update_nested_so_deeply_that_it_would_end_the_process_is_refused() -> None:
+    bomb = b"\x01\x01\x05\x00\x28\x01\x01m\x01k\x01" + b"\x75\x01" * 100_000 + b"\x7e\x00"
+    async with Room() as room, connected(room) as mallory:
+        mallory.channel.put(protocol.sync_update(bomb))
+        await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
+
+
+async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_without_the_culprit() -> None:
+    async with Room() as room, connected(room) as ada, connected(room) as mallory:
+        ada.edit("x", 1)
+        await until(lambda: updates_in(ada.channel))
+        local = room.open_local(asyncio.get_running_loop().call_soon)
+        local.drain()
+        mallory_peer = next(p for p in room.peers if getattr(p, "channel", None) is mallory.channel)
+        ada_peer = next(p for p in room.peers if getattr(p, "channel", None) is ada.channel)
+        room.submit(ada_peer, ada.set("y", 2))
+        room.submit(mallory_peer, POISON)  # past the checks, as an unknown weakness would be
+        await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
+        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
+        async with connected(room) as late:
+            await until(lambda: late.look() == {"x": 1, "y": 2})
+        replica: Doc[Any] = Doc()
+        replica.apply_update(local.drain() or b"")
+        assert replica.get("state", type=Map).to_py() == {"x": 1, "y": 2}
+
+
+async def test_N1_a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it() -> None:
+    settings = Settings(max_backlog_bytes_per_peer=50_000, close_timeout_s=0.05)
+    async with Room(settings=settings) as room, connected(room) as ada, connected(room) as sloth:
+        sloth.channel.may_send.clear()
+        written = 0
+        while sloth.channel.closed_with is None:
+            ada.edit(f"k{written}", "x" * 10_000)
+            written += 1
+            await until(lambda written=written: len(updates_in(ada.channel)) >= written)
+            assert written < 50
+        assert sloth.channel.closed_with == CloseCode.TOO_SLOW
+        assert len(room.peers) == 1
+
+
+async def test_a_socket_that_says_nothing_is_closed() -> None:
+    async with Room(settings=Settings(silent_peer_timeout_s=0.05)) as room, connected(room) as ada:
+        await until(lambda: ada.channel.closed_with == CloseCode.SILENT)
+        await until(lambda: not room.clients)
+
+
+async def test_a_socket_that_breaks_does_not_disturb_the_room() -> None:
+    class Broken(FakeChannel):
+        async def send(self, message: bytes) -> None:
+            raise ConnectionResetError
+
+    async with Room() as room, connected(room) as ada:
+        await asyncio.wait_for(room.serve(Broken()), DEADLINE_S)
+        ada.edit("x", 1)
+        await until(lambda: updates_in(ada.channel))
+
+
+async def test_A3_a_joiner_is_told_who_is_here_and_nobody_is_here_who_is_not() -> None:
+    async with Room() as room, connected(room) as ada:
+        ada.announce(1, 1)
+        await until(lambda: room.attendance.present())
+        async with connected(room) as bob:
+            await until(lambda: bob.look() is not None and bob.present == {1: {"name": "Ada"}})
+
+
+async def test_A3_whoever_loses_the_connection_is_gone_for_the_others_at_once() -> None:
+    async with Room() as room, connected(room) as bob:
+        async with connected(room) as ada:
+            ada.announce(1, 1)
+            await until(lambda: bob.look() is not None and 1 in bob.present)
+        await until(lambda: bob.look() is not None and not bob.present)
+
+
+async def test_A3_a_connection_cannot_remove_another_ones_presence() -> None:
+    async with Room() as room, connected(room) as ada, connected(room) as mallory:
+        ada.announce(1, 1)
+        await until(lambda: mallory.look() is not None and 1 in mallory.present)
+        mallory.announce(1, 50, "null")
+        mallory.announce(2, 1)
+        await until(lambda: ada.look() is not None and 2 in ada.present)
+        assert set(ada.present) == {1, 2}
+
+
+async def test_who_asks_who_is_here_is_answered() -> None:
+    async with Room() as room, connected(room) as ada:
+        ada.announce(1, 1)
+        await until(lambda: ada.look() is not None and ada.present)
+        ada.present.clear()
+        ada.channel.put(protocol.query_awareness())
+        await until(lambda: ada.look() is not None and ada.present == {1: {"name": "Ada"}})
+
+
+async def test_a_renewal_comes_back_to_its_sender_who_takes_it_for_a_sign_of_life() -> None:
+    async with Room() as room, connected(room) as ada:
+        ada.announce(1, 1)
+        await until(lambda: presence_frame(1, 2) in ada.channel.sent)
+        ada.announce(1, 3)
+        await until(lambda: presence_frame(1, 3) in ada.channel.sent)
+
+
+async def test_what_server_code_says_of_itself_reaches_those_who_are_here_and_who_come() -> None:
+    async with Room() as room, connected(room) as ada:
+        room.awareness.set_local_state({"name": "job"})
+        await until(lambda: ada.look() is not None and list(ada.present.values()) == [{"name": "job"}])
+        async with connected(room) as bob:
+            await until(lambda: bob.look() is not None and list(bob.present.values()) == [{"name": "job"}])
+
+
+async def test_S2_stopping_sends_and_saves_what_waits_then_closes() -> None:
+    store = MemoryStore()
+    room = Room(store=store)
+    async with room, connected(room) as ada:
+        peer = next(iter(room.peers))
+        room.submit(peer, ada.set("x", 1))
+        await room.stop()
+        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
+    replica: Doc[Any] = Doc()
+    for update in await store.load(""):
+        replica.apply_update(update)
+    assert replica.get("state", type=Map).to_py() == {"x": 1}
+
+
+async def test_stopping_twice_or_before_the_start_is_no_error() -> None:
+    room = Room()
+    await room.stop()
+    await room.stop()
+
+
+async def test_S3_a_long_log_is_replaced_by_the_state() -> None:
+    store = MemoryStore()
+    async with Room(store=store) as room, connected(room) as ada:
+        for number in range(40):
+            ada.edit("k", "x" * 10_000)
+            await until(lambda number=number: len(updates_in(ada.channel)) == number + 1)
+        log = await store.load("")
+        assert sum(map(len, log)) < 100_000
+        replica: Doc[Any] = Doc()
+        for update in log:
+            replica.apply_update(update)
+        assert replica.get_state() == room.ydoc.get_state()
+
+
+async def test_messages_of_a_type_to_come_are_ignored() -> None:
+    async with Room() as room, connected(room) as ada:
+        ada.channel.put(bytes([102, 1, 5]))
+        ada.edit("x", 1)
+        await until(lambda: updates_in(ada.channel))
+
+
+async def test_the_callbacks_of_pycrdt_websocket_work() -> None:
+    seen: list[bytes] = []
+    async with Room() as room, connected(room) as ada:
+        room.on_message = lambda frame: bool(seen.append(frame)) or frame == b"skip me"
+        room.on_message_error = lambda error, frame, channel: frame == b"\x00"
+        ada.channel.put(b"skip me")
+        ada.channel.put(b"\x00")
+        ada.edit("x", 1)
+        await until(lambda: updates_in(ada.channel))
+    assert seen[1:3] == [b"skip me", b"\x00"]
+
+
+async def test_a_frame_that_is_checked_in_a_thread_keeps_its_place() -> None:
+    async with Room() as room, connected(room) as ada, connected(room) as bob:
+        ada.edit("x", "a" * 200_000)
+        ada.edit("x", "b")
+        await until(lambda: bob.look() == {"x": "b"})
+        assert all(protocol.parse(frame, LIMITS) for frame in bob.channel.sent)
+
+
+async def test_R3_an_update_that_builds_on_a_lost_one_makes_the_room_ask_for_what_it_lacks() -> None:
+    async with Room() as room, connected(room) as ada, connected(room) as bob:
+        ada.set("x", 1)  # never sent
+        ada.edit("x", 2)
+        question = protocol.sync_step1(b"\0")
+        await until(lambda: ada.channel.sent.count(question) == 2)
+        ada.channel.put(protocol.sync_step2(ada.ydoc.get_update()))
+        await until(lambda: bob.look() == {"x": 2})
+
+
+async def test_somebody_who_waits_for_a_room_that_ends_before_it_is_ready_is_closed() -> None:
+    async with Hub(rooms_ready=False) as hub:
+        channel = FakeChannel()
+        serving = asyncio.ensure_future(hub.serve(channel))
+        await until(lambda: hub.rooms and hub.rooms["room"].started.is_set())
+        await hub.drain()
+        await asyncio.wait_for(serving, DEADLINE_S)
+        assert channel.closed_with == CloseCode.SERVICE_RESTART
+
+
+async def test_a_room_that_becomes_ready_serves_those_who_waited() -> None:
+    async with Hub(rooms_ready=False) as hub:
+        channel = FakeChannel()
+        ada = Client(channel)
+        ada.edit("x", 1)
+        serving = asyncio.ensure_future(hub.serve(channel))
+        await until(lambda: hub.rooms and hub.rooms["room"].started.is_set())
+        assert not channel.sent
+        hub.rooms["room"].ready = True
+        await until(lambda: updates_in(channel))
+        channel.leave()
+        await serving

@@ -1,0 +1,66 @@
+"""Settings: where they come from, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamlit_crdt_server import ServerError, Settings, SettingsError
+
+
+def test_arguments_win_over_variables_and_those_over_defaults() -> None:
+    environ = {"STREAMLIT_CRDT_PORT": "9000", "STREAMLIT_CRDT_HOST": "0.0.0.0"}
+    settings = Settings.load(environ=environ, port=9001)
+    assert (settings.port, settings.host, settings.freeze_gc) == (9001, "0.0.0.0", True)
+
+
+def test_every_kind_of_variable_is_read() -> None:
+    settings = Settings.load(
+        environ={
+            "STREAMLIT_CRDT_FREEZE_GC": "no",
+            "STREAMLIT_CRDT_ALLOW_ORIGIN": "https://a.example, https://b.example",
+            "STREAMLIT_CRDT_STORE": "",
+            "STREAMLIT_CRDT_SILENT_PEER_TIMEOUT_S": "2.5",
+            "PATH": "/bin",
+        }
+    )
+    assert settings == Settings(
+        freeze_gc=False, allow_origin=("https://a.example", "https://b.example"), silent_peer_timeout_s=2.5
+    )
+
+
+def test_a_list_of_origins_becomes_a_tuple() -> None:
+    assert Settings.load(environ={}, allow_origin=["https://a.example"]).allow_origin == (
+        "https://a.example",
+    )
+
+
+def test_variables_of_the_streamlit_side_are_left_alone() -> None:
+    assert Settings.load(environ={"STREAMLIT_CRDT_SERVER": "ws://x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environ", "overrides", "says"),
+    [
+        ({"STREAMLIT_CRDT_PROT": "1"}, {}, "did you mean 'port'"),
+        ({"STREAMLIT_CRDT_port": "1"}, {}, "STREAMLIT_CRDT_port"),
+        ({"STREAMLIT_CRDT_PORT": "http"}, {}, "STREAMLIT_CRDT_PORT='http' does not parse"),
+        ({"STREAMLIT_CRDT_FREEZE_GC": "perhaps"}, {}, "write true or false"),
+        ({}, {"max_room": 1}, "did you mean 'max_rooms'"),
+        ({}, {"colour": 1}, "the settings are host, port"),
+        ({}, {"port": 70000}, "use 1 to 65535"),
+        ({}, {"host": ""}, "give an address"),
+        ({}, {"max_frame_bytes": 0}, "max_frame_bytes=0 must be greater than 0"),
+        ({}, {"silent_peer_timeout_s": float("nan")}, "must be greater than 0"),
+        ({}, {"allow_origin": ("app.example.com",)}, "https://app.example.com"),
+        ({}, {"store": "rooms.db"}, "leave store unset"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_says_what_to_change(
+    environ: dict[str, str], overrides: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says) as caught:
+        Settings.load(environ=environ, **overrides)
+    assert isinstance(caught.value, ServerError)
+    assert isinstance(caught.value, ValueError)

@@ -1,0 +1,144 @@
+"""The real y-websocket 3 in Node at the other end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Map
+
+from streamlit_crdt_server import EmbeddedServer, Settings
+from tests.server.fakes import Client, FakeChannel
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 15.0
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
+    reason="needs Node and the packages of package.json: run `npm ci`",
+)
+
+
+class StockClient:
+    """What a stock client said last, and a way to tell it something."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.said: dict[str, Any] = {}
+        self._process = process
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def tell(self, **command: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+
+    def wait(self, condition: Callable[[dict[str, Any]], bool]) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: condition(self.said), DEADLINE_S), self.said
+
+    def wait_for(self, **expected: Any) -> None:
+        self.wait(lambda said: all(said.get(key) == value for key, value in expected.items()))
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self.said |= json.loads(line)
+                self._news.notify_all()
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        self._process.stdout.close()
+
+
+@contextmanager
+def stock_client(port: int, room: str = "room") -> Iterator[StockClient]:
+    command = ["node", str(ROOT / "tests/server/stock/client.mjs"), f"ws://127.0.0.1:{port}", room]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    client = StockClient(process)
+    try:
+        yield client
+    finally:
+        client.end()
+
+
+def test_two_stock_clients_and_a_session_converge(server: EmbeddedServer) -> None:
+    session = server.hub.open_local("room")
+    with stock_client(server.port) as ada, stock_client(server.port) as bob:
+        ada.wait_for(synced=True)
+        bob.wait_for(synced=True)
+        for number in range(20):
+            ada.tell(set=[f"a{number}", number])
+            bob.tell(set=[f"b{number}", number])
+        session.push(Client(FakeChannel()).set("s", "session")).result(DEADLINE_S)
+        expected = {f"{who}{number}": number for who in "ab" for number in range(20)} | {"s": "session"}
+        ada.wait_for(state=expected)
+        bob.wait_for(state=expected)
+        ada.tell(delete="a0")
+        del expected["a0"]
+        bob.wait_for(state=expected)
+        assert _values(server) == expected
+
+
+def _values(server: EmbeddedServer) -> dict[str, Any]:
+    replica: Doc[Any] = Doc()
+    replica.apply_update(server.hub.open_local("room").drain() or b"\0\0")
+    return dict(replica.get("state", type=Map).to_py() or {})
+
+
+def test_stock_clients_see_who_is_there_and_who_left(server: EmbeddedServer) -> None:
+    with stock_client(server.port) as ada:
+        ada.tell(user="Ada")
+        ada.wait_for(synced=True, users=["Ada"])
+        with stock_client(server.port) as bob:
+            bob.wait_for(users=["Ada"])
+            bob.tell(user="Bob")
+            ada.wait_for(users=["Ada", "Bob"])
+        ada.wait_for(users=["Ada"])
+
+
+def test_stock_clients_come_back_after_a_restart_with_what_they_wrote_meanwhile() -> None:
+    first = EmbeddedServer(Settings(port=0))
+    first.start()
+    with stock_client(first.port) as ada, stock_client(first.port) as bob:
+        ada.tell(set=["before", 1], user="Ada")
+        bob.wait_for(synced=True, state={"before": 1}, users=["Ada"])
+        first.stop()
+        ada.wait(lambda said: said["status"] != "connected")
+        bob.wait(lambda said: said["status"] != "connected")
+        ada.tell(set=["a", 2])
+        bob.tell(set=["b", 3])
+        second = EmbeddedServer(Settings(port=first.port))
+        started_at = time.monotonic()
+        second.start()
+        try:
+            for client in (ada, bob):
+                client.wait_for(status="connected", state={"before": 1, "a": 2, "b": 3})
+            bob.wait_for(users=["Ada"])
+            assert time.monotonic() - started_at < 10
+        finally:
+            second.stop()
+
+
+def test_a_stock_client_that_is_refused_for_a_bad_frame_stays_away(server: EmbeddedServer) -> None:
+    with stock_client(server.port) as ada, stock_client(server.port, "other") as bob:
+        ada.wait_for(synced=True)
+        bob.wait_for(synced=True)
+        ada.tell(set=["huge", "x" * (17 * 1024 * 1024)])
+        ada.wait_for(closed=4413)
+        bob.tell(set=["x", 1])
+        bob.wait_for(state={"x": 1}, status="connected")

@@ -1,0 +1,31 @@
+"""pycrdt-websocket's own tests, run on our classes.
+
+Its wheel holds no tests: point STREAMLIT_CRDT_TEST_UPSTREAM at a checkout of
+https://github.com/y-crdt/pycrdt-websocket whose test requirements (httpx-ws, trio, sniffio, and the packages of its
+tests/package.json) are installed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = os.environ.get("STREAMLIT_CRDT_TEST_UPSTREAM")
+HERE = Path(__file__).parent
+
+
+@pytest.mark.skipif(
+    CHECKOUT is None, reason="STREAMLIT_CRDT_TEST_UPSTREAM names no checkout of pycrdt-websocket"
+)
+def test_the_test_suite_of_pycrdt_websocket_passes_on_our_hub_and_room() -> None:
+    assert CHECKOUT is not None
+    paths = [HERE / "substitute", Path(CHECKOUT) / "tests", HERE.parents[1] / "server"]
+    inherited = os.environ.get("PYTHONPATH", "")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, paths), inherited])}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "our_classes", "tests"]
+    result = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-4000:]

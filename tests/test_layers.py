@@ -1,0 +1,110 @@
+"""Who imports whom, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = (
+    ("errors",),
+    ("scalars",),
+    ("tables",),
+    ("arrays",),
+    ("equality",),
+    ("values",),
+    ("merge",),
+    ("log",),
+    ("document",),
+    ("replica",),
+    ("framing",),
+    ("channel",),
+    ("component",),
+    ("sync",),
+)
+"""From the bottom up: a module imports only from layers below its own. What is not named here is above the core."""
+CORE = {name for layer in LAYERS[: LAYERS.index(("component",))] for name in layer}
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+PRIVATE_STREAMLIT = ("streamlit.runtime", "streamlit.elements", "streamlit.web", "streamlit.proto")
+INSIDE_A_FUNCTION = {("tables", "equality")}
+"""The one import against the direction: a frame that was read back is compared as any other value."""
+
+
+def modules(package: str) -> list[Path]:
+    root = ROOT / package
+    return sorted(path for path in root.rglob("*.py") if "demo" not in path.relative_to(root).parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the dotted name of everything that the file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=lambda path: path.name)
+def test_imports_run_one_way(path: Path) -> None:
+    own = path.stem
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "streamlit_crdt" or len(parts) == 1 or (own, parts[1]) in INSIDE_A_FUNCTION:
+            continue
+        if own in CORE:
+            assert parts[1] in CORE, f"{own} is core and imports {name}"
+        if own in RANK and parts[1] in RANK:
+            assert RANK[parts[1]] < RANK[own], f"{own} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize("name", sorted(CORE - {"merge"}))
+def test_the_core_knows_neither_streamlit_nor_the_network(name: str) -> None:
+    for imported in imports(ROOT / "streamlit_crdt" / f"{name}.py"):
+        assert imported.split(".")[0] not in {"streamlit", "socket", "anyio", "hypercorn", "starlette"}
+        if imported.startswith("streamlit_crdt_server"):
+            assert imported.startswith("streamlit_crdt_server.updates.")
+
+
+@pytest.mark.parametrize("path", modules("server/streamlit_crdt_server"), ids=lambda path: path.name)
+def test_the_server_imports_neither_streamlit_nor_the_library(path: Path) -> None:
+    for name in imports(path):
+        assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=lambda path: path.name)
+def test_only_compat_touches_private_names_of_streamlit(path: Path) -> None:
+    if path.name == "_compat.py":
+        return
+    found = [*_private_imports(path), *_private_attributes(path)]
+    assert not found, f"{path.name} touches {found}: move it to _compat.py"
+
+
+def _private_imports(path: Path) -> list[str]:
+    return [
+        name
+        for name in imports(path)
+        if name.split(".")[0] == "streamlit"
+        and (name.startswith(PRIVATE_STREAMLIT) or any(part.startswith("_") for part in name.split(".")))
+    ]
+
+
+def _private_attributes(path: Path) -> list[str]:
+    """Return accesses such as `st._main` or `streamlit.runtime`, by whatever name Streamlit is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.split(".")[0] == "streamlit"
+    }
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and (chain := ast.unparse(node)).split(".")[0] in names
+        and (node.attr.startswith("_") or chain.split(".")[1] in {"runtime", "elements", "web", "proto"})
+    ]

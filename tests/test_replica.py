@@ -1,0 +1,409 @@
+"""One replica: what is sent, what is refused, and that nothing malformed spoils it."""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+from random import Random
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Map, Text
+
+import streamlit_crdt.document as document_module
+from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.log import MAX_LOG_UPDATES
+from streamlit_crdt.replica import LOCAL, ROOM, TAB, Replica
+from streamlit_crdt_server.updates import check_state_vector, check_update
+
+POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
+"""pycrdt 0.14.13 panics on it, and on every later call of the document that it was applied to."""
+
+
+def recorded(replica: Replica) -> list[tuple[bytes, str]]:
+    updates: list[tuple[bytes, str]] = []
+    replica.subscribe(lambda update, origin: updates.append((update, origin)))
+    return updates
+
+
+def nested_update(depth: int) -> bytes:
+    """Return the update that sets state["a"] to `depth` arrays, each in the other."""
+    return b"\x01\x01\x05\x00\x28\x01\x05state\x01a\x01" + b"\x75\x01" * depth + b"\x7e\x00"
+
+
+def test_R1_an_equal_value_sends_nothing() -> None:
+    replica = Replica()
+    updates = recorded(replica)
+    assert replica.set("a", [1, {"b": 2.0}])
+    assert not replica.set("a", [1, {"b": 2.0}])
+    assert len(updates) == replica.version == 1
+    for value in (1, True, 1.0, "1", None):
+        assert replica.set("a", value)
+        assert not replica.set("a", value)
+        assert type(replica.get("a")) is type(value)
+
+
+def test_R1_a_change_of_type_alone_is_seen_by_the_others() -> None:
+    sender, receiver = Replica(), Replica()
+    for value in (1, True, 1.0, [1], [True], -0.0, 0.0):
+        sender.set("a", value)
+        assert receiver.apply(sender.diff(receiver.state_vector())) == {"a"}
+        assert repr(receiver.get("a")) == repr(value)
+
+
+def test_R2_applying_an_update_twice_changes_nothing() -> None:
+    sender, receiver = Replica(), Replica()
+    sender.set("a", 1)
+    sender.set("gone", 1)
+    sender.delete("gone")
+    assert receiver.apply(sender.diff()) == {"a"}
+    heard = recorded(receiver)
+    version = receiver.version
+    assert receiver.apply(sender.diff()) == frozenset()
+    assert receiver.version == version and heard == []
+
+
+def test_R3_a_deletion_is_an_update_though_the_state_vector_stands_still() -> None:
+    sender, receiver = Replica(), Replica()
+    sender.set("a", 1)
+    receiver.apply(sender.diff())
+    before, version = sender.state_vector(), sender.version
+    assert sender.delete("a")
+    assert sender.state_vector() == before
+    update = sender.update_since(version)
+    assert update
+    assert receiver.apply(update) == {"a"}
+    assert "a" not in receiver and not sender.delete("a")
+
+
+def test_R3_an_update_is_the_transactions_own_and_not_every_deletion_there_was() -> None:
+    replica = Replica()
+    updates = recorded(replica)
+    for number in range(2000):
+        replica.set("a", number)
+        if number % 2:
+            replica.delete("a")
+    replica.set("b", 1)
+    assert len(updates[-1][0]) < 40
+
+
+@pytest.mark.parametrize("key", ["\ud800", "k" * 5000, 5])
+def test_R5_a_key_that_cannot_be_shared_is_refused(key: Any) -> None:
+    replica = Replica()
+    with pytest.raises(ValueNotShareableError):
+        replica.set(key, 1)
+    assert replica.version == 0 and replica.keys() == []
+
+
+def test_R5_a_refused_value_leaves_the_replica_as_it_was() -> None:
+    replica = Replica()
+    replica.set("a", 1)
+    content, version = replica.diff(), replica.version
+    with pytest.raises(ValueNotShareableError, match="'a'"):
+        replica.set("a", [1, object()])
+    assert (replica.diff(), replica.version, replica.get("a")) == (content, version, 1)
+
+
+def test_R6_a_subscriber_is_told_the_origin() -> None:
+    source = Replica()
+    source.set("a", 1)
+    first = source.diff()
+    source.set("b", 1)
+    replica = Replica()
+    heard = recorded(replica)
+    replica.apply(first, origin=ROOM)
+    replica.apply(source.diff(), origin=TAB)
+    replica.set("c", 1)
+    assert [origin for _, origin in heard] == [ROOM, TAB, LOCAL]
+
+
+def test_R6_what_came_from_the_tab_is_not_logged_for_the_tab() -> None:
+    source, replica = Replica(), Replica()
+    source.set("a", 1)
+    replica.apply(source.diff(), origin=TAB)
+    assert replica.version == 0 and replica.update_since(0) == b""
+
+
+def test_unsubscribing_ends_the_calls() -> None:
+    replica = Replica()
+    heard: list[bytes] = []
+    unsubscribe = replica.subscribe(lambda update, origin: heard.append(update))
+    replica.set("a", 1)
+    unsubscribe()
+    unsubscribe()
+    replica.set("a", 2)
+    assert len(heard) == 1
+
+
+def test_a_transaction_makes_one_update_of_many_edits() -> None:
+    replica, other = Replica(), Replica()
+    updates = recorded(replica)
+    with replica.transaction():
+        for number in range(5):
+            replica.set(f"k{number}", number)
+        replica.delete("k0")
+        with replica.transaction():
+            assert replica.set("k1", "inner")
+        assert replica.get("k1") == "inner" and "k0" not in replica
+    assert len(updates) == replica.version == 1
+    assert other.apply(updates[0][0]) == {"k1", "k2", "k3", "k4"}
+
+
+def test_a_transaction_that_raises_keeps_and_sends_what_was_done() -> None:
+    replica = Replica()
+    updates = recorded(replica)
+    with pytest.raises(KeyError), replica.transaction():
+        replica.set("a", 1)
+        raise KeyError
+    assert replica.get("a") == 1 and len(updates) == 1
+    assert replica.set("b", 1)
+
+
+def test_an_empty_transaction_sends_nothing() -> None:
+    replica = Replica()
+    with replica.transaction():
+        pass
+    assert replica.version == 0
+
+
+def test_apply_inside_a_transaction_is_an_error_of_the_caller() -> None:
+    replica, other = Replica(), Replica()
+    other.set("a", 1)
+    with replica.transaction(), pytest.raises(RuntimeError):
+        replica.apply(other.diff())
+
+
+def test_the_changed_keys_are_exactly_those_that_differ() -> None:
+    sender, receiver = Replica(), Replica()
+    for key in "abcd":
+        sender.set(key, {"value": [1.5, key]})
+    receiver.apply(sender.diff())
+    receiver.set("own", 1)
+    sender.set("a", {"value": 2})
+    sender.delete("b")
+    sender.set("e", float("nan"))
+    sender.set("gone", 1)
+    sender.delete("gone")
+    assert receiver.apply(sender.diff(receiver.state_vector())) == {"a", "b", "e"}
+
+
+def test_R3_updates_that_arrive_in_any_order_are_all_there_in_the_end() -> None:
+    """With yrs 0.28 alone, a third of these orders ends incomplete."""
+    writers = [Replica() for _ in range(3)]
+    updates: list[bytes] = []
+    for writer in writers:
+        writer.subscribe(lambda update, origin: updates.append(update) if origin == LOCAL else None)
+    for seed in range(60):
+        random = Random(seed)
+        writer = random.choice(writers)
+        key = random.choice("abc")
+        writer.set(key, seed) if random.random() < 0.7 else writer.delete(key)
+        if random.random() < 0.3:
+            writer.apply(random.choice(writers).diff(writer.state_vector()))
+    in_order = Replica()
+    for update in updates:
+        in_order.apply(update)
+    for seed in range(100):
+        Random(seed).shuffle(updates)
+        replica = Replica()
+        for update in updates:
+            replica.apply(update)
+        assert dict(replica.items()) == dict(in_order.items()), f"seed {seed}"
+        assert in_order.diff(replica.state_vector())[0] == 0, f"seed {seed}: something is still missing"
+        assert replica.set("c", 1) or replica.delete("c")
+
+
+def test_values_are_private_copies() -> None:
+    replica = Replica()
+    value = {"list": [1]}
+    replica.set("a", value)
+    value["list"].append(2)
+    replica.get("a")["list"].append(3)
+    assert replica.get("a") == {"list": [1]}
+
+
+def test_an_unreadable_value_is_an_error_of_its_key_alone() -> None:
+    document = Doc()
+    state = document.get("state", type=Map)
+    state["good"], state["bad"] = 1, {"$enum": ["nowhere", "X", ["Y"]]}
+    replica = Replica()
+    assert replica.apply(document.get_update()) == {"good", "bad"}
+    with pytest.raises(ValueUnreadableError, match="'bad'"):
+        replica.get("bad")
+    assert dict(replica.items()) == {"good": 1} and replica.keys() == ["bad", "good"]
+    assert replica.set("bad", 2) and replica.get("bad") == 2
+
+
+class Mode(Enum):
+    A = 1
+
+
+def test_an_enum_member_is_of_the_class_that_is_imported_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = Replica()
+    replica.set("mode", Mode.A)
+    assert replica.get("mode") is Mode.A
+    newer = Enum("Mode", {"A": 1}, module=__name__)
+    monkeypatch.setitem(globals(), "Mode", newer)
+    assert replica.get("mode") is newer["A"]
+    assert not replica.set("mode", newer["A"])
+
+
+def test_shared_types_that_another_program_put_into_the_state_are_read_as_values() -> None:
+    document = Doc()
+    state = document.get("state", type=Map)
+    state["map"], state["array"], state["text"] = Map({"a": 1}), Array([1, 2]), Text("hi")
+    replica = Replica()
+    replica.apply(document.get_update())
+    assert dict(replica.items()) == {"map": {"a": 1}, "array": [1, 2], "text": "hi"}
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        POISON, b"\xff" * 200_000, b"\x00", b"\x01", b"junk", b"\x00\x00\x00", nested_update(100_000),
+        nested_update(513),
+        b"\x01\x01\x05\x00\x00\x00\x00", b"\x01\xff\xff\xff\xff\xff\x01\x05\x00\x00",
+        b"\x00" + b"\xff" * 6 + b"\x01",
+        nested_update(1)[:-1] + b"\x01\x05\x01\x00\x00", nested_update(1) + b"\x00",
+        nested_update(1)[:-3] + b"\x10\x00",
+    ],
+    ids=lambda update: update[:12].hex(),
+)  # fmt: skip
+def test_N2_a_malformed_update_is_refused_and_the_replica_is_as_it_was(update: bytes) -> None:
+    replica = Replica()
+    replica.set("a", 1)
+    heard, content = recorded(replica), replica.diff()
+    with pytest.raises(UpdateRefusedError):
+        replica.apply(update)
+    assert replica.diff() == content and heard == [] and replica.version == 1
+    assert replica.set("b", 2)
+
+
+def test_N2_a_panic_in_the_trial_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document_module, "check_update", lambda update: {})
+    replica = Replica()
+    replica.set("a", 1)
+    with pytest.raises(UpdateRefusedError, match="PanicException"):
+        replica.apply(POISON)
+    assert replica.delete("a") and replica.diff()
+
+
+def test_N2_a_panic_that_nobody_foresaw_leaves_the_replica_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        """Like pyo3's PanicException, which cannot be imported."""
+
+    class Panicking(Doc):
+        def apply_update(self, update: bytes) -> None:
+            super().apply_update(update)
+            if panics and len(self.get_state()) > len(other.state_vector()):
+                self.get("state", type=Map).clear()
+                raise Panic("the document is spoilt")
+
+    panics, other = False, Replica()
+    monkeypatch.setattr(document_module, "Doc", Panicking)
+    replica = Replica(replica_id=77)
+    replica.set("a", 1)
+    other.set("b", 1)
+    heard, content = recorded(replica), replica.diff()
+    panics = True
+    with pytest.raises(UpdateRefusedError, match="Panic"):
+        replica.apply(other.diff())
+    panics = False
+    assert replica.diff() == content and replica.replica_id == 77 and heard == []
+    assert replica.set("c", 2) and replica.delete("a")
+    assert replica.apply(other.diff()) == {"b"}
+    copy = Replica()
+    copy.apply(replica.diff())
+    assert dict(copy.items()) == dict(replica.items()) == {"b": 1, "c": 2}
+    assert [origin for _, origin in heard] == [LOCAL, LOCAL, ROOM]
+
+
+def test_N2_interrupting_a_program_is_not_an_update_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Doc):
+        def apply_update(self, update: bytes) -> None:
+            raise KeyboardInterrupt
+
+    other, replica = Replica(), Replica()
+    other.set("a", 1)
+    monkeypatch.setattr(document_module, "Doc", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replica.apply(other.diff())
+
+
+@pytest.mark.parametrize(
+    "vector", [b"", b"\x01", b"\xff\xff\xff\xff\xff\xff\x01" + b"\x00" * 11, b"\x00\x00"]
+)
+def test_N2_a_malformed_state_vector_is_refused(vector: bytes) -> None:
+    with pytest.raises(UpdateRefusedError):
+        Replica().diff(vector)
+    with pytest.raises(ValueError):
+        check_state_vector(vector)
+
+
+def test_every_kind_of_content_passes_the_check() -> None:
+    document = Doc()
+    updates: list[bytes] = []
+    document.observe(lambda event: updates.append(event.update))
+    state = document.get("state", type=Map)
+    text, array = document.get("text", type=Text), document.get("list", type=Array)
+    state["a"] = {"n": [1, -5, 2.5, 2**60, float("nan"), None, True, "é", b"x"], "deep": {"er": []}}
+    state["map"] = Map({"x": Array([1, Map(), Text("t")])})
+    state["sub"] = Doc()
+    text.insert(0, "a👍b")
+    text.format(0, 1, {"bold": True})
+    text.insert_embed(1, {"image": "x"})
+    del text[0:2]
+    array.extend([1, "two", [3]])
+    del state["map"], array[1]
+    for update in [*updates, document.get_update(), Doc().get_update()]:
+        check_update(update)
+    assert check_update(document.get_update()) == check_state_vector(document.get_state())
+    for cut in range(len(document.get_update())):
+        with pytest.raises(ValueError):
+            check_update(document.get_update()[:cut])
+
+
+def test_the_log_gives_what_came_after_a_version() -> None:
+    replica = Replica()
+    for number in range(5):
+        replica.set(f"k{number}", number)
+    other = Replica()
+    assert other.apply(replica.update_since(3) or b"") | other.apply(replica.update_since(0) or b"") == {
+        f"k{number}" for number in range(5)
+    }
+    replica.acknowledge(3)
+    assert replica.update_since(2) is None
+    assert replica.update_since(3) and replica.update_since(5) == replica.update_since(9) == b""
+
+
+def test_a_log_that_nobody_acknowledges_is_bounded() -> None:
+    replica = Replica()
+    for number in range(MAX_LOG_UPDATES + 5):
+        replica.set("a", number)
+    assert replica.update_since(0) is None
+    assert replica.update_since(replica.version - 2)
+    replica.set("large", b"x" * 2_000_000)
+    assert replica.update_since(replica.version - 1) is None and replica.update_since(replica.version) == b""
+
+
+def test_two_threads_write_at_once_and_nothing_is_lost() -> None:
+    replica = Replica()
+    updates = recorded(replica)
+    failures: list[BaseException] = []
+
+    def write(name: str) -> None:
+        try:
+            for number in range(100):
+                replica.set(f"{name}{number}", number)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    copy = Replica()
+    for update, _ in updates:
+        copy.apply(update)
+    assert failures == [] and len(replica) == replica.version == len(copy) == 400
