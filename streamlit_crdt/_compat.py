@@ -15,6 +15,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import streamlit
@@ -31,7 +32,9 @@ MIN_STREAMLIT = (1, 65)
 class Hooks(Protocol):
     """What the session side does at the five places; see `session.py`."""
 
-    def key_for(self, ctx: Any, element_type: str, native_id: str, arguments: Mapping[str, Any]) -> str | None:
+    def key_for(
+        self, ctx: Any, element_type: str, native_id: str, arguments: Mapping[str, Any]
+    ) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
 
     def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
@@ -98,6 +101,16 @@ def fragment_id() -> str | None:
 def fragments_of_run(ctx: Any) -> tuple[str, ...]:
     """Return the fragments that this run reruns; empty in a full run."""
     return tuple(getattr(ctx, "fragment_ids_this_run", None) or ())
+
+
+def is_superseded(ctx: Any) -> bool:
+    """Say whether a newer run has taken this one's place (ScriptRequests, 1.65+).
+
+    With `runner.fastReruns`, which is the default, a click starts a second thread at once while the first one goes on to
+    its next yield point: for a moment two runs of one session are under way.
+    """
+    state = getattr(ctx.script_requests, "_state", None)
+    return getattr(state, "name", None) == "STOP"
 
 
 def run_identity(ctx: Any) -> Any:
@@ -169,6 +182,27 @@ def caller_argument(function: str, name: str) -> Any:
     return None
 
 
+def command_line() -> Any:
+    """Return Streamlit's own command line, which alone knows its options and their types: `main`, `main_run` (1.65+)."""
+    from streamlit.web import cli
+
+    return cli
+
+
+def load_config(options: Mapping[str, Any]) -> None:
+    """Read Streamlit's settings anew, with these options above the files (`bootstrap.load_config_options`, 1.65+)."""
+    from streamlit.web import bootstrap
+
+    bootstrap.load_config_options(dict(options))
+
+
+def makes_its_own_app(script: Path) -> bool:
+    """Say whether `streamlit run` would take the script for an ASGI app (`discover_asgi_app`, 1.65+)."""
+    from streamlit.web.server.app_discovery import discover_asgi_app
+
+    return discover_asgi_app(script).is_asgi_app
+
+
 _lock = threading.Lock()
 _installed = False
 
@@ -222,7 +256,9 @@ def _wrap_identity(hooks: Hooks) -> None:
         if user_key is not None:
             _guarded(lambda: hooks.see_identity(ctx, element_type, user_key, arguments))
             return element_id
-        key = _guarded(lambda: hooks.key_for(ctx, element_type, _stable_hash(ctx, element_type, arguments), arguments))
+        key = _guarded(
+            lambda: hooks.key_for(ctx, element_type, _stable_hash(ctx, element_type, arguments), arguments)
+        )
         if key is None:
             return element_id
         _guarded(lambda: hooks.see_identity(ctx, element_type, key, arguments))
@@ -287,10 +323,11 @@ def _wrap_message(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def receive(self: Any, widget_states: Any) -> None:
-        native(self, widget_states)
+        # First the hook: once it returns, no older run can write over what the browser sent.
         ctx = get_script_run_ctx(suppress_warning=True)
         if ctx is not None:
             _guarded(lambda: hooks.browser_message(ctx, *_read_message(widget_states)))
+        native(self, widget_states)
 
     SessionState.set_widgets_from_proto = receive  # type: ignore[method-assign]
 

@@ -13,7 +13,6 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import streamlit as st
-from streamlit_crdt_server import LocalPeer
 
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import build_id
@@ -25,6 +24,7 @@ from streamlit_crdt.place import Place
 from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.widgets import REFUSED
+from streamlit_crdt_server import LocalPeer
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -63,7 +63,6 @@ class Binding:
     def __init__(self, room: str, place: Place) -> None:
         self.room = room
         self.place = place
-        self.run: Any = None
         self.selection = Selection()
         self.replica = Replica()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key))
@@ -116,7 +115,9 @@ class Binding:
         """Leave a room that did not take an update; the next run joins it again and brings everything along."""
         error = None if pushed.cancelled() else pushed.exception()
         if error is not None and self._peer is peer:
-            _log.warning("room %r did not take an edit (%s); it is offered again with the next run", self.room, error)
+            _log.warning(
+                "room %r did not take an edit (%s); it is offered again with the next run", self.room, error
+            )
             self.detach()
 
     def flush(self, timeout_s: float) -> bool:
@@ -142,9 +143,8 @@ class Binding:
         self.status_was_read = False
         state = st.session_state.to_dict()
         errors = self.mirror.push(state, message, synced=self.synced, remote=remote, at_top=True)
-        for error in errors:
-            _log.warning("%s", error)
-        self.attach()
+        self._report(errors)
+        self.drain()
         self.mirror.begin_run()
         return self._write_remote(state)
 
@@ -238,8 +238,7 @@ class Binding:
         self.link.receive(frame)
         self._explain(self.link.error)
         self.drain()
-        if self.link.confirmed is not None:
-            self.mirror.confirm(message, st.session_state.to_dict())
+        self.mirror.confirm(self.link.confirmed, message, st.session_state.to_dict())
         changed = (self.link.status, self.link.synced) != was
         if self._held_since is not None and (self.synced or self.link.status == "offline"):
             self._held_since = None

@@ -19,7 +19,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import SCRIPT_GLOB
 from streamlit_crdt.binding import HOLD_S, Binding
-from streamlit_crdt.channel import decode_frame
+from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import CrdtError, FrameError
 from streamlit_crdt.session import Session
 
@@ -67,12 +67,18 @@ def _on_frame(session: Session, binding: Binding) -> None:
         _log.warning("a tab in room %r sent a frame that is refused: %s", binding.room, error)
         return
     try:
-        needs_run = binding.receive(frame, session.message_of(ctx))
+        needs_run = _receive(session, binding, frame, ctx)
     except CrdtError as error:
         _log.warning("a tab in room %r sent a frame that is refused: %s", binding.room, error)
         return
     if needs_run:
         _rerun(session, binding, ctx)
+
+
+def _receive(session: Session, binding: Binding, frame: Frame, ctx: Any) -> bool:
+    with session.lock:
+        run = session.run_of(ctx)
+        return run is not None and binding.receive(frame, run.message)
 
 
 def _rerun(session: Session, binding: Binding, ctx: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from starlette.routing import Mount
 from streamlit import config
-from streamlit_crdt_server import Hub, Settings, create_app
 
 from streamlit_crdt import place
 from streamlit_crdt.collector import freeze_after_first_run
+from streamlit_crdt_server import Hub, Settings, create_app
 
 
 def crdt_app(

@@ -17,10 +17,8 @@ import click
 import streamlit as st
 from click.core import ParameterSource
 from streamlit import config
-from streamlit.web import bootstrap
-from streamlit.web import cli as streamlit_cli
-from streamlit.web.server.app_discovery import discover_asgi_app
 
+from streamlit_crdt._compat import command_line, load_config, makes_its_own_app
 from streamlit_crdt.cli import CommandError
 from streamlit_crdt.deploy import crdt_app
 
@@ -40,7 +38,9 @@ def demo(*, port: int | None = None) -> int:
         _require_free_port(port, "--port")
         options.append(f"--server.port={port}")
     print(DEMO_WELCOME, flush=True)
-    streamlit_cli.main(args=["run", str(DEMO_SCRIPT), *options], prog_name="streamlit", standalone_mode=False)
+    command_line().main(
+        args=["run", str(DEMO_SCRIPT), *options], prog_name="streamlit", standalone_mode=False
+    )
     return 0
 
 
@@ -53,7 +53,7 @@ def run(words: Sequence[str]) -> int:
     # Making an App tells Streamlit beside which script config.toml lies. Only then the settings are read, once and with
     # the options: crdt_app() asks for some, and Streamlit complains if [server] changes after it was read.
     st.App(script)
-    bootstrap.load_config_options(options)
+    load_config(options)
     app = st.App(script, **crdt_app())
     if config.is_manually_set("server.port"):
         _require_free_port(
@@ -66,7 +66,7 @@ def run(words: Sequence[str]) -> int:
 def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
     """Split the words into script, Streamlit options that were given, and the script's own arguments."""
     try:
-        context = streamlit_cli.main_run.make_context("streamlit-crdt run", list(words))
+        context = command_line().main_run.make_context("streamlit-crdt run", list(words))
     except click.UsageError as error:
         raise CommandError(f"{error.format_message()} See  streamlit run --help") from error
     except SystemExit as error:  # Streamlit's way to refuse a secret on the command line.
@@ -93,7 +93,7 @@ def _script(target: str) -> Path:
         raise CommandError(
             f"{path} is not a Python file: give the path of a Streamlit script that ends in .py."
         )
-    if discover_asgi_app(path).is_asgi_app:
+    if makes_its_own_app(path):
         raise CommandError(
             f"{path} makes its own ASGI app: pass **crdt_app() to st.App there and start it with  streamlit run {path}"
         )

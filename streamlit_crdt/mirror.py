@@ -152,7 +152,9 @@ class Mirror:
         widget = self.widgets.get(key)
         if widget is None:
             return REFUSED if key.startswith(UNKEYED_PREFIX) else value
-        drawn = key in self._drawn or key in self._drawn_now or (message is not None and message.holds(widget))
+        drawn = (
+            key in self._drawn or key in self._drawn_now or (message is not None and message.holds(widget))
+        )
         return widget.shared(value) if widget.settable and drawn else REFUSED  # P3, P6
 
     def _is_known(self, key: str, current: Any, message: Message | None) -> bool:
@@ -214,7 +216,9 @@ class Mirror:
     def plan(self, state: Mapping[str, Any]) -> list[Write]:
         """Return what must be written into `state` for it to show the room. Call after `push`."""
         with self._lock:
-            writes = [write for key in self._replica.keys() if (write := self._plan_key(key, state)) is not None]
+            writes = [
+                write for key in self._replica.keys() if (write := self._plan_key(key, state)) is not None
+            ]
             for key in self._gone():
                 self._in_room.discard(key)
                 self._seen.pop(key, None)
@@ -279,7 +283,9 @@ class Mirror:
     def needs_run(self) -> bool:
         """Say whether the room holds a change that this session has not been shown and would use."""
         with self._lock:
-            return any(self._is_news(key) for key in self._replica.keys()) or any(key in self._seen for key in self._gone())
+            return any(self._is_news(key) for key in self._replica.keys()) or any(
+                key in self._seen for key in self._gone()
+            )
 
     def _is_news(self, key: str) -> bool:
         widget = self.widgets.get(key)
@@ -363,7 +369,9 @@ class Mirror:
 
     def is_ours(self, key: str) -> bool:
         """Say whether the value that the state holds for `key` was written by this mirror."""
-        return key in self._written_now or (key in self._seen and key not in self.widgets and key in self._in_room)
+        return key in self._written_now or (
+            key in self._seen and key not in self.widgets and key in self._in_room
+        )
 
     def exclude(self, widget: Widget) -> None:
         """Leave out a widget that is drawn outside of the room's block."""
@@ -388,17 +396,26 @@ class Mirror:
     def awaits_confirmation(self) -> bool:
         return bool(self._in_flight)
 
-    def confirm(self, message: Message | None, state: Mapping[str, Any]) -> None:
-        """Close deliveries that the browser has: its message holds the value, or no such widget (P1)."""
+    def confirm(self, delivery: int | None, message: Message | None, state: Mapping[str, Any]) -> None:
+        """Close deliveries that the browser has (P1): its message holds the value, or the widget is gone.
+
+        Args:
+            delivery: the number of the delivery that the tab confirms; an older one says nothing.
+        """
         with self._lock:
+            if delivery != self.deliveries or message is None:
+                return
             for key, flight in list(self._in_flight.items()):
                 widget = self.widgets.get(key)
-                if widget is None or message is None or not message.holds(widget) or key not in state:
+                if widget is None or key not in self._drawn | self._drawn_now:
                     del self._in_flight[key]
-                    continue
-                flight.tries += 1
-                if values.equal(widget.shared(state[key]), flight.value) or flight.tries >= CONFIRM_TRIES:
-                    del self._in_flight[key]
+                elif message.holds(widget) and key in state:
+                    flight.tries += 1
+                    has_it = values.equal(widget.shared(state[key]), flight.value)
+                    if has_it or flight.tries >= CONFIRM_TRIES:
+                        del self._in_flight[key]
+            if self._in_flight:
+                self.deliveries += 1  # ask once more
 
     def _warn(self, key: str, kind: str, text: str) -> None:
         if (key, kind) not in self._warned:

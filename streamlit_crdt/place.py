@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import streamlit as st
-from streamlit_crdt_server import EmbeddedServer, Hub, LocalPeer, PortTakenError, Settings
 
 from streamlit_crdt import _compat
+from streamlit_crdt.collector import freeze_after_first_run
+from streamlit_crdt_server import EmbeddedServer, Hub, LocalPeer, PortTakenError, Settings
 
 POLL_S: Final = 1.0
 """How often a tab that cannot reach the room's port asks its session instead."""
@@ -121,7 +122,9 @@ def find(server: str | None) -> Place:
     """
     if server is not None:
         if not server.startswith(("ws://", "wss://")):
-            raise ValueError(f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host.")
+            raise ValueError(
+                f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host."
+            )
         return Elsewhere(server)
     if _process.mounted is not None:
         return _process.mounted
@@ -132,6 +135,8 @@ def find(server: str | None) -> Place:
 
 
 def _start_embedded() -> EmbeddedServer:
+    if Settings.load().freeze_gc:
+        freeze_after_first_run()
     address = str(st.get_option("server.address") or "0.0.0.0")
     settings = Settings.load(host=address)
     server = EmbeddedServer(settings)

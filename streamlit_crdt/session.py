@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import streamlit as st
 
-from streamlit_crdt import _compat, place
+from streamlit_crdt import _compat, collector, place
 from streamlit_crdt.binding import Binding
+from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.widgets import SETTABLE, Widget, unkeyed_key
 
@@ -25,21 +26,43 @@ RELEASED_SESSION_KEPT_S: Final = 150.0
 """A little longer than Streamlit keeps a disconnected session, which may come back with all its values."""
 
 
+class Run:
+    """One run of a session's script, full or of fragments.
+
+    Attributes:
+        identity: what tells runs apart, see `_compat.run_identity`.
+        message: what the browser sent with it, None if code alone caused it.
+        open: the rooms whose block the script is in, innermost last.
+        entered: the rooms that `crdt_sync` has been called for.
+        is_remote: whether a remote edit caused it (rule P4).
+    """
+
+    def __init__(self, identity: Any) -> None:
+        self.identity = identity
+        self.message: Message | None = None
+        self.open: list[Binding] = []
+        self.entered: list[Binding] = []
+        self.is_remote = False
+
+
 class Session:
-    """What the library knows of one Streamlit session."""
+    """What the library knows of one Streamlit session.
+
+    `lock` is held while a run compares the state with the room and writes into it. A newer run's browser message waits for
+    it, and a run that was superseded finds out under it: else an older run could put its own snapshot, or a remote value,
+    over what the user just did.
+    """
 
     def __init__(self, session_id: str) -> None:
         self.id = session_id
+        self.lock = threading.RLock()
         self.bindings: dict[str, Binding] = {}
         self.released_at: float | None = None
+        self._run: Run | None = None
         self._last_states: Mapping[str, bytes] = {}
-        self._message: tuple[Any, Message] | None = None
         self._identities: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._fragments: dict[str, Binding] = {}
-        self._run: Any = None
-        self._open: list[Binding] = []
         self._remote_wake = False
-        self.run_is_remote = False
 
     def bind(self, room: str, server: str | None, ctx: Any) -> Binding:
         """Return the binding to `room`, made on first use."""
@@ -53,52 +76,86 @@ class Session:
                 binding.mirror.exclude_key(key)
         return binding
 
-    # -- which room a widget belongs to --------------------------------------------------------------------------
+    # -- runs ----------------------------------------------------------------------------------------------------
 
-    def enter(self, ctx: Any, binding: Binding) -> bool:
-        """Make `binding` the room of the widgets that follow in this run; say whether the run is new to it."""
-        if self._run is not _compat.run_identity(ctx):
-            self._run = _compat.run_identity(ctx)
-            self._open = []
-            self.run_is_remote = self._remote_wake and self.message_of(ctx) is None
-            self._remote_wake = False
-        self._open.append(binding)
-        if binding.run is self._run:
-            return False
-        binding.run = self._run
-        return True
+    def run_of(self, ctx: Any) -> Run | None:
+        """Return the run that `ctx` is in, None if a newer one has taken its place."""
+        with self.lock:
+            identity = _compat.run_identity(ctx)
+            if self._run is not None and self._run.identity is identity:
+                return self._run
+            if _compat.is_superseded(ctx):
+                return None
+            self._run = Run(identity)
+            return self._run
 
-    def leave(self, binding: Binding) -> None:
-        """End the `with` block of `binding`: widgets below belong to the room around it, if any."""
-        if binding in self._open:
-            self._open.remove(binding)
+    def enter(self, ctx: Any, binding: Binding) -> list[str] | None:
+        """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.
 
-    def is_current(self, ctx: Any) -> bool:
-        """Say whether `ctx` is this session's newest run: one that was superseded must not push."""
-        return self._run is _compat.run_identity(ctx)
+        Returns the keys that others have changed, None if the run has entered this room before.
+        """
+        binding.attach()
+        with self.lock:
+            run = self.run_of(ctx)
+            if run is None:
+                return None
+            run.open.append(binding)
+            if binding in run.entered:
+                return None
+            if not run.entered:
+                run.is_remote = self._remote_wake and run.message is None
+                self._remote_wake = False
+            run.entered.append(binding)
+            return binding.begin_run(run.message, remote=run.is_remote)
+
+    def leave(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
+        """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""
+        with self.lock:
+            run = self.run_of(ctx)
+            if run is None:
+                return []  # the newer run sees what this one assigned
+            if binding in run.open:
+                run.open.remove(binding)
+            return binding.push_now(run.message, remote=run.is_remote)
+
+    def run_ended(self, ctx: Any, *, complete: bool) -> None:
+        """Push what the run assigned, unless a newer one has taken its place."""
+        with self.lock:
+            run = self.run_of(ctx)
+            if run is None:
+                return
+            state = st.session_state.to_dict()
+            run.open = []
+            if _compat.fragments_of_run(ctx):
+                for binding in self.bindings.values():
+                    binding.end_fragment(ctx, state, run.message)
+            for binding in run.entered:
+                binding.end_run(ctx, state, run.message, complete=complete, remote=run.is_remote)
 
     def room_of(self, ctx: Any) -> Binding | None:
         """Return the binding that a widget made just now belongs to."""
-        if self.is_current(ctx):
-            binding = self._open[-1] if self._open else None
-            fragment = _compat.fragment_id()
-            if binding is not None and fragment is not None:
-                self._fragments[fragment] = binding
-            return binding
-        if _compat.fragments_of_run(ctx):
-            return self._fragments.get(_compat.fragment_id() or "")
-        return None
+        run = self.run_of(ctx)
+        if run is None:
+            return None
+        fragment = _compat.fragment_id()
+        if run.open:
+            if fragment is not None:
+                self._fragments[fragment] = run.open[-1]
+            return run.open[-1]
+        return self._fragments.get(fragment or "") if _compat.fragments_of_run(ctx) else None
+
+    def woke_remotely(self) -> None:
+        """Note that the next run is caused by a remote edit (rule P4)."""
+        self._remote_wake = True
 
     # -- what Streamlit tells ------------------------------------------------------------------------------------
 
     def received(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
-        self._message = (_compat.run_identity(ctx), Message(states, triggers, self._last_states))
-        self._last_states = states
-
-    def message_of(self, ctx: Any) -> Message | None:
-        """Return what the browser sent with this run; None if code alone caused it."""
-        run, message = self._message or (None, None)
-        return message if run is _compat.run_identity(ctx) else None
+        with self.lock:
+            run = self.run_of(ctx)
+            if run is not None:
+                run.message = Message(states, triggers, self._last_states)
+                self._last_states = states
 
     def identified(self, key: str, kind: str, arguments: Mapping[str, Any]) -> None:
         self._identities[key] = (kind, dict(arguments))
@@ -113,21 +170,16 @@ class Session:
         )
         return Widget(key, metadata.id, kind, settable, metadata.serializer, metadata.deserializer, arguments)
 
-    def run_ended(self, ctx: Any, *, complete: bool) -> None:
-        """Push what the run assigned. A run that a newer one superseded pushes nothing: the newer one sees it all."""
-        state, message = st.session_state.to_dict(), self.message_of(ctx)
-        if self.is_current(ctx):
-            for binding in self.bindings.values():
-                if binding.run is self._run:
-                    binding.end_run(ctx, state, message, complete=complete, remote=self.run_is_remote)
-            self._open = []
-        elif _compat.fragments_of_run(ctx):
-            for binding in self.bindings.values():
-                binding.end_fragment(ctx, state, message)
-
-    def woke_remotely(self) -> None:
-        """Note that the next run is caused by a remote edit (rule P4)."""
-        self._remote_wake = True
+    def drew(self, ctx: Any, widget: Widget, value: Any, *, assigned: bool) -> None:
+        """Learn what a widget shows; one outside of every room's block is nobody's."""
+        if self.run_of(ctx) is None:
+            return
+        binding = self.room_of(ctx)
+        if binding is not None:
+            binding.mirror.drew(widget, value, assigned=assigned)
+            return
+        for outside in self.bindings.values():
+            outside.mirror.exclude(widget)
 
     def release(self) -> None:
         """Leave the rooms; keep the replicas for a while in case the session comes back."""
@@ -174,7 +226,9 @@ class SessionHooks:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def key_for(self, ctx: Any, element_type: str, native_id: str, arguments: Mapping[str, Any]) -> str | None:
+    def key_for(
+        self, ctx: Any, element_type: str, native_id: str, arguments: Mapping[str, Any]
+    ) -> str | None:
         session = self._registry.find(ctx)
         if session is None or element_type not in SETTABLE or session.room_of(ctx) is None:
             return None
@@ -210,14 +264,8 @@ class SessionHooks:
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         session = self._registry.find(ctx)
         widget = None if session is None else session.widget(metadata, key)
-        if session is None or widget is None:
-            return
-        binding = session.room_of(ctx)
-        if binding is not None:
-            binding.mirror.drew(widget, value, assigned=assigned)
-            return
-        for outside in session.bindings.values():
-            outside.mirror.exclude(widget)
+        if session is not None and widget is not None:
+            session.drew(ctx, widget, value, assigned=assigned)
 
     def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
         session = self._registry.find(ctx)
@@ -225,6 +273,7 @@ class SessionHooks:
             session.received(ctx, states, triggers)
 
     def run_ended(self, ctx: Any, *, complete: bool) -> None:
+        collector.run_ended()
         session = self._registry.find(ctx)
         if session is not None:
             session.run_ended(ctx, complete=complete)

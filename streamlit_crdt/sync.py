@@ -10,7 +10,7 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt import _compat, component, place
+from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import PRIVATE_PREFIX, Binding, Selection
 from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
 from streamlit_crdt.replica import Replica
@@ -72,8 +72,8 @@ def crdt_sync(
     _lifetime(session.id)
     binding = session.bind(room, server, ctx)
     binding.selection = Selection(None if keys is None else tuple(keys), tuple(private))
-    if session.enter(ctx, binding):
-        written = binding.begin_run(session.message_of(ctx), remote=session.run_is_remote)
+    written = session.enter(ctx, binding)
+    if written is not None:
         held = binding.holds()
         component.mount(session, binding, held=held)
         if held:
@@ -131,11 +131,7 @@ class _Member:
         self._binding.remove(key)
 
     def leave(self, error: BaseException | None) -> None:
-        self._session.leave(self._binding)
-        if not self._session.is_current(self._ctx):
-            return  # a newer run has taken over: what this one assigned it sees as well
-        message = self._session.message_of(self._ctx)
-        refused = self._binding.push_now(message, remote=self._session.run_is_remote)
+        refused = self._session.leave(self._ctx, self._binding)
         if refused and error is None:
             raise refused[0]
         _log_refused(refused)

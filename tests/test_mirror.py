@@ -47,7 +47,14 @@ class Session:
         self.state.update(self.browser)
         return message
 
-    def run(self, message: Message | None = None, body: Any = None, *, delivered: bool = True, remote: bool = False) -> None:
+    def run(
+        self,
+        message: Message | None = None,
+        body: Any = None,
+        *,
+        delivered: bool = True,
+        remote: bool = False,
+    ) -> None:
         self.errors = list(self.mirror.push(self.state, message, synced=True, remote=remote, at_top=True))
         self.mirror.begin_run()
         self.replica.apply(self.room.diff())
@@ -186,7 +193,7 @@ def test_P1_after_confirmation_the_old_value_is_an_edit_whatever_comes_with_it()
     room.set("a", 8)
     one.run()
     assert one.mirror.awaits_confirmation
-    one.mirror.confirm(one.message(), one.state)
+    one.mirror.confirm(one.mirror.deliveries, one.message(), one.state)
     assert not one.mirror.awaits_confirmation
     one.touch(a=0, b=4)
     assert (room.get("a"), room.get("b")) == (0, 4)

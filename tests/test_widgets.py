@@ -48,13 +48,17 @@ def _app() -> None:
         st.slider("x", 0, 10, (2, 8), key="slider_range")
         st.slider("x", date(2024, 1, 1), date(2024, 1, 31), date(2024, 1, 5), key="slider_date")
         st.slider("x", time(8), time(18), time(9), key="slider_time")
-        st.slider("x", datetime(2024, 1, 1), datetime(2024, 2, 1), datetime(2024, 1, 9), key="slider_datetime")
+        st.slider(
+            "x", datetime(2024, 1, 1), datetime(2024, 2, 1), datetime(2024, 1, 9), key="slider_datetime"
+        )
         st.number_input("x", 0, 100, 5, key="number")
         st.number_input("x", value=1.0, key="number_float")
         st.number_input("x", value=None, step=1, key="number_none")
         st.text_input("x", max_chars=5, key="text")
         st.text_area("x", key="area")
-        st.date_input("x", date(2024, 5, 1), min_value=date(2024, 1, 1), max_value=date(2024, 12, 31), key="date")
+        st.date_input(
+            "x", date(2024, 5, 1), min_value=date(2024, 1, 1), max_value=date(2024, 12, 31), key="date"
+        )
         st.date_input("x", (date(2024, 5, 1), date(2024, 5, 9)), key="date_range")
         st.time_input("x", time(8, 45), key="time")
         st.datetime_input("x", datetime(2024, 5, 1, 8, 45), key="datetime")

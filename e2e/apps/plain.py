@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ VALUES = {
     "date": date(2024, 2, 29),
     "time": time(1, 2, 3, 4),
     "datetime": datetime(2024, 2, 29, 1, 2, 3),
-    "utc": datetime(2024, 2, 29, tzinfo=timezone.utc),
+    "utc": datetime(2024, 2, 29, tzinfo=UTC),
     "zone": datetime(2024, 2, 29, tzinfo=ZoneInfo("Europe/Paris")),
     "timedelta": timedelta(days=1, microseconds=3),
     "decimal": Decimal("1.10"),

@@ -18,8 +18,7 @@ from streamlit_crdt_server.protocol import CloseCode
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An update that waits to be applied, checked already, and who sent it. `done` is for peers in this
-    process."""
+    """A checked update that waits to be applied, and who sent it; `done` is for peers in this process."""
 
     peer: Peer
     update: bytes

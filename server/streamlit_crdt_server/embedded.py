@@ -64,8 +64,7 @@ class EmbeddedServer:
             raise ServerStoppedError() from error
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
-        """Flush, close every socket with 1012, and end the thread; does nothing if it does not run. Any
-        thread."""
+        """Flush, close every socket with 1012, and end the thread. May be called again, by any thread."""
         thread, loop, stop = self._thread, self._loop, self._stop
         if thread is None or loop is None or stop is None:
             return

@@ -131,8 +131,8 @@ class Hub(WebsocketServer):
     async def get_room(self, name: str) -> Room:
         """Return the room called `name`, loaded and observed; open it if it is not.
 
-        Mends the shipped one, in which two who open a room at the same time both start it: the second waits
-            for ever.
+        Mends the shipped one, in which two who open a room at the same time both start it, and the second
+        waits for ever.
 
         Raises:
             RoomNameRefused, TooManyRoomsError, HubNotRunningError, RoomUnavailableError
@@ -150,9 +150,8 @@ class Hub(WebsocketServer):
     async def start_room(self, room: YRoom) -> None:
         """Start a room unless it is started, and wait until it is.
 
-        Mends two faults of the shipped one: the room ran in the task of whoever asked first, so that its
-            leaving at once stopped the room for everybody; and a failing room took the whole server down with
-            it.
+        Mends two faults of the shipped one. The room ran in the task of whoever asked first, whose leaving
+        at once stopped it for everybody; and a room that failed took the whole server down with it.
         """
         if self._task_group is None:
             raise HubNotRunningError()
@@ -174,8 +173,7 @@ class Hub(WebsocketServer):
             await self.store.delete(found.name)
 
     async def evict(self, room: Room) -> None:
-        """Flush a room and take it out of memory; its log stays, and whoever opens it next loads it (rule
-        S2)."""
+        """Flush a room and take it out of memory (rule S2); whoever opens it next loads its log."""
         await room.stop()
         if room.is_scheduled:
             await room.ended.wait()

@@ -108,8 +108,7 @@ class LocalPeer:
             return  # the loop is closed, and the room with it
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
-        """Keep an update until it is drained. Called by the room; frames without an update are for
-        sockets."""
+        """Keep an update until it is drained; frames without one are for sockets. Called by the room."""
         if update is None or self._is_closed:
             return
         with self._lock:
@@ -119,8 +118,7 @@ class LocalPeer:
         self._tell()
 
     def _tell(self) -> None:
-        """Call `on_update`; what it raises is its author's to see, and no reason to stop the room's other
-        peers."""
+        """Call `on_update`; what it raises is its author's to see and must not disturb other peers."""
         if self.on_update is None:
             return
         try:
@@ -135,8 +133,7 @@ class LocalPeer:
         self.deliver(b"", state)
 
     def dismiss(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
-        """End the peer because its room ends: later pushes fail, and so do those that the room did not
-        answer."""
+        """End the peer because its room ends: pushes that were not answered fail, and so do later ones."""
         with self._lock:
             self._is_closed = True
             unanswered = tuple(self._unanswered)

@@ -55,8 +55,7 @@ class SocketPeer:
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
         """Put a frame into the backlog; close instead if too much waits already.
 
-        A single frame may be as large as it likes: a joiner needs the whole room, and nothing waits before
-            it.
+        A single frame may be as large as it likes, because a joiner needs the whole room.
         """
         if self.close_code is not None:
             return

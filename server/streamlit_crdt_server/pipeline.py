@@ -34,7 +34,6 @@ from streamlit_crdt_server.protocol import (
     CloseCode,
     Presence,
     awareness,
-    sync_step1,
     sync_update,
 )
 from streamlit_crdt_server.roomlog import RoomLog
@@ -94,8 +93,6 @@ class RoomPipeline(YRoom):
         self.is_scheduled = False
         self.opened = Event()
         self.ended = Event()
-        self._asked_with = b""
-        self._has_gap = False
         self._log = RoomLog(store or MemoryStore(), name)
         self.awareness = RoomAwareness(self.ydoc)
         self.awareness.observe(self.send_server_awareness)
@@ -151,8 +148,7 @@ class RoomPipeline(YRoom):
             self._subscription = None
 
     def _collect(self, event: TransactionEvent) -> None:
-        if event.update == EMPTY_UPDATE:  # what came builds on something that did not
-            self._has_gap = True
+        if event.update == EMPTY_UPDATE:
             return
         self._outbox.append(event.update)
         if not self._is_batching:
@@ -186,8 +182,6 @@ class RoomPipeline(YRoom):
             if update is not None:
                 await self._log.append(update, self.ydoc)
                 self._deliver(self._expecting(senders, has_foreign), frame, update)
-            if self._has_gap:
-                self._ask_for_what_is_missing(senders & self.peers)
             for entry in applied:
                 entry.accept()
 
@@ -208,14 +202,6 @@ class RoomPipeline(YRoom):
         if self._news:
             news, self._news = self._news, {}
             self._deliver(set(self.peers), awareness(news.values()), None)
-
-    def _ask_for_what_is_missing(self, peers: set[Peer]) -> None:
-        """Ask those whose update builds on one that never came; once per state, as they may lack it as well."""
-        self._has_gap = False
-        vector = apply.read_vector(self.ydoc)
-        if vector != self._asked_with:
-            self._asked_with = vector
-            self._deliver(peers, sync_step1(vector), None)
 
     def _deliver(self, peers: set[Peer], frame: bytes, update: bytes | None) -> None:
         """Put one frame, encoded once, into the backlog of each peer."""

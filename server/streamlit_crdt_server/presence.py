@@ -160,8 +160,7 @@ class Attendance:
             )
 
     def _remember_departed(self, client_id: int, clock: int) -> None:
-        """Keep the clock that somebody left with, for the last thousand or so: more would grow with every
-        visit."""
+        """Keep the clock that somebody left with, for the last thousand: it is not to grow for ever."""
         self._departed.pop(client_id, None)
         self._departed[client_id] = min(clock, MAX_CLOCK)
         if len(self._departed) > _MAX_DEPARTED:

@@ -40,8 +40,7 @@ class SyncType(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why the server closed a socket. y-websocket 3.1 does not reconnect after 4400-4499, and does after the
-    others."""
+    """Why the server closed a socket. y-websocket 3.1 comes back after all of them but 4400 to 4499."""
 
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
@@ -79,8 +78,7 @@ class SyncUpdate:
 class Presence:
     """What one client id says of itself, as JSON text and decoded; state None means that it is gone.
 
-    The text is relayed as it came: encoding it again could fail where decoding did not (nesting near the
-        limit).
+    The text is relayed as it came, because encoding a deeply nested state could fail where decoding did not.
     """
 
     client_id: int
@@ -107,8 +105,7 @@ class QueryAwareness:
 
 @dataclass(frozen=True, slots=True)
 class UnknownMessage:
-    """A message of a type that this server does not know; it is ignored, so that clients can be newer than
-    it."""
+    """A message of a type that this server does not know; it is ignored, so that clients can be newer."""
 
     type: int
 

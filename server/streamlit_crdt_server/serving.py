@@ -1,5 +1,4 @@
-"""Running the application on hypercorn: in a process of its own (`serve`) or in a thread of another
-(`embedded`).
+"""Running the application on hypercorn, in a process of its own (`serve`) or for `embedded` in a thread.
 
 Order at the end: sockets are closed with 1012 and updates flushed first, then hypercorn is told to stop. The
 other way round it waits for its `graceful_timeout`, closes what is still open with 1011, and only then lets

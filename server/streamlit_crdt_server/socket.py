@@ -87,9 +87,9 @@ def header(scope: Scope, name: bytes) -> str | None:
 def is_origin_allowed(scope: Scope, allow_origin: Iterable[str]) -> bool:
     """Whether a page of this origin may connect: browsers send cookies along and ask nobody.
 
-    Allowed are: no origin (not a browser); the host that was asked for, whatever the port, because the
-        embedded server's port is not the page's; what `allow_origin` lists; and any page of this machine if
-        the connection came over loopback.
+    Allowed are no origin (not a browser), the host that was asked for, whatever the port (the embedded
+    server's port is not the page's), what `allow_origin` lists, and any page of this machine if the
+    connection came over loopback.
     """
     origin = header(scope, b"origin")
     if origin is None:

@@ -23,8 +23,7 @@ class Store(Protocol):
         ...
 
     async def compact(self, room: str, state: bytes) -> None:
-        """Replace the log by `state`, an update that holds everything appended so far, deletions included
-        (rule S3)."""
+        """Replace the log by `state`, an update that holds all that was appended, deletions too (rule S3)."""
         ...
 
     async def delete(self, room: str) -> None:

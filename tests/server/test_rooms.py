@@ -274,16 +274,6 @@ async def test_a_frame_that_is_checked_in_a_thread_keeps_its_place() -> None:
         assert all(protocol.parse(frame, LIMITS) for frame in bob.channel.sent)
 
 
-async def test_R3_an_update_that_builds_on_a_lost_one_makes_the_room_ask_for_what_it_lacks() -> None:
-    async with Room() as room, connected(room) as ada, connected(room) as bob:
-        ada.set("x", 1)  # never sent
-        ada.edit("x", 2)
-        question = protocol.sync_step1(b"\0")
-        await until(lambda: ada.channel.sent.count(question) == 2)
-        ada.channel.put(protocol.sync_step2(ada.ydoc.get_update()))
-        await until(lambda: bob.look() == {"x": 2})
-
-
 async def test_somebody_who_waits_for_a_room_that_ends_before_it_is_ready_is_closed() -> None:
     async with Hub(rooms_ready=False) as hub:
         channel = FakeChannel()

@@ -27,7 +27,9 @@ pytestmark = pytest.mark.anyio
 async def joined(
     server: EmbeddedServer, room: str = "room", **options: Any
 ) -> AsyncIterator[ClientConnection]:
-    async with connect(f"ws://127.0.0.1:{server.port}/{room}", max_size=None, **options) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{server.port}/{room}", max_size=None, max_queue=None, **options
+    ) as socket:
         await socket.send(protocol.sync_step1(b"\0"))
         yield socket
 
@@ -137,7 +139,7 @@ async def test_N2_a_storm_of_damaged_frames_disturbs_nobody(server: EmbeddedServ
         protocol.query_awareness(),
     ]
     async with joined(server) as ada:
-        for _ in range(120):
+        for _ in range(300):
             async with connect(f"ws://127.0.0.1:{server.port}/room") as mallory:
                 with suppress(ConnectionClosed):
                     for _ in range(randomness.randint(1, 5)):
