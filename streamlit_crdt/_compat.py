@@ -183,7 +183,7 @@ def caller_argument(function: str, name: str) -> Any:
 
 
 def command_line() -> Any:
-    """Return Streamlit's own command line, which alone knows its options and their types: `main`, `main_run` (1.65+)."""
+    """Return Streamlit's command line, which alone knows its options and their types: `main`, `main_run` (1.65+)."""
     from streamlit.web import cli
 
     return cli

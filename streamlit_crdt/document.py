@@ -21,18 +21,15 @@ from streamlit_crdt.log import merged
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
 MAX_WAITING_BYTES = 1024 * 1024
-"""Updates that came before what they build on; the oldest are dropped beyond this, and a diff brings them
-again."""
-
-Early = tuple[bytes, dict[int, int]]
-"""An update, and how far it reaches on each replica's clock."""
+"""Updates that came before what they build on are dropped beyond this; a diff brings them again."""
 
 
 class Document:
     """The root map "state" and the updates that edits of it make. Not thread-safe."""
 
     def __init__(self, replica_id: int | None) -> None:
-        self._waiting: list[Early] = []
+        self._waiting: list[bytes] = []
+        self._awaited: dict[int, int] = {}
         self._made: list[bytes] = []
         self._open(replica_id, None)
 
@@ -94,36 +91,41 @@ class Document:
             intact = self._doc.get_update()
         try:
             with _refusing():
+                before = self._doc.get_state()
                 self._doc.apply_update(update)
-                self._catch_up(update, reach)
+                if self._is_ahead(reach):
+                    self._let_wait(update, reach)
+                if self._waiting and self._doc.get_state() != before:
+                    self._catch_up()
         except UpdateRefusedError:
             self._made.clear()
+            self._waiting, self._awaited = [], {}
             self._open(self.replica_id, intact)
             raise
 
-    def _catch_up(self, update: bytes, reach: dict[int, int]) -> None:
-        """Apply what waited for something that came now, and let `update` wait if it is ahead of what is
-        here.
+    def _let_wait(self, update: bytes, reach: dict[int, int]) -> None:
+        """Keep an update that came before what it builds on.
 
-        yrs 0.28 keeps such updates itself, but does not always look at them again when it could.
+        yrs 0.28 keeps it as well, but does not always look at it again when it could.
         """
-        waiting = self._still_waiting([*self._waiting, (update, reach)])
-        while waiting:
-            self._doc.apply_update(merged([early for early, _ in waiting]))
-            before, waiting = waiting, self._still_waiting(waiting)
-            if len(waiting) == len(before):
-                break
-        while sum(len(early) for early, _ in waiting) > MAX_WAITING_BYTES:
-            waiting.pop(0)
-        self._waiting = waiting
+        self._waiting.append(update)
+        for replica, clock in reach.items():
+            self._awaited[replica] = max(clock, self._awaited.get(replica, 0))
+        if sum(map(len, self._waiting)) > MAX_WAITING_BYTES:
+            self._waiting, self._awaited = [], {}
 
-    def _still_waiting(self, updates: list[Early]) -> list[Early]:
+    def _catch_up(self) -> None:
+        """Apply what waited, again as long as that brings something."""
+        early, before = merged(self._waiting), b""
+        while self._is_ahead(self._awaited) and before != self._doc.get_state():
+            before = self._doc.get_state()
+            self._doc.apply_update(early)
+        ahead = self._is_ahead(self._awaited)
+        self._waiting, self._awaited = ([early], self._awaited) if ahead else ([], {})
+
+    def _is_ahead(self, reach: dict[int, int]) -> bool:
         clocks = check_state_vector(self._doc.get_state())
-        return [
-            (update, reach)
-            for update, reach in updates
-            if any(clocks.get(replica, 0) < clock for replica, clock in reach.items())
-        ]
+        return any(clocks.get(replica, 0) < clock for replica, clock in reach.items())
 
 
 def _checked(check: Any, content: bytes) -> dict[int, int]:

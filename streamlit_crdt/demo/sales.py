@@ -17,7 +17,10 @@ SHOPS = {
     "West": ("University", "Riverside"),
 }
 DRINKS = {"Espresso": 2.4, "Flat white": 3.6, "Filter": 2.9, "Iced latte": 4.2}
-FIRST_DAY, LAST_DAY = date(2024, 1, 1), date(2025, 12, 31)
+FIRST_DAY, LAST_DAY = (
+    date(2024, 1, 1),
+    date(2025, 12, 28),
+)  # A Monday and a Sunday: the chart shows whole weeks.
 SEED = 20240101
 
 
@@ -42,7 +45,7 @@ def _expected_cups(table: pd.DataFrame, random: np.random.Generator) -> pd.Serie
     day_of_year = table["day"].dt.dayofyear
     summer = np.cos((day_of_year - 200) / 365 * 2 * np.pi)
     sizes = {shop: random.uniform(22, 60) for shops in SHOPS.values() for shop in shops}
-    growth = 1 + 0.25 * (table["day"] - pd.Timestamp(FIRST_DAY)).dt.days / 730
+    growth = 1 + 0.25 * (table["day"] - pd.Timestamp(FIRST_DAY)).dt.days / (LAST_DAY - FIRST_DAY).days
     weekday = table["day"].dt.dayofweek.map({5: 1.35, 6: 1.2}).fillna(1.0)
     season = np.where(table["drink"] == "Iced latte", 1 + 0.7 * summer, 1 - 0.18 * summer)
     expected: pd.Series = table["shop"].map(sizes) * growth * weekday * season
