@@ -30,7 +30,7 @@ def test_R2_R3_five_replicas_converge_over_a_bad_network(first_seed: int) -> Non
         peers = make_peers(PEERS, random)
         for _ in range(PEERS * EDITS_PER_PEER):
             random.choice(peers).edit(random)
-            if random.random() < 0.05:
+            if random.random() < 0.03:
                 sender, receiver = random.sample(range(PEERS), 2)
                 waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
                 for update in unreliably(waiting, random):

@@ -1,0 +1,69 @@
+"""Plain values of every shareable type, through pycrdt, Yjs and back, read in the other tab with their Python type."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e import drivers as d
+from e2e.conftest import OpenTab, StartApp
+from e2e.harness import THREE_WAYS, Way
+from e2e.polling import eventually, settles_on
+
+TYPES = {
+    "int": "int", "float": "float", "bool": "bool", "none": "NoneType", "str": "str", "bytes": "bytes", "list": "list",
+    "tuple": "tuple", "set": "set", "dict": "dict", "date": "date", "time": "time", "datetime": "datetime",
+    "utc": "datetime", "zone": "datetime", "timedelta": "timedelta", "decimal": "Decimal", "uuid": "UUID",
+    "numpy": "float32", "timestamp": "Timestamp", "array": "ndarray", "series": "Series", "frame": "DataFrame",
+}  # fmt: skip
+
+
+@pytest.mark.floor
+@pytest.mark.parametrize("way", THREE_WAYS, ids=str)
+def test_every_plain_value_comes_back_with_its_type(
+    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+) -> None:
+    app = shared_app("plain.py", way)
+    one, two = tab(app, room=room), tab(app, room=room)
+    d.click(one, "assign")
+    eventually(lambda: len(one.state()) == len(TYPES) + 2, why="the assigning session shows all values")
+    assigned = {name: one.state()[name] for name in TYPES}
+    assert {name: shown[0] for name, shown in assigned.items()} == TYPES
+    settles_on(lambda: {name: two.state().get(name) for name in TYPES}, assigned)
+    late = tab(app, room=room)
+    settles_on(lambda: {name: late.state().get(name) for name in TYPES}, assigned)
+
+
+def test_what_is_deleted_is_deleted_for_all(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("plain.py", Way.EMBEDDED)
+    one, two = tab(app, room=room), tab(app, room=room)
+    d.click(one, "assign")
+    two.eventually_shows("int", ["int", "7"])
+    d.click(two, "forget")
+    eventually(lambda: "int" not in one.state() and "int" not in two.state(), why="both have forgotten")
+
+
+def test_P6_a_click_acts_in_its_own_tab_and_its_result_is_shared(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("plain.py", Way.EMBEDDED)
+    one, two = tab(app, room=room), tab(app, room=room)
+    for count in range(1, 6):
+        d.click(one if count % 2 else two, "click")
+        for tab_ in (one, two):
+            tab_.eventually_shows("clicks", count)
+
+
+def test_R5_an_unshareable_value_says_so_in_its_own_tab_only(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("plain.py", Way.EMBEDDED)
+    one, two = tab(app, room=room), tab(app, room=room)
+    d.click(one, "lock")
+    eventually(one.exceptions, why="the session is told")
+    assert "lock" in one.exceptions()[0]
+    assert "object" in one.exceptions()[0]
+    d.click(two, "click")
+    two.eventually_shows("clicks", 1)
+    assert two.exceptions() == []
+    d.click(one, "unlock")
+    one.eventually_shows("clicks", 1)
