@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,47 +18,90 @@ from e2e.polling import settles_on
 from e2e.tab import Tab
 
 
+Move = Callable[[Tab, str], None]
+Look = Callable[[Tab, str], object]
+
+
 @dataclass(frozen=True)
 class Kind:
-    """How a person moves the widget, what the scripts then see, and what the other tab shows."""
+    """How a person moves the widget of that label, what the scripts then see, and what the other tab shows."""
 
     name: str
-    move: Callable[[Tab], None]
+    move: Move
     seen: object
-    shown: Callable[[Tab], object] | None = None
+    shown: Look | None = None
     looks: object = None
 
 
+def by(driver: Callable[..., None], *arguments: object, **options: object) -> Move:
+    """Return the move that calls `driver` with the tab, the label and these arguments."""
+    return lambda tab, label: driver(tab, label, *arguments, **options)
+
+
+def in_turn(*moves: Move) -> Move:
+    def move(tab: Tab, label: str) -> None:
+        for step in moves:
+            step(tab, label)
+
+    return move
+
+
+def rate(tab: Tab, _: str) -> None:
+    d.rate(tab, 3)
+
+
+def turn_to_page_3(tab: Tab, _: str) -> None:
+    tab.page.get_by_test_id("stPagination").get_by_text("3", exact=True).click()
+
+
+def shown_rating(tab: Tab, _: str) -> int | None:
+    return d.shown_rating(tab)
+
+
+def shown_date(tab: Tab, label: str) -> list[int]:
+    return d.shown_segments(tab, "stDateInput", label)
+
+
+def shown_time(tab: Tab, label: str) -> list[int]:
+    return d.shown_segments(tab, "stTimeInput", label)
+
+
+JUNE_2, JUNE_5 = dt.date(2024, 6, 2), dt.date(2024, 6, 5)
+HALF_PAST_NINE = dt.time(9, 30)
+MOMENT = dt.datetime.combine(JUNE_2, HALF_PAST_NINE)
+GREEN_AND_RED = in_turn(by(d.choose_also, "green"), by(d.choose_also, "red"))
+RED_AND_BLUE = in_turn(by(d.press_option, "red"), by(d.press_option, "blue"))
+
 KINDS = [
-    Kind("checkbox", lambda t: d.set_checkbox(t, "checkbox", True), True, lambda t: d.shown_checkbox(t, "checkbox"), True),
-    Kind("toggle", lambda t: d.set_checkbox(t, "toggle", True), True, lambda t: d.shown_checkbox(t, "toggle"), True),
-    Kind("radio", lambda t: d.choose_radio(t, "radio", "green"), "green", lambda t: d.shown_radio(t, "radio"), "green"),
-    Kind("selectbox", lambda t: d.choose(t, "selectbox", "blue"), "blue", lambda t: d.shown_choice(t, "selectbox"), "blue"),
-    Kind("multiselect", lambda t: (d.choose_also(t, "multiselect", "green"), d.choose_also(t, "multiselect", "red"))[0], ["green", "red"]),
-    Kind("pills", lambda t: d.press_option(t, "pills", "red"), "red", lambda t: d.shown_options(t, "pills"), ["red"]),
-    Kind("pills_multi", lambda t: (d.press_option(t, "pills_multi", "red"), d.press_option(t, "pills_multi", "blue"))[0], ["red", "blue"], lambda t: d.shown_options(t, "pills_multi"), ["red", "blue"]),
-    Kind("segmented", lambda t: d.press_option(t, "segmented", "green"), "green", lambda t: d.shown_options(t, "segmented"), ["green"]),
-    Kind("select_slider", lambda t: d.set_slider(t, "select_slider", 2), "blue", lambda t: d.shown_slider(t, "select_slider"), ["blue"]),
-    Kind("select_range", lambda t: d.set_slider(t, "select_range", 1, thumb=1), ("red", "blue"), lambda t: d.shown_slider(t, "select_range"), ["red", "blue"]),
-    Kind("feedback", lambda t: d.rate(t, 3), 3, lambda t: d.shown_rating(t), 3),
-    Kind("slider", lambda t: d.set_slider(t, "slider", 5), 5, lambda t: d.shown_slider(t, "slider"), ["5"]),
-    Kind("slider_float", lambda t: d.set_slider(t, "slider_float", 2), 1.0, lambda t: d.shown_slider(t, "slider_float"), ["1.00"]),
-    Kind("slider_range", lambda t: d.set_slider(t, "slider_range", 1), (3, 8), lambda t: d.shown_slider(t, "slider_range"), ["3", "8"]),
-    Kind("slider_date", lambda t: d.set_slider(t, "slider_date", 3), dt.date(2024, 1, 13)),
-    Kind("number", lambda t: d.set_number(t, "number", 42), 42, lambda t: d.shown_text(t, "number"), "42"),
-    Kind("number_float", lambda t: d.set_number(t, "number_float", 3), 3.0, lambda t: d.shown_text(t, "number_float"), "3.00"),
-    Kind("number_none", lambda t: d.set_number(t, "number_none", 8), 8, lambda t: d.shown_text(t, "number_none"), "8"),
-    Kind("color", lambda t: d.set_color(t, "color", "#ff0000"), "#ff0000"),
-    Kind("text", lambda t: d.set_text(t, "text", "héllo 👍"), "héllo 👍", lambda t: d.shown_text(t, "text"), "héllo 👍"),
-    Kind("area", lambda t: d.set_text_area(t, "area", "two\nlines"), "two\nlines", lambda t: d.shown_text(t, "area"), "two\nlines"),
-    Kind("date", lambda t: d.set_date(t, "date", dt.date(2024, 6, 2)), dt.date(2024, 6, 2), lambda t: d.shown_segments(t, "stDateInput", "date"), [2024, 6, 2]),
-    Kind("date_range", lambda t: d.set_dates(t, "date_range", dt.date(2024, 6, 2), dt.date(2024, 6, 5)), (dt.date(2024, 6, 2), dt.date(2024, 6, 5))),
-    Kind("time", lambda t: d.set_time(t, "time", dt.time(9, 30)), dt.time(9, 30), lambda t: d.shown_segments(t, "stTimeInput", "time"), [9, 30]),
-    Kind("datetime", lambda t: d.set_datetime(t, "datetime", dt.datetime(2024, 6, 2, 9, 30)), dt.datetime(2024, 6, 2, 9, 30)),
-    Kind("pagination", lambda t: t.page.get_by_test_id("stPagination").get_by_text("3", exact=True).click(), 3),
-    Kind("enum", lambda t: d.choose(t, "enum", "Size.LARGE"), "<Size.LARGE: 2>", lambda t: d.shown_choice(t, "enum"), "Size.LARGE"),
-    Kind("objects", lambda t: d.choose_also(t, "objects", "Banana"), "[Fruit(Banana)]"),
-]  # fmt: skip
+    Kind("checkbox", by(d.set_checkbox, True), True, d.shown_checkbox, True),
+    Kind("toggle", by(d.set_checkbox, True), True, d.shown_checkbox, True),
+    Kind("radio", by(d.choose_radio, "green"), "green", d.shown_radio, "green"),
+    Kind("selectbox", by(d.choose, "blue"), "blue", d.shown_choice, "blue"),
+    Kind("multiselect", GREEN_AND_RED, ["green", "red"], d.shown_choices, ["green", "red"]),
+    Kind("pills", by(d.press_option, "red"), "red", d.shown_options, ["red"]),
+    Kind("pills_multi", RED_AND_BLUE, ["red", "blue"], d.shown_options, ["red", "blue"]),
+    Kind("segmented", by(d.press_option, "green"), "green", d.shown_options, ["green"]),
+    Kind("select_slider", by(d.set_slider, 2), "blue", d.shown_slider, ["blue"]),
+    Kind("select_range", by(d.set_slider, 1, thumb=1), ("red", "blue"), d.shown_slider, ["red", "blue"]),
+    Kind("feedback", rate, 3, shown_rating, 3),
+    Kind("slider", by(d.set_slider, 5), 5, d.shown_slider, ["5"]),
+    Kind("slider_float", by(d.set_slider, 2), 1.0, d.shown_slider, ["1.00"]),
+    Kind("slider_range", by(d.set_slider, 1), (3, 8), d.shown_slider, ["3", "8"]),
+    Kind("slider_date", by(d.set_slider, 3), dt.date(2024, 1, 13)),
+    Kind("number", by(d.set_number, 42), 42, d.shown_text, "42"),
+    Kind("number_float", by(d.set_number, 3), 3.0, d.shown_text, "3.00"),
+    Kind("number_none", by(d.set_number, 8), 8, d.shown_text, "8"),
+    Kind("color", by(d.set_color, "#ff0000"), "#ff0000"),
+    Kind("text", by(d.set_text, "héllo 👍"), "héllo 👍", d.shown_text, "héllo 👍"),
+    Kind("area", by(d.set_text_area, "two\nlines"), "two\nlines", d.shown_text, "two\nlines"),
+    Kind("date", by(d.set_date, JUNE_2), JUNE_2, shown_date, [2024, 6, 2]),
+    Kind("date_range", by(d.set_dates, JUNE_2, JUNE_5), (JUNE_2, JUNE_5)),
+    Kind("time", by(d.set_time, HALF_PAST_NINE), HALF_PAST_NINE, shown_time, [9, 30]),
+    Kind("datetime", by(d.set_datetime, MOMENT), MOMENT),
+    Kind("pagination", turn_to_page_3, 3),
+    Kind("enum", by(d.choose, "Size.LARGE"), "<Size.LARGE: 2>", d.shown_choice, "Size.LARGE"),
+    Kind("objects", by(d.choose_also, "Banana"), "[Fruit(Banana)]", d.shown_choices, ["Banana"]),
+]
 BY_REPR = ("enum", "objects")
 
 
@@ -69,7 +113,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     app.stop()
 
 
-@pytest.fixture(scope="module", params=["unkeyed", "keyed"])
+@pytest.fixture(scope="module", params=[pytest.param("unkeyed", marks=pytest.mark.floor), "keyed"])
 def tabs(request: pytest.FixtureRequest, browser: Browser, app: RunningApp) -> Iterator[tuple[Tab, Tab]]:
     url = f"{app.url}/?room={request.param}" + ("&keyed=1" if request.param == "keyed" else "")
     with Tab(browser, url, name="tab A") as one, Tab(browser, url, name="tab B") as two:
@@ -77,22 +121,20 @@ def tabs(request: pytest.FixtureRequest, browser: Browser, app: RunningApp) -> I
         assert one.complaints + two.complaints == []
 
 
-@pytest.mark.floor
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_a_widget_moved_in_one_tab_moves_in_the_other(tabs: tuple[Tab, Tab], kind: Kind) -> None:
     one, two = tabs
     if KINDS.index(kind) % 2:
         one, two = two, one
-    kind.move(one)
+    kind.move(one, kind.name)
     expected = str(kind.seen) if kind.name in BY_REPR else repr(kind.seen)
     for tab in (one, two):
         tab.eventually_shows(kind.name, expected)
     if kind.shown is not None:
-        settles_on(lambda: kind.shown(two), kind.looks)
-        settles_on(lambda: kind.shown(one), kind.looks)
+        settles_on(partial(kind.shown, two, kind.name), kind.looks)
+        settles_on(partial(kind.shown, one, kind.name), kind.looks)
 
 
-@pytest.mark.floor
 def test_a_form_shares_what_is_submitted_and_keeps_drafts_to_itself(tabs: tuple[Tab, Tab]) -> None:
     one, two = tabs
     d.set_checkbox(one, "form_check", True)

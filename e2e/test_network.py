@@ -61,7 +61,7 @@ def test_an_app_that_restarts_gets_its_room_back_from_the_open_tabs(
     app = start_app("board.py", Way.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
-        tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_")
+        tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")
     d.set_number(one, "a", 7)
     two.eventually_shows("a", 7)
     app.app.restart()
@@ -93,7 +93,7 @@ def test_a_tab_that_loses_the_network_keeps_its_values_and_catches_up(
     app = start_app("board.py", Way.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
-        tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_")
+        tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")
     d.set_number(one, "a", 1)
     two.eventually_shows("a", 1)
     two.go_offline()

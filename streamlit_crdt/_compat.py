@@ -88,6 +88,11 @@ def require_streamlit() -> None:
         raise StreamlitTooOldError(streamlit.__version__, ".".join(map(str, MIN_STREAMLIT)))
 
 
+def script_context() -> Any:
+    """Return the context of the script run that this thread is in, None outside of one (1.65+)."""
+    return get_script_run_ctx(suppress_warning=True)
+
+
 def fragment_id() -> str | None:
     """Return the id of the fragment whose body or callback runs, if any (ThreadState, 1.65+)."""
     try:
@@ -106,8 +111,8 @@ def fragments_of_run(ctx: Any) -> tuple[str, ...]:
 def is_superseded(ctx: Any) -> bool:
     """Say whether a newer run has taken this one's place (ScriptRequests, 1.65+).
 
-    With `runner.fastReruns`, which is the default, a click starts a second thread at once while the first one goes on to
-    its next yield point: for a moment two runs of one session are under way.
+    With `runner.fastReruns`, which is the default, a click starts a second thread at once while the first one
+    goes on to its next yield point: for a moment two runs of one session are under way.
     """
     state = getattr(ctx.script_requests, "_state", None)
     return getattr(state, "name", None) == "STOP"
@@ -119,7 +124,7 @@ def run_identity(ctx: Any) -> Any:
 
 
 def request_rerun(ctx: Any, fragment: str | None) -> None:
-    """Ask for one more run once the present one is over: of one fragment, or (None) of the whole app (RerunData, 1.65+).
+    """Ask for one more run once this one is over: of one fragment, or (None) of the whole app (RerunData, 1.65+).
 
     `st.rerun()` cannot be used where this is needed: at the end of a run there is nothing left to interrupt.
     """
@@ -151,7 +156,7 @@ def is_app_test() -> bool:
 
 
 def session_key(ctx: Any) -> str:
-    """Return what tells sessions apart: the session's id; AppTest gives all its sessions one id, so their state does."""
+    """Return what tells sessions apart: their id. AppTest gives all its sessions one id, so their state does there."""
     if not is_app_test():
         return str(ctx.session_id)
     return f"{ctx.session_id} {id(ctx.session_state._state)}"
@@ -262,7 +267,7 @@ def _wrap_identity(hooks: Hooks) -> None:
         if key is None:
             return element_id
         _guarded(lambda: hooks.see_identity(ctx, element_type, key, arguments))
-        return element_id.removesuffix("None") + key
+        return f"{element_id.removesuffix('None')}{key}"
 
     def _stable_hash(ctx: Any, element_type: str, arguments: Mapping[str, Any]) -> str:
         page = page_name(ctx, str(arguments.get("active_script_hash", "")))
@@ -347,7 +352,7 @@ def _wrap_end(hooks: Hooks) -> None:
     """`script_runner.exec_func_with_error_handling`: returns at the end of every run, whatever ended it (1.65+)."""
     from streamlit.runtime.scriptrunner import script_runner
 
-    native = script_runner.exec_func_with_error_handling
+    native = script_runner.exec_func_with_error_handling  # type: ignore[attr-defined]
 
     @functools.wraps(native)
     def execute(func: Callable[[], Any], ctx: Any) -> Any:
@@ -357,7 +362,7 @@ def _wrap_end(hooks: Hooks) -> None:
         _guarded(lambda: hooks.run_ended(ctx, complete=complete))
         return outcome
 
-    script_runner.exec_func_with_error_handling = execute
+    script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
 
 
 _WRAPPERS: dict[str, Callable[[Hooks], None]] = {

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import build_id
@@ -24,13 +25,16 @@ from streamlit_crdt.place import Place
 from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.widgets import REFUSED
-from streamlit_crdt_server import LocalPeer
+from streamlit_crdt_server import LocalPeer, ServerError
 
 _log = logging.getLogger("streamlit_crdt")
 
 PRIVATE_PREFIX: Final = "crdt-private:"
 HOLD_S: Final = 3.0
 """How long a first run waits for a tab to reach a stand-alone server before it goes on with local values."""
+
+REOPEN_AFTER_S: Final = 5.0
+"""How long a room that could not be joined is left alone; an attempt may take seconds."""
 
 _TAB_ERRORS: Final = {
     "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; serve "
@@ -76,6 +80,9 @@ class Binding:
         self._explained: set[str] = set()
         self._mounted_version = 0
         self._pushed: Future[None] | None = None
+        self._open_not_before = 0.0
+        self._was_elsewhere = False
+        self._reported: set[str] = set()
         self.replica.subscribe(self._write_through)
 
     # -- the way to the room -------------------------------------------------------------------------------------
@@ -83,11 +90,26 @@ class Binding:
     def attach(self) -> None:
         """Join the room where it lives in this process, and take over what it holds."""
         with self._peer_lock:
-            if self._peer is None:
-                self._peer = self.place.open(self.room)
-                if self._peer is not None and self.replica.version:
-                    self._write_through(self.replica.diff(), LOCAL)
+            opened = self._peer is None and self._open()
+        if opened and self.replica.version:
+            self._write_through(self.replica.diff(), LOCAL)
         self.drain()
+
+    def _open(self) -> bool:
+        """Join the room. A room that cannot be joined does not keep the app from running; it is tried again."""
+        if time.monotonic() < self._open_not_before:
+            return False
+        try:
+            self._peer = self.place.open(self.room)
+        except ServerError as error:
+            self._open_not_before = time.monotonic() + REOPEN_AFTER_S
+            _log.warning("room %r cannot be joined, the app goes on with local values: %s", self.room, error)
+        return self._peer is not None
+
+    def step_out(self) -> None:
+        """Leave the room because the session is in another one now."""
+        self.detach()
+        self._was_elsewhere = True
 
     def detach(self) -> None:
         with self._peer_lock:
@@ -141,9 +163,11 @@ class Binding:
     def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
         """Local first, then merge, then write remote values. Returns the keys that were written."""
         self.status_was_read = False
+        if self._was_elsewhere:
+            self._was_elsewhere = False
+            self.mirror.start_over()
         state = st.session_state.to_dict()
-        errors = self.mirror.push(state, message, synced=self.synced, remote=remote, at_top=True)
-        self._report(errors)
+        self._report(self._push(state, message, remote=remote, at_top=True))
         self.drain()
         self.mirror.begin_run()
         return self._write_remote(state)
@@ -151,16 +175,26 @@ class Binding:
     def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
         written = []
         for write in self.mirror.plan(state):
-            if write.delete:
-                del st.session_state[write.key]
-            else:
-                st.session_state[write.key] = write.value
+            try:
+                if write.delete:
+                    del st.session_state[write.key]
+                else:
+                    st.session_state[write.key] = write.value
+            except StreamlitAPIException as error:
+                self.mirror.cannot_write(write, error)
+                continue
             self.mirror.wrote(write, state)
             written.append(write.key)
         return written
 
     def assign(self, key: str, value: Any) -> None:
-        """Set one shared value; this session's script sees it from its next run on."""
+        """Set one shared value; this session's script sees it from its next run on.
+
+        Raises:
+            ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
+        """
+        if not self.selection.shares(key):
+            raise ValueNotShareableError(type(value).__name__, "its key is private", key=key)
         self.replica.set(key, value)
 
     def remove(self, key: str) -> None:
@@ -170,25 +204,38 @@ class Binding:
         """Push what the block assigned."""
         state = st.session_state.to_dict()
         self.mirror.check_drawn(state)
-        return self.mirror.push(state, message, synced=self.synced, remote=remote)
+        return self._push(state, message, remote=remote)
+
+    def _push(
+        self, state: Mapping[str, Any], message: Message | None, *, remote: bool = False, at_top: bool = False
+    ) -> list[ValueNotShareableError]:
+        ctx = _compat.script_context()
+        assigned = () if ctx is None else {key for key in state if ctx.session_state.is_new_state_value(key)}
+        return self.mirror.push(
+            state, message, synced=self.synced, remote=remote, at_top=at_top, assigned=assigned
+        )
 
     def end_run(
         self, ctx: Any, state: Mapping[str, Any], message: Message | None, *, complete: bool, remote: bool
     ) -> None:
         """Close a full run, however it ended."""
         self.mirror.check_drawn(state)
-        self._report(self.mirror.push(state, message, synced=self.synced, remote=remote))
+        self._report(self._push(state, message, remote=remote))
         self.mirror.end_run(complete=complete, remote=remote)
         self._request_runs(ctx)
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
-        self._report(self.mirror.push(state, message, synced=self.synced))
+        self.mirror.check_drawn(state)
+        self._report(self._push(state, message))
         self._request_runs(ctx)
 
     def _report(self, errors: list[ValueNotShareableError]) -> None:
+        """Log each refusal once: the value is there at every run."""
         for error in errors:
-            _log.warning("%s", error)
+            if (text := str(error)) not in self._reported:
+                self._reported.add(text)
+                _log.warning("%s", text)
 
     def _request_runs(self, ctx: Any) -> None:
         if self._rerun_owed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.framing import Frame, TabReport, decode_frame, encode_frame, read_report
+from streamlit_crdt.framing import Frame, Status, TabReport, decode_frame, encode_frame, read_report
 from streamlit_crdt.replica import TAB, Replica
 
 __all__ = ["Frame", "TabLink", "TabReport", "decode_frame", "encode_frame", "read_report"]
@@ -41,7 +41,7 @@ class TabLink:
         self._applied: dict[int, int] = {}
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """The state of the tab's socket: "connecting", "connected" or "offline"."""
         return self.report.status
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import SCRIPT_GLOB
@@ -41,24 +40,31 @@ def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
     """
     if _compat.is_app_test():
         return  # no browser, so no tab to talk to: each run reads and writes the room itself
+    _renderer()(key=f"{binding.channel_key}:rerun", data={"rerun": binding.room}, on_rerun_change=_rerun_whole)
     fragment = st.fragment(_channel, run_every=HOLD_S if held else None)
     fragment(session, binding, held)
+
+
+def _rerun_whole() -> None:
+    """Nothing to do: the run that the tab asked for, because its session had no fragment, is this one."""
 
 
 def _channel(session: Session, binding: Binding, held: bool) -> None:
     binding.channel_fragment = _compat.fragment_id()
     if held and not binding.holds():
         st.rerun()
+    with session.lock:
+        data = binding.frame()
     _renderer()(
         key=binding.channel_key,
-        data=binding.frame(),
+        data=data,
         on_frame_change=functools.partial(_on_frame, session, binding),
     )
 
 
 def _on_frame(session: Session, binding: Binding) -> None:
     text = getattr(st.session_state.get(binding.channel_key), "frame", None)
-    ctx = get_script_run_ctx()
+    ctx = _compat.script_context()
     if not isinstance(text, str) or ctx is None:
         return
     try:

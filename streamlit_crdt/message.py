@@ -20,19 +20,26 @@ class Message:
         states: serialized value by widget id, all widgets that the browser shows.
         triggers: ids of the triggers that are set.
         previous: the states of the message before.
+        of_fragment: whether it asks for a rerun of fragments only.
     """
 
     states: Mapping[str, bytes]
     triggers: frozenset[str] = frozenset()
     previous: Mapping[str, bytes] = field(default_factory=dict)
+    of_fragment: bool = False
 
     def holds(self, widget: Widget | None) -> bool:
         """Say whether the browser shows `widget`."""
         return widget is not None and widget.element_id in self.states
 
     def only_explained_by(self, widget: Widget) -> bool:
-        """Say whether nothing but `widget` can have caused this message: no trigger, no other change."""
-        if self.triggers:
+        """Say whether nothing but `widget` can have caused this message: no trigger, no other change.
+
+        A message without any change may be `widget` moved back to where the browser last reported it; for a rerun of
+        fragments it is rather the timer of one.
+        """
+        own = widget.element_id
+        if self.triggers or (self.of_fragment and self.states.get(own) == self.previous.get(own)):
             return False
         ids = set(self.states) | set(self.previous)
-        return all(self.states.get(i) == self.previous.get(i) for i in ids if i != widget.element_id)
+        return all(self.states.get(i) == self.previous.get(i) for i in ids if i != own)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -67,6 +67,9 @@ class Mirror:
         self._drawn: set[str] = set()
         self._drawn_now: set[str] = set()
         self._written_now: set[str] = set()
+        self._overwritten_now: set[str] = set()
+        self._before_sync: dict[str, Any] = {}
+        self._by_code: Container[str] = ()
         self._unchecked: dict[str, Any] = {}
         self._churn: dict[str, int] = {}
         self._volatile: set[str] = set()
@@ -80,6 +83,7 @@ class Mirror:
         with self._lock:
             self._drawn_now = set()
             self._written_now = set()
+            self._overwritten_now = set()
             self._unchecked = {}
 
     def end_run(self, *, complete: bool, remote: bool) -> None:
@@ -87,9 +91,31 @@ class Mirror:
         with self._lock:
             self._drawn = self._drawn_now if complete else self._drawn | self._drawn_now
             if remote:
-                for key in self._written_now & set(self._churn):
-                    if self._churn[key] == 0:
-                        del self._churn[key]
+                for key in self._written_now - self._overwritten_now:
+                    self._churn.pop(key, None)
+            self._drawn_now = set()
+            if complete:
+                self._drop_outdated()
+
+    def _drop_outdated(self) -> None:
+        """Forget unkeyed widgets that are gone and that nobody changed: each new set of options is another key."""
+        for key in [key for key in self.widgets if key.startswith(UNKEYED_PREFIX)]:
+            if key not in self._drawn and key not in self._replica:
+                for known in (self.widgets, self._seen, self._in_flight, self._refused):
+                    known.pop(key, None)
+
+    def page_changed(self) -> None:
+        """Forget what the former page drew: its keys may come back with values from before it (P3)."""
+        with self._lock:
+            self._drawn = set()
+
+    def start_over(self) -> None:
+        """Take nothing in the state for an edit: another room has filled it since."""
+        with self._lock:
+            for known in (self._seen, self._in_flight, self._refused, self._unchecked, self._churn):
+                known.clear()
+            for keys in (self._assigned, self._in_room, self._drawn, self._drawn_now, self._written_now):
+                keys.clear()
 
     # -- local edits ---------------------------------------------------------------------------------------------
 
@@ -101,6 +127,7 @@ class Mirror:
         synced: bool,
         remote: bool = False,
         at_top: bool = False,
+        assigned: Container[str] = (),
     ) -> list[ValueNotShareableError]:
         """Tell the replica what changed in `state`; return what cannot be shared, all else being pushed.
 
@@ -110,9 +137,11 @@ class Mirror:
             synced: whether the room's content is here. Before that nothing is written (R4).
             remote: whether a remote edit caused this run (P4).
             at_top: whether the run has not written anything yet, so that `state` is what the browser sent.
+            assigned: keys that code has assigned since the browser's message; the browser did not echo those (P1).
         """
         errors: list[ValueNotShareableError] = []
         with self._lock, self._replica.transaction():
+            self._by_code = assigned
             if at_top and message is not None:
                 self._confirm_delivered(state, message)
             for key in list(state):
@@ -133,7 +162,11 @@ class Mirror:
     ) -> None:
         try:
             current = self._shared(key, value, message)
-            if current is REFUSED or self._is_known(key, current, message):
+            if current is REFUSED:
+                return
+            if not synced and key not in self._seen and key not in self.widgets:
+                self._before_sync.setdefault(key, values.detach(current))
+            if self._is_known(key, current, message):
                 return
             if synced and not self._is_damped(key, remote):
                 self._write(key, current)
@@ -145,7 +178,7 @@ class Mirror:
             widget = self.widgets.get(key)
             if widget is None or not message.holds(widget) or key not in state:
                 continue
-            if values.equal(widget.shared(state[key]), flight.value):
+            if values.equal(_form(widget, state[key]), flight.value):
                 del self._in_flight[key]
 
     def _shared(self, key: str, value: Any, message: Message | None) -> Any:
@@ -162,7 +195,8 @@ class Mirror:
             if key in self.widgets and key not in self._assigned:
                 self._seen[key] = values.detach(current)  # R4: a default
                 return True
-            return key in self._replica  # R4: the room has a value, it wins
+            first = self._before_sync.get(key, current)
+            return key in self._replica and values.equal(current, first)  # R4: it wins over a first value
         flight = self._in_flight.get(key)
         if values.equal(current, self._seen[key]):
             return True
@@ -176,14 +210,18 @@ class Mirror:
     def _is_echo(self, key: str, message: Message | None) -> bool:
         """Say whether the old value came along with something else (P1).
 
-        It did not if the message holds no other change and no trigger: then this widget itself was moved back.
+        It did not if code assigned it, or if the message holds no other change and no trigger: then this widget itself
+        was moved back.
         """
+        if key in self._by_code:
+            return False
         widget = self.widgets.get(key)
         return message is None or widget is None or not message.only_explained_by(widget)
 
     def _is_damped(self, key: str, remote: bool) -> bool:
-        if not remote or key not in self._written_now or key in self.widgets:
+        if not remote or key not in self._written_now or key in self._overwritten_now:
             return key in self._volatile and remote
+        self._overwritten_now.add(key)
         self._churn[key] = self._churn.get(key, 0) + 1
         if self._churn[key] >= VOLATILE_AFTER_ROUNDS and key not in self._volatile:
             self._volatile.add(key)
@@ -199,6 +237,7 @@ class Mirror:
         self._replica.set(key, current)
         self._seen[key] = values.detach(current)
         self._assigned.discard(key)
+        self._before_sync.pop(key, None)
         self._refused.pop(key, None)
         self._in_room.add(key)
 
@@ -249,10 +288,7 @@ class Mirror:
         return Write(key, values.detach(local), remote)
 
     def _already_shows(self, key: str, widget: Widget | None, value: Any, remote: Any) -> bool:
-        try:
-            return values.equal(value if widget is None else widget.shared(value), remote)
-        except ValueNotShareableError:
-            return False
+        return values.equal(value if widget is None else _form(widget, value), remote)
 
     def _is_refused(self, key: str, remote: Any) -> bool:
         return key in self._refused and values.equal(self._refused[key], remote)
@@ -273,10 +309,11 @@ class Mirror:
             if widget is not None and key in state:
                 flight = self._in_flight.get(key)
                 before = [] if flight is None else [*flight.before, flight.value]
-                current = widget.shared(state[key])
+                current = _form(widget, state[key])
                 self._in_flight[key] = InFlight([*before, values.detach(current)][-8:], write.shared)
                 self.deliveries += 1
             self._seen[key] = values.detach(write.shared)
+            self._before_sync.pop(key, None)
             self._written_now.add(key)
             self._churn.setdefault(key, 0)
 
@@ -318,12 +355,8 @@ class Mirror:
             return local
 
     def _is_ours(self, widget: Widget, value: Any) -> bool:
-        if values.equal(value, self._seen[widget.key]):
-            return True
-        try:
-            return values.equal(widget.shared(value), self._seen[widget.key])
-        except ValueNotShareableError:
-            return False
+        seen = self._seen[widget.key]
+        return values.equal(value, seen) or values.equal(_form(widget, value), seen)
 
     def drew(self, widget: Widget, value: Any, *, assigned: bool) -> None:
         """Learn what a widget shows; the first time, that is its default and nobody's edit (R4)."""
@@ -333,7 +366,9 @@ class Mirror:
             self._drawn_now.add(key)
             if not widget.settable or not self._shares(key):
                 return
-            shared = widget.shared(value)
+            shared = _form(widget, value)
+            if shared is REFUSED:
+                return
             if key in self._seen:
                 if key in self._written_now:
                     self._unchecked[key] = values.detach(shared)
@@ -349,12 +384,20 @@ class Mirror:
                 widget = self.widgets[key]
                 if key not in state or not values.equal(shown, self._seen.get(key)):
                     continue  # code assigned something else: an edit, not a refusal
-                current = widget.shared(state[key])
-                if not values.equal(current, shown):
+                current = _form(widget, state[key])
+                if current is not REFUSED and not values.equal(current, shown):
                     self.refuse(key, self._seen[key])
                     self._seen[key] = values.detach(current)
                     self._in_flight.pop(key, None)
             self._unchecked = {}
+
+    def cannot_write(self, write: Write, reason: Exception) -> None:
+        """Leave out a value that Streamlit does not let us assign, such as one under a reserved key."""
+        with self._lock:
+            self._refused[write.key] = values.detach(write.shared)
+            self._warn(
+                write.key, "unwritable", f"the room's value of {write.key!r} cannot be set here: {reason}"
+            )
 
     def refuse(self, key: str, remote: Any) -> None:
         """Keep the room's value and the local one apart until either changes (P2)."""
@@ -409,11 +452,13 @@ class Mirror:
                 widget = self.widgets.get(key)
                 if widget is None or key not in self._drawn | self._drawn_now:
                     del self._in_flight[key]
-                elif message.holds(widget) and key in state:
-                    flight.tries += 1
-                    has_it = values.equal(widget.shared(state[key]), flight.value)
-                    if has_it or flight.tries >= CONFIRM_TRIES:
-                        del self._in_flight[key]
+                    continue
+                flight.tries += 1
+                holds = message.holds(widget) and key in state
+                if flight.tries >= CONFIRM_TRIES or (
+                    holds and values.equal(_form(widget, state[key]), flight.value)
+                ):
+                    del self._in_flight[key]
             if self._in_flight:
                 self.deliveries += 1  # ask once more
 
@@ -421,6 +466,14 @@ class Mirror:
         if (key, kind) not in self._warned:
             self._warned.add((key, kind))
             _log.warning("streamlit-crdt: %s", text)
+
+
+def _form(widget: Widget, value: Any) -> Any:
+    """Return what travels for `value`, `REFUSED` if nothing does."""
+    try:
+        return widget.shared(value)
+    except ValueNotShareableError:
+        return REFUSED
 
 
 def _identity(value: Any) -> Any:

@@ -18,7 +18,7 @@ from streamlit_crdt import _compat, collector, place
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
-from streamlit_crdt.widgets import SETTABLE, Widget, unkeyed_key
+from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget, unkeyed_key
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -32,7 +32,7 @@ class Run:
     Attributes:
         identity: what tells runs apart, see `_compat.run_identity`.
         message: what the browser sent with it, None if code alone caused it.
-        open: the rooms whose block the script is in, innermost last.
+        open: the rooms whose block the script is in, innermost last, with the fragment that opened them.
         entered: the rooms that `crdt_sync` has been called for.
         is_remote: whether a remote edit caused it (rule P4).
     """
@@ -40,7 +40,7 @@ class Run:
     def __init__(self, identity: Any) -> None:
         self.identity = identity
         self.message: Message | None = None
-        self.open: list[Binding] = []
+        self.open: list[tuple[Binding, str | None]] = []
         self.entered: list[Binding] = []
         self.is_remote = False
 
@@ -62,7 +62,11 @@ class Session:
         self._last_states: Mapping[str, bytes] = {}
         self._identities: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._fragments: dict[str, Binding] = {}
+        self._rooms: list[Binding] = []
+        self._page = ""
         self._remote_wake = False
+        self._run_lock = threading.Lock()
+        self.anchor: object = None
 
     def bind(self, room: str, server: str | None, ctx: Any) -> Binding:
         """Return the binding to `room`, made on first use."""
@@ -79,8 +83,12 @@ class Session:
     # -- runs ----------------------------------------------------------------------------------------------------
 
     def run_of(self, ctx: Any) -> Run | None:
-        """Return the run that `ctx` is in, None if a newer one has taken its place."""
-        with self.lock:
+        """Return the run that `ctx` is in, None if a newer one has taken its place.
+
+        Under a lock of its own, which is never held while calling out: a parallel fragment that is registering a widget
+        holds Streamlit's lock for the state here, and whoever holds `lock` may be waiting for that one.
+        """
+        with self._run_lock:
             identity = _compat.run_identity(ctx)
             if self._run is not None and self._run.identity is identity:
                 return self._run
@@ -94,14 +102,16 @@ class Session:
 
         Returns the keys that others have changed, None if the run has entered this room before.
         """
-        binding.attach()
+        if not _compat.is_superseded(ctx):  # else nobody would leave the room again
+            binding.attach()
         with self.lock:
             run = self.run_of(ctx)
             if run is None:
                 return None
-            run.open.append(binding)
+            run.open.append((binding, _compat.fragment_id()))
             if binding in run.entered:
                 return None
+            self._turn_page(str(ctx.page_script_hash))
             if not run.entered:
                 run.is_remote = self._remote_wake and run.message is None
                 self._remote_wake = False
@@ -114,8 +124,7 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return []  # the newer run sees what this one assigned
-            if binding in run.open:
-                run.open.remove(binding)
+            run.open = [opened for opened in run.open if opened[0] is not binding]
             return binding.push_now(run.message, remote=run.is_remote)
 
     def run_ended(self, ctx: Any, *, complete: bool) -> None:
@@ -127,10 +136,29 @@ class Session:
             state = st.session_state.to_dict()
             run.open = []
             if _compat.fragments_of_run(ctx):
-                for binding in self.bindings.values():
+                for binding in self._rooms:
                     binding.end_fragment(ctx, state, run.message)
             for binding in run.entered:
                 binding.end_run(ctx, state, run.message, complete=complete, remote=run.is_remote)
+            if not _compat.fragments_of_run(ctx):
+                self._settle(run, complete=complete)
+
+    def _settle(self, run: Run, *, complete: bool) -> None:
+        """Remember the rooms that the session is in, and leave those that others have taken the place of."""
+        if not run.entered:
+            return
+        absent = [binding for binding in self._rooms if binding not in run.entered]
+        if complete:
+            for binding in absent:
+                binding.step_out()
+            absent = []
+        self._rooms = [*run.entered, *absent]
+
+    def _turn_page(self, page: str) -> None:
+        if page != self._page:
+            self._page = page
+            for binding in self.bindings.values():
+                binding.mirror.page_changed()
 
     def room_of(self, ctx: Any) -> Binding | None:
         """Return the binding that a widget made just now belongs to."""
@@ -138,10 +166,12 @@ class Session:
         if run is None:
             return None
         fragment = _compat.fragment_id()
-        if run.open:
+        for binding, opened_in in reversed(run.open):
+            if opened_in is not None and fragment is None:
+                continue  # opened by a fragment, which is over
             if fragment is not None:
-                self._fragments[fragment] = run.open[-1]
-            return run.open[-1]
+                self._fragments[fragment] = binding
+            return binding
         return self._fragments.get(fragment or "") if _compat.fragments_of_run(ctx) else None
 
     def woke_remotely(self) -> None:
@@ -154,11 +184,17 @@ class Session:
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                run.message = Message(states, triggers, self._last_states)
+                run.message = Message(
+                    states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx))
+                )
                 self._last_states = states
 
     def identified(self, key: str, kind: str, arguments: Mapping[str, Any]) -> None:
-        self._identities[key] = (kind, dict(arguments))
+        self._identities[key] = (kind, {name: arguments[name] for name in JUDGED_BY if name in arguments})
+
+    def forget_identity(self, key: str) -> None:
+        """Drop what is known of a widget's call once the widget is made; its next call comes with its own."""
+        self._identities.pop(key, None)
 
     def widget(self, metadata: Any, key: str) -> Widget | None:
         """Describe the widget that is being registered, or None for the library's own."""
@@ -171,20 +207,20 @@ class Session:
         return Widget(key, metadata.id, kind, settable, metadata.serializer, metadata.deserializer, arguments)
 
     def drew(self, ctx: Any, widget: Widget, value: Any, *, assigned: bool) -> None:
-        """Learn what a widget shows; one outside of every room's block is nobody's."""
-        if self.run_of(ctx) is None:
+        """Learn what a widget shows. It belongs to one room, and outside of every room's block to none."""
+        run = self.run_of(ctx)
+        if run is None:
             return
         binding = self.room_of(ctx)
         if binding is not None:
             binding.mirror.drew(widget, value, assigned=assigned)
-            return
-        for outside in self.bindings.values():
-            outside.mirror.exclude(widget)
+        for other in {*self._rooms, *run.entered} - {binding}:
+            other.mirror.exclude(widget)
 
     def release(self) -> None:
         """Leave the rooms; keep the replicas for a while in case the session comes back."""
         self.released_at = time.monotonic()
-        for binding in self.bindings.values():
+        for binding in list(self.bindings.values()):
             binding.detach()
 
 
@@ -210,7 +246,10 @@ class Registry:
             self._drop_released()
             key = _compat.session_key(ctx)
             session = self._sessions.setdefault(key, Session(key))
-            session.released_at = None
+            if not _compat.is_superseded(ctx):
+                session.released_at = None
+            if _compat.is_app_test():
+                session.anchor = ctx.session_state  # its id is part of the key and must not be given away again
             return session
 
     def _drop_released(self) -> None:
@@ -266,6 +305,7 @@ class SessionHooks:
         widget = None if session is None else session.widget(metadata, key)
         if session is not None and widget is not None:
             session.drew(ctx, widget, value, assigned=assigned)
+            session.forget_identity(key)
 
     def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
         session = self._registry.find(ctx)

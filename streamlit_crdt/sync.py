@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import PRIVATE_PREFIX, Binding, Selection
@@ -64,7 +63,7 @@ def crdt_sync(
     _compat.require_streamlit()
     if room is not None:
         _check_name(room)
-    ctx = get_script_run_ctx(suppress_warning=True)
+    ctx = _compat.script_context()
     if room is None or ctx is None:
         return Room(room, _Alone())
     _compat.install(SessionHooks(registry))

@@ -29,7 +29,7 @@ def pack(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
     if value is pandas.NaT or value is pandas.NA:
         return "pandas", "NaT" if value is pandas.NaT else "NA"
     if type(value) is pandas.Timestamp:
-        return "timestamp", [str(value.asm8.view("i8")), value.unit, pack_zone(value.tzinfo)]
+        return "timestamp", [str(value.asm8.view("i8")), value.unit, _pack_zone(value.tzinfo)]
     if type(value) is pandas.Timedelta:
         return "pandas_timedelta", [str(value.asm8.view("i8")), value.unit]
     if not (isinstance(value, pandas.DataFrame | pandas.Series | pandas.Index)):
@@ -229,6 +229,17 @@ def _series(values: Any, index: Any) -> Any:
     import pandas
 
     return pandas.Series(getattr(values, "array", values), index=index, dtype=values.dtype)
+
+
+def _pack_zone(zone: Any) -> Stored:
+    """Return the payload of a Timestamp's zone.
+
+    pandas 2 makes a zone that is given by its name one of pytz'. It comes back as ZoneInfo, which pandas
+    takes for the same.
+    """
+    if type(zone).__module__.partition(".")[0] == "pytz" and zone.zone is not None:
+        return str(zone.zone)
+    return pack_zone(zone)
 
 
 def _unpack_timestamp(count: Stored, unit: Stored, zone: Stored) -> Any:

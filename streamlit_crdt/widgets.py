@@ -1,8 +1,8 @@
 """Which keys are widgets, of which kind, and which shared values each of them can show.
 
-Streamlit's widgets turn a browser value into a Python value and back with a serializer and a deserializer. Those two are
-the best judge there is: a value that comes back from the round trip as it went in is one that the widget can show (since
-1.65 they check bounds as well). What they let through and the widget then refuses or bends is checked here by kind.
+Streamlit's widgets turn a browser value into a Python value and back with a serializer and a deserializer. Those two
+are the best judge there is: a value that comes back from the round trip as it went in is one that the widget can show
+(since 1.65 they check bounds as well). What they let through and the widget then refuses or bends is checked here.
 
 An option object need not be shareable: what travels then is its formatted label, and the receiving session looks the
 label up among its own options.
@@ -31,6 +31,9 @@ WITH_OPTIONS: Final = frozenset(
     {"radio", "selectbox", "multiselect", "pills", "segmented_control", "select_slider"}
 )
 UNKEYED_PREFIX: Final = "crdt:"
+
+JUDGED_BY: Final = ("accept_new_options", "max_selections")
+"""Arguments of a widget by which its values are judged; others may be large, such as a chart's data."""
 
 
 class Refused:
@@ -80,7 +83,13 @@ class Widget:
                 return value
         except ValueNotShareableError:
             pass
-        return self._labels(value)
+        try:
+            return self._labels(value)
+        except Exception as error:
+            # The app's own format_func, given a value that is no option any more, may raise anything.
+            raise ValueNotShareableError(
+                type(value).__name__, "it is not among the options", key=self.key
+            ) from error
 
     def local(self, shared: Any) -> Any:
         """Return the value that this widget shows for `shared`, or `REFUSED` (rule P2)."""

@@ -14,6 +14,7 @@ from tests.convergence import DELETED, Peer, exchange_everything, make_peers, ra
 from tests.vectors.make import VECTORS, make_vectors, plain
 
 SEEDS = range(200)
+SOAK_SEEDS = range(200, 2_200)
 SEEDS_PER_TEST = 10
 PEERS = 5
 EDITS_PER_PEER = 200
@@ -26,17 +27,28 @@ def state_of(replica: Replica) -> dict[str, object]:
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
 def test_R2_R3_five_replicas_converge_over_a_bad_network(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        random = Random(seed)
-        peers = make_peers(PEERS, random)
-        for _ in range(PEERS * EDITS_PER_PEER):
-            random.choice(peers).edit(random)
-            if random.random() < 0.03:
-                sender, receiver = random.sample(range(PEERS), 2)
-                waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
-                for update in unreliably(waiting, random):
-                    peers[receiver].replica.apply(update)
-        exchange_everything(peers)
-        assert_agreement(peers, seed)
+        edit_five_replicas(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first_seed", SOAK_SEEDS[::SEEDS_PER_TEST])
+def test_R2_R3_five_replicas_converge_over_a_bad_network_for_long(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
+        edit_five_replicas(seed)
+
+
+def edit_five_replicas(seed: int) -> None:
+    random = Random(seed)
+    peers = make_peers(PEERS, random)
+    for _ in range(PEERS * EDITS_PER_PEER):
+        random.choice(peers).edit(random)
+        if random.random() < 0.03:
+            sender, receiver = random.sample(range(PEERS), 2)
+            waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
+            for update in unreliably(waiting, random):
+                peers[receiver].replica.apply(update)
+    exchange_everything(peers)
+    assert_agreement(peers, seed)
 
 
 def assert_agreement(peers: list[Peer], seed: int) -> None:
@@ -96,24 +108,35 @@ class Desk:
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
 def test_R2_R3_sessions_and_tabs_converge_over_lost_frames_and_reloads(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        random = Random(seed)
-        room = Replica(replica_id=1)
-        desks = [Desk(str(number), random) for number in range(3)]
-        for _ in range(200):
-            desk = random.choice(desks)
-            random.choice([desk.edit, desk.edit, desk.send, desk.deliver])()
-            if random.random() < 0.1:
-                meet_in_room(room, desk)
-            if random.random() < 0.02:
-                desk.reload()
-        for desk in [*desks, *desks]:
-            settle(room, desk)
-        for desk in desks:
-            assert equal(state_of(desk.session), state_of(room)), f"seed {seed}: session {desk.name} differs"
-            assert equal(state_of(desk.tab), state_of(room)), f"seed {seed}: tab {desk.name} differs"
-            last = room.get(f"own-{desk.name}", DELETED)
-            value = desk.written.get(f"own-{desk.name}", DELETED)
-            assert last is value or equal(last, value), f"seed {seed}: own-{desk.name} was {value!r}"
+        edit_at_three_desks(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first_seed", SOAK_SEEDS[::SEEDS_PER_TEST])
+def test_R2_R3_sessions_and_tabs_converge_over_lost_frames_and_reloads_for_long(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
+        edit_at_three_desks(seed)
+
+
+def edit_at_three_desks(seed: int) -> None:
+    random = Random(seed)
+    room = Replica(replica_id=1)
+    desks = [Desk(str(number), random) for number in range(3)]
+    for _ in range(200):
+        desk = random.choice(desks)
+        random.choice([desk.edit, desk.edit, desk.send, desk.deliver])()
+        if random.random() < 0.1:
+            meet_in_room(room, desk)
+        if random.random() < 0.02:
+            desk.reload()
+    for desk in [*desks, *desks]:
+        settle(room, desk)
+    for desk in desks:
+        assert equal(state_of(desk.session), state_of(room)), f"seed {seed}: session {desk.name} differs"
+        assert equal(state_of(desk.tab), state_of(room)), f"seed {seed}: tab {desk.name} differs"
+        last = room.get(f"own-{desk.name}", DELETED)
+        value = desk.written.get(f"own-{desk.name}", DELETED)
+        assert last is value or equal(last, value), f"seed {seed}: own-{desk.name} was {value!r}"
 
 
 def meet_in_room(room: Replica, desk: Desk) -> None:

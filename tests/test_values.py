@@ -101,7 +101,7 @@ ARRAYS = [
 FRAMES = [
     pandas.NaT, pandas.NA, pandas.Timestamp("2024-01-01"), pandas.Timestamp("2024-01-01").as_unit("s"),
     pandas.Timestamp("2024-01-01 12:00:00.123456789", tz="Europe/Berlin"),
-    pandas.Timestamp(2024, 10, 27, 2, 30, fold=1, tz="Europe/Berlin"),
+    pandas.Timestamp("2024-10-27 01:30", tz="UTC").tz_convert("Europe/Berlin"),  # fold=1
     pandas.Timestamp("2024-01-01T00:00+02:00"),
     pandas.Timedelta(5, "ns"), pandas.Timedelta(days=3),
     pandas.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [1.5, None]}), pandas.DataFrame(),
@@ -139,6 +139,14 @@ def test_every_sample_comes_back_as_it_is() -> None:
     for value in SAMPLES:
         assert_same(decode(encode(value, key="k")), value)
         assert_same(decode(encode([value], key="k"))[0], value)
+
+
+def test_the_hour_that_comes_twice_keeps_its_fold() -> None:
+    second = pandas.Timestamp("2024-10-27 01:30", tz="UTC").tz_convert("Europe/Berlin")
+    for value in (second, datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=1)):
+        back = decode(encode(value, key="k"))
+        assert back.fold == value.fold == 1
+        assert back.utcoffset() == timedelta(hours=1)
 
 
 def test_every_sample_comes_back_through_two_pycrdt_documents() -> None:
@@ -208,6 +216,17 @@ _VALUES = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(_VALUES)
 def test_any_value_comes_back_through_pycrdt_and_detached(value: Any) -> None:
+    assert_comes_back(value)
+
+
+@pytest.mark.soak
+@settings(max_examples=30_000, deadline=None)
+@given(_VALUES)
+def test_any_of_very_many_values_comes_back_through_pycrdt_and_detached(value: Any) -> None:
+    assert_comes_back(value)
+
+
+def assert_comes_back(value: Any) -> None:
     document = Doc()
     stored = document.get("state", type=Map)
     stored["k"] = encode(value, key="k")
@@ -236,6 +255,17 @@ _JUNK = st.recursive(
 @settings(max_examples=500, deadline=None)
 @given(_JUNK)
 def test_reading_junk_gives_a_value_or_one_error(stored: Any) -> None:
+    assert_reads_or_refuses(stored)
+
+
+@pytest.mark.soak
+@settings(max_examples=50_000, deadline=None)
+@given(_JUNK)
+def test_reading_very_much_junk_gives_values_or_one_error(stored: Any) -> None:
+    assert_reads_or_refuses(stored)
+
+
+def assert_reads_or_refuses(stored: Any) -> None:
     try:
         decode(stored)
     except ValueUnreadableError as error:

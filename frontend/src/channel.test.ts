@@ -59,6 +59,7 @@ function setUp() {
   const refused: FrameError[] = [];
   const sessions: SessionHeader[] = [];
   let oldBuilds = 0;
+  let silences = 0;
   const channel = new Channel({
     replica,
     clock,
@@ -67,6 +68,9 @@ function setUp() {
     onSession: (header) => sessions.push(header),
     onOldBuild: () => {
       oldBuilds += 1;
+    },
+    onSilence: () => {
+      silences += 1;
     },
     onRefused: (error) => refused.push(error),
   });
@@ -81,6 +85,7 @@ function setUp() {
     refused,
     sessions,
     oldBuilds: () => oldBuilds,
+    silences: () => silences,
     last: () => sent.at(-1) ?? expect.fail("nothing was sent"),
     /** Somebody else's edit comes by the socket. */
     remoteEdit(key: string, value: unknown): void {
@@ -206,6 +211,19 @@ describe("updates", () => {
     expect(sent).toHaveLength(1);
     clock.pass(1);
     expect(sent.map(({ header }) => header.why)).toEqual(["update", "resend"]);
+  });
+
+  it("a session that fell silent is noticed when a frame has to be sent again, not while it still speaks", () => {
+    const { settle, remoteEdit, session, channel, clock, silences, replica } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    clock.pass(2_999);
+    expect(silences()).toBe(0);
+    channel.receive(session.frame({ ack_of: replica.id, ack: 0 }));
+    clock.pass(1_000);
+    const heard = silences();
+    clock.pass(60_000);
+    expect(silences()).toBeGreaterThan(heard);
   });
 
   it("R3: a session that says it missed something is sent it again at once", () => {

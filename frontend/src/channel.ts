@@ -39,6 +39,8 @@ export interface ChannelOptions {
   readonly onSession: (header: SessionHeader) => void;
   /** Called when the page should be reloaded: another build speaks on the other side. */
   readonly onOldBuild: () => void;
+  /** Called when the session, which answered before, has fallen silent. */
+  readonly onSilence: () => void;
   /** Called with each frame that was refused. */
   readonly onRefused: (error: FrameError) => void;
 }
@@ -60,7 +62,7 @@ export class Channel {
   private cancelOpening: () => void = nothing;
 
   constructor(private readonly options: ChannelOptions) {
-    this.outbox = new Outbox(options.clock, (why) => this.transmit(why));
+    this.outbox = new Outbox(options.clock, (why) => this.transmit(why), options.onSilence);
     this.poll = new Repeating(options.clock, () => {
       this.outbox.want("poll");
     });

@@ -7,6 +7,7 @@
  * cleanup ends the tab only once the element has left the page or a newer call has taken over; until then it looks again.
  */
 import { hostElement } from "./layout";
+import { offerRerun } from "./rerun";
 import { Tab } from "./tab";
 import type { Component } from "./tab";
 
@@ -29,6 +30,10 @@ const REGISTRY: symbol = Symbol.for("streamlit-crdt mounted");
 type Registry = WeakMap<HTMLElement | ShadowRoot, Mounted>;
 
 export default function streamlitCrdt(component: Component): () => void {
+  return offerRerun(component) ?? runTab(component);
+}
+
+function runTab(component: Component): () => void {
   const { parentElement } = component;
   const instance = instanceAt(parentElement) ?? mount(component);
   instance.calls += 1;

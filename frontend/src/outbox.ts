@@ -38,11 +38,16 @@ export class Outbox {
   private readonly wants = new Set<Why>();
   private inFlight: InFlight | null = null;
   private isOpened = false;
+  private hasHeard = false;
 
-  /** `transmit` makes and sends a frame of all that there is to say. */
+  /**
+   * `transmit` makes and sends a frame of all that there is to say; `onSilence` is called when one has to be sent again
+   * although the session, which answered before, has not sent anything since.
+   */
   constructor(
     private readonly clock: Clock,
     private readonly transmit: (why: Why) => Sent,
+    private readonly onSilence: () => void,
   ) {}
 
   get isOpen(): boolean {
@@ -78,6 +83,7 @@ export class Outbox {
 
   /** Take note of an acknowledgement (null: the session does not know us); true if it answers the frame in flight. */
   acknowledge(version: number | null): boolean {
+    this.hasHeard = true;
     const inFlight = this.inFlight;
     if (inFlight === null) {
       return false;
@@ -124,11 +130,15 @@ export class Outbox {
 
   private send(why: Why, stated: Why, delay_ms: number): void {
     this.wants.clear();
+    this.hasHeard = false;
     this.inFlight = { why, ...this.transmit(stated), ...this.resendAfter(delay_ms) };
   }
 
   private resendAfter(delay_ms: number): Pick<InFlight, "delay_ms" | "cancel"> {
     const cancel = this.clock.after(delay_ms, () => {
+      if (!this.hasHeard && this.isOpened && this.inFlight?.why !== "hello") {
+        this.onSilence();
+      }
       this.resend();
     });
     return { delay_ms, cancel };

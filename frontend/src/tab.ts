@@ -11,6 +11,7 @@ import { showNotice } from "./notice";
 import { TRIGGER_NAME } from "./protocol";
 import type { FrameError, TabError } from "./protocol";
 import { Replica } from "./replica";
+import { askForRerun, watchReconnect } from "./rerun";
 import { RoomSocket } from "./socket";
 
 export type Component = FrontendRendererArgs;
@@ -24,6 +25,7 @@ export class Tab {
   private readonly noticed = new Set<string>();
   private readonly logged = new Set<string>();
   private lastFrame: unknown = null;
+  private room = "";
 
   constructor(private component: Component) {
     this.host = hostElement(component.parentElement);
@@ -48,7 +50,11 @@ export class Tab {
         this.component.setTriggerValue(TRIGGER_NAME, frame);
       },
       onSession: (header) => {
+        this.room = header.room;
         this.socket.aim(header.socket);
+      },
+      onSilence: () => {
+        askForRerun(this.room);
       },
       onOldBuild: () => {
         this.askForReload();
@@ -81,6 +87,11 @@ export class Tab {
   }
 
   private listenToPage(): void {
+    this.undo.push(
+      watchReconnect(() => {
+        askForRerun(this.room);
+      }),
+    );
     const reportVisibility = (): void => {
       this.channel.setVisible(!document.hidden);
     };

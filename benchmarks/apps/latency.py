@@ -1,0 +1,84 @@
+"""One field and what it holds; on stderr, when an edit passes each place on its way.
+
+A line is `latency {"tab": ..., "what": ..., "at_ms": ..., "detail": ...}`. What is timed inside the library is timed by
+wrapping its functions here, so that the library itself knows nothing of being measured.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from streamlit_crdt import component, crdt_sync
+from streamlit_crdt.session import registry
+from streamlit_crdt_server import LocalPeer
+
+ROOM = "latency"
+
+
+def tell(tab: str | None, what: str, at_s: float, detail: object = None) -> None:
+    line = json.dumps({"tab": tab, "what": what, "at_ms": at_s * 1_000, "detail": detail})
+    os.write(sys.stderr.fileno(), f"latency {line}\n".encode())  # at once and whole, whichever threads write
+
+
+@st.cache_resource(show_spinner=False)
+def instrument() -> dict[object, str]:
+    """Wrap, once per process; returns the tabs' names by session id and by local peer, which the script fills in."""
+    names: dict[object, str] = {}
+    receive, push, deliver = component._receive, LocalPeer.push, LocalPeer.deliver
+    collection_began = [0.0]
+
+    def timed_receive(session: Any, binding: Any, frame: Any, ctx: Any) -> bool:
+        tell(names.get(session.id), "callback", time.time(), frame.extra.get("why"))
+        return receive(session, binding, frame, ctx)
+
+    def timed_push(peer: Any, update: bytes) -> Any:
+        at_s = time.time()
+        pushed = push(peer, update)
+        tell(names.get(peer), "push", at_s)
+        return pushed
+
+    def timed_deliver(peer: Any, frame: bytes, update: bytes | None = None) -> None:
+        deliver(peer, frame, update)
+        if update is not None:
+            tell(names.get(peer), "deliver", time.time())
+
+    def timed_collection(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            collection_began[0] = time.time()
+        elif info["generation"] == 2:
+            tell(None, "collection", time.time(), (time.time() - collection_began[0]) * 1_000)
+
+    wrapped: Any = LocalPeer
+    component._receive, wrapped.push, wrapped.deliver = timed_receive, timed_push, timed_deliver
+    gc.callbacks.append(timed_collection)
+    return names
+
+
+started_s = time.time()
+tab = st.query_params.get("tab", "")
+names = instrument()
+ctx = get_script_run_ctx()
+assert ctx is not None
+names[ctx.session_id] = tab
+
+with crdt_sync(ROOM, server=os.environ.get("CRDT_SERVER")):
+    synced_s = time.time()
+    session = registry.get(ctx.session_id)
+    assert session is not None
+    names[session.bindings[ROOM]._peer] = tab
+    st.text_input("edit", key="edit")
+
+with st.container(key="shown"):
+    st.text(st.session_state["edit"])
+
+tell(tab, "script", started_s, st.session_state["edit"])
+tell(tab, "synced", synced_s)
+tell(tab, "script-end", time.time())

@@ -1,0 +1,281 @@
+"""How long an edit takes to the other tab, compared with the time that Streamlit itself takes to this tab's own page.
+
+The quotient of the two is the figure to look at: the machine, the browser and Streamlit are in both, so that it says
+what sharing adds. Times are taken in the pages and in the app (see `stopwatch.js` and `apps/latency.py`), never by
+asking from outside: a page that is asked is a page that does something else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from e2e.browser import launch
+from e2e.harness import THREE_WAYS, RunningApp, Way, make_app
+from e2e.polling import eventually
+from e2e.tab import Tab
+
+HERE = Path(__file__).parent
+APP = HERE / "apps" / "latency.py"
+STOPWATCH = HERE / "stopwatch.js"
+
+DEFAULT_ROUNDS = 40
+WARM_UP_ROUNDS = 5
+MAX_CLOCK_OFF_MS = 3.0
+"""A page's clock is the system's, read once when the page began, and then a steady one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What happened when: in a tab's page or session (`tab` is None for the whole process), in ms since 1970."""
+
+    tab: str | None
+    what: str
+    at_ms: float
+    detail: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One edit: milliseconds from the key press to each stage, None where there is no such stage."""
+
+    stages: dict[str, float | None]
+
+    @property
+    def own_ms(self) -> float:
+        return self.stages[OWN] or 0.0
+
+    @property
+    def other_ms(self) -> float:
+        return self.stages[OTHER] or 0.0
+
+
+OWN = "A's page shows it"
+OTHER = "B's page shows it"
+
+STAGES: dict[str, tuple[str, str, str]] = {
+    "A's browser sends it": ("A", "host-sent", "first"),
+    "A's script starts": ("A", "script", "first"),
+    "A's session gives it to the room": ("A", "push", "first"),
+    "A's script ends": ("A", "script-end", "first"),
+    "A's page has all of the run": ("A", "host-received", "last"),
+    OWN: ("A", "shown", "last"),
+    "B's session could have it": ("B", "deliver", "first"),
+    "B's tab has it": ("B", "room-received", "first"),
+    "B's tab wakes its session": ("B", "host-sent", "first"),
+    "B's fragment callback": ("B", "callback", "first"),
+    "B's script starts": ("B", "script", "first"),
+    "B's crdt_sync returns": ("B", "synced", "first"),
+    "B's script ends": ("B", "script-end", "first"),
+    "B's page has all of the run": ("B", "host-received", "last"),
+    OTHER: ("B", "shown", "last"),
+}
+"""Stage → whose mark, which mark, and whether the first or the last one until that tab shows the value."""
+
+PAUSES = "(full collections until then, in total)"
+
+
+def run(rounds: int, ways: Sequence[Way] = THREE_WAYS, *, say: Callable[[str], None] = print) -> None:
+    """Measure each way to run, collector frozen and not, and print the tables."""
+    results: dict[str, list[Round]] = {}
+    with sync_playwright() as playwright, launched(playwright) as browser:
+        say(f"{date.today()}: {_versions(browser)}")
+        for way in ways:
+            for is_frozen in (True, False):
+                name = f"{way}, {'frozen' if is_frozen else 'not frozen'}"
+                results[name] = _measure(browser, way, is_frozen, rounds, lambda line: say(f"  {line}"))
+                say(f"  measured: {name}")
+    say("")
+    for line in _summary(results):
+        say(line)
+    say("")
+    for line in _breakdown(results):
+        say(line)
+
+
+@contextmanager
+def launched(playwright: Playwright) -> Iterator[Browser]:
+    browser = launch(playwright)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+
+def _measure(
+    browser: Browser, way: Way, is_frozen: bool, rounds: int, say: Callable[[str], None]
+) -> list[Round]:
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"STREAMLIT_CRDT_FREEZE_GC": "1" if is_frozen else "0"}
+        app = make_app(way, APP, Path(folder), env)
+        try:
+            app.start()
+            with _open(browser, app, "A") as a, _open(browser, app, "B") as b:
+                _require_undisturbed(a, b, say)
+                pair = _Pair(a, b, _Journal(app))
+                measured = [pair.round(f"edit {number}") for number in range(WARM_UP_ROUNDS + rounds)]
+            return measured[WARM_UP_ROUNDS:]
+        except Exception:
+            say(app.logs)
+            raise
+        finally:
+            app.stop()
+
+
+def _open(browser: Browser, app: RunningApp, name: str) -> Tab:
+    tab = Tab(browser, f"{app.url}/?tab={name}", name=name)
+    tab.page.add_init_script(path=STOPWATCH)
+    return tab.open()
+
+
+def _require_undisturbed(a: Tab, b: Tab, say: Callable[[str], None]) -> None:
+    """Refuse to measure a tab that the browser takes for one in the background, or whose clock is another one."""
+    for tab in (a, b):
+        found = tab.page.evaluate("stopwatch.condition()")
+        say(
+            f"tab {tab.name} is {found['visibility']}, a frame takes {found['frame_ms']:.1f} ms, "
+            f"its clock is {found['clock_off_ms']:.1f} ms off"
+        )
+        if found["visibility"] != "visible" or abs(found["clock_off_ms"]) > MAX_CLOCK_OFF_MS:
+            raise RuntimeError(f"tab {tab.name} cannot be measured: {found}")
+
+
+class _Journal:
+    """What the app wrote on stderr, read as it grows."""
+
+    def __init__(self, app: RunningApp) -> None:
+        self._path = app.app.log_path
+        self._read_bytes = 0
+
+    def read(self) -> list[Mark]:
+        """Return the marks that were written since the last call."""
+        with self._path.open("rb") as source:
+            source.seek(self._read_bytes)
+            content = source.read()
+        whole, newline, _ = content.rpartition(b"\n")
+        self._read_bytes += len(whole) + len(newline)
+        lines = whole.decode(errors="replace").splitlines()
+        return [
+            Mark(**json.loads(line.removeprefix("latency "))) for line in lines if line.startswith("latency ")
+        ]
+
+
+class _Pair:
+    """Tab A, which edits, and tab B, which is looked at."""
+
+    def __init__(self, a: Tab, b: Tab, journal: _Journal) -> None:
+        self._a = a
+        self._b = b
+        self._journal = journal
+
+    def round(self, text: str) -> Round:
+        """Make one edit and follow it."""
+        self._take_notes()
+        self._journal.read()
+        field = self._a.page.get_by_label("edit", exact=True)
+        field.fill(text)
+        field.press("Enter")
+        for tab in (self._a, self._b):
+            tab.page.evaluate("text => stopwatch.until(text)", text)
+        marks = self._until_quiet()
+        return _follow(text, [*marks, *self._take_notes()])
+
+    def _until_quiet(self) -> list[Mark]:
+        """Wait for what comes after the edit: B's tab confirms to its session what it was given (rule P1)."""
+        marks: list[Mark] = []
+
+        def is_confirmed() -> bool:
+            marks.extend(self._journal.read())
+            return any(m.tab == "B" and m.what == "callback" and m.detail == "confirm" for m in marks)
+
+        eventually(is_confirmed, why="B's session hears that the edit was shown")
+        for tab in (self._a, self._b):
+            tab.wait_idle()
+        return marks
+
+    def _take_notes(self) -> list[Mark]:
+        return [
+            Mark(tab.name, what, at_ms)
+            for tab in (self._a, self._b)
+            for what, at_ms in tab.page.evaluate("stopwatch.take()")
+        ]
+
+
+def _follow(text: str, marks: Iterable[Mark]) -> Round:
+    """Turn one round's marks into milliseconds since the key was pressed."""
+    by_name: dict[tuple[str | None, str], list[float]] = {}
+    for mark in marks:
+        what = "shown" if mark.what == f"shown {text}" else mark.what
+        by_name.setdefault((mark.tab, what), []).append(mark.at_ms)
+    began = max(by_name["A", "key"])
+    end = {tab: by_name[tab, "shown"][0] for tab in ("A", "B")}
+    stages: dict[str, float | None] = {}
+    for stage, (tab, what, which) in STAGES.items():
+        times = sorted(t - began for t in by_name.get((tab, what), []) if began <= t <= end[tab])
+        stages[stage] = None if not times else times[0 if which == "first" else -1]
+    stages[PAUSES] = sum(
+        float(mark.detail or 0)
+        for mark in marks
+        if mark.what == "collection" and began <= mark.at_ms <= end["B"]
+    )
+    return Round(stages)
+
+
+# --- printing -----------------------------------------------------------------------------------------------
+
+
+def _summary(results: dict[str, list[Round]]) -> Iterator[str]:
+    yield f"{'milliseconds from the key press':34}{'own page':>16}{'other page':>16}{'other / own':>16}"
+    yield f"{'':34}{'median    p90':>16}{'median    p90':>16}{'of the medians':>16}"
+    for name, rounds in results.items():
+        own, other = [r.own_ms for r in rounds], [r.other_ms for r in rounds]
+        quotient = statistics.median(other) / statistics.median(own)
+        yield f"{name:34}{_spread(own):>16}{_spread(other):>16}{quotient:>16.2f}"
+
+
+def _breakdown(results: dict[str, list[Round]]) -> Iterator[str]:
+    yield "where the time goes: median milliseconds from the key press until"
+    numbers = {name: number for number, name in enumerate(results, 1)}
+    for name, number in numbers.items():
+        yield f"  ({number}) {name}"
+    yield f"{'':42}" + "".join(f"{f'({number})':>8}" for number in numbers.values())
+    for stage in (*STAGES, PAUSES):
+        cells = [_median([r.stages[stage] for r in rounds]) for rounds in results.values()]
+        yield f"{stage:42}" + "".join(f"{cell:>8}" for cell in cells)
+
+
+def _spread(times: Sequence[float]) -> str:
+    return f"{statistics.median(times):.0f}{_p90(times):>7.0f}"
+
+
+def _p90(times: Sequence[float]) -> float:
+    return statistics.quantiles(times, n=10, method="inclusive")[-1] if len(times) > 1 else times[0]
+
+
+def _median(times: Sequence[float | None]) -> str:
+    known = [time for time in times if time is not None]
+    return f"{statistics.median(known):.0f}" if 2 * len(known) > len(times) else "-"
+
+
+def _versions(browser: Browser) -> str:
+    packages = ("streamlit", "pycrdt", "hypercorn")
+    found = ", ".join(f"{package} {version(package)}" for package in packages)
+    load = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    return (
+        f"{found}, Chromium {browser.version}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, load {load}"
+    )
