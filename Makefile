@@ -7,8 +7,8 @@ VENV ?= .venv
 VENV_FLOOR ?= .venv-floor
 PY := $(VENV)/bin/python
 PY_FLOOR := $(VENV_FLOOR)/bin/python
-# Browser tests that run side by side: one per core of the smallest machine that CI has.
-E2E_WORKERS ?= 2
+# Tests that run side by side: one per core of the smallest machine that CI has.
+WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
@@ -75,19 +75,19 @@ types: install
 	npm run --silent typecheck
 
 test-py: install
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests -n $(WORKERS)
 
 test-js: install
 	npm run --silent test
 
 test-e2e: install browser
-	$(PY) -m pytest e2e -n $(E2E_WORKERS)
+	$(PY) -m pytest e2e -n $(WORKERS)
 
 test-floor-py: install-floor
-	$(PY_FLOOR) -m pytest tests
+	$(PY_FLOOR) -m pytest tests -n $(WORKERS)
 
 test-floor-e2e: install-floor browser
-	$(PY_FLOOR) -m pytest e2e -m floor -n $(E2E_WORKERS)
+	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS)
 
 test-floor: test-floor-py test-floor-e2e
 
@@ -106,7 +106,7 @@ demo: install
 	$(VENV)/bin/streamlit-crdt demo $(if $(PORT),--port $(PORT))
 
 soak: browser
-	$(PY) -m pytest tests e2e -m soak
+	$(PY) -m pytest tests e2e -m soak -n $(WORKERS)
 
 bench: browser
 	$(PY) -m benchmarks

@@ -10,17 +10,16 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
+from benchmarks.stages import Mark, Round, breakdown, follow, summary
 from e2e.browser import launch
 from e2e.harness import THREE_WAYS, RunningApp, Way, make_app
 from e2e.polling import eventually
@@ -36,56 +35,6 @@ MAX_CLOCK_OFF_MS = 3.0
 """A page's clock is the system's, read once when the page began, and then a steady one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What happened when: in a tab's page or session (`tab` is None for the whole process), in ms since 1970."""
-
-    tab: str | None
-    what: str
-    at_ms: float
-    detail: str | float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One edit: milliseconds from the key press to each stage, None where there is no such stage."""
-
-    stages: dict[str, float | None]
-
-    @property
-    def own_ms(self) -> float:
-        return self.stages[OWN] or 0.0
-
-    @property
-    def other_ms(self) -> float:
-        return self.stages[OTHER] or 0.0
-
-
-OWN = "A's page shows it"
-OTHER = "B's page shows it"
-
-STAGES: dict[str, tuple[str, str, str]] = {
-    "A's browser sends it": ("A", "host-sent", "first"),
-    "A's script starts": ("A", "script", "first"),
-    "A's session gives it to the room": ("A", "push", "first"),
-    "A's script ends": ("A", "script-end", "first"),
-    "A's page has all of the run": ("A", "host-received", "last"),
-    OWN: ("A", "shown", "last"),
-    "B's session could have it": ("B", "deliver", "first"),
-    "B's tab has it": ("B", "room-received", "first"),
-    "B's tab wakes its session": ("B", "host-sent", "first"),
-    "B's fragment callback": ("B", "callback", "first"),
-    "B's script starts": ("B", "script", "first"),
-    "B's crdt_sync returns": ("B", "synced", "first"),
-    "B's script ends": ("B", "script-end", "first"),
-    "B's page has all of the run": ("B", "host-received", "last"),
-    OTHER: ("B", "shown", "last"),
-}
-"""Stage → whose mark, which mark, and whether the first or the last one until that tab shows the value."""
-
-PAUSES = "(full collections until then, in total)"
-
-
 def run(rounds: int, ways: Sequence[Way] = THREE_WAYS, *, say: Callable[[str], None] = print) -> None:
     """Measure each way to run, collector frozen and not, and print the tables."""
     results: dict[str, list[Round]] = {}
@@ -95,12 +44,12 @@ def run(rounds: int, ways: Sequence[Way] = THREE_WAYS, *, say: Callable[[str], N
             for is_frozen in (True, False):
                 name = f"{way}, {'frozen' if is_frozen else 'not frozen'}"
                 results[name] = _measure(browser, way, is_frozen, rounds, lambda line: say(f"  {line}"))
-                say(f"  measured: {name}")
+                say(f"  measured: {name}; load of the machine {_load()}")
     say("")
-    for line in _summary(results):
+    for line in summary(results):
         say(line)
     say("")
-    for line in _breakdown(results):
+    for line in breakdown(results):
         say(line)
 
 
@@ -192,7 +141,7 @@ class _Pair:
         for tab in (self._a, self._b):
             tab.page.evaluate("text => stopwatch.until(text)", text)
         marks = self._until_quiet()
-        return _follow(text, [*marks, *self._take_notes()])
+        return follow(text, [*marks, *self._take_notes()])
 
     def _until_quiet(self) -> list[Mark]:
         """Wait for what comes after the edit: B's tab confirms to its session what it was given (rule P1)."""
@@ -215,67 +164,14 @@ class _Pair:
         ]
 
 
-def _follow(text: str, marks: Iterable[Mark]) -> Round:
-    """Turn one round's marks into milliseconds since the key was pressed."""
-    by_name: dict[tuple[str | None, str], list[float]] = {}
-    for mark in marks:
-        what = "shown" if mark.what == f"shown {text}" else mark.what
-        by_name.setdefault((mark.tab, what), []).append(mark.at_ms)
-    began = max(by_name["A", "key"])
-    end = {tab: by_name[tab, "shown"][0] for tab in ("A", "B")}
-    stages: dict[str, float | None] = {}
-    for stage, (tab, what, which) in STAGES.items():
-        times = sorted(t - began for t in by_name.get((tab, what), []) if began <= t <= end[tab])
-        stages[stage] = None if not times else times[0 if which == "first" else -1]
-    stages[PAUSES] = sum(
-        float(mark.detail or 0)
-        for mark in marks
-        if mark.what == "collection" and began <= mark.at_ms <= end["B"]
-    )
-    return Round(stages)
-
-
-# --- printing -----------------------------------------------------------------------------------------------
-
-
-def _summary(results: dict[str, list[Round]]) -> Iterator[str]:
-    yield f"{'milliseconds from the key press':34}{'own page':>16}{'other page':>16}{'other / own':>16}"
-    yield f"{'':34}{'median    p90':>16}{'median    p90':>16}{'of the medians':>16}"
-    for name, rounds in results.items():
-        own, other = [r.own_ms for r in rounds], [r.other_ms for r in rounds]
-        quotient = statistics.median(other) / statistics.median(own)
-        yield f"{name:34}{_spread(own):>16}{_spread(other):>16}{quotient:>16.2f}"
-
-
-def _breakdown(results: dict[str, list[Round]]) -> Iterator[str]:
-    yield "where the time goes: median milliseconds from the key press until"
-    numbers = {name: number for number, name in enumerate(results, 1)}
-    for name, number in numbers.items():
-        yield f"  ({number}) {name}"
-    yield f"{'':42}" + "".join(f"{f'({number})':>8}" for number in numbers.values())
-    for stage in (*STAGES, PAUSES):
-        cells = [_median([r.stages[stage] for r in rounds]) for rounds in results.values()]
-        yield f"{stage:42}" + "".join(f"{cell:>8}" for cell in cells)
-
-
-def _spread(times: Sequence[float]) -> str:
-    return f"{statistics.median(times):.0f}{_p90(times):>7.0f}"
-
-
-def _p90(times: Sequence[float]) -> float:
-    return statistics.quantiles(times, n=10, method="inclusive")[-1] if len(times) > 1 else times[0]
-
-
-def _median(times: Sequence[float | None]) -> str:
-    known = [time for time in times if time is not None]
-    return f"{statistics.median(known):.0f}" if 2 * len(known) > len(times) else "-"
-
-
 def _versions(browser: Browser) -> str:
     packages = ("streamlit", "pycrdt", "hypercorn")
     found = ", ".join(f"{package} {version(package)}" for package in packages)
-    load = " ".join(f"{load:.1f}" for load in os.getloadavg())
     return (
         f"{found}, Chromium {browser.version}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, load {load}"
+        f"{os.cpu_count()} cores, load {_load()}"
     )
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"

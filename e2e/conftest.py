@@ -20,6 +20,9 @@ APPS = Path(__file__).parent / "apps"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PICTURES = Path(__file__).parent.parent / ".test" / "pictures"
 
+HIDDEN_FAULT = "failed beside a Streamlit call"
+"""What the library logs where a fault of its own must not stop the app: a test does not let it pass."""
+
 StartApp = Callable[..., RunningApp]
 OpenTab = Callable[..., Tab]
 
@@ -57,6 +60,7 @@ def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartA
     yield start
     for app in reversed(started):
         app.stop()
+        assert HIDDEN_FAULT not in app.logs, app.logs[-5_000:]
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +69,7 @@ def _pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Path,
     yield pool
     for app in pool.values():
         app.stop()
+        assert HIDDEN_FAULT not in app.logs, app.logs[-5_000:]
 
 
 @pytest.fixture

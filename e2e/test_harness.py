@@ -6,8 +6,6 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from e2e import drivers
 from e2e.harness import answers
 from e2e.polling import eventually, settles_on
@@ -45,7 +43,6 @@ MOVES: dict[str, tuple[Callable[[Tab], None], Any]] = {
 }
 
 
-@pytest.mark.floor
 def test_every_driver_moves_its_widget(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
     for name, (move, expected) in MOVES.items():
@@ -59,7 +56,6 @@ def test_every_driver_moves_its_widget(shared_app: Any, tab: Any) -> None:
     page.eventually_shows("in_form", "sent")
 
 
-@pytest.mark.floor
 def test_the_drivers_read_what_a_widget_shows(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
     drivers.set_checkbox(page, "A checkbox", True)

@@ -17,7 +17,6 @@ from e2e.harness import RunningApp, Way, make_app
 from e2e.polling import settles_on
 from e2e.tab import Tab
 
-
 Move = Callable[[Tab, str], None]
 Look = Callable[[Tab, str], object]
 

@@ -41,6 +41,7 @@ def embedded_board(shared_app: StartApp) -> RunningApp:
     return shared_app("board.py", Way.EMBEDDED)
 
 
+@pytest.mark.floor
 def test_an_edit_in_one_tab_moves_the_widget_in_the_other(board: RunningApp, tab: OpenTab, room: str) -> None:
     one, two = tab(board, room=room), tab(board, room=room)
     type_number(one, "a", 7)
@@ -123,6 +124,7 @@ def test_P5_a_draft_keeps_its_text_and_focus_while_a_peer_commits(
     shows(peer, notes="my draft goes on", a=3)
 
 
+@pytest.mark.floor
 def test_P4_edits_during_a_run_cost_one_further_run(
     embedded_board: RunningApp, tab: OpenTab, room: str
 ) -> None:

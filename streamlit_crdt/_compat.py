@@ -14,7 +14,7 @@ import functools
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,9 +32,7 @@ MIN_STREAMLIT = (1, 65)
 class Hooks(Protocol):
     """What the session side does at the five places; see `session.py`."""
 
-    def key_for(
-        self, ctx: Any, element_type: str, native_id: str, arguments: Mapping[str, Any]
-    ) -> str | None:
+    def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
 
     def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
@@ -262,7 +260,7 @@ def _wrap_identity(hooks: Hooks) -> None:
             _guarded(lambda: hooks.see_identity(ctx, element_type, user_key, arguments))
             return element_id
         key = _guarded(
-            lambda: hooks.key_for(ctx, element_type, _stable_hash(ctx, element_type, arguments), arguments)
+            lambda: hooks.key_for(ctx, element_type, lambda: _stable_hash(ctx, element_type, arguments))
         )
         if key is None:
             return element_id
@@ -337,10 +335,27 @@ def _wrap_message(hooks: Hooks) -> None:
     SessionState.set_widgets_from_proto = receive  # type: ignore[method-assign]
 
 
+def first_message(ctx: Any) -> tuple[dict[str, bytes], frozenset[str]] | None:
+    """Return what the browser sent with this run, read from the session's state (WStates, 1.65+).
+
+    A tab whose app was restarted brings its values into a session of which nobody told us yet.
+    """
+    try:
+        held = list(ctx.session_state._state._new_widget_state.states.values())
+    except AttributeError:
+        return None
+    sent = [entry.value for entry in held if hasattr(entry.value, "WhichOneof")]
+    return _read_states(sent) if sent else None
+
+
 def _read_message(widget_states: Any) -> tuple[dict[str, bytes], frozenset[str]]:
+    return _read_states(widget_states.widgets)
+
+
+def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]:
     states: dict[str, bytes] = {}
     triggers: set[str] = set()
-    for state in widget_states.widgets:
+    for state in sent:
         if "trigger" in (state.WhichOneof("value") or "") or state.WhichOneof("value") == "chat_input_value":
             triggers.add(state.id)
         else:

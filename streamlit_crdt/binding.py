@@ -37,8 +37,8 @@ REOPEN_AFTER_S: Final = 5.0
 """How long a room that could not be joined is left alone; an attempt may take seconds."""
 
 _TAB_ERRORS: Final = {
-    "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; serve "
-    "the app with  streamlit-crdt run app.py  or st.App(..., **crdt_app()), which use the page's own port.",
+    "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; "
+    "serve the app with  streamlit-crdt run app.py  or st.App(..., **crdt_app()), which use the page's own port.",
     "old-build": "a tab still runs an older build of the frontend; it asks its user to reload the page.",
     "refused": "the room server refused the tab's socket.",
 }
@@ -55,6 +55,11 @@ class Selection:
         if key.startswith((PRIVATE_PREFIX, CHANNEL_KEY_PREFIX)) or _matches(key, self.private):
             return False
         return self.keys is None or _matches(key, self.keys)
+
+    def joined(self, other: Selection) -> Selection:
+        """Return what two calls for one room share together: what is private to either is private (rule P8)."""
+        keys = None if self.keys is None or other.keys is None else (*self.keys, *other.keys)
+        return Selection(keys, (*self.private, *other.private))
 
 
 def _matches(key: str, globs: tuple[str, ...]) -> bool:
@@ -82,14 +87,25 @@ class Binding:
         self._pushed: Future[None] | None = None
         self._open_not_before = 0.0
         self._was_elsewhere = False
+        self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
         self.replica.subscribe(self._write_through)
+
+    def select(self, selection: Selection, *, again: bool) -> None:
+        """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
+        if again:
+            self._private_later = tuple({*self._private_later, *selection.private})
+            self.selection = self.selection.joined(selection)
+        else:
+            self.selection = selection.joined(Selection(selection.keys, self._private_later))
 
     # -- the way to the room -------------------------------------------------------------------------------------
 
     def attach(self) -> None:
         """Join the room where it lives in this process, and take over what it holds."""
         with self._peer_lock:
+            if self._peer is not None and self._peer.is_closed:
+                self._peer = None  # the room ended, as when its server stopped
             opened = self._peer is None and self._open()
         if opened and self.replica.version:
             self._write_through(self.replica.diff(), LOCAL)
@@ -210,7 +226,9 @@ class Binding:
         self, state: Mapping[str, Any], message: Message | None, *, remote: bool = False, at_top: bool = False
     ) -> list[ValueNotShareableError]:
         ctx = _compat.script_context()
-        assigned = () if ctx is None else {key for key in state if ctx.session_state.is_new_state_value(key)}
+        assigned = {key for key in state if ctx.session_state.is_new_state_value(key)}
+        for key in _compat.widget_keys(ctx) - self.mirror.widgets.keys():
+            self.mirror.exclude_key(key)  # a widget all the same, if one that its making did not tell us of
         return self.mirror.push(
             state, message, synced=self.synced, remote=remote, at_top=at_top, assigned=assigned
         )
@@ -282,9 +300,9 @@ class Binding:
     def receive(self, frame: Frame, message: Message | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
         was = self.link.status, self.link.synced
+        self.drain()  # first, or what the room has already would be offered to it once more
         self.link.receive(frame)
         self._explain(self.link.error)
-        self.drain()
         self.mirror.confirm(self.link.confirmed, message, st.session_state.to_dict())
         changed = (self.link.status, self.link.synced) != was
         if self._held_since is not None and (self.synced or self.link.status == "offline"):

@@ -40,7 +40,9 @@ def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
     """
     if _compat.is_app_test():
         return  # no browser, so no tab to talk to: each run reads and writes the room itself
-    _renderer()(key=f"{binding.channel_key}:rerun", data={"rerun": binding.room}, on_rerun_change=_rerun_whole)
+    _renderer()(
+        key=f"{binding.channel_key}:rerun", data={"rerun": binding.room}, on_rerun_change=_rerun_whole
+    )
     fragment = st.fragment(_channel, run_every=HOLD_S if held else None)
     fragment(session, binding, held)
 

@@ -255,9 +255,7 @@ class Mirror:
     def plan(self, state: Mapping[str, Any]) -> list[Write]:
         """Return what must be written into `state` for it to show the room. Call after `push`."""
         with self._lock:
-            writes = [
-                write for key in self._replica.keys() if (write := self._plan_key(key, state)) is not None
-            ]
+            writes = [write for key in self._replica if (write := self._plan_key(key, state)) is not None]
             for key in self._gone():
                 self._in_room.discard(key)
                 self._seen.pop(key, None)
@@ -320,7 +318,7 @@ class Mirror:
     def needs_run(self) -> bool:
         """Say whether the room holds a change that this session has not been shown and would use."""
         with self._lock:
-            return any(self._is_news(key) for key in self._replica.keys()) or any(
+            return any(self._is_news(key) for key in self._replica) or any(
                 key in self._seen for key in self._gone()
             )
 
@@ -358,8 +356,14 @@ class Mirror:
         seen = self._seen[widget.key]
         return values.equal(value, seen) or values.equal(_form(widget, value), seen)
 
-    def drew(self, widget: Widget, value: Any, *, assigned: bool) -> None:
-        """Learn what a widget shows; the first time, that is its default and nobody's edit (R4)."""
+    def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool = False) -> None:
+        """Learn what a widget shows; the first time, that is its default and nobody's edit (R4).
+
+        Args:
+            assigned: code assigned the value.
+            carried: the browser brought it along, from an earlier session or with this very edit. Then only what differs
+                from the default counts, and it yields to the room.
+        """
         with self._lock:
             key = widget.key
             self.widgets[key] = widget
@@ -372,7 +376,7 @@ class Mirror:
             if key in self._seen:
                 if key in self._written_now:
                     self._unchecked[key] = values.detach(shared)
-            elif assigned:
+            elif assigned or (carried and not widget.is_default(value)):
                 self._assigned.add(key)
             else:
                 self._seen[key] = values.detach(shared)
@@ -423,7 +427,9 @@ class Mirror:
                 self.widgets[widget.key] = replace(widget, settable=False)
 
     def exclude_key(self, key: str) -> None:
-        """Leave out a key of which only this is known: it is a widget's, drawn before the session was in the room."""
+        """Leave out a key of which only this is known: it is a widget's, perhaps drawn before the session was here."""
+        if key.startswith(UNKEYED_PREFIX):
+            return
         with self._lock:
             self.widgets.setdefault(key, Widget(key, "", "", False, _identity, _identity))
 

@@ -125,6 +125,8 @@ def find(server: str | None) -> Place:
             raise ValueError(
                 f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host."
             )
+        if Settings.load().freeze_gc:
+            freeze_after_first_run()
         return Elsewhere(server)
     if _process.mounted is not None:
         return _process.mounted

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import streamlit as st
 
 from streamlit_crdt import _compat, collector, place
-from streamlit_crdt.binding import Binding
+from streamlit_crdt.binding import Binding, Selection
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget, unkeyed_key
@@ -48,9 +48,9 @@ class Run:
 class Session:
     """What the library knows of one Streamlit session.
 
-    `lock` is held while a run compares the state with the room and writes into it. A newer run's browser message waits for
-    it, and a run that was superseded finds out under it: else an older run could put its own snapshot, or a remote value,
-    over what the user just did.
+    `lock` is held while a run compares the state with the room and writes into it. A newer run's browser message
+    waits for it, and a run that was superseded finds out under it: else an older run could put its own snapshot,
+    or a remote value, over what the user just did.
     """
 
     def __init__(self, session_id: str) -> None:
@@ -97,6 +97,13 @@ class Session:
             self._run = Run(identity)
             return self._run
 
+    def select(self, ctx: Any, binding: Binding, selection: Selection) -> None:
+        """Choose what is shared in the room of `binding`, together with what this run has chosen before."""
+        with self.lock:
+            run = self.run_of(ctx)
+            if run is not None:
+                binding.select(selection, again=binding in run.entered)
+
     def enter(self, ctx: Any, binding: Binding) -> list[str] | None:
         """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.
 
@@ -124,7 +131,9 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return []  # the newer run sees what this one assigned
-            run.open = [opened for opened in run.open if opened[0] is not binding]
+            rooms = [opened for opened, _fragment in run.open]
+            if binding in rooms:
+                del run.open[len(rooms) - 1 - rooms[::-1].index(binding)]
             return binding.push_now(run.message, remote=run.is_remote)
 
     def run_ended(self, ctx: Any, *, complete: bool) -> None:
@@ -213,7 +222,8 @@ class Session:
             return
         binding = self.room_of(ctx)
         if binding is not None:
-            binding.mirror.drew(widget, value, assigned=assigned)
+            carried = run.message is not None and run.message.holds(widget)
+            binding.mirror.drew(widget, value, assigned=assigned, carried=carried)
         for other in {*self._rooms, *run.entered} - {binding}:
             other.mirror.exclude(widget)
 
@@ -245,11 +255,16 @@ class Registry:
         with self._lock:
             self._drop_released()
             key = _compat.session_key(ctx)
-            session = self._sessions.setdefault(key, Session(key))
+            session = self._sessions.get(key)
+            if session is None:
+                session = self._sessions[key] = Session(key)
+                brought = _compat.first_message(ctx)
+                if brought is not None:
+                    session.received(ctx, *brought)
             if not _compat.is_superseded(ctx):
                 session.released_at = None
             if _compat.is_app_test():
-                session.anchor = ctx.session_state  # its id is part of the key and must not be given away again
+                session.anchor = ctx.session_state  # its id tells sessions apart: nothing else may get it
             return session
 
     def _drop_released(self) -> None:
@@ -265,13 +280,11 @@ class SessionHooks:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def key_for(
-        self, ctx: Any, element_type: str, native_id: str, arguments: Mapping[str, Any]
-    ) -> str | None:
+    def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         session = self._registry.find(ctx)
         if session is None or element_type not in SETTABLE or session.room_of(ctx) is None:
             return None
-        return unkeyed_key(element_type, native_id)
+        return unkeyed_key(element_type, native_hash())
 
     def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
         session = self._registry.find(ctx)

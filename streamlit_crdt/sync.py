@@ -70,7 +70,7 @@ def crdt_sync(
     session = registry.open(ctx)
     _lifetime(session.id)
     binding = session.bind(room, server, ctx)
-    binding.selection = Selection(None if keys is None else tuple(keys), tuple(private))
+    session.select(ctx, binding, Selection(None if keys is None else tuple(keys), tuple(private)))
     written = session.enter(ctx, binding)
     if written is not None:
         held = binding.holds()

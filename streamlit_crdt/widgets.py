@@ -99,6 +99,13 @@ class Widget:
             return shared
         return self._from_labels(shared) if self.kind in WITH_OPTIONS else REFUSED
 
+    def is_default(self, value: Any) -> bool:
+        """Say whether the widget would show `value` untouched."""
+        try:
+            return values.equal(self.shared(value), self.shared(self.deserialize(None)))
+        except Exception:
+            return False  # as in `_shows`: whatever a foreign serializer raises
+
     def _shows(self, value: Any) -> bool:
         if not _fits(self, value):
             return False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from streamlit_crdt.message import Message
-from streamlit_crdt.mirror import VOLATILE_AFTER_ROUNDS, Mirror
+from streamlit_crdt.mirror import CONFIRM_TRIES, VOLATILE_AFTER_ROUNDS, Mirror
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
 
@@ -345,3 +346,164 @@ def test_a_list_changed_in_place_is_an_edit() -> None:
     one.run(body=lambda state: state.update(items=[1]))
     one.run(body=lambda state: state["items"].append(2))
     assert room.get("items") == [1, 2]
+
+
+def test_P1_a_fragments_timer_that_brings_the_old_value_is_no_edit() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    one.message()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.run(replace(one.message(), of_fragment=True))
+    assert room.get("a") == 8
+
+
+def test_P1_code_that_assigns_the_old_value_makes_an_edit() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run()
+    message = one.message("reset")
+    one.state["a"] = 0
+    one.mirror.push(one.state, message, synced=True, at_top=True, assigned={"a"})
+    assert one.replica.get("a") == 0
+
+
+def test_P1_a_widget_that_the_browser_never_shows_is_not_waited_for_for_ever() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run()
+    for _ in range(CONFIRM_TRIES):
+        assert one.mirror.awaits_confirmation
+        one.mirror.confirm(one.mirror.deliveries, Message({}), one.state)
+    assert not one.mirror.awaits_confirmation
+
+
+def test_P3_a_value_from_before_a_page_change_that_comes_back_is_no_edit() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    one.touch(a=5)
+    one.mirror.page_changed()
+    one.widgets, one.browser = (), {}
+    one.state["a"] = 2  # Streamlit brings an older value back
+    one.run(one.message())
+    assert room.get("a") == 5
+
+
+class Clocked(Session):
+    """A script that assigns a new value to its widget's key each time before it draws the widget."""
+
+    clock = 0
+
+    def draw(self, widget: Widget) -> None:
+        Clocked.clock = (Clocked.clock + 1) % 100
+        self.state[widget.key] = Clocked.clock
+        super().draw(widget)
+
+
+def test_P4_a_widget_that_code_overwrites_on_each_run_does_not_wake_for_ever() -> None:
+    room = Replica()
+    one, two = Clocked(room, number("n")), Clocked(room, number("n"))
+    one.run()
+    two.run()
+    rounds = 0
+    for each in [two, one] * 15:
+        each.replica.apply(room.diff())
+        if each.mirror.needs_run():
+            rounds += 1
+            each.run(remote=True)
+    assert 0 < rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
+
+
+def test_P4_a_value_that_is_overwritten_now_and_then_is_not_volatile() -> None:
+    room = Replica()
+    one = Session(room)
+    for value in range(0, 40, 4):
+        room.set("x", value)
+        one.run(body=lambda state: state.update(x=state["x"] + 1), remote=True)
+        for extra in (2, 3):
+            room.set("x", value + extra)
+            one.run(remote=True)
+    room.set("x", 100)
+    one.replica.apply(room.diff())
+    assert one.mirror.needs_run()
+
+
+def test_R4_a_plain_value_that_was_changed_before_the_first_sync_wins_over_the_room() -> None:
+    replica = Replica()
+    mirror = Mirror(replica, lambda _key: True)
+    mirror.push({"edited": 0, "first": 0}, None, synced=False)
+    mirror.push({"edited": 1, "first": 0}, None, synced=False)
+    replica.set("edited", 5)
+    replica.set("first", 5)
+    mirror.push({"edited": 1, "first": 0}, None, synced=True)
+    assert (replica.get("edited"), replica.get("first")) == (1, 5)
+
+
+class Odd:
+    pass
+
+
+def test_P2_an_option_that_the_widget_cannot_name_any_more_does_not_stop_the_run() -> None:
+    def serialize(value: Any) -> Any:
+        raise KeyError(value)
+
+    room = Replica()
+    widget = Widget("a", "$$ID-hash-a", "selectbox", True, serialize, _same)
+    one = Session(room, widget)
+    one.mirror.widgets["a"] = widget
+    one.mirror.drew(widget, "fine", assigned=False)
+    one.mirror.end_run(complete=True, remote=False)
+    one.state["a"] = Odd()
+    room.set("a", "other")
+    message = Message({widget.element_id: b""})
+    for _ in range(2):
+        errors = one.mirror.push(one.state, message, synced=True, at_top=True)
+        one.replica.apply(room.diff())
+        one.mirror.begin_run()
+        for write in one.mirror.plan(one.state):
+            one.mirror.wrote(write, one.state)
+        one.mirror.drew(widget, one.state["a"], assigned=False)
+        one.mirror.check_drawn(one.state)
+        one.mirror.confirm(one.mirror.deliveries, message, one.state)
+    assert [error.key for error in errors] == ["a"]
+
+
+def test_a_widget_without_a_key_that_is_gone_and_that_nobody_changed_is_forgotten() -> None:
+    room = Replica()
+    one = Session(room)
+    for size in range(50):
+        one.widgets = (number(f"crdt:slider:{size}"),)
+        one.browser, one.state = {}, {}
+        one.run()
+        if size == 20:
+            one.touch(**{"crdt:slider:20": 5})
+    assert set(one.mirror.widgets) == {"crdt:slider:20", "crdt:slider:49"}
+
+
+def test_R4_what_the_browser_brings_along_into_a_new_session_is_an_edit_where_the_room_has_none() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.state.update(a=7, b=0)
+    one.mirror.begin_run()
+    for widget in one.widgets:
+        one.mirror.drew(widget, one.state[widget.key], assigned=False, carried=True)
+    one.mirror.push(one.state, None, synced=True)
+    assert dict(one.replica.items()) == {"a": 7}
+
+
+def test_R4_what_the_browser_brings_along_yields_to_the_room() -> None:
+    room = Replica()
+    room.set("a", 3)
+    one = Session(room, number("a"))
+    one.state.update(a=7)
+    one.mirror.begin_run()
+    one.mirror.drew(number("a"), 7, assigned=False, carried=True)
+    one.mirror.push(one.state, None, synced=True)
+    assert one.replica.get("a") == 3
+    assert [write.value for write in one.mirror.plan(one.state)] == [3]

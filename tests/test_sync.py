@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -11,7 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
+from streamlit_crdt.binding import Binding
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.session import Session as LiveSession
 from streamlit_crdt.session import registry
+from streamlit_crdt_server import HubNotRunningError
 
 
 @pytest.fixture
@@ -381,3 +388,341 @@ def test_all_names_in_all_exist_and_nothing_private_is_exported() -> None:
     assert sorted(streamlit_crdt.__all__) == streamlit_crdt.__all__
     for name in streamlit_crdt.__all__:
         assert hasattr(streamlit_crdt, name)
+
+
+def chooser(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    which = st.radio("room", ["a", "b"], key=private_key("which"))
+    crdt_sync(f"{room}-{which}")
+    st.slider("x", key="x")
+    st.session_state.setdefault("n", 0)
+    if st.button("add"):
+        st.session_state["n"] += 1
+
+
+def test_a_session_that_changes_rooms_carries_no_edit_from_one_into_the_other(
+    room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = session(chooser, room), session(chooser, room)
+    one.slider[0].set_value(3)
+    one.button[0].click().run()
+    one.radio[0].set_value("b").run()
+    one.slider[0].set_value(7)
+    one.button[0].click().run()
+    one.button[0].click().run()
+    with monkeypatch.context() as patch:
+        patch.setattr("streamlit_crdt._compat.fragments_of_run", lambda _ctx: ("f",))
+        one.run()
+    one.run()
+    caught_up(two)
+    assert (two.slider[0].value, two.session_state["n"]) == (3, 1)
+    one.radio[0].set_value("a").run()
+    one.run()
+    assert (one.slider[0].value, one.session_state["n"]) == (3, 1)
+    caught_up(two)
+    assert (two.slider[0].value, two.session_state["n"]) == (3, 1)
+
+
+def both_rooms(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room + "-x") as first:
+        st.slider("x", key="x")
+    with crdt_sync(room + "-y") as second:
+        st.slider("y", key="y")
+        if st.toggle("more", key="more"):
+            st.slider("z", key="z")
+    st.write(sorted(first.state), sorted(second.state))
+
+
+def test_a_widget_belongs_to_the_room_of_its_block_alone(room: str) -> None:
+    one, two = session(both_rooms, room), session(both_rooms, room)
+    for _ in range(2):
+        one.slider[0].set_value(3)
+        one.slider[1].set_value(4)
+        one.toggle[0].set_value(True).run()
+        caught_up(two)
+        assert not two.exception
+        assert [slider.value for slider in two.slider][:2] == [3, 4]
+        one.slider[2].set_value(5).run()
+        caught_up(two)
+        assert not two.exception
+        assert [slider.value for slider in two.slider] == [3, 4, 5]
+    mine = [b for s in registry.sessions() for b in s.bindings.values() if b.room == room + "-x"]
+    assert {key for b in mine for key in b.replica} == {"x"}
+
+
+def reserved(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room)
+    if st.button("go"):
+        room_.state["$$ID-hash-x"] = 1
+        room_.state["fine"] = 2
+
+
+def test_a_key_that_streamlit_reserves_does_not_stop_the_others(room: str) -> None:
+    one, two = session(reserved, room), session(reserved, room)
+    one.button[0].click().run()
+    caught_up(two)
+    assert not two.exception
+    assert two.session_state["fine"] == 2
+    caught_up(one)
+    assert not one.exception
+
+
+def resets(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    def reset() -> None:
+        st.session_state["n"] = 5
+
+    crdt_sync(room)
+    if st.button("reset in the script"):
+        st.session_state["n"] = 5
+        st.rerun()
+    st.number_input("n", 0, 100, 5, key="n")
+    st.button("reset", on_click=reset)
+
+
+@pytest.mark.parametrize("button", [0, 1])
+def test_P1_a_reset_to_the_value_before_the_remote_one_is_an_edit(room: str, button: int) -> None:
+    one, two = session(resets, room), session(resets, room)
+    one.number_input[0].set_value(9).run()
+    caught_up(two)
+    two.button[button].click().run()
+    caught_up(one)
+    assert (two.number_input[0].value, one.number_input[0].value) == (5, 5)
+
+
+def secretive(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room, private=["secret"])
+    if st.button("go"):
+        room_.state["secret"] = "mine"
+
+
+def test_P8_a_private_key_is_refused_by_the_rooms_state_too(room: str) -> None:
+    one, two = session(secretive, room), session(secretive, room)
+    one.button[0].click().run()
+    assert "private" in one.exception[0].message
+    caught_up(two)
+    assert "secret" not in two.session_state
+
+
+def keeps_a_model(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.session_state.setdefault("model", object())
+    st.button("go")
+
+
+def test_R5_what_cannot_be_shared_is_logged_once(room: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        one = session(keeps_a_model, room)
+        for _ in range(3):
+            one.run()
+    assert len([record for record in caplog.records if "'model'" in record.getMessage()]) == 1
+
+
+def in_fragment(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    @st.fragment
+    def part() -> None:
+        crdt_sync(room)
+        st.slider("inside", key="inside")
+
+    part()
+    st.slider("outside", key="outside")
+
+
+def test_a_room_that_a_fragment_enters_has_the_fragments_widgets_only(room: str) -> None:
+    one, two = session(in_fragment, room), session(in_fragment, room)
+    one.slider[0].set_value(3)
+    one.slider[1].set_value(4).run()
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [3, 0]
+
+
+def many_options(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    runs = st.session_state.setdefault("crdt-private:runs", [])
+    runs.append(1)
+    st.selectbox("x", list(range(len(runs))))
+
+
+def test_options_that_change_with_each_run_do_not_pile_up(room: str) -> None:
+    one = session(many_options, room)
+    for _ in range(5):
+        one.run()
+    assert not one.exception
+    mine = [s for s in registry.sessions() for name in s.bindings if name == room]
+    assert len(mine[0].bindings[room].mirror.widgets) == 1
+    assert mine[0]._identities == {}
+
+
+def test_R4_a_widget_that_its_making_did_not_tell_of_is_no_plain_value(
+    room: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_args: Any, **_kwargs: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveSession, "drew", fails)
+        one = session(out_of_range, room, top=10).run()
+    session(out_of_range, room, top=10)
+    bindings = [b for s in registry.sessions() for name, b in s.bindings.items() if name == room]
+    assert [list(b.replica) for b in bindings] == [[], []]
+    assert not one.exception
+    caplog.clear()  # the fault that was made on purpose
+
+
+def test_what_changed_while_a_session_was_away_is_merged_when_it_returns(room: str) -> None:
+    one, two = session(out_of_range, room, top=10), session(out_of_range, room, top=10)
+    away = next(s for s in registry.sessions() for name in s.bindings if name == room)
+    away.release()
+    two.slider[0].set_value(4).run()
+    caught_up(two)
+    one.slider[1].set_value(7).run()
+    caught_up(two)
+    assert [slider.value for slider in one.slider] == [4, 7]
+    assert [slider.value for slider in two.slider] == [4, 7]
+
+
+class Peer:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.pushed: list[bytes] = []
+
+    def push(self, update: bytes) -> Future[None]:
+        done: Future[None] = Future()
+        if self.error is None:
+            self.pushed.append(update)
+            done.set_result(None)
+        else:
+            done.set_exception(self.error)
+        return done
+
+    def drain(self) -> bytes | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+class Place:
+    poll_s = None
+    tab_brings_the_room = False
+
+    def __init__(self, *peers: Any) -> None:
+        self.peers = list(peers)
+
+    def open(self, room: str) -> Any:
+        peer = self.peers.pop(0)
+        if isinstance(peer, Exception):
+            raise peer
+        return peer
+
+    def socket(self, room: str) -> dict[str, Any]:
+        return {}
+
+
+def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_again() -> None:
+    second = Peer()
+    binding = Binding("r", Place(Peer(HubNotRunningError()), second))
+    binding.replica.set("x", 1)
+    joining = threading.Thread(target=binding.attach, daemon=True)
+    joining.start()
+    joining.join(5)
+    assert not joining.is_alive()
+    assert binding.status != "connected"
+    binding.attach()
+    other = Replica()
+    other.apply(second.pushed[0])
+    assert other.get("x") == 1
+
+
+def test_a_room_that_cannot_be_joined_does_not_stop_the_app(caplog: pytest.LogCaptureFixture) -> None:
+    binding = Binding("r", Place(HubNotRunningError()))
+    with caplog.at_level(logging.WARNING):
+        binding.attach()
+        binding.attach()
+    assert binding.status != "connected"
+    assert len(caplog.records) == 1
+
+
+def test_a_parallel_fragment_need_not_wait_for_the_sessions_lock() -> None:
+    class Ctx:
+        cursors = ()
+        script_requests = None
+
+    live = LiveSession("s")
+    asked: list[object] = []
+    with live.lock:
+        worker = threading.Thread(target=lambda: asked.append(live.run_of(Ctx())), daemon=True)
+        worker.start()
+        worker.join(5)
+        assert asked
+
+
+def called_twice(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room, private=["mine*"])
+    crdt_sync(room, private=["secret"])
+    for key in ("mine", "secret", "open"):
+        st.session_state.setdefault(key, 1)
+    st.button("go")
+
+
+def test_P8_a_second_call_for_the_same_room_makes_no_private_key_public(room: str) -> None:
+    one = session(called_twice, room)
+    for _ in range(3):
+        one.run()
+    bindings = [b for s in registry.sessions() for name, b in s.bindings.items() if name == room]
+    assert [list(binding.replica) for binding in bindings] == [["open"]]
+
+
+def nested(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room):
+        with crdt_sync(room):
+            st.slider("inner", key="inner")
+        st.slider("outer", key="outer")
+    st.slider("outside", key="outside")
+
+
+def test_a_block_inside_a_block_of_the_same_room_ends_itself_alone(room: str) -> None:
+    one, two = session(nested, room), session(nested, room)
+    for number, slider in enumerate(one.slider, 3):
+        slider.set_value(number)
+    one.run()
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [3, 4, 0]

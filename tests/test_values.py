@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy
 import pandas
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, Map
 
@@ -28,6 +28,9 @@ from streamlit_crdt.errors import CrdtError, ValueNotShareableError, ValueUnread
 from streamlit_crdt.values import MAX_DEPTH, MAX_VALUE_BYTES, decode, detach, encode, equal
 
 BERLIN = ZoneInfo("Europe/Berlin")
+# Many runs rather than one long one: hypothesis remembers all that a run has tried, and slows down.
+SOAK_SEEDS = range(20)
+SOAK = settings(max_examples=1_000, deadline=None, database=None)
 THROUGH_YJS = Path(__file__).parent / "through_yjs.mjs"
 
 
@@ -220,10 +223,9 @@ def test_any_value_comes_back_through_pycrdt_and_detached(value: Any) -> None:
 
 
 @pytest.mark.soak
-@settings(max_examples=30_000, deadline=None)
-@given(_VALUES)
-def test_any_of_very_many_values_comes_back_through_pycrdt_and_detached(value: Any) -> None:
-    assert_comes_back(value)
+@pytest.mark.parametrize("number", SOAK_SEEDS)
+def test_any_of_very_many_values_comes_back_through_pycrdt_and_detached(number: int) -> None:
+    seed(number)(SOAK(given(_VALUES)(assert_comes_back)))()
 
 
 def assert_comes_back(value: Any) -> None:
@@ -259,10 +261,9 @@ def test_reading_junk_gives_a_value_or_one_error(stored: Any) -> None:
 
 
 @pytest.mark.soak
-@settings(max_examples=50_000, deadline=None)
-@given(_JUNK)
-def test_reading_very_much_junk_gives_values_or_one_error(stored: Any) -> None:
-    assert_reads_or_refuses(stored)
+@pytest.mark.parametrize("number", SOAK_SEEDS)
+def test_reading_very_much_junk_gives_values_or_one_error(number: int) -> None:
+    seed(number)(SOAK(given(_JUNK)(assert_reads_or_refuses)))()
 
 
 def assert_reads_or_refuses(stored: Any) -> None:

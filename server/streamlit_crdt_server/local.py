@@ -56,6 +56,11 @@ class LocalPeer:
         self._unanswered: set[Future[None]] = set()
         self._is_closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether this peer has left, or its room has ended: open the room again."""
+        return self._is_closed
+
     def push(self, update: bytes) -> Future[None]:
         """Give an update to the room and return at once.
 
