@@ -124,7 +124,12 @@ class Tab:
         """
         self.page.wait_for_load_state("networkidle")
         self.allow(
-            "WebSocket connection to", "ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION", "ERR_EMPTY_RESPONSE"
+            "WebSocket connection to",
+            "ERR_INTERNET_DISCONNECTED",
+            "ERR_CONNECTION",
+            "ERR_EMPTY_RESPONSE",
+            "Error in reaching server endpoint",
+            "server is not responding",
         )
 
     def _is_allowed(self, said: str) -> bool:

@@ -11,7 +11,13 @@ from e2e.conftest import OpenTab, StartApp
 from e2e.harness import Way
 from e2e.polling import eventually
 
-BROKEN_SOCKET = (r"WebSocket connection to", r"ERR_CONNECTION_REFUSED", r"ERR_INTERNET_DISCONNECTED")
+BROKEN_SOCKET = (
+    r"WebSocket connection to",
+    r"ERR_CONNECTION_REFUSED",
+    r"ERR_INTERNET_DISCONNECTED",
+    r"Error in reaching server endpoint",
+    r"server is not responding",
+)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])

@@ -67,6 +67,7 @@ class Mirror:
         self._drawn: set[str] = set()
         self._drawn_now: set[str] = set()
         self._written_now: set[str] = set()
+        self._untold: set[str] = set()
         self._overwritten_now: set[str] = set()
         self._before_sync: dict[str, Any] = {}
         self._by_code: Container[str] = ()
@@ -116,6 +117,7 @@ class Mirror:
                 known.clear()
             for keys in (self._assigned, self._in_room, self._drawn, self._drawn_now, self._written_now):
                 keys.clear()
+            self._untold.clear()
 
     # -- local edits ---------------------------------------------------------------------------------------------
 
@@ -313,6 +315,7 @@ class Mirror:
             self._seen[key] = values.detach(write.shared)
             self._before_sync.pop(key, None)
             self._written_now.add(key)
+            self._untold.add(key)
             self._churn.setdefault(key, 0)
 
     def needs_run(self) -> bool:
@@ -356,18 +359,27 @@ class Mirror:
         seen = self._seen[widget.key]
         return values.equal(value, seen) or values.equal(_form(widget, value), seen)
 
+    def is_untold(self, key: str) -> bool:
+        """Say whether a value was written for `key` that no widget has shown since.
+
+        Streamlit tells the browser of an assignment in the same run only. A widget that comes back later, on a page
+        or in a branch that was not drawn, would show its default while the script sees the room's value.
+        """
+        return key in self._untold
+
     def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool = False) -> None:
         """Learn what a widget shows; the first time, that is its default and nobody's edit (R4).
 
         Args:
             assigned: code assigned the value.
-            carried: the browser brought it along, from an earlier session or with this very edit. Then only what differs
-                from the default counts, and it yields to the room.
+            carried: the browser brought it along, from an earlier session or with this very edit. Then only what
+                differs from the default counts, and it yields to the room.
         """
         with self._lock:
             key = widget.key
             self.widgets[key] = widget
             self._drawn_now.add(key)
+            self._untold.discard(key)
             if not widget.settable or not self._shares(key):
                 return
             shared = _form(widget, value)

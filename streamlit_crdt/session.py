@@ -306,11 +306,14 @@ class SessionHooks:
         session = self._registry.find(ctx)
         binding = None if session is None else session.room_of(ctx)
         widget = None if session is None else session.widget(metadata, key)
-        if binding is None or widget is None or key not in state or not state.is_new(key):
+        if binding is None or widget is None or key not in state:
+            return
+        is_late = not state.is_new(key)
+        if is_late and not binding.mirror.is_untold(key):
             return
         value = state.value(key)
         local = binding.mirror.waiting(widget, value)
-        if local is not value:
+        if local is not value or is_late:
             binding.replace_waiting(state, key, local)
 
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:

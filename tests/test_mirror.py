@@ -507,3 +507,16 @@ def test_R4_what_the_browser_brings_along_yields_to_the_room() -> None:
     one.mirror.push(one.state, None, synced=True)
     assert one.replica.get("a") == 3
     assert [write.value for write in one.mirror.plan(one.state)] == [3]
+
+
+def test_P3_a_value_written_while_its_widget_was_hidden_is_still_to_be_told_to_the_browser() -> None:
+    room = Replica()
+    room.set("a", 8)
+    one = Session(room)
+    one.run()
+    one.run()
+    assert one.state["a"] == 8
+    assert one.mirror.is_untold("a")
+    one.widgets = (number("a"),)
+    one.run()
+    assert not one.mirror.is_untold("a")
