@@ -12,7 +12,7 @@ import re
 
 from playwright.sync_api import Locator, TimeoutError, expect
 
-from e2e.polling import eventually
+from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 
@@ -161,8 +161,32 @@ def shown_radio(tab: Tab, label: str) -> str:
 
 
 def press_option(tab: Tab, label: str, option: str) -> None:
-    """Switch one of the pills or segments; in a multiple choice the others stay."""
-    widget(tab, "stButtonGroup", label).get_by_text(option, exact=True).click()
+    """Switch one of the pills or segments; in a multiple choice the others stay.
+
+    What another tab changed may move the page under the pointer, so it is looked whether the click has hit.
+    """
+    before = option in shown_options(tab, label)
+
+    def press() -> bool:
+        widget(tab, "stButtonGroup", label).get_by_text(option, exact=True).click()
+        try:
+            settles_on(lambda: option in shown_options(tab, label), not before, deadline_s=2)
+        except AssertionError:
+            return False
+        return True
+
+    eventually(press, why=f"{option!r} is pressed")
+
+
+def go_to_page(tab: Tab, number: int) -> None:
+    """Choose a page of a pagination widget."""
+    button = tab.page.get_by_test_id("stPagination").get_by_role("button", name=f"Page {number}", exact=True)
+
+    def press() -> bool:
+        button.click()
+        return button.get_attribute("aria-current") == "page"
+
+    eventually(press, why=f"page {number} is chosen")
 
 
 def shown_options(tab: Tab, label: str) -> list[str]:

@@ -50,7 +50,7 @@ def rate(tab: Tab, _: str) -> None:
 
 
 def turn_to_page_3(tab: Tab, _: str) -> None:
-    tab.page.get_by_test_id("stPagination").get_by_text("3", exact=True).click()
+    d.go_to_page(tab, 3)
 
 
 def shown_rating(tab: Tab, _: str) -> int | None:

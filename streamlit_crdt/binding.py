@@ -303,14 +303,14 @@ class Binding:
         self.drain()  # first, or what the room has already would be offered to it once more
         self.link.receive(frame)
         self._explain(self.link.error)
-        self.mirror.confirm(self.link.confirmed, message, st.session_state.to_dict())
+        missed = self.mirror.confirm(self.link.confirmed, message, st.session_state.to_dict())
         changed = (self.link.status, self.link.synced) != was
         if self._held_since is not None and (self.synced or self.link.status == "offline"):
             self._held_since = None
             return True
         if changed and (self.status_was_read or self.link.synced != was[1]) and self._peer is None:
             return True
-        return self.mirror.needs_run()
+        return missed or self.mirror.needs_run()
 
     def _explain(self, error: str | None) -> None:
         if error is not None and error not in self._explained:

@@ -206,8 +206,15 @@ class Mirror:
             return False
         if any(values.equal(current, old) for old in flight.before) and self._is_echo(key, message):
             return True  # P1
-        del self._in_flight[key]
+        self._overtake(flight, current)
         return False
+
+    def _overtake(self, flight: InFlight, current: Any) -> None:
+        """A person's edit met a value on its way: the page may still put that one over the edit (P1)."""
+        flight.before = [*flight.before, flight.value][-8:]
+        flight.value = values.detach(current)
+        flight.tries = 0
+        self.deliveries += 1
 
     def _is_echo(self, key: str, message: Message | None) -> bool:
         """Say whether the old value came along with something else (P1).
@@ -310,7 +317,9 @@ class Mirror:
                 flight = self._in_flight.get(key)
                 before = [] if flight is None else [*flight.before, flight.value]
                 current = _form(widget, state[key])
-                self._in_flight[key] = InFlight([*before, values.detach(current)][-8:], write.shared)
+                again = flight is not None and values.equal(flight.value, write.shared)
+                tries = flight.tries if flight is not None and again else 0
+                self._in_flight[key] = InFlight([*before, values.detach(current)][-8:], write.shared, tries)
                 self.deliveries += 1
             self._seen[key] = values.detach(write.shared)
             self._before_sync.pop(key, None)
@@ -457,28 +466,35 @@ class Mirror:
     def awaits_confirmation(self) -> bool:
         return bool(self._in_flight)
 
-    def confirm(self, delivery: int | None, message: Message | None, state: Mapping[str, Any]) -> None:
+    def confirm(self, delivery: int | None, message: Message | None, state: Mapping[str, Any]) -> bool:
         """Close deliveries that the browser has (P1): its message holds the value, or the widget is gone.
+
+        A value can miss its widget: a page drops what belongs to a run that a newer one overtook. So a widget that
+        still holds the old one needs a run in which it is written once more.
 
         Args:
             delivery: the number of the delivery that the tab confirms; an older one says nothing.
+
+        Returns:
+            Whether a run is needed.
         """
         with self._lock:
             if delivery != self.deliveries or message is None:
-                return
-            for key, flight in list(self._in_flight.items()):
-                widget = self.widgets.get(key)
-                if widget is None or key not in self._drawn | self._drawn_now:
-                    del self._in_flight[key]
-                    continue
-                flight.tries += 1
-                holds = message.holds(widget) and key in state
-                if flight.tries >= CONFIRM_TRIES or (
-                    holds and values.equal(_form(widget, state[key]), flight.value)
-                ):
-                    del self._in_flight[key]
+                return False
+            missed = [key for key in list(self._in_flight) if self._has_missed(key, message, state)]
             if self._in_flight:
                 self.deliveries += 1  # ask once more
+            return bool(missed)
+
+    def _has_missed(self, key: str, message: Message, state: Mapping[str, Any]) -> bool:
+        flight, widget = self._in_flight[key], self.widgets.get(key)
+        flight.tries += 1
+        holds = widget is not None and message.holds(widget) and key in state
+        has_it = holds and widget is not None and values.equal(_form(widget, state[key]), flight.value)
+        if has_it or flight.tries >= CONFIRM_TRIES or key not in self._drawn | self._drawn_now:
+            del self._in_flight[key]
+            return False
+        return holds
 
     def _warn(self, key: str, kind: str, text: str) -> None:
         if (key, kind) not in self._warned:

@@ -163,6 +163,9 @@ def _fits(widget: Widget, value: Any) -> bool:
         return isinstance(value, list) and (limit is None or len(value) <= limit)
     if widget.kind in ("text_input", "text_area"):
         return value is None or isinstance(value, str)
+    if widget.kind == "feedback":  # Streamlit 1.65 does not look at its bounds
+        count = 2 if widget.arguments.get("options") == "thumbs" else 5
+        return value is None or (isinstance(value, int) and 0 <= value < count)
     if widget.kind == "slider" and isinstance(value, tuple):
         return len(value) == 2 and bool(value[0] <= value[1])
     if widget.kind == "select_slider" and isinstance(value, tuple):

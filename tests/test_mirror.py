@@ -520,3 +520,38 @@ def test_P3_a_value_written_while_its_widget_was_hidden_is_still_to_be_told_to_t
     one.widgets = (number("a"),)
     one.run()
     assert not one.mirror.is_untold("a")
+
+
+def test_P1_a_value_that_missed_its_widget_is_delivered_again() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    one.touch(a=20)
+    room.set("a", 22)
+    one.run(delivered=False)
+    stale = one.message()
+    assert one.mirror.confirm(one.mirror.deliveries, stale, one.state)
+    one.run()
+    assert one.state["a"] == 22
+    assert one.browser["a"] == 22
+    assert not one.mirror.confirm(one.mirror.deliveries, one.message(), one.state)
+    assert not one.mirror.awaits_confirmation
+    assert room.get("a") == 22
+
+
+def test_P1_a_value_that_arrives_after_the_persons_own_edit_does_not_undo_it() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    room.set("a", 31)
+    one.run(delivered=False)  # 31 is on its way
+    one.browser["a"] = 32  # and meanwhile somebody types
+    one.run(one.message(), delivered=False)
+    assert room.get("a") == 32
+    one.browser["a"] = 31  # it arrives
+    assert one.mirror.confirm(one.mirror.deliveries, one.message("channel"), one.state)
+    one.run()
+    assert (one.browser["a"], room.get("a")) == (32, 32)
+    one.browser.update(a=31, b=5)  # or it comes back with another edit, before that
+    one.run(one.message())
+    assert (one.state["a"], room.get("a"), room.get("b")) == (32, 32, 5)
