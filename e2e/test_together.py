@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from functools import partial
 
 import pytest
 
@@ -75,16 +75,17 @@ def test_three_tabs_that_edit_the_same_widget_agree(
     embedded_board: RunningApp, tab: OpenTab, room: str
 ) -> None:
     tabs = [tab(embedded_board, room=room) for _ in range(3)]
-    for number in range(1, 11):
-        for place, tab_ in enumerate(tabs):
-            type_number(tab_, "c", 10 * number + place)
-        eventually(partial(agree_on, tabs, "c", 10 * number), why="all three tabs show the same number")
-        eventually(
-            lambda: all(
-                tab_.page.locator(".st-key-c input").input_value() == str(tab_.state()["c"]) for tab_ in tabs
-            ),
-            why="every box holds what its script sees",
-        )
+    boxes = [tab_.page.locator(".st-key-title input") for tab_ in tabs]
+
+    def agree(round_: int) -> bool:
+        shown = {tab_.state()["title"] for tab_ in tabs} | {box.input_value() for box in boxes}
+        return len(shown) == 1 and shown.pop().startswith(f"{round_}:")
+
+    for number in range(1, 21):
+        for place, box in enumerate(boxes):
+            box.fill(f"{number}:{place}")
+            box.press("Enter")
+        eventually(functools.partial(agree, number), why="all scripts and all boxes show the same text")
 
 
 def test_P5_clicks_while_a_peer_edits_continuously_all_run(
