@@ -116,11 +116,19 @@ def shown_choice(tab: Tab, label: str) -> str:
 
 
 def choose_also(tab: Tab, label: str, option: str) -> None:
-    """Add an option to a multiselect."""
+    """Add an option to a multiselect. An open list may close under the pointer, so it is looked whether it has hit."""
     box = widget(tab, "stMultiSelect", label)
-    _pick(tab, box, option)
-    tab.page.keyboard.press("Escape")
-    expect(box.get_by_text(option, exact=True).first).to_be_visible()
+
+    def take() -> bool:
+        _pick(tab, box, option)
+        tab.page.keyboard.press("Escape")
+        try:
+            box.get_by_text(option, exact=True).first.wait_for(state="visible", timeout=2_000)
+        except TimeoutError:
+            return False
+        return True
+
+    eventually(take, why=f"{option!r} is chosen")
 
 
 def drop_choice(tab: Tab, label: str, option: str) -> None:

@@ -372,8 +372,9 @@ def _wrap_end(hooks: Hooks) -> None:
     @functools.wraps(native)
     def execute(func: Callable[[], Any], ctx: Any) -> Any:
         outcome = native(func, ctx)
-        _result, _without_errors, rerun, stopped_early, *_ = outcome
-        complete = rerun is None and not stopped_early and not fragments_of_run(ctx)
+        _result, _without_errors, rerun, *_ = outcome
+        # st.stop() and errors count too: the page drops what such a run has not drawn.
+        complete = rerun is None and not fragments_of_run(ctx)
         _guarded(lambda: hooks.run_ended(ctx, complete=complete))
         return outcome
 

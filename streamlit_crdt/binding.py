@@ -87,6 +87,7 @@ class Binding:
         self._pushed: Future[None] | None = None
         self._open_not_before = 0.0
         self._was_elsewhere = False
+        self._was_synced = False
         self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
         self.replica.subscribe(self._write_through)
@@ -167,8 +168,12 @@ class Binding:
 
     @property
     def synced(self) -> bool:
-        """Whether the room's content is here; before that nothing is written (rule R4)."""
-        return self._peer is not None or self.link.synced
+        """Whether the room's content has been here; before that nothing is written (rule R4).
+
+        It stays so when a tab that reloads, or is mounted anew, has yet to find the room again.
+        """
+        self._was_synced = self._was_synced or self._peer is not None or self.link.synced
+        return self._was_synced
 
     @property
     def status(self) -> Status:

@@ -374,7 +374,16 @@ class Mirror:
         Streamlit tells the browser of an assignment in the same run only. A widget that comes back later, on a page
         or in a branch that was not drawn, would show its default while the script sees the room's value.
         """
-        return key in self._untold
+        return key in self._untold or (key in self._seen and key not in self._drawn | self._drawn_now)
+
+    def comes_back(self, widget: Widget) -> None:
+        """Note that a widget that was gone is told its value; until it has it, its default is no edit (P1)."""
+        with self._lock:
+            key = widget.key
+            if key in self._seen and key not in self._in_flight:
+                default = _form(widget, _default(widget))
+                self._in_flight[key] = InFlight([default], values.detach(self._seen[key]))
+                self.deliveries += 1
 
     def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool = False) -> None:
         """Learn what a widget shows; the first time, that is its default and nobody's edit (R4).
@@ -500,6 +509,14 @@ class Mirror:
         if (key, kind) not in self._warned:
             self._warned.add((key, kind))
             _log.warning("streamlit-crdt: %s", text)
+
+
+def _default(widget: Widget) -> Any:
+    """Return what `widget` shows untouched; None where its own code cannot say."""
+    try:
+        return widget.deserialize(None)
+    except Exception:
+        return None  # as in `Widget.local`: an app's format function may raise anything
 
 
 def _form(widget: Widget, value: Any) -> Any:

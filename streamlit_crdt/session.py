@@ -313,6 +313,8 @@ class SessionHooks:
             return
         value = state.value(key)
         local = binding.mirror.waiting(widget, value)
+        if is_late:
+            binding.mirror.comes_back(widget)
         if local is not value or is_late:
             binding.replace_waiting(state, key, local)
 

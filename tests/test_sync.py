@@ -15,6 +15,8 @@ from streamlit.testing.v1 import AppTest
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
 from streamlit_crdt.binding import Binding
+from streamlit_crdt.channel import TabReport
+from streamlit_crdt.place import Elsewhere
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.session import Session as LiveSession
 from streamlit_crdt.session import registry
@@ -726,3 +728,39 @@ def test_a_block_inside_a_block_of_the_same_room_ends_itself_alone(room: str) ->
     one.run()
     caught_up(two)
     assert [slider.value for slider in two.slider] == [3, 4, 0]
+
+
+def stopping(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    if st.checkbox("stop", key="stop"):
+        st.stop()
+    st.slider("x", key="x")
+
+
+def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -> None:
+    one, two = session(stopping, room), session(stopping, room)
+    one.slider[0].set_value(7).run()
+    caught_up(two)
+    one.checkbox[0].check().run()
+    assert not one.slider
+    caught_up(two)
+    one.checkbox[0].uncheck().run()
+    assert one.slider[0].value == 7
+    caught_up(two)
+    assert two.slider[0].value == 7
+    one.run()
+    assert one.slider[0].value == 7
+
+
+def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
+    binding = Binding(room, Elsewhere("ws://127.0.0.1:9"))
+    assert not binding.synced
+    binding.link.report = TabReport(synced=True)
+    assert binding.synced
+    binding.link.report = TabReport()
+    assert binding.synced
+    assert not binding.holds()
