@@ -82,6 +82,7 @@ class Mirror:
     def begin_run(self) -> None:
         """Start counting what this run draws and is sent."""
         with self._lock:
+            self._drawn |= self._drawn_now  # of a run that a newer one replaced before its end
             self._drawn_now = set()
             self._written_now = set()
             self._overwritten_now = set()

@@ -198,6 +198,11 @@ class Session:
                 )
                 self._last_states = states
 
+    def browser_shows(self, ctx: Any, widget: Widget) -> bool:
+        """Say whether the browser holds a value of `widget`, so that it need not be told one."""
+        run = self.run_of(ctx)
+        return run is not None and run.message is not None and run.message.holds(widget)
+
     def identified(self, key: str, kind: str, arguments: Mapping[str, Any]) -> None:
         self._identities[key] = (kind, {name: arguments[name] for name in JUDGED_BY if name in arguments})
 
@@ -309,7 +314,9 @@ class SessionHooks:
         if binding is None or widget is None or key not in state:
             return
         is_late = not state.is_new(key)
-        if is_late and not binding.mirror.is_untold(key):
+        if is_late and (
+            session is None or session.browser_shows(ctx, widget) or not binding.mirror.is_untold(key)
+        ):
             return
         value = state.value(key)
         local = binding.mirror.waiting(widget, value)

@@ -555,3 +555,13 @@ def test_P1_a_value_that_arrives_after_the_persons_own_edit_does_not_undo_it() -
     one.browser.update(a=31, b=5)  # or it comes back with another edit, before that
     one.run(one.message())
     assert (one.state["a"], room.get("a"), room.get("b")) == (32, 32, 5)
+
+
+def test_P3_a_run_that_was_replaced_before_its_end_counts_what_it_drew() -> None:
+    one = Session(Replica(), number("a"))
+    one.run()
+    one.mirror.page_changed()
+    one.mirror.begin_run()
+    one.draw(number("a"))  # and a newer run takes over
+    one.mirror.begin_run()
+    assert not one.mirror.is_untold("a")
