@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from e2e.conftest import OpenTab, StartApp
 from e2e.harness import THREE_WAYS, RunningApp, Way
-from e2e.polling import eventually
+from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 ROUNDS = 100
@@ -58,18 +58,29 @@ def test_edits_of_different_widgets_at_the_same_time_all_survive(
 ) -> None:
     one, two = tab(board, room=room), tab(board, room=room)
     rounds = ROUNDS if board.way is Way.EMBEDDED else ROUNDS // 4
-    lost = []
+    lost, late = [], []
     for number in range(1, rounds + 1):
         type_number(one, "a", number)
         type_number(two, "b", number)
         for tab_ in (one, two):
-            try:
-                shows(tab_, a=number, b=number)
-            except AssertionError:
-                boxes = {key: tab_.page.locator(f".st-key-{key} input").input_value() for key in "ab"}
-                lost.append((number, tab_.name, tab_.state(), boxes))
-    print(f"{2 * rounds} edits, {len(lost)} lost")
+            if not shown_by(tab_, boxes, [str(number)] * 2):
+                lost.append((number, tab_.name, boxes(tab_)))
+            if not shown_by(tab_, lambda tab_: [tab_.state()[key] for key in "ab"], [number] * 2, within_s=3):
+                late.append((number, tab_.name))
+    print(f"{2 * rounds} edits, {len(lost)} lost; pages that waited for the next run to print them: {late}")
     assert lost == []
+
+
+def boxes(tab: Tab) -> list[str]:
+    return [tab.page.locator(f".st-key-{key} input").input_value() for key in "ab"]
+
+
+def shown_by(tab: Tab, look: Callable[[Tab], object], expected: object, *, within_s: float = 15) -> bool:
+    try:
+        settles_on(lambda: look(tab), expected, deadline_s=within_s)
+    except AssertionError:
+        return False
+    return True
 
 
 def test_three_tabs_that_edit_the_same_widget_agree(
