@@ -15,6 +15,12 @@ from streamlit_crdt_server.errors import (
     ServerError,
     ServerStoppedError,
     SettingsError,
+    StoreBusyError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
     TooManyRoomsError,
     UpdateRefusedError,
     WrongThreadError,
@@ -27,7 +33,7 @@ from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.serving import serve
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.socket import Socket
-from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.store import MemoryStore, Store, StoredRoom
 
 __all__ = [
     "CannotListenError",
@@ -51,6 +57,13 @@ __all__ = [
     "SettingsError",
     "Socket",
     "Store",
+    "StoreBusyError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreFullError",
+    "StoreReadOnlyError",
+    "StoreUnavailableError",
+    "StoredRoom",
     "TooManyRoomsError",
     "UpdateRefusedError",
     "WrongThreadError",

@@ -167,3 +167,50 @@ class ServerStoppedError(ServerError, RuntimeError):
 
     def __str__(self) -> str:
         return "the embedded room server stopped while it was starting: the error that caused this says why"
+
+
+class StoreError(ServerError, OSError):
+    """The store failed. Nothing is confirmed, nothing is lost that was confirmed; trying again may succeed.
+
+    Attributes:
+        where: The store, by the path of its file.
+        reason: What the layer below said.
+    """
+
+    advice = "see the server's log"
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the store {self.where} failed ({self.reason}): {self.advice}"
+
+
+class StoreBusyError(StoreError):
+    """Another process owns the file."""
+
+    advice = "let one process serve these rooms, or give this one another file with STREAMLIT_CRDT_STORE"
+
+
+class StoreFullError(StoreError):
+    """No room is left on the disk."""
+
+    advice = "make room on its disk; what waits is saved then"
+
+
+class StoreReadOnlyError(StoreError, PermissionError):
+    """The file, or the directory it is in, cannot be written."""
+
+    advice = "let this user write to the file and to its directory; what waits is saved then"
+
+
+class StoreCorruptError(StoreError):
+    """The file is damaged, or it is not one of ours; it is left as it is."""
+
+    advice = "keep the file for repair and restore a backup"
+
+
+class StoreUnavailableError(StoreError):
+    """The store failed for any other reason: it is closed, locked by another program, or its disk fails."""

@@ -126,7 +126,7 @@ class RoomPipeline(YRoom):
         if self._is_loaded:
             return
         given = apply.read_state(self.ydoc)
-        for update in await self._log.load():
+        for update in (await self._log.load()).updates:
             apply.apply_update(self.ydoc, update)
         if given != EMPTY_UPDATE:
             await self._log.append(given, self.ydoc)
@@ -265,7 +265,7 @@ class RoomPipeline(YRoom):
                 "its provider holds the damaged document: the room must be opened again"
             )
         fresh: Doc[Any] = Doc()
-        for update in (*await self._log.load(), *self._outbox):
+        for update in (*(await self._log.load()).updates, *self._outbox):
             apply.apply_update(fresh, update)
         self._unobserve()
         self.ydoc = fresh

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pycrdt import Doc
 
 from streamlit_crdt_server.apply import read_state
-from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.store import Store, StoredRoom
 
 COMPACT_OVER_BYTES = 64 * 1024
 COMPACT_RATIO = 4
@@ -29,11 +28,11 @@ class RoomLog:
         self._room = room
         self._state_bytes = 0
 
-    async def load(self) -> Sequence[bytes]:
-        """Return the updates in order."""
-        updates = await self._store.load(self._room)
-        self.size_bytes = sum(map(len, updates))
-        return updates
+    async def load(self) -> StoredRoom:
+        """Return the room as it is stored."""
+        stored = await self._store.load(self._room)
+        self.size_bytes = sum(map(len, stored.updates))
+        return stored
 
     async def append(self, update: bytes, ydoc: Doc[Any]) -> None:
         """Add an update, which `ydoc` holds already; it is saved when this returns."""

@@ -2,49 +2,135 @@
 
 A store is a log per room: updates in the order in which they were appended, now and then replaced by one
 update that holds the same state. A room appends before it confirms an update to its sender (rule S5), and a
-store that fails raises: it never answers with an empty room (rule S4).
+store that fails raises: it never answers with an empty or a partial room (rule S4).
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRoom:
+    """What a store holds of one room.
+
+    Attributes:
+        epoch: 32 hex digits, drawn when the room is first loaded or written, and anew after `delete()`. Two
+            histories of one name are told apart by it, and never merged.
+        updates: The updates (Yjs v1) in the order in which they were appended.
+        set_aside: How many damaged or poisonous updates of this room were reported and put aside. The room is
+            whole without them as far as the store can tell; they are kept for somebody to look at.
+    """
+
+    epoch: str
+    updates: tuple[bytes, ...]
+    set_aside: int = 0
 
 
 class Store(Protocol):
-    """A log of updates per room. A room has one append or compact under way at a time."""
+    """A log of updates per room, used as `async with store:`.
 
-    async def load(self, room: str) -> Sequence[bytes]:
-        """Return the updates of `room` in order; none if it was never written to."""
+    A room has one call under way at a time; calls for different rooms run side by side. Every method raises a
+    `StoreError` when it fails, has then changed nothing as far as it knows, and may be called again: a store
+    that failed once works again as soon as its disk does. The one doubt that a failing disk leaves is an
+    update that was stored although `append` raised; a room appends it again, which changes nothing.
+
+    Attributes:
+        level: What an update that was appended survives: 1 the room's closing, 2 the end of the process.
+    """
+
+    level: int
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None: ...
+
+    async def load(self, room: str) -> StoredRoom:
+        """Return all of `room`; a room that was never written to has no updates, but an epoch from now on."""
         ...
 
     async def append(self, room: str, update: bytes) -> None:
-        """Add `update` to the log; it is saved when this returns."""
+        """Add `update` to the log; it is saved when this returns (rule S5)."""
         ...
 
     async def compact(self, room: str, state: bytes) -> None:
         """Replace the log by `state`, an update that holds all that was appended, deletions too (rule S3)."""
         ...
 
-    async def delete(self, room: str) -> None:
-        """Forget `room`."""
+    async def set_aside(self, room: str, update: bytes, why: str) -> None:
+        """Move an update that `load` gave, and that the room cannot live with, out of the log; it is kept."""
         ...
+
+    async def delete(self, room: str) -> None:
+        """Forget `room`, what was set aside as well; it begins anew under another epoch."""
+        ...
+
+    async def rooms(self) -> Sequence[str]:
+        """Return the names of the rooms that were loaded or written, sorted."""
+        ...
+
+
+def draw_epoch() -> str:
+    """Draw the epoch of a room that begins: 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+@dataclass(slots=True)
+class _Log:
+    epoch: str
+    updates: list[bytes]
+    set_aside: list[bytes]
 
 
 class MemoryStore:
     """Keeps rooms until the process ends. It exists so that a room damaged in memory can be loaded again."""
 
-    def __init__(self) -> None:
-        self._logs: dict[str, list[bytes]] = {}
+    level = 1
 
-    async def load(self, room: str) -> Sequence[bytes]:
-        return tuple(self._logs.get(room, ()))
+    def __init__(self) -> None:
+        self._logs: dict[str, _Log] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Keep everything: whoever holds this store may enter it again."""
+
+    async def load(self, room: str) -> StoredRoom:
+        log = self._log(room)
+        return StoredRoom(log.epoch, tuple(log.updates), len(log.set_aside))
 
     async def append(self, room: str, update: bytes) -> None:
-        self._logs.setdefault(room, []).append(update)
+        self._log(room).updates.append(update)
 
     async def compact(self, room: str, state: bytes) -> None:
-        self._logs[room] = [state]
+        self._log(room).updates[:] = [state]
+
+    async def set_aside(self, room: str, update: bytes, why: str) -> None:
+        log = self._log(room)
+        if update in log.updates:
+            log.updates.remove(update)
+            log.set_aside.append(update)
 
     async def delete(self, room: str) -> None:
         self._logs.pop(room, None)
+
+    async def rooms(self) -> Sequence[str]:
+        return sorted(self._logs)
+
+    def _log(self, room: str) -> _Log:
+        return self._logs.setdefault(room, _Log(draw_epoch(), [], []))
