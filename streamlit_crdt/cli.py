@@ -115,7 +115,7 @@ def _require_streamlit() -> None:
 
 def _serve(chosen: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(chosen).items() if name != "start"}
-    settings = Settings.load(**given)
+    settings = Settings.load(**{"require_token": False, **given})
     try:
         asyncio.run(serve(settings))
     except PortTakenError as error:

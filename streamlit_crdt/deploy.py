@@ -33,7 +33,7 @@ def crdt_app(
     """
     if freeze_gc is not None:
         settings["freeze_gc"] = freeze_gc
-    loaded = Settings.load(store=store, **settings)
+    loaded = Settings.load(store=store, **{"require_token": False, **settings})
     hub = Hub(loaded)
     path = "/" + mount.strip("/")
 

@@ -140,13 +140,13 @@ def _start_embedded() -> EmbeddedServer:
     if Settings.load().freeze_gc:
         freeze_after_first_run()
     address = str(st.get_option("server.address") or "0.0.0.0")
-    settings = Settings.load(host=address)
+    settings = Settings.load(host=address, require_token=False)
     server = EmbeddedServer(settings)
     try:
         server.start()
     except PortTakenError:
         if Settings.names_port():
             raise
-        server = EmbeddedServer(Settings.load(host=address, port=0))
+        server = EmbeddedServer(Settings.load(host=address, port=0, require_token=False))
         server.start()
     return server

@@ -10,6 +10,7 @@ from streamlit_crdt_server.errors import (
     OpenTimeoutError,
     OriginRefused,
     PortTakenError,
+    RoomForbiddenError,
     RoomNameRefused,
     RoomUnavailableError,
     ServerError,
@@ -21,34 +22,54 @@ from streamlit_crdt_server.errors import (
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    TokenError,
+    TokenExpiredError,
+    TokenForgedError,
+    TokenKeyUnknownError,
+    TokenMalformedError,
+    TokenMissingError,
     TooManyRoomsError,
     UpdateRefusedError,
     WrongThreadError,
 )
 from streamlit_crdt_server.freeze import freeze_collector
 from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.keys import (
+    derive_ring,
+    process_ring,
+    ring_from_settings,
+    standalone_ring,
+    user_ring,
+)
 from streamlit_crdt_server.local import LocalPeer
+from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.serving import serve
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.socket import Socket
 from streamlit_crdt_server.store import MemoryStore, Store, StoredRoom
+from streamlit_crdt_server.token import Claims, KeyRing, Role, mint, verify
 
 __all__ = [
     "CannotListenError",
+    "Claims",
     "CloseCode",
     "EmbeddedServer",
     "FrameTooLargeError",
     "Hub",
     "HubNotRunningError",
+    "KeyRing",
     "LocalPeer",
     "MalformedFrameError",
     "MemoryStore",
+    "Metrics",
     "OpenTimeoutError",
     "OriginRefused",
     "PortTakenError",
+    "Role",
     "Room",
+    "RoomForbiddenError",
     "RoomNameRefused",
     "RoomUnavailableError",
     "ServerError",
@@ -64,10 +85,23 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreUnavailableError",
     "StoredRoom",
+    "TokenError",
+    "TokenExpiredError",
+    "TokenForgedError",
+    "TokenKeyUnknownError",
+    "TokenMalformedError",
+    "TokenMissingError",
     "TooManyRoomsError",
     "UpdateRefusedError",
     "WrongThreadError",
     "create_app",
+    "derive_ring",
     "freeze_collector",
+    "mint",
+    "process_ring",
+    "ring_from_settings",
     "serve",
+    "standalone_ring",
+    "user_ring",
+    "verify",
 ]

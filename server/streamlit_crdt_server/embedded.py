@@ -11,6 +11,7 @@ from streamlit_crdt_server.errors import ServerStoppedError
 from streamlit_crdt_server.hub import Hub
 from streamlit_crdt_server.serving import address_of, listen, run
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.token import KeyRing
 
 
 class EmbeddedServer:
@@ -22,8 +23,8 @@ class EmbeddedServer:
         port: Port that it listens on; the real one after `start()`, also when the settings say 0.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.hub = Hub(settings)
+    def __init__(self, settings: Settings, *, keys: KeyRing | None = None) -> None:
+        self.hub = Hub(settings, keys=keys)
         self.host = settings.host
         self.port = settings.port
         self._settings = settings

@@ -214,3 +214,69 @@ class StoreCorruptError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """The store failed for any other reason: it is closed, locked by another program, or its disk fails."""
+
+
+class TokenError(ServerError, PermissionError):
+    """A token opens nothing here. Why is for the log; whoever brought it is told nothing."""
+
+
+class TokenMissingError(TokenError):
+    """A connection brought no token where one is required."""
+
+    def __str__(self) -> str:
+        return "a connection brought no token"
+
+
+class TokenMalformedError(TokenError):
+    """It is not a token of ours."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"a token is malformed: {self.reason}"
+
+
+class TokenKeyUnknownError(TokenError):
+    """It was signed with a key that is not, or no longer, in the ring."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return (
+            f"a token was signed with the unknown key {self.key_id[:32]!r}: the app and the room server must have "
+            f"the same secret"
+        )
+
+
+class TokenForgedError(TokenError):
+    """Its signature is not that of what it says."""
+
+    def __str__(self) -> str:
+        return "a token's signature is not that of what it says"
+
+
+class TokenExpiredError(TokenError):
+    """It has ended."""
+
+    def __init__(self, expired_at: float, now: float) -> None:
+        super().__init__(expired_at, now)
+        self.expired_at = expired_at
+        self.now = now
+
+    def __str__(self) -> str:
+        return f"a token ended {self.now - self.expired_at:.0f} s ago"
+
+
+class RoomForbiddenError(TokenError):
+    """A token is good, but not for this room."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room)
+        self.room = room
+
+    def __str__(self) -> str:
+        return f"a token does not open room {self.room[:140]!r}"

@@ -27,12 +27,15 @@ from streamlit_crdt_server.errors import (
     TooManyRoomsError,
     WrongThreadError,
 )
+from streamlit_crdt_server.keys import check_keys
 from streamlit_crdt_server.local import LocalPeer
+from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.token import KeyRing
 
 
 class Hub(WebsocketServer):
@@ -41,6 +44,8 @@ class Hub(WebsocketServer):
     Attributes:
         settings: The limits.
         store: Where the rooms' updates go.
+        keys: What tokens are verified with; None where none are required.
+        metrics: What is counted.
         loop: The event loop that it runs in; None while it does not run.
     """
 
@@ -49,21 +54,30 @@ class Hub(WebsocketServer):
         settings: Settings | None = None,
         *,
         store: Store | None = None,
+        keys: KeyRing | None = None,
         rooms_ready: bool = True,
         auto_clean_rooms: bool = False,
         exception_handler: Callable[[Exception, Logger], bool] | None = None,
         log: Logger | None = None,
         provider_factory: ProviderFactory | None = None,
     ) -> None:
-        """Make a hub; all arguments but `settings` and `store` are those of `WebsocketServer`.
+        """Make a hub; all arguments but `settings`, `store` and `keys` are those of `WebsocketServer`.
+
+        Without settings it is a `WebsocketServer` and no more: who is let in is up to whoever hands it channels.
 
         Mends the faults of `auto_clean_rooms`, which is on as shipped: the last one who leaves takes the room
         with it, and what was not yet written. It is off here; if it is on, an empty room is flushed and its
         log is kept.
+
+        Raises:
+            SettingsError: The settings require tokens and there are no keys to verify them with.
         """
+        check_keys(settings, keys)
         super().__init__(rooms_ready, auto_clean_rooms, exception_handler, log, provider_factory)
-        self.settings = settings or Settings()
+        self.settings = settings or Settings(require_token=False)
         self.store: Store = store or MemoryStore()
+        self.keys = keys
+        self.metrics = Metrics()
         self.loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
         self._serving_count = 0

@@ -1,7 +1,8 @@
-"""What a room may be called: the name is in addresses, logs and, one day, in file names."""
+"""Names: what a room may be called (it is in addresses and logs), and which hosts are this machine."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from streamlit_crdt_server.errors import RoomNameRefused
@@ -14,3 +15,13 @@ def check_room_name(name: str) -> str:
     if not re.fullmatch(ROOM_NAME_PATTERN, name) or name in (".", ".."):
         raise RoomNameRefused(name)
     return name
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, without brackets, stands for this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

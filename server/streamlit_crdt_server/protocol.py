@@ -28,6 +28,7 @@ class MessageType(IntEnum):
 
     SYNC = 0
     AWARENESS = 1
+    AUTH = 2
     QUERY_AWARENESS = 3
 
 
@@ -211,6 +212,11 @@ def awareness(presences: Iterable[Presence]) -> bytes:
 
 def _encode_presence(presence: Presence) -> bytes:
     return varuint(presence.client_id) + varuint(presence.clock) + block(presence.text.encode())
+
+
+def permission_denied(reason: str) -> bytes:
+    """Make the frame that tells a viewer that its updates go nowhere (y-protocols, `auth.js`)."""
+    return bytes((MessageType.AUTH, 0)) + block(reason.encode())
 
 
 def query_awareness() -> bytes:

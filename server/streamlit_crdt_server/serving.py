@@ -24,6 +24,7 @@ from streamlit_crdt_server.app import create_app
 from streamlit_crdt_server.errors import CannotListenError, PortTakenError
 from streamlit_crdt_server.freeze import freeze_collector
 from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.keys import standalone_ring
 from streamlit_crdt_server.settings import Settings
 
 GRACE_S = 1.0
@@ -126,7 +127,9 @@ async def serve(
 
     Raises:
         PortTakenError, CannotListenError: It cannot listen there; nothing was started.
+        SettingsError: It needs a secret, see `standalone_ring`; nothing was started.
     """
+    keys = standalone_ring(settings) if settings.require_token else None
     listener = listen(settings.host, settings.port)
     host, port = address_of(listener)
     shown_host = f"[{host}]" if ":" in host else host
@@ -137,7 +140,7 @@ async def serve(
             freeze_collector()
         print(f"streamlit-crdt room server: ws://{shown_host}:{port} (rooms are kept {where})", flush=True)
 
-    await run(settings, Hub(settings), listener, shutdown_trigger or _signalled(), announce)
+    await run(settings, Hub(settings, keys=keys), listener, shutdown_trigger or _signalled(), announce)
 
 
 def _signalled() -> Callable[[], Awaitable[object]]:

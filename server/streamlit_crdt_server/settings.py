@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from streamlit_crdt_server.errors import SettingsError
@@ -29,6 +29,10 @@ class Settings:
         port: Port to listen on; 0 picks a free one.
         store: None keeps rooms in memory until the server stops.
         freeze_gc: Take what is loaded at start out of the garbage collector's sight (see `freeze`).
+        require_token: Whether a connection needs a token. Without one anybody who can reach the port can read
+            and write every room.
+        secret: Secrets that tokens are signed with, at least 16 characters each: the first signs, all verify.
+        secret_file: A file with one such secret per line, instead of `secret`.
         allow_origin: Origins, as `scheme://host[:port]`, whose pages may connect besides the server's own;
             `*` is any.
         max_frame_bytes: A larger frame closes its connection with 4413.
@@ -47,6 +51,9 @@ class Settings:
     port: int = 8765
     store: str | None = None
     freeze_gc: bool = True
+    require_token: bool = True
+    secret: tuple[str, ...] = field(default=(), repr=False)
+    secret_file: str | None = None
     allow_origin: tuple[str, ...] = ()
     max_frame_bytes: int = 16 * 1024 * 1024
     max_awareness_bytes: int = 64 * 1024
@@ -67,12 +74,14 @@ class Settings:
             raise SettingsError("host is empty: give an address to listen on, such as 127.0.0.1")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port={self.port} is not a port: use 1 to 65535, or 0 to pick a free one")
+        if self.secret and self.secret_file is not None:
+            raise SettingsError("secret and secret_file are both set: keep one of them")
         for origin in self.allow_origin:
             _check_origin(origin)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.startswith(("max_", "silent_", "close_")) and not value > 0:
-                raise SettingsError(f"{field.name}={value} must be greater than 0")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name.startswith(("max_", "silent_", "close_")) and not value > 0:
+                raise SettingsError(f"{setting.name}={value} must be greater than 0")
 
     @classmethod
     def load(cls, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
@@ -86,7 +95,7 @@ class Settings:
             if name not in known:
                 raise SettingsError(_unknown(f"setting {name!r}", name, known))
         values = _from_environ(os.environ if environ is None else environ, known)
-        return cls(**(values | _tuples(overrides)))
+        return cls(**(values | _tuples(overrides, known)))
 
     @classmethod
     def names_port(cls, *, environ: Mapping[str, str] | None = None) -> bool:
@@ -94,8 +103,15 @@ class Settings:
         return bool((os.environ if environ is None else environ).get(f"{PREFIX}PORT"))
 
 
-def _tuples(overrides: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
+def _tuples(overrides: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a list be given for a tuple, and a single text for a tuple of one."""
+    given = dict(overrides)
+    for name, value in overrides.items():
+        if isinstance(value, list):
+            given[name] = tuple(value)
+        elif isinstance(value, str) and str(known[name]).startswith("tuple"):
+            given[name] = (value,)
+    return given
 
 
 def _from_environ(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, Any]:

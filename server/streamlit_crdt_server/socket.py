@@ -6,7 +6,6 @@ site.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from pycrdt import Channel
 
 from streamlit_crdt_server.errors import MalformedFrameError
+from streamlit_crdt_server.names import is_loopback
 from streamlit_crdt_server.protocol import CloseCode
 
 Scope = Mapping[str, Any]
@@ -101,16 +101,6 @@ def is_origin_allowed(scope: Scope, allow_origin: Iterable[str]) -> bool:
     if page_host is None:
         return False
     return page_host == asked_host or (is_loopback(page_host) and _came_over_loopback(scope))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address, without brackets, stands for this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _came_over_loopback(scope: Scope) -> bool:

@@ -17,7 +17,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def server() -> Iterator[EmbeddedServer]:
     """A real server on a free port of this machine."""
-    running = EmbeddedServer(Settings(port=0))
+    running = EmbeddedServer(Settings(require_token=False, port=0))
     running.start()
     yield running
     running.stop()

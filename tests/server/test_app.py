@@ -51,7 +51,7 @@ async def ask(
         answers.append(event)
 
     async with hub or Hub() as running:
-        served = app or create_app(settings or Settings(), hub=running)
+        served = app or create_app(settings or Settings(require_token=False), hub=running)
         await served(scope, receive, send)
     return answers[0]
 
@@ -118,7 +118,7 @@ async def test_a_page_of_another_site_may_not_connect_over_loopback() -> None:
 
 
 async def test_origins_can_be_allowed_by_name() -> None:
-    settings = Settings(allow_origin=("https://other.example.com",))
+    settings = Settings(require_token=False, allow_origin=("https://other.example.com",))
     assert await is_accepted("/room", settings=settings, origin="https://other.example.com")
     assert not await is_accepted("/room", settings=settings, origin="http://other.example.com")
 
@@ -130,7 +130,7 @@ async def test_an_offered_subprotocol_is_answered() -> None:
 
 async def test_under_a_mount_the_room_is_what_follows_it() -> None:
     async with Hub() as inner:
-        mounted = Starlette(routes=[Mount("/crdt", app=create_app(Settings(), hub=inner))])
+        mounted = Starlette(routes=[Mount("/crdt", app=create_app(Settings(require_token=False), hub=inner))])
         assert await is_accepted("/crdt/room1", app=mounted)
         assert set(inner.rooms) == {"room1"}
         for path in ("/crdt/..", "/crdt/../room", "/crdt/a/b", "/crdt/", "/room1"):
@@ -138,12 +138,12 @@ async def test_under_a_mount_the_room_is_what_follows_it() -> None:
 
 
 async def test_nobody_is_accepted_while_the_hub_does_not_run() -> None:
-    assert not await is_accepted("/room", app=create_app(Settings(), hub=Hub()))
+    assert not await is_accepted("/room", app=create_app(Settings(require_token=False), hub=Hub()))
 
 
 async def test_nobody_is_accepted_when_there_are_too_many_rooms() -> None:
-    async with Hub(Settings(max_rooms=1)) as hub:
-        app = create_app(Settings(), hub=hub)
+    async with Hub(Settings(require_token=False, max_rooms=1)) as hub:
+        app = create_app(Settings(require_token=False), hub=hub)
         await hub.aopen_local("taken")
         assert await is_accepted("/taken", app=app)
         assert not await is_accepted("/another", app=app)

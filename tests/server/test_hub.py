@@ -143,7 +143,7 @@ async def test_S4_a_room_that_cannot_be_loaded_is_not_an_empty_room() -> None:
 
 
 async def test_rooms_in_use_are_bounded_and_blank_ones_make_way() -> None:
-    async with Hub(Settings(max_rooms=2)) as hub:
+    async with Hub(Settings(require_token=False, max_rooms=2)) as hub:
         await hub.get_room("blank")
         for name in ("a", "b"):
             async with connected(hub, name) as ada:

@@ -36,7 +36,7 @@ asyncio.run(serve(Settings.load(port=0)))
 
 
 def test_port_0_picks_a_free_one() -> None:
-    server = EmbeddedServer(Settings(port=0))
+    server = EmbeddedServer(Settings(require_token=False, port=0))
     server.start()
     try:
         assert server.port > 0
@@ -49,17 +49,17 @@ def test_a_taken_port_is_one_sentence_that_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"port {port} .* STREAMLIT_CRDT_PORT"):
-            EmbeddedServer(Settings(port=port)).start()
+            EmbeddedServer(Settings(require_token=False, port=port)).start()
 
 
 def test_an_address_that_is_not_of_this_machine_is_an_error_that_says_so() -> None:
     with pytest.raises(CannotListenError, match="STREAMLIT_CRDT_HOST"):
-        EmbeddedServer(Settings(host="192.0.2.1", port=0)).start()
+        EmbeddedServer(Settings(require_token=False, host="192.0.2.1", port=0)).start()
 
 
 def test_starting_and_stopping_twice_is_no_error_and_leaves_no_thread() -> None:
     before = threading.active_count()
-    server = EmbeddedServer(Settings(port=0))
+    server = EmbeddedServer(Settings(require_token=False, port=0))
     server.start()
     server.start()
     server.stop()
@@ -68,17 +68,17 @@ def test_starting_and_stopping_twice_is_no_error_and_leaves_no_thread() -> None:
 
 
 def test_the_port_is_free_again_after_a_stop() -> None:
-    first = EmbeddedServer(Settings(port=0))
+    first = EmbeddedServer(Settings(require_token=False, port=0))
     first.start()
     first.stop()
-    second = EmbeddedServer(Settings(port=first.port))
+    second = EmbeddedServer(Settings(require_token=False, port=first.port))
     second.start()
     second.stop()
 
 
 @pytest.mark.anyio
 async def test_stopping_closes_sockets_with_1012_and_is_quick() -> None:
-    server = EmbeddedServer(Settings(port=0))
+    server = EmbeddedServer(Settings(require_token=False, port=0))
     server.start()
     async with connect(f"ws://127.0.0.1:{server.port}/room") as socket:
         await socket.recv()
@@ -93,7 +93,7 @@ async def test_stopping_closes_sockets_with_1012_and_is_quick() -> None:
 
 @pytest.mark.anyio
 async def test_a_socket_that_does_not_answer_the_close_delays_the_stop_by_seconds_at_most() -> None:
-    server = EmbeddedServer(Settings(port=0, close_timeout_s=0.1))
+    server = EmbeddedServer(Settings(require_token=False, port=0, close_timeout_s=0.1))
     server.start()
     with socket.create_connection((server.host, server.port)) as deaf:
         deaf.sendall(
@@ -109,7 +109,9 @@ async def test_a_socket_that_does_not_answer_the_close_delays_the_stop_by_second
 @pytest.mark.anyio
 async def test_serve_returns_when_its_trigger_does(capsys: pytest.CaptureFixture[str]) -> None:
     asked = asyncio.Event()
-    serving = asyncio.ensure_future(serve(Settings(port=0, freeze_gc=False), shutdown_trigger=asked.wait))
+    serving = asyncio.ensure_future(
+        serve(Settings(require_token=False, port=0, freeze_gc=False), shutdown_trigger=asked.wait)
+    )
     line = ""
     ends_at = time.monotonic() + DEADLINE_S
     while not line and time.monotonic() < ends_at:

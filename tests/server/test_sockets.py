@@ -114,7 +114,7 @@ async def test_opening_and_closing_at_once_stops_nothing(server: EmbeddedServer)
     ],
 )
 async def test_N2_a_bad_frame_closes_its_own_socket_only(frame: bytes | str, code: CloseCode) -> None:
-    server = EmbeddedServer(Settings(port=0, max_frame_bytes=65_536))
+    server = EmbeddedServer(Settings(require_token=False, port=0, max_frame_bytes=65_536))
     server.start()
     try:
         async with joined(server) as ada, joined(server) as mallory:
@@ -162,7 +162,9 @@ def _damaged(frame: bytes, randomness: random.Random) -> bytes:
 
 
 async def test_N1_a_reader_that_stopped_is_closed_and_the_others_go_on() -> None:
-    server = EmbeddedServer(Settings(port=0, max_backlog_bytes_per_peer=1_000_000, close_timeout_s=0.2))
+    server = EmbeddedServer(
+        Settings(require_token=False, port=0, max_backlog_bytes_per_peer=1_000_000, close_timeout_s=0.2)
+    )
     server.start()
     try:
         async with joined(server) as ada, joined(server) as bob:

@@ -112,7 +112,7 @@ def test_stock_clients_see_who_is_there_and_who_left(server: EmbeddedServer) -> 
 
 
 def test_stock_clients_come_back_after_a_restart_with_what_they_wrote_meanwhile() -> None:
-    first = EmbeddedServer(Settings(port=0))
+    first = EmbeddedServer(Settings(require_token=False, port=0))
     first.start()
     with stock_client(first.port) as ada, stock_client(first.port) as bob:
         ada.tell(set=["before", 1], user="Ada")
@@ -122,7 +122,7 @@ def test_stock_clients_come_back_after_a_restart_with_what_they_wrote_meanwhile(
         bob.wait(lambda said: said["status"] != "connected")
         ada.tell(set=["a", 2])
         bob.tell(set=["b", 3])
-        second = EmbeddedServer(Settings(port=first.port))
+        second = EmbeddedServer(Settings(require_token=False, port=first.port))
         started_at = time.monotonic()
         second.start()
         try:

@@ -1,0 +1,39 @@
+"""Roles: who may write, decided from a connection's claims."""
+
+from __future__ import annotations
+
+import pytest
+from pycrdt import Channel
+
+from streamlit_crdt_server import Claims, Role, protocol
+from streamlit_crdt_server.roles import may_write
+from tests.server.fakes import FakeChannel
+
+
+def channel(**rooms: Role) -> Channel:
+    made = FakeChannel("room")
+    made.claims = Claims(rooms, "ada", "Ada", "s1", 2e9, "k")  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rooms", "expected"),
+    [
+        ({"room": Role.EDITOR}, True),
+        ({"room": Role.VIEWER}, False),
+        ({"other": Role.EDITOR}, False),
+        ({"*": Role.EDITOR}, True),
+        ({"*": Role.EDITOR, "room": Role.VIEWER}, False),
+        ({"*": Role.VIEWER, "room": Role.EDITOR}, True),
+    ],
+)
+def test_A1_only_an_editor_of_this_room_may_write(rooms: dict[str, Role], expected: bool) -> None:
+    assert may_write(channel(**rooms), "room") is expected
+
+
+def test_a_channel_that_came_without_a_token_may_write() -> None:
+    assert may_write(FakeChannel("room"), "room")
+
+
+def test_the_refusal_is_that_of_y_protocols() -> None:
+    assert protocol.permission_denied("no") == b"\x02\x00\x02no"

@@ -1,0 +1,251 @@
+"""Tokens: what verifies, and that nothing else does."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import jwt
+import pytest
+
+from streamlit_crdt_server import (
+    Claims,
+    KeyRing,
+    Role,
+    TokenError,
+    TokenExpiredError,
+    TokenForgedError,
+    TokenKeyUnknownError,
+    TokenMalformedError,
+    mint,
+    verify,
+)
+
+NOW = 1_800_000_000.0
+RING = KeyRing.from_secret("a secret of this test")
+
+
+def minted(ring: KeyRing = RING, **changes: Any) -> str:
+    options: dict[str, Any] = {
+        "rooms": {"plan": Role.EDITOR, "notes": Role.VIEWER},
+        "user": "ada",
+        "name": "Ada Lovelace",
+        "session": "s1",
+        "ttl_s": 600.0,
+        "now": NOW,
+    }
+    return mint(ring, **(options | changes))
+
+
+def signed(payload: dict[str, Any], *, algorithm: str = "HS256", **header: Any) -> str:
+    """A token with a right signature over whatever it says."""
+    return jwt.encode(payload, RING.keys[RING.current], algorithm, headers={"kid": RING.current} | header)
+
+
+def payload(**changes: Any) -> dict[str, Any]:
+    given = {
+        "aud": "streamlit-crdt",
+        "sub": "ada",
+        "name": "Ada",
+        "sid": "s1",
+        "rooms": {"plan": "editor"},
+        "exp": NOW + 600,
+    } | changes
+    return {name: value for name, value in given.items() if value is not ...}
+
+
+def test_A2_a_token_says_what_it_was_minted_for() -> None:
+    assert verify(RING, minted(), now=NOW) == Claims(
+        rooms={"plan": Role.EDITOR, "notes": Role.VIEWER},
+        user="ada",
+        name="Ada Lovelace",
+        session="s1",
+        expires_at=NOW + 600,
+        key_id=RING.current,
+    )
+
+
+def test_A2_a_role_is_that_of_the_room_and_no_other() -> None:
+    claims = verify(RING, minted(), now=NOW)
+    assert [claims.role_in(room) for room in ("plan", "notes", "other", "*")] == [
+        Role.EDITOR,
+        Role.VIEWER,
+        None,
+        None,
+    ]
+
+
+def test_a_token_for_any_room_still_has_the_role_of_a_room_that_it_names() -> None:
+    claims = verify(RING, minted(rooms={"*": Role.EDITOR, "plan": Role.VIEWER}), now=NOW)
+    assert (claims.role_in("plan"), claims.role_in("other")) == (Role.VIEWER, Role.EDITOR)
+
+
+def test_A2_a_token_ends_when_it_says() -> None:
+    text = minted(ttl_s=10)
+    verify(RING, text, now=NOW + 9.9)
+    for late in (NOW + 10, NOW + 1e6):
+        with pytest.raises(TokenExpiredError) as caught:
+            verify(RING, text, now=late)
+        assert caught.value.expired_at == NOW + 10
+
+
+def test_two_keys_make_rotation_possible() -> None:
+    old = minted(KeyRing.from_secret("the old secret"))
+    both = KeyRing.from_secret("the new secret", "the old secret")
+    assert verify(both, old, now=NOW).user == "ada"
+    new = minted(both)
+    assert verify(KeyRing.from_secret("the new secret"), new, now=NOW).user == "ada"
+    with pytest.raises(TokenKeyUnknownError):
+        verify(KeyRing.from_secret("the new secret"), old, now=NOW)
+
+
+def test_one_secret_under_two_labels_is_two_keys() -> None:
+    other = KeyRing.from_secret("a secret of this test", label="cookie secret")
+    assert other.current != RING.current
+    with pytest.raises(TokenKeyUnknownError):
+        verify(RING, minted(other), now=NOW)
+
+
+def test_a_signature_under_another_key_of_the_same_name_is_forged() -> None:
+    forged = KeyRing({RING.current: b"\1" * 32}, RING.current)
+    with pytest.raises(TokenForgedError):
+        verify(RING, minted(forged), now=NOW)
+
+
+def test_keys_are_not_shown() -> None:
+    assert "keys" not in repr(RING)
+    assert str(RING.keys[RING.current]) not in repr(RING)
+
+
+def test_every_single_character_matters() -> None:
+    text = minted()
+    for at, letter in enumerate(text):
+        edited = text[:at] + ("A" if letter != "A" else "B") + text[at + 1 :]
+        with pytest.raises(TokenError):
+            verify(RING, edited, now=NOW)
+    spellings = [text + end for end in ("=", "\n", " ", "A", ".")] + ["\n" + text, text.replace(".", "..", 1)]
+    for spelling in spellings:
+        with pytest.raises(TokenMalformedError):
+            verify(RING, spelling, now=NOW)
+
+
+def test_a_signature_has_one_spelling_only() -> None:
+    text = minted()
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    same_bits = alphabet[alphabet.index(text[-1]) ^ 1]
+    with pytest.raises(TokenMalformedError):
+        verify(RING, text[:-1] + same_bits, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": ...},
+        {"aud": "another-service"},
+        {"exp": ...},
+        {"exp": "tomorrow"},
+        {"exp": True},
+        {"exp": 10**400},
+        {"exp": None},
+        {"sub": ...},
+        {"sub": ""},
+        {"sub": 7},
+        {"name": None},
+        {"sid": ["s1"]},
+        {"rooms": ...},
+        {"rooms": {}},
+        {"rooms": ["plan"]},
+        {"rooms": "plan"},
+        {"rooms": {"plan": "owner"}},
+        {"rooms": {"plan": None}},
+        {"rooms": {"..": "editor"}},
+        {"rooms": {"": "editor"}},
+        {"rooms": {"pl*": "editor"}},
+    ],
+)
+def test_a_token_that_is_signed_but_says_nothing_sensible_is_malformed(changes: dict[str, Any]) -> None:
+    with pytest.raises(TokenMalformedError):
+        verify(RING, signed(payload(**changes)), now=NOW)
+
+
+@pytest.mark.parametrize("exp", ["NaN", "Infinity", "1e999"])
+def test_A2_a_token_without_an_end_is_malformed(exp: str) -> None:
+    with pytest.raises(TokenMalformedError):
+        verify(RING, _signed_raw(json.dumps(payload(exp=0)).replace('"exp": 0', f'"exp": {exp}')), now=NOW)
+
+
+@pytest.mark.parametrize("text", ["{" * 3000, "[]", "1", "null", '"text"', "\ud7ff", "{}", "[" * 3000])
+def test_claims_that_are_no_object_are_malformed(text: str) -> None:
+    with pytest.raises(TokenMalformedError):
+        verify(RING, _signed_raw(text), now=NOW)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"kid": 1},
+        {"crit": ["exp"]},
+        {"jku": "https://evil.example/keys"},
+        {"jwk": {"kty": "oct", "k": "AA"}},
+        {"x5u": "https://evil.example"},
+        {"b64": True},
+    ],
+)
+def test_a_header_that_asks_for_more_is_malformed(header: dict[str, Any]) -> None:
+    head = {"alg": "HS256", "typ": "JWT", "kid": RING.current} | header
+    with pytest.raises(TokenMalformedError):
+        verify(RING, _signed_raw(json.dumps(payload()), head), now=NOW)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "HS512", "RS256", "hs256", ""])
+def test_no_other_algorithm_is_taken(algorithm: str) -> None:
+    head = {"alg": algorithm, "typ": "JWT", "kid": RING.current}
+    with pytest.raises(TokenMalformedError):
+        verify(RING, _signed_raw(json.dumps(payload()), head), now=NOW)
+
+
+def test_a_token_that_does_not_name_its_key_is_malformed() -> None:
+    with pytest.raises(TokenMalformedError):
+        verify(RING, _signed_raw(json.dumps(payload()), {"alg": "HS256"}), now=NOW)
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a.b.c", "é.é.é", "\0", "x" * 10_000, minted() * 50])
+def test_what_is_no_token_at_all_is_malformed(text: str) -> None:
+    with pytest.raises(TokenMalformedError):
+        verify(RING, text, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rooms": {}},
+        {"rooms": {"a/b": Role.EDITOR}},
+        {"ttl_s": 0},
+        {"ttl_s": -1},
+        {"ttl_s": float("nan")},
+        {"user": ""},
+        {"name": "x" * 257},
+        {"session": ""},
+    ],
+)
+def test_a_token_of_no_use_is_not_minted(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        minted(**changes)
+
+
+def test_the_current_key_is_in_its_ring() -> None:
+    with pytest.raises(ValueError):
+        KeyRing({}, "k")
+
+
+def _signed_raw(claims: str, header: dict[str, Any] | None = None) -> str:
+    """Sign any text with the ring's key, as PyJWT would refuse to."""
+    head = json.dumps(header or {"alg": "HS256", "typ": "JWT", "kid": RING.current})
+    signing = f"{_encode(head.encode())}.{_encode(claims.encode())}"
+    signature = jwt.get_algorithm_by_name("HS256").sign(signing.encode(), RING.keys[RING.current])
+    return f"{signing}.{_encode(signature)}"
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
