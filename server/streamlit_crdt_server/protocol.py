@@ -30,6 +30,7 @@ class MessageType(IntEnum):
     AWARENESS = 1
     AUTH = 2
     QUERY_AWARENESS = 3
+    SAVED = 102
 
 
 class SyncType(IntEnum):
@@ -49,7 +50,24 @@ class CloseCode(IntEnum):
     TOO_SLOW = 4300
     SILENT = 4301
     MALFORMED = 4400
+    OTHER_EPOCH = 4409
     TOO_LARGE = 4413
+    ROOM_FULL = 4414
+
+
+class StoreLevel(IntEnum):
+    """What an update that is said to be saved survives."""
+
+    MEMORY = 1
+    DISK = 2
+
+
+class SaveStatus(IntEnum):
+    """Whether everything earlier on a connection is saved, up to the version that is named with it."""
+
+    SAVED = 0
+    FAILING = 1
+    REFUSED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +123,20 @@ class QueryAwareness:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedQuery:
+    """The sender asks to be told once everything that it sent before is saved; `version` is its own count."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownMessage:
     """A message of a type that this server does not know; it is ignored, so that clients can be newer."""
 
     type: int
 
 
-Message = SyncStep1 | SyncUpdate | AwarenessUpdate | QueryAwareness | UnknownMessage
+Message = SyncStep1 | SyncUpdate | AwarenessUpdate | QueryAwareness | SavedQuery | UnknownMessage
 
 
 def parse(frame: bytes, limits: Limits) -> Message:
@@ -131,6 +156,8 @@ def parse(frame: bytes, limits: Limits) -> Message:
             message = _parse_awareness(reader.block(), limits)
         case MessageType.QUERY_AWARENESS:
             message = QueryAwareness()
+        case MessageType.SAVED:
+            message = _parse_saved_query(reader.block())
         case _:
             return UnknownMessage(kind)
     reader.end()
@@ -146,6 +173,13 @@ def _parse_sync(reader: Reader, limits: Limits) -> Message:
     if kind in (SyncType.STEP2, SyncType.UPDATE):
         return SyncUpdate(content)
     raise MalformedFrameError(f"sync type {kind} is unknown")
+
+
+def _parse_saved_query(content: bytes) -> SavedQuery:
+    reader = Reader(content)
+    query = SavedQuery(reader.varuint())
+    reader.end()
+    return query
 
 
 def check_state_vector(vector: bytes, max_bytes: int) -> None:
@@ -222,3 +256,21 @@ def permission_denied(reason: str) -> bytes:
 def query_awareness() -> bytes:
     """Make the frame that asks who is there."""
     return bytes((MessageType.QUERY_AWARENESS,))
+
+
+def saved_query(version: int) -> bytes:
+    """Make the frame that asks whether everything sent before it is saved (type 102, as y-sweet uses it)."""
+    return bytes((MessageType.SAVED,)) + block(varuint(version))
+
+
+def saved_answer(version: int, level: int, status: SaveStatus, epoch: str) -> bytes:
+    """Make the frame that answers a `SavedQuery`; sent to nobody who did not ask.
+
+    Args:
+        version: The last one asked for of which everything is saved.
+        level: A `StoreLevel`.
+        status: Anything but SAVED says that something later is not saved, and why.
+        epoch: That of the room's document.
+    """
+    content = varuint(version) + varuint(level) + varuint(status) + block(epoch.encode())
+    return bytes((MessageType.SAVED,)) + block(content)

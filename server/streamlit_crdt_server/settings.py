@@ -41,7 +41,11 @@ class Settings:
         max_presences_per_connection: How many client ids one connection may announce.
         max_backlog_bytes_per_peer: A peer that lets more than this wait for it is closed, and resyncs.
         max_inbox_bytes_per_room: With more than this waiting to be applied, a room stops reading its sockets.
+        warn_room_bytes: A larger document is written about in the log.
+        max_room_bytes: A larger document is read-only: who edits it is told with 4414.
         max_rooms: Rooms open at a time.
+        evict_after_s: A room in which nobody was for so long leaves memory; its log stays.
+        flush_timeout_s: How long a room that ends may take to save what waits, while its store fails.
         silent_peer_timeout_s: A socket from which nothing came for so long is closed. A hidden browser tab
             may speak once a minute only, hence two minutes and a half.
         close_timeout_s: How long a socket has to take the closing message.
@@ -61,7 +65,11 @@ class Settings:
     max_presences_per_connection: int = 16
     max_backlog_bytes_per_peer: int = 8 * 1024 * 1024
     max_inbox_bytes_per_room: int = 32 * 1024 * 1024
+    warn_room_bytes: int = 16 * 1024 * 1024
+    max_room_bytes: int = 64 * 1024 * 1024
     max_rooms: int = 10_000
+    evict_after_s: float = 300.0
+    flush_timeout_s: float = 10.0
     silent_peer_timeout_s: float = 150.0
     close_timeout_s: float = 1.0
 
@@ -80,7 +88,10 @@ class Settings:
             _check_origin(origin)
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if setting.name.startswith(("max_", "silent_", "close_")) and not value > 0:
+            if (
+                setting.name.startswith(("max_", "warn_", "evict_", "flush_", "silent_", "close_"))
+                and not value > 0
+            ):
                 raise SettingsError(f"{setting.name}={value} must be greater than 0")
 
     @classmethod

@@ -21,7 +21,9 @@ FRAMES = [
     (protocol.sync_update(UPDATE), protocol.SyncUpdate(UPDATE)),
     (protocol.query_awareness(), protocol.QueryAwareness()),
     (presence_frame(7, 2, '{"a":1}'), protocol.AwarenessUpdate((Presence(7, 2, '{"a":1}', {"a": 1}),))),
-    (bytes([102, 1, 2]), protocol.UnknownMessage(102)),
+    (bytes([102, 1, 2]), protocol.SavedQuery(2)),
+    (protocol.saved_query(300), protocol.SavedQuery(300)),
+    (bytes([120, 1, 2]), protocol.UnknownMessage(120)),
 ]
 
 
@@ -58,6 +60,8 @@ def test_a_number_survives_the_way_there_and_back(number: int) -> None:
         pytest.param(presence_frame(1, 1, '{"x":NaN}'), id="a presence that browsers cannot read"),
         pytest.param(presence_frame(1, 1, "[" * 20_000), id="a presence nested too deeply"),
         pytest.param(b"\x01\x05\x01\x01\x01\x01\xff", id="a presence that is not UTF-8"),
+        pytest.param(bytes([102, 0]), id="a question without a version"),
+        pytest.param(bytes([102, 2, 1, 1]), id="bytes after a question"),
     ],
 )
 def test_N2_what_is_malformed_is_refused(frame: bytes) -> None:
@@ -87,6 +91,16 @@ def test_frames_are_those_that_pycrdt_makes() -> None:
 
     assert protocol.sync_step1(ydoc.get_state()) == create_sync_message(ydoc)
     assert protocol.sync_update(ydoc.get_update()) == create_update_message(ydoc.get_update())
+
+
+def test_the_answer_to_a_question_about_saving_has_the_layout_that_the_frontend_reads() -> None:
+    answer = protocol.saved_answer(300, protocol.StoreLevel.DISK, protocol.SaveStatus.SAVED, "ab" * 16)
+    reader = Reader(answer)
+    assert reader.varuint() == 102
+    content = Reader(reader.block())
+    assert [content.varuint(), content.varuint(), content.varuint(), content.text()] == [300, 2, 0, "ab" * 16]
+    content.end()
+    reader.end()
 
 
 def test_N2_a_damaged_frame_is_read_or_refused_and_nothing_else_happens() -> None:

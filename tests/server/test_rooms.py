@@ -249,7 +249,7 @@ async def test_S3_a_long_log_is_replaced_by_the_state() -> None:
 
 async def test_messages_of_a_type_to_come_are_ignored() -> None:
     async with Room() as room, connected(room) as ada:
-        ada.channel.put(bytes([102, 1, 5]))
+        ada.channel.put(bytes([120, 1, 5]))
         ada.edit("x", 1)
         await until(lambda: updates_in(ada.channel))
 
