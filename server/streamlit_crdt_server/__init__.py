@@ -10,7 +10,6 @@ from streamlit_crdt_server.errors import (
     OpenTimeoutError,
     OriginRefused,
     PortTakenError,
-    RoomForbiddenError,
     RoomNameRefused,
     RoomUnavailableError,
     ServerError,
@@ -22,12 +21,6 @@ from streamlit_crdt_server.errors import (
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
-    TokenError,
-    TokenExpiredError,
-    TokenForgedError,
-    TokenKeyUnknownError,
-    TokenMalformedError,
-    TokenMissingError,
     TooManyRoomsError,
     UpdateRefusedError,
     WrongThreadError,
@@ -43,11 +36,25 @@ from streamlit_crdt_server.keys import (
 )
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
+from streamlit_crdt_server.refusals import (
+    HostRefused,
+    QueryRefused,
+    RoomForbiddenError,
+    TokenError,
+    TokenExpiredError,
+    TokenForgedError,
+    TokenKeyUnknownError,
+    TokenMalformedError,
+    TokenMissingError,
+    TooManyConnectionsError,
+)
 from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.serving import serve
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.socket import Socket
+from streamlit_crdt_server.sqlite_store import SQLiteStore
 from streamlit_crdt_server.store import MemoryStore, Store, StoredRoom
 from streamlit_crdt_server.token import Claims, KeyRing, Role, mint, verify
 
@@ -57,6 +64,7 @@ __all__ = [
     "CloseCode",
     "EmbeddedServer",
     "FrameTooLargeError",
+    "HostRefused",
     "Hub",
     "HubNotRunningError",
     "KeyRing",
@@ -67,11 +75,13 @@ __all__ = [
     "OpenTimeoutError",
     "OriginRefused",
     "PortTakenError",
+    "QueryRefused",
     "Role",
     "Room",
     "RoomForbiddenError",
     "RoomNameRefused",
     "RoomUnavailableError",
+    "SQLiteStore",
     "ServerError",
     "ServerStoppedError",
     "Settings",
@@ -91,6 +101,7 @@ __all__ = [
     "TokenKeyUnknownError",
     "TokenMalformedError",
     "TokenMissingError",
+    "TooManyConnectionsError",
     "TooManyRoomsError",
     "UpdateRefusedError",
     "WrongThreadError",
@@ -98,6 +109,7 @@ __all__ = [
     "derive_ring",
     "freeze_collector",
     "mint",
+    "open_store",
     "process_ring",
     "ring_from_settings",
     "serve",

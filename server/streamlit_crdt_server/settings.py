@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from streamlit_crdt_server.errors import SettingsError
+from streamlit_crdt_server.opening import store_path
 
 PREFIX = "STREAMLIT_CRDT_"
 
@@ -27,7 +28,8 @@ class Settings:
     Attributes:
         host: Address to listen on. Anything but loopback lets other machines in.
         port: Port to listen on; 0 picks a free one.
-        store: None keeps rooms in memory until the server stops.
+        store: The file to keep rooms in, as a path or `sqlite:///path`; None or `memory` keeps them in memory
+            until the server stops.
         freeze_gc: Take what is loaded at start out of the garbage collector's sight (see `freeze`).
         require_token: Whether a connection needs a token. Without one anybody who can reach the port can read
             and write every room.
@@ -43,6 +45,13 @@ class Settings:
         max_inbox_bytes_per_room: With more than this waiting to be applied, a room stops reading its sockets.
         warn_room_bytes: A larger document is written about in the log.
         max_room_bytes: A larger document is read-only: who edits it is told with 4414.
+        max_messages_per_s_per_connection: A connection that sends more, on average over ten seconds, is closed
+            with 4303.
+        max_bytes_per_s_per_connection: The same for what its frames hold.
+        max_connections_per_room: Further connections are refused.
+        max_connections_per_user: The same for one user, as the token names it.
+        max_connections_per_address: The same for one address other than this machine's own. Behind a proxy on another
+            machine everybody has the proxy's, unless the ASGI server is told to trust what it forwards.
         max_rooms: Rooms open at a time.
         evict_after_s: A room in which nobody was for so long leaves memory; its log stays.
         flush_timeout_s: How long a room that ends may take to save what waits, while its store fails.
@@ -67,6 +76,11 @@ class Settings:
     max_inbox_bytes_per_room: int = 32 * 1024 * 1024
     warn_room_bytes: int = 16 * 1024 * 1024
     max_room_bytes: int = 64 * 1024 * 1024
+    max_messages_per_s_per_connection: int = 2000
+    max_bytes_per_s_per_connection: int = 32 * 1024 * 1024
+    max_connections_per_room: int = 1000
+    max_connections_per_user: int = 200
+    max_connections_per_address: int = 2000
     max_rooms: int = 10_000
     evict_after_s: float = 300.0
     flush_timeout_s: float = 10.0
@@ -74,10 +88,7 @@ class Settings:
     close_timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.store is not None:
-            raise SettingsError(
-                f"store={self.store!r} cannot be used: rooms are kept in memory, so leave store unset"
-            )
+        store_path(self.store)
         if not self.host:
             raise SettingsError("host is empty: give an address to listen on, such as 127.0.0.1")
         if not 0 <= self.port <= 65535:

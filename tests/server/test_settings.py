@@ -54,7 +54,8 @@ def test_variables_of_the_streamlit_side_are_left_alone() -> None:
         ({}, {"max_frame_bytes": 0}, "max_frame_bytes=0 must be greater than 0"),
         ({}, {"silent_peer_timeout_s": float("nan")}, "must be greater than 0"),
         ({}, {"allow_origin": ("app.example.com",)}, "https://app.example.com"),
-        ({}, {"store": "rooms.db"}, "leave store unset"),
+        ({}, {"store": "redis://cache"}, "write a path such as rooms.db"),
+        ({}, {"store": "sqlite:///"}, "write a path such as rooms.db"),
     ],
 )
 def test_a_wrong_setting_is_an_error_that_says_what_to_change(
