@@ -4,12 +4,15 @@ from streamlit_crdt.deploy import crdt_app
 from streamlit_crdt.errors import (
     CrdtError,
     FrameError,
+    RoleError,
     RoomNameError,
     ServerUnavailableError,
     StreamlitTooOldError,
     UpdateRefusedError,
+    UserError,
     ValueNotShareableError,
     ValueUnreadableError,
+    ViewOnlyError,
 )
 from streamlit_crdt.room import Room, SharedState
 from streamlit_crdt.sync import crdt_sync, private_key
@@ -17,14 +20,17 @@ from streamlit_crdt.sync import crdt_sync, private_key
 __all__ = [
     "CrdtError",
     "FrameError",
+    "RoleError",
     "Room",
     "RoomNameError",
     "ServerUnavailableError",
     "SharedState",
     "StreamlitTooOldError",
     "UpdateRefusedError",
+    "UserError",
     "ValueNotShareableError",
     "ValueUnreadableError",
+    "ViewOnlyError",
     "crdt_app",
     "crdt_sync",
     "private_key",

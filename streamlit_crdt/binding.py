@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import replace
 from typing import Any, Final
 
 import streamlit as st
@@ -18,23 +15,22 @@ from streamlit.errors import StreamlitAPIException
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import build_id
 from streamlit_crdt.channel import Frame, TabLink
-from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError
+from streamlit_crdt.door import Door
+from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ViewOnlyError
+from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
 from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
+from streamlit_crdt.saving import Saving
+from streamlit_crdt.selection import Selection
 from streamlit_crdt.widgets import REFUSED
-from streamlit_crdt_server import LocalPeer, ServerError
 
 _log = logging.getLogger("streamlit_crdt")
 
-PRIVATE_PREFIX: Final = "crdt-private:"
 HOLD_S: Final = 3.0
 """How long a first run waits for a tab to reach a stand-alone server before it goes on with local values."""
-
-REOPEN_AFTER_S: Final = 5.0
-"""How long a room that could not be joined is left alone; an attempt may take seconds."""
 
 _TAB_ERRORS: Final = {
     "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; "
@@ -44,28 +40,6 @@ _TAB_ERRORS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which keys are shared: globs over keys, `private` winning over `keys` (rule P8)."""
-
-    keys: tuple[str, ...] | None = None
-    private: tuple[str, ...] = ()
-
-    def shares(self, key: str) -> bool:
-        if key.startswith((PRIVATE_PREFIX, CHANNEL_KEY_PREFIX)) or _matches(key, self.private):
-            return False
-        return self.keys is None or _matches(key, self.keys)
-
-    def joined(self, other: Selection) -> Selection:
-        """Return what two calls for one room share together: what is private to either is private (rule P8)."""
-        keys = None if self.keys is None or other.keys is None else (*self.keys, *other.keys)
-        return Selection(keys, (*self.private, *other.private))
-
-
-def _matches(key: str, globs: tuple[str, ...]) -> bool:
-    return any(key == glob or fnmatchcase(key, glob) for glob in globs)
-
-
 class Binding:
     """A session's membership in a room. Made by the first `crdt_sync` of the session for that room."""
 
@@ -73,27 +47,28 @@ class Binding:
         self.room = room
         self.place = place
         self.selection = Selection()
-        self.replica = Replica()
+        self.part = Part("editor", draw_guest())
+        self.door = Door(room, place)
+        self._mounted_version = 0
+        self._take_replica(Replica())
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key))
-        self.link = TabLink(self.replica, build=build_id())
         self.channel_fragment: str | None = None
         self.status_was_read = False
-        self._peer: LocalPeer | None = None
-        self._peer_lock = threading.Lock()
+        self.saved_was_read = False
+        self._badges = 0
         self._held_since: float | None = None
         self._rerun_owed = False
         self._explained: set[str] = set()
-        self._mounted_version = 0
-        self._pushed: Future[None] | None = None
-        self._open_not_before = 0.0
         self._was_elsewhere = False
         self._was_synced = False
+        self._abandoned: Replica | None = None
         self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
-        self.replica.subscribe(self._write_through)
 
-    def select(self, selection: Selection, *, again: bool) -> None:
+    def select(self, selection: Selection, part: Part, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
+        self.part = self.part.joined(part) if again else part
+        self.mirror.is_read_only = self.part.is_viewer
         if again:
             self._private_later = tuple({*self._private_later, *selection.private})
             self.selection = self.selection.joined(selection)
@@ -104,24 +79,29 @@ class Binding:
 
     def attach(self) -> None:
         """Join the room where it lives in this process, and take over what it holds."""
-        with self._peer_lock:
-            if self._peer is not None and self._peer.is_closed:
-                self._peer = None  # the room ended, as when its server stopped
-            opened = self._peer is None and self._open()
-        if opened and self.replica.version:
-            self._write_through(self.replica.diff(), LOCAL)
+        peer = self.door.open(self._begin_anew)
+        version = self.replica.version
+        if peer is not None and version and not self.part.is_viewer:
+            self.door.push(peer, self.replica.diff(), range(version + 1))
         self.drain()
 
-    def _open(self) -> bool:
-        """Join the room. A room that cannot be joined does not keep the app from running; it is tried again."""
-        if time.monotonic() < self._open_not_before:
-            return False
-        try:
-            self._peer = self.place.open(self.room)
-        except ServerError as error:
-            self._open_not_before = time.monotonic() + REOPEN_AFTER_S
-            _log.warning("room %r cannot be joined, the app goes on with local values: %s", self.room, error)
-        return self._peer is not None
+    def _begin_anew(self) -> None:
+        """Start from nothing: the room was deleted, and histories of two rooms are never merged."""
+        unsaved = self.door.saving.unsaved_keys()
+        _log.warning(
+            "room %r was deleted and begun anew; this session begins anew in it%s",
+            self.room,
+            f", without its unsaved edits of {', '.join(map(repr, unsaved))}" if unsaved else "",
+        )
+        self._abandoned = self.replica
+        self._take_replica(Replica())
+
+    def _take_replica(self, replica: Replica) -> None:
+        self.replica = replica
+        self.link = TabLink(replica, build=build_id())
+        self.door.saving = Saving()
+        self._mounted_version = 0
+        replica.subscribe(functools.partial(self._write_through, replica))
 
     def step_out(self) -> None:
         """Leave the room because the session is in another one now."""
@@ -129,42 +109,41 @@ class Binding:
         self._was_elsewhere = True
 
     def detach(self) -> None:
-        with self._peer_lock:
-            peer, self._peer = self._peer, None
-        if peer is not None:
-            peer.close()
+        self.door.close()
 
     def drain(self) -> None:
         """Apply what others wrote into the room in this process."""
-        peer = self._peer
-        update = peer.drain() if peer is not None else None
-        if update:
+        peer, replica = self.door.peer, self.replica
+        if peer is None or peer is not self.door.peer:
+            return  # nor may what a deleted room left behind come into the replica that begins anew
+        if update := peer.drain():
             try:
-                self.replica.apply(update, origin=ROOM)
+                replica.apply(update, origin=ROOM)
             except UpdateRefusedError:
                 _log.exception("room %r sent an update that cannot be applied", self.room)
 
-    def _write_through(self, update: bytes, origin: str) -> None:
-        peer = self._peer
-        if peer is not None and origin != ROOM:
-            self._pushed = peer.push(update)
-            self._pushed.add_done_callback(functools.partial(self._check_pushed, peer))
+    def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
+        peer, saving, version = (
+            self.door.peer,
+            self.door.saving,
+            replica.version,
+        )  # before the next line looks
+        if replica is not self.replica or origin == ROOM:
+            return
+        if origin == LOCAL:
+            saving.edited(version, replica.take_edited())
+        if peer is not None and not self.part.is_viewer:
+            self.door.push(peer, update, range(version, version + 1) if origin == LOCAL else range(0))
 
-    def _check_pushed(self, peer: LocalPeer, pushed: Future[None]) -> None:
-        """Leave a room that did not take an update; the next run joins it again and brings everything along."""
-        error = None if pushed.cancelled() else pushed.exception()
-        if error is not None and self._peer is peer:
-            _log.warning(
-                "room %r did not take an edit (%s); it is offered again with the next run", self.room, error
-            )
-            self.detach()
+    @property
+    def unsaved_count(self) -> int:
+        """How many edits of this session are not saved; the run is shown a change of it as it is one of the status."""
+        self.saved_was_read = True
+        return self.door.saving.unsaved_count
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until the room in this process has applied what this session wrote; say whether it has."""
-        pushed = self._pushed
-        if pushed is not None:
-            wait([pushed], timeout_s)
-        return pushed is None or (pushed.done() and pushed.exception() is None)
+        """Wait until what this session wrote is saved; say whether it is."""
+        return self.door.saving.wait(timeout_s)
 
     @property
     def synced(self) -> bool:
@@ -172,26 +151,37 @@ class Binding:
 
         It stays so when a tab that reloads, or is mounted anew, has yet to find the room again.
         """
-        self._was_synced = self._was_synced or self._peer is not None or self.link.synced
+        self._was_synced = self._was_synced or self.door.peer is not None or self.link.synced
         return self._was_synced
 
     @property
     def status(self) -> Status:
-        return "connected" if self._peer is not None else self.link.status
+        return "connected" if self.door.peer is not None else self.link.status
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
     def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
         """Local first, then merge, then write remote values. Returns the keys that were written."""
-        self.status_was_read = False
+        self.status_was_read = self.saved_was_read = False
+        self._badges = 0
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
+        if self._abandoned is not None:
+            self._forget_values(self._abandoned)
+            self._abandoned = None
         state = st.session_state.to_dict()
         self._report(self._push(state, message, remote=remote, at_top=True))
         self.drain()
         self.mirror.begin_run()
         return self._write_remote(state)
+
+    def _forget_values(self, former: Replica) -> None:
+        """Take the plain values of a deleted room out of the state, or they would come into the new one."""
+        self.mirror.start_over(self.replica)
+        for key in former:
+            if key in st.session_state and key not in self.mirror.widgets and self.selection.shares(key):
+                del st.session_state[key]
 
     def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
         written = []
@@ -205,7 +195,8 @@ class Binding:
                 self.mirror.cannot_write(write, error)
                 continue
             self.mirror.wrote(write, state)
-            written.append(write.key)
+            if not write.put_back:
+                written.append(write.key)
         return written
 
     def assign(self, key: str, value: Any) -> None:
@@ -213,13 +204,20 @@ class Binding:
 
         Raises:
             ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
+            ViewOnlyError: the session may only look (rule A1).
         """
+        self._check_may_write(key)
         if not self.selection.shares(key):
             raise ValueNotShareableError(type(value).__name__, "its key is private", key=key)
         self.replica.set(key, value)
 
     def remove(self, key: str) -> None:
+        self._check_may_write(key)
         self.replica.delete(key)
+
+    def _check_may_write(self, key: str) -> None:
+        if self.part.is_viewer:
+            raise ViewOnlyError(self.room, key)
 
     def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
         """Push what the block assigned."""
@@ -251,6 +249,8 @@ class Binding:
         """Push what a rerun of one of the app's own fragments changed."""
         self.mirror.check_drawn(state)
         self._report(self._push(state, message))
+        if self.part.is_viewer and self.mirror.plan(state):
+            self._rerun_owed = True  # only a full run puts back what was changed here
         self._request_runs(ctx)
 
     def _report(self, errors: list[ValueNotShareableError]) -> None:
@@ -264,7 +264,9 @@ class Binding:
         if self._rerun_owed:
             self._rerun_owed = False
             _compat.request_rerun(ctx, None)
-        elif self._peer is None and self.channel_fragment and self.replica.version > self._mounted_version:
+        elif (
+            self.door.peer is None and self.channel_fragment and self.replica.version > self._mounted_version
+        ):
             _compat.request_rerun(ctx, self.channel_fragment)
 
     def replace_waiting(self, state: _compat.RawState, key: str, local: Any) -> None:
@@ -280,6 +282,11 @@ class Binding:
     def channel_key(self) -> str:
         return CHANNEL_KEY_PREFIX + self.room
 
+    def count_badge(self) -> int:
+        """Number the badges of this run, which tells them apart."""
+        self._badges += 1
+        return self._badges
+
     def holds(self) -> bool:
         """Say whether this first run should wait for the tab to bring the room's values (no flash of defaults)."""
         if self.synced or self.link.status == "offline" or not self.place.tab_brings_the_room:
@@ -291,7 +298,7 @@ class Binding:
     def frame(self) -> bytes:
         """Return the next frame to the tab."""
         self._mounted_version = self.replica.version
-        tab_hears_the_room = self._peer is not None and self.link.status == "connected"
+        tab_hears_the_room = self.door.peer is not None and self.link.status == "connected"
         return self.link.frame(
             room=self.room,
             socket=self.place.socket(self.room),
@@ -306,16 +313,22 @@ class Binding:
         """Apply a frame of the tab; return whether the script must run."""
         was = self.link.status, self.link.synced
         self.drain()  # first, or what the room has already would be offered to it once more
-        self.link.receive(frame)
+        self.link.receive(self.without_edits(frame))
         self._explain(self.link.error)
         missed = self.mirror.confirm(self.link.confirmed, message, st.session_state.to_dict())
         changed = (self.link.status, self.link.synced) != was
         if self._held_since is not None and (self.synced or self.link.status == "offline"):
             self._held_since = None
             return True
-        if changed and (self.status_was_read or self.link.synced != was[1]) and self._peer is None:
+        if changed and (self.status_was_read or self.link.synced != was[1]) and self.door.peer is None:
             return True
         return missed or self.mirror.needs_run()
+
+    def without_edits(self, frame: Frame) -> Frame:
+        """Take from a viewer's frame what it would change, where the room comes from this process anyway (rule A1)."""
+        if not self.part.is_viewer or self.place.tab_brings_the_room:
+            return frame
+        return replace(frame, update=b"")
 
     def _explain(self, error: str | None) -> None:
         if error is not None and error not in self._explained:

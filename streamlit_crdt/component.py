@@ -47,6 +47,13 @@ def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
     fragment(session, binding, held)
 
 
+def mount_badge(binding: Binding) -> None:
+    """Mount the badge of a room's saved state; the tab keeps it up to date in the page, without a script run."""
+    if _compat.is_app_test():
+        return
+    _renderer()(key=f"{binding.channel_key}:badge:{binding.count_badge()}", data={"badge": binding.room})
+
+
 def _rerun_whole() -> None:
     """Nothing to do: the run that the tab asked for, because its session had no fragment, is this one."""
 

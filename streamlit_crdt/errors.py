@@ -46,6 +46,49 @@ class ValueNotShareableError(CrdtError, TypeError):
         )
 
 
+class RoleError(CrdtError, ValueError):
+    """A role is neither "editor" nor "viewer"."""
+
+    def __init__(self, role: object) -> None:
+        super().__init__(role)
+        self.role = role
+
+    def __str__(self) -> str:
+        return f'role={self.role!r} does not exist: use "editor" or "viewer".'
+
+
+class UserError(CrdtError, ValueError):
+    """What was given as the user does not say who it is."""
+
+    def __init__(self, user: object) -> None:
+        super().__init__(user)
+        self.user = user
+
+    def __str__(self) -> str:
+        return (
+            f"user={self.user!r:.200} does not say who it is: give a name, or a mapping with an 'id' or a 'name', or "
+            "leave it out for whoever is logged in."
+        )
+
+
+class ViewOnlyError(CrdtError, PermissionError):
+    """A viewer's session was to change the room. Nothing was changed.
+
+    Attributes: `key`, `room`.
+    """
+
+    def __init__(self, room: str, key: str) -> None:
+        super().__init__(room, key)
+        self.room = room
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key!r} was not changed, because this session may only look at room {self.room!r}: "
+            'check  room.role == "editor"  first.'
+        )
+
+
 class ValueUnreadableError(CrdtError, ValueError):
     """Something stored in the room cannot be turned into a Python value here.
 

@@ -43,16 +43,25 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One assignment to make: `value` goes into the state, `shared` is its form in the room."""
+    """One assignment to make: `value` goes into the state, `shared` is its form in the room.
+
+    `put_back`: it undoes what a viewer changed here, and is no news of others (rule A1).
+    """
 
     key: str
     value: Any
     shared: Any
     delete: bool = False
+    put_back: bool = False
 
 
 class Mirror:
-    """The bookkeeping between one session's state and one room's replica. Thread-safe."""
+    """The bookkeeping between one session's state and one room's replica. Thread-safe.
+
+    Attributes:
+        is_read_only: whether the session may only look (rule A1): nothing is pushed, and what is changed here is put
+            back to what the room has.
+    """
 
     def __init__(self, replica: Replica, shares: Callable[[str], bool]) -> None:
         self._replica = replica
@@ -76,6 +85,7 @@ class Mirror:
         self._volatile: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
         self.deliveries = 0
+        self.is_read_only = False
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
@@ -111,9 +121,14 @@ class Mirror:
         with self._lock:
             self._drawn = set()
 
-    def start_over(self) -> None:
-        """Take nothing in the state for an edit: another room has filled it since."""
+    def start_over(self, replica: Replica | None = None) -> None:
+        """Take nothing in the state for an edit: another room has filled it since.
+
+        Args:
+            replica: the room's new content, if the room itself was deleted and begun anew.
+        """
         with self._lock:
+            self._replica = self._replica if replica is None else replica
             for known in (self._seen, self._in_flight, self._refused, self._unchecked, self._churn):
                 known.clear()
             for keys in (self._assigned, self._in_room, self._drawn, self._drawn_now, self._written_now):
@@ -147,6 +162,8 @@ class Mirror:
             self._by_code = assigned
             if at_top and message is not None:
                 self._confirm_delivered(state, message)
+            if self.is_read_only:
+                return []
             for key in list(state):
                 if self._shares(key):
                     self._push_key(key, state[key], message, synced, remote, errors)
@@ -272,7 +289,21 @@ class Mirror:
                 if key in state:
                     writes.append(Write(key, None, None, delete=True))
             self._in_room.update(write.key for write in writes if not write.delete)
+            if self.is_read_only:
+                writes += self._untouched(state)
             return writes
+
+    def _untouched(self, state: Mapping[str, Any]) -> list[Write]:
+        """Put widgets that nobody in the room has touched back to what they showed untouched (rule A1)."""
+        writes = []
+        for key in (self._drawn | self._drawn_now) & self._seen.keys() & state.keys():
+            widget, seen = self.widgets.get(key), self._seen[key]
+            if widget is None or not widget.settable or key in self._replica or not self._shares(key):
+                continue
+            local = REFUSED if self._already_shows(key, widget, state[key], seen) else widget.local(seen)
+            if local is not REFUSED:
+                writes.append(Write(key, values.detach(local), seen, put_back=True))
+        return writes
 
     def _gone(self) -> list[str]:
         return [key for key in self._in_room if key not in self._replica and key not in self.widgets]
@@ -293,7 +324,8 @@ class Mirror:
         if local is REFUSED:
             self.refuse(key, remote)
             return None
-        return Write(key, values.detach(local), remote)
+        put_back = self.is_read_only and key in self._seen and values.equal(remote, self._seen[key])
+        return Write(key, values.detach(local), remote, put_back=put_back)
 
     def _already_shows(self, key: str, widget: Widget | None, value: Any, remote: Any) -> bool:
         return values.equal(value if widget is None else _form(widget, value), remote)
@@ -404,7 +436,9 @@ class Mirror:
             shared = _form(widget, value)
             if shared is REFUSED:
                 return
-            if key in self._seen:
+            if self.is_read_only and key not in self._replica and widget.is_default(value):
+                self._seen[key] = values.detach(shared)
+            elif key in self._seen:
                 if key in self._written_now:
                     self._unchecked[key] = values.detach(shared)
             elif assigned or (carried and not widget.is_default(value)):

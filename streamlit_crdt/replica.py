@@ -40,6 +40,7 @@ class Replica:
         self._cache: dict[str, Any] = {}
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
+        self._edited: set[str] = set()
         self._depth = 0
 
     @property
@@ -96,6 +97,7 @@ class Replica:
             if key in self._stored and self._holds(key, value):
                 return False
             with self.transaction():
+                self._edited.add(key)
                 self._stored[key] = self._document.put(key, stored)
                 self._cache.pop(key, None)
             return True
@@ -106,6 +108,7 @@ class Replica:
             if key not in self._stored:
                 return False
             with self.transaction():
+                self._edited.add(key)
                 self._document.remove(key)
                 del self._stored[key]
                 self._cache.pop(key, None)
@@ -174,6 +177,12 @@ class Replica:
         """Begin the log anew, as for a tab that may lack anything, also what another tab sent."""
         with self._lock:
             self._log.forget()
+
+    def take_edited(self) -> frozenset[str]:
+        """Return the keys that were set or deleted here since the last call."""
+        with self._lock:
+            edited, self._edited = frozenset(self._edited), set()
+            return edited
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber(update, origin)` after each change, in order, under the replica's lock. Return the

@@ -6,6 +6,7 @@ from collections.abc import Iterator, MutableMapping
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
+from streamlit_crdt.identity import Role
 from streamlit_crdt.replica import Replica
 
 Status = Literal["connecting", "connected", "offline"]
@@ -18,6 +19,16 @@ class Membership(Protocol):
 
     @property
     def status(self) -> Status: ...
+
+    @property
+    def role(self) -> Role: ...
+
+    @property
+    def unsaved_count(self) -> int: ...
+
+    def flush(self, timeout_s: float) -> bool: ...
+
+    def show_badge(self) -> None: ...
 
     def write(self, key: str, value: Any) -> None: ...
 
@@ -78,6 +89,44 @@ class Room:
         Offline, the script goes on with local values and what is edited merges when the room is back.
         """
         return self._membership.status
+
+    @property
+    def role(self) -> Role:
+        """What this session may do in the room: "editor", or "viewer", which the room server enforces (rule A1)."""
+        return self._membership.role
+
+    @property
+    def saved(self) -> bool:
+        """Whether every edit of this session is saved.
+
+        Saved means committed to disk, where rooms are kept on disk: neither a crash of the app nor of the room server
+        loses it (rule S5). In memory it means that the room has it. What the script has assigned so far counts; it is
+        pushed for that. In no room nothing is ever saved.
+        """
+        return self.name is not None and self.unsaved_count == 0
+
+    @property
+    def unsaved_count(self) -> int:
+        """How many edits of this session are not saved; what was edited in one run, or block, counts as one."""
+        return self._membership.unsaved_count
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Push what the script has assigned so far, wait until it is saved, and say whether it is.
+
+        With a stand-alone server (`server=`) the edits travel through the tab, which hears of them only after this run:
+        then it does not wait. Nor does it while the room cannot be reached.
+
+        Args:
+            timeout: seconds to wait.
+        """
+        return self._membership.flush(timeout) and self.name is not None
+
+    def status_badge(self) -> None:
+        """Show in words whether edits are saved, and update that in the page without running the script.
+
+        *Saved*, *Saving…*, *Offline, n edits not saved yet* or *View only*.
+        """
+        self._membership.show_badge()
 
     def __enter__(self) -> Self:
         return self

@@ -15,9 +15,11 @@ from typing import Any, Final
 import streamlit as st
 
 from streamlit_crdt import _compat, collector, place
-from streamlit_crdt.binding import Binding, Selection
+from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import ValueNotShareableError
+from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
+from streamlit_crdt.selection import Selection
 from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget, unkeyed_key
 
 _log = logging.getLogger("streamlit_crdt")
@@ -55,6 +57,7 @@ class Session:
 
     def __init__(self, session_id: str) -> None:
         self.id = session_id
+        self.guest = draw_guest()
         self.lock = threading.RLock()
         self.bindings: dict[str, Binding] = {}
         self.released_at: float | None = None
@@ -97,12 +100,12 @@ class Session:
             self._run = Run(identity)
             return self._run
 
-    def select(self, ctx: Any, binding: Binding, selection: Selection) -> None:
-        """Choose what is shared in the room of `binding`, together with what this run has chosen before."""
+    def select(self, ctx: Any, binding: Binding, selection: Selection, part: Part) -> None:
+        """Choose what is shared in the room of `binding` and as whom, together with what this run has chosen before."""
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                binding.select(selection, again=binding in run.entered)
+                binding.select(selection, part, again=binding in run.entered)
 
     def enter(self, ctx: Any, binding: Binding) -> list[str] | None:
         """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.
@@ -124,6 +127,12 @@ class Session:
                 self._remote_wake = False
             run.entered.append(binding)
             return binding.begin_run(run.message, remote=run.is_remote)
+
+    def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
+        """Push what the script has assigned so far; return what cannot be shared."""
+        with self.lock:
+            run = self.run_of(ctx)
+            return [] if run is None else binding.push_now(run.message, remote=run.is_remote)
 
     def leave(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""

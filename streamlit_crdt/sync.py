@@ -10,10 +10,12 @@ from typing import Any, Final
 import streamlit as st
 
 from streamlit_crdt import _compat, component
-from streamlit_crdt.binding import PRIVATE_PREFIX, Binding, Selection
+from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
+from streamlit_crdt.identity import Role, part_of, role_of
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Room, Status
+from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
 from streamlit_crdt.session import Session, SessionHooks, registry
 
 _log = logging.getLogger("streamlit_crdt")
@@ -26,6 +28,8 @@ def crdt_sync(
     *,
     keys: Iterable[str] | None = None,
     private: Iterable[str] = (),
+    role: Role = "editor",
+    user: str | Mapping[str, Any] | None = None,
     server: str | None = None,
     on_change: Callable[..., None] | None = None,
     args: tuple[Any, ...] = (),
@@ -46,6 +50,10 @@ def crdt_sync(
         room: 1 to 128 of the characters A-Z a-z 0-9 . _ - ; None shares nothing.
         keys: globs; share only these keys. None shares all.
         private: globs; never share these keys.
+        role: "viewer" may look and change nothing: what is moved or assigned here goes back to what the room has, and
+            the room server refuses this session's edits (rule A1).
+        user: who this is to the others: a name, or a mapping with "id" and "name". None: who is logged in to the app
+            (`st.login`), else a guest.
         server: address of a stand-alone server (`ws://host:port`). None: the room server mounted in this app, else an
             embedded one that is started on first use.
         on_change: called before the script goes on, when values of others were taken over.
@@ -57,6 +65,7 @@ def crdt_sync(
 
     Raises:
         RoomNameError: the name has other characters.
+        RoleError, UserError: the role is another word, or the user says nothing of who it is.
         ValueNotShareableError: on leaving the `with` block, if a value cannot be shared; everything else was.
         StreamlitTooOldError: Streamlit is older than the library's floor.
     """
@@ -65,12 +74,13 @@ def crdt_sync(
         _check_name(room)
     ctx = _compat.script_context()
     if room is None or ctx is None:
-        return Room(room, _Alone())
+        return Room(room, _Alone(role_of(role)))
     _compat.install(SessionHooks(registry))
     session = registry.open(ctx)
+    part = part_of(role, user, session.guest)
     _lifetime(session.id)
     binding = session.bind(room, server, ctx)
-    session.select(ctx, binding, Selection(None if keys is None else tuple(keys), tuple(private)))
+    session.select(ctx, binding, Selection(None if keys is None else tuple(keys), tuple(private)), part)
     written = session.enter(ctx, binding)
     if written is not None:
         held = binding.holds()
@@ -95,9 +105,17 @@ def _check_name(room: object) -> None:
 class _Alone:
     """Membership in no room: values stay in this script."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: Role) -> None:
         self.replica = Replica()
+        self.role = role
         self.status: Status = "offline"
+        self.unsaved_count = 0
+
+    def flush(self, timeout_s: float) -> bool:
+        return False
+
+    def show_badge(self) -> None:
+        """Nothing is shared, so nothing is to be said about it."""
 
     def write(self, key: str, value: Any) -> None:
         self.replica.set(key, value)
@@ -122,6 +140,22 @@ class _Member:
     def status(self) -> Status:
         self._binding.status_was_read = True
         return self._binding.status
+
+    @property
+    def role(self) -> Role:
+        return self._binding.part.role
+
+    @property
+    def unsaved_count(self) -> int:
+        self._session.push(self._ctx, self._binding)
+        return self._binding.unsaved_count
+
+    def flush(self, timeout_s: float) -> bool:
+        self._session.push(self._ctx, self._binding)
+        return self._binding.flush(timeout_s)
+
+    def show_badge(self) -> None:
+        component.mount_badge(self._binding)
 
     def write(self, key: str, value: Any) -> None:
         self._binding.assign(key, value)

@@ -614,6 +614,9 @@ def test_what_changed_while_a_session_was_away_is_merged_when_it_returns(room: s
 
 
 class Peer:
+    epoch = "0" * 32
+    is_closed = False
+
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.pushed: list[bytes] = []

@@ -1,0 +1,95 @@
+"""A session's own way into a room in this process: write-through, so that others need not wait for a browser.
+
+Idempotent like every other way: what a room did not take, or took before it failed, is offered once more, whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from streamlit_crdt.place import Place
+from streamlit_crdt.saving import Saving
+from streamlit_crdt_server import LocalPeer, ServerError
+
+_log = logging.getLogger("streamlit_crdt")
+
+REOPEN_AFTER_S: Final = 5.0
+"""How long a room that could not be joined is left alone; an attempt may take seconds."""
+
+
+class Door:
+    """Opens and closes a room for one session. Thread-safe.
+
+    Attributes:
+        saving: what of the session's edits is not saved yet.
+        epoch: of the room as it was when it was last joined or heard of; None before.
+    """
+
+    def __init__(self, room: str, place: Place) -> None:
+        self.saving = Saving()
+        self.epoch: str | None = None
+        self._room = room
+        self._place = place
+        self._lock = threading.Lock()
+        self._peer: LocalPeer | None = None
+        self._open_not_before = 0.0
+
+    @property
+    def peer(self) -> LocalPeer | None:
+        return self._peer
+
+    def open(self, begin_anew: Callable[[], object]) -> LocalPeer | None:
+        """Join the room; return the peer if this call has joined it.
+
+        Args:
+            begin_anew: called before anything can pass if the room is not the one that was left: it was deleted, and
+                the old history must not come into the new one.
+        """
+        with self._lock:
+            if self._peer is not None and self._peer.is_closed:
+                self._peer = None  # the room ended, as when its server stopped
+            if self._peer is not None or (peer := self._join()) is None:
+                return None
+            epoch = getattr(peer, "epoch", None)
+            if self.epoch not in (None, epoch):
+                begin_anew()
+            self.epoch, self._peer = epoch, peer
+            return peer
+
+    def _join(self) -> LocalPeer | None:
+        """A room that cannot be joined does not keep the app from running; it is tried again."""
+        if time.monotonic() < self._open_not_before:
+            return None
+        try:
+            return self._place.open(self._room)
+        except ServerError as error:
+            self._open_not_before = time.monotonic() + REOPEN_AFTER_S
+            _log.warning("room %r cannot be joined, the app goes on with local values: %s", self._room, error)
+            return None
+
+    def close(self) -> None:
+        with self._lock:
+            peer, self._peer = self._peer, None
+        if peer is not None:
+            peer.close()
+
+    def push(self, peer: LocalPeer, update: bytes, versions: range) -> None:
+        """Give the room an update that holds these versions of the session's replica."""
+        pushed = peer.push(update)
+        self.saving.pushed(versions, pushed)
+        pushed.add_done_callback(functools.partial(self._check_pushed, peer))
+
+    def _check_pushed(self, peer: LocalPeer, pushed: Future[None]) -> None:
+        """Leave a room that did not take an update; the next run joins it again and brings everything along."""
+        error = None if pushed.cancelled() else pushed.exception()
+        if error is not None and self._peer is peer:
+            _log.warning(
+                "room %r did not take an edit (%s); it is offered again with the next run", self._room, error
+            )
+            self.close()

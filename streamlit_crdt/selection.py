@@ -1,0 +1,33 @@
+"""Which keys of a session are shared in a room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from streamlit_crdt.message import CHANNEL_KEY_PREFIX
+
+PRIVATE_PREFIX: Final = "crdt-private:"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Globs over keys, `private` winning over `keys` (rule P8)."""
+
+    keys: tuple[str, ...] | None = None
+    private: tuple[str, ...] = ()
+
+    def shares(self, key: str) -> bool:
+        if key.startswith((PRIVATE_PREFIX, CHANNEL_KEY_PREFIX)) or _matches(key, self.private):
+            return False
+        return self.keys is None or _matches(key, self.keys)
+
+    def joined(self, other: Selection) -> Selection:
+        """Return what two calls for one room share together: what is private to either is private (rule P8)."""
+        keys = None if self.keys is None or other.keys is None else (*self.keys, *other.keys)
+        return Selection(keys, (*self.private, *other.private))
+
+
+def _matches(key: str, globs: tuple[str, ...]) -> bool:
+    return any(key == glob or fnmatchcase(key, glob) for glob in globs)

@@ -1,0 +1,226 @@
+"""Viewers and users, in real scripts run by AppTest: a viewer sees everything and changes nothing (rule A1)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
+from streamlit_crdt.channel import Frame
+from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.session import registry
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
+    return AppTest.from_function(app, kwargs={"room": room, **kwargs}).run()
+
+
+def caught_up(one: AppTest, room: str) -> AppTest:
+    for live in registry.sessions():
+        if room in live.bindings:
+            assert live.bindings[room].flush(timeout_s=5)
+    return one.run()
+
+
+def board(room: str, role: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    calls = st.session_state.setdefault("crdt-private:calls", [])
+    with crdt_sync(room, role=role, on_change=lambda: calls.append(1)) as joined:  # type: ignore[arg-type]
+        st.slider("moved", key="moved")
+        st.slider("untouched")
+        if st.button("assign"):
+            st.session_state["plain"] = role
+            st.session_state["mine"] = role
+        if st.button("delete"):
+            st.session_state.pop("plain", None)
+
+        @st.fragment
+        def part() -> None:
+            st.slider("inside", key="inside")
+
+        part()
+    st.write(joined.role, joined.saved, joined.unsaved_count)
+
+
+def test_A1_a_viewer_sees_what_editors_do(room: str) -> None:
+    editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
+    editor.slider[0].set_value(7)
+    editor.button[0].click().run()
+    caught_up(viewer, room)
+    assert (viewer.slider[0].value, viewer.session_state["plain"]) == (7, "editor")
+    assert viewer.markdown[0].value.startswith("viewer `True` `0`")
+
+
+def test_A1_what_a_viewer_moves_goes_back_to_the_rooms_value_and_reaches_nobody(room: str) -> None:
+    editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
+    editor.slider[0].set_value(7).run()
+    caught_up(viewer, room)
+    for value in (9, 30, 7, 9):
+        viewer.slider[0].set_value(value).run()
+        assert viewer.slider[0].value == 7
+    caught_up(editor, room)
+    assert editor.slider[0].value == 7
+    editor.slider[0].set_value(8).run()
+    caught_up(viewer, room)
+    assert viewer.slider[0].value == 8
+
+
+def test_A1_a_widget_that_nobody_has_touched_goes_back_to_its_default(room: str) -> None:
+    editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
+    viewer.slider[1].set_value(40).run()
+    assert viewer.slider[1].value == 0
+    viewer.slider[1].set_value(41).run()
+    assert viewer.slider[1].value == 0
+    caught_up(editor, room)
+    assert editor.slider[1].value == 0
+    editor.slider[1].set_value(5).run()
+    caught_up(viewer, room)
+    assert viewer.slider[1].value == 5
+
+
+def test_A1_what_a_viewers_script_assigns_or_deletes_stays_out_of_the_room(room: str) -> None:
+    editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
+    editor.button[0].click().run()
+    caught_up(viewer, room)
+    viewer.button[0].click().run()
+    viewer.button[1].click().run()
+    viewer.run()
+    assert viewer.session_state["plain"] == "editor"
+    caught_up(editor, room)
+    assert (editor.session_state["plain"], editor.session_state["mine"]) == ("editor", "editor")
+
+
+def test_A1_a_viewers_own_change_is_no_news_of_others(room: str) -> None:
+    editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
+    editor.slider[0].set_value(7).run()
+    caught_up(viewer, room)
+    assert len(viewer.session_state["crdt-private:calls"]) == 1
+    viewer.slider[0].set_value(9).run()
+    viewer.slider[1].set_value(9).run()
+    assert len(viewer.session_state["crdt-private:calls"]) == 1
+
+
+def test_an_editor_who_becomes_a_viewer_pushes_no_more_and_back_again_does(room: str) -> None:
+    def app(room: str) -> None:
+        import streamlit as st
+
+        from streamlit_crdt import crdt_sync, private_key
+
+        role = st.radio("role", ["editor", "viewer"], key=private_key("role"))
+        crdt_sync(room, role=role)
+        st.slider("moved", key="moved")
+
+    one, two = session(app, room), session(app, room)
+    one.slider[0].set_value(3).run()
+    one.radio[0].set_value("viewer").run()
+    one.slider[0].set_value(4).run()
+    assert one.slider[0].value == 3
+    one.radio[0].set_value("editor").run()
+    one.slider[0].set_value(5).run()
+    caught_up(two, room)
+    assert two.slider[0].value == 5
+
+
+def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: str) -> None:
+    session(board, room, role="viewer")
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    foreign = Replica()
+    foreign.set("moved", 99)
+    frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
+    binding.part = Part("viewer", User("u", "n"))
+    binding.link.receive(binding.without_edits(frame))
+    assert "moved" not in binding.replica
+    editor = session(board, room, role="editor")
+    assert editor.slider[0].value == 0
+
+
+def writes_state(room: str) -> None:
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room, role="viewer").state["a"] = 1
+
+
+def test_A1_a_viewer_who_assigns_to_the_rooms_state_is_told_so(room: str) -> None:
+    message = session(writes_state, room).exception[0].message
+    assert "'a'" in message
+    assert room in message
+    assert issubclass(ViewOnlyError, PermissionError)
+
+
+def twice(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room, role="viewer")
+    st.write(crdt_sync(room, role="editor").role)
+
+
+def test_A1_a_second_call_for_the_same_room_makes_no_editor_of_a_viewer(room: str) -> None:
+    assert session(twice, room).markdown[0].value == "viewer"
+
+
+@pytest.mark.parametrize("role", ["admin", "", None, 1])
+def test_an_unknown_role_is_refused_at_the_call(role: Any) -> None:
+    with pytest.raises(RoleError, match='"viewer"'):
+        crdt_sync(None, role=role)
+
+
+GUEST = User("guest-1", "Guest Otter")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Ada", User("Ada", "Ada")),
+        ({"name": "Ada"}, User("Ada", "Ada")),
+        ({"id": 7, "name": "Ada"}, User("7", "Ada")),
+        ({"id": "7"}, User("7", "7")),
+        ({"email": "ada@example.com", "name": "Ada"}, User("ada@example.com", "Ada")),
+        ({"id": " ", "email": "ada@example.com"}, User("ada@example.com", "ada@example.com")),
+        (None, GUEST),
+    ],
+)
+def test_a_user_is_a_name_or_a_mapping_or_a_guest(given: Any, expected: User) -> None:
+    assert part_of("editor", given, GUEST).user == expected
+
+
+@pytest.mark.parametrize("user", ["", "  ", {}, {"colour": "red"}, {"id": ""}, 7, ["Ada"]])
+def test_a_user_who_is_nobody_is_refused(user: Any) -> None:
+    with pytest.raises(UserError, match="leave it out"):
+        part_of("editor", user, GUEST)
+
+
+def test_a_long_name_is_cut_so_that_it_fits_into_a_token() -> None:
+    assert part_of("editor", "x" * 1000, GUEST).user == User("x" * MAX_CHARS, "x" * MAX_CHARS)
+
+
+def test_who_is_logged_in_to_the_app_is_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LoggedIn:
+        is_logged_in = True
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"is_logged_in": True, "sub": "idp|7", "name": "Ada", "email": "ada@example.com"}
+
+    monkeypatch.setattr("streamlit.user", LoggedIn())
+    assert part_of("editor", None, GUEST).user == User("idp|7", "Ada")
+    assert part_of("editor", "Eve", GUEST).user == User("Eve", "Eve")
+
+
+def test_guests_have_a_name_for_people_and_an_id_of_their_own() -> None:
+    one, two = draw_guest(), draw_guest()
+    assert one.name.startswith("Guest ")
+    assert one.id != two.id

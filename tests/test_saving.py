@@ -1,0 +1,157 @@
+"""`room.saved`, `unsaved_count` and `flush`: no edit counts as saved before it is."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt import crdt_sync
+from streamlit_crdt.binding import Binding
+from streamlit_crdt.replica import TAB, Replica
+from streamlit_crdt.saving import Saving
+from streamlit_crdt_server import HubNotRunningError
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+class SlowPeer:
+    """A room that answers when the test says so."""
+
+    epoch = "0" * 32
+    is_closed = False
+
+    def __init__(self) -> None:
+        self.answers: list[Future[None]] = []
+        self.updates: list[bytes] = []
+
+    def push(self, update: bytes) -> Future[None]:
+        self.updates.append(update)
+        self.answers.append(Future())
+        return self.answers[-1]
+
+    def drain(self) -> bytes | None:
+        return None
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Place:
+    poll_s = None
+    tab_brings_the_room = False
+
+    def __init__(self, *peers: Any) -> None:
+        self.peers = list(peers)
+
+    def open(self, room: str) -> Any:
+        return self.peers.pop(0)
+
+    def socket(self, room: str) -> dict[str, Any]:
+        return {}
+
+
+def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
+    peer = SlowPeer()
+    binding = Binding("r", Place(peer))
+    binding.attach()
+    assert binding.unsaved_count == 0
+    binding.replica.set("a", 1)
+    binding.replica.set("b", 1)
+    assert binding.unsaved_count == 2
+    peer.answers[0].set_result(None)
+    assert binding.unsaved_count == 1
+    assert not binding.flush(0.01)
+    peer.answers[1].set_result(None)
+    assert binding.unsaved_count == 0
+    assert binding.flush(0)
+
+
+def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
+    peer = SlowPeer()
+    binding = Binding("r", Place(peer))
+    binding.attach()
+    binding.replica.set("a", 1)
+    flushed: list[bool] = []
+    waiting = threading.Thread(target=lambda: flushed.append(binding.flush(30)), daemon=True)
+    waiting.start()
+    peer.answers[0].set_result(None)
+    waiting.join(5)
+    assert flushed == [True]
+
+
+def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room_took_it() -> None:
+    first, second = SlowPeer(), SlowPeer()
+    binding = Binding("r", Place(first, second))
+    binding.attach()
+    binding.replica.set("a", 1)
+    first.answers[0].set_exception(HubNotRunningError())
+    assert binding.unsaved_count == 1
+    assert not binding.flush(30)  # with nobody to take it, waiting is of no use
+    binding.replica.set("b", 2)
+    binding.attach()
+    assert binding.unsaved_count == 2
+    second.answers[0].set_result(None)
+    assert binding.unsaved_count == 0
+    copy = Replica()
+    copy.apply(second.updates[0])
+    assert (copy.get("a"), copy.get("b")) == (1, 2)
+
+
+def test_S5_a_later_edit_that_was_saved_does_not_vouch_for_an_earlier_one_that_failed() -> None:
+    saving, failed, done = Saving(), Future[None](), Future[None]()
+    saving.edited(1, ["a"])
+    saving.pushed(range(1, 2), failed)
+    saving.edited(2, ["b"])
+    failed.set_exception(HubNotRunningError())
+    saving.pushed(range(2, 3), done)
+    done.set_result(None)
+    assert saving.unsaved_keys() == ["a"]
+
+
+def test_S5_what_came_from_the_tab_is_not_counted_as_an_edit_of_the_script() -> None:
+    peer = SlowPeer()
+    binding = Binding("r", Place(peer))
+    binding.attach()
+    other = Replica()
+    other.set("a", 1)
+    binding.replica.apply(other.diff(), origin=TAB)
+    assert (len(peer.updates), binding.unsaved_count) == (1, 0)
+
+
+def app(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room) as joined:
+        if st.button("go"):
+            st.session_state["a"] = 1
+            before = joined.unsaved_count
+            flushed = joined.flush()
+            st.session_state["crdt-private:seen"] = (before, flushed, joined.saved, joined.unsaved_count)
+            assert joined.state["a"] == 1
+        joined.status_badge()
+        joined.status_badge()
+
+
+def test_S5_flush_pushes_what_the_script_has_assigned_so_far(room: str) -> None:
+    one = AppTest.from_function(app, kwargs={"room": room}).run()
+    one.button[0].click().run()
+    assert not one.exception
+    before, *after = one.session_state["crdt-private:seen"]
+    assert before in (0, 1)  # the room may have been faster
+    assert after == [True, True, 0]
+
+
+def test_in_no_room_nothing_is_ever_saved() -> None:
+    room = crdt_sync(None)
+    assert (room.saved, room.unsaved_count, room.flush()) == (False, 0, False)
+    room.status_badge()
