@@ -101,6 +101,21 @@ class RoomUnavailableError(ServerError, RuntimeError):
         return f"room {self.name!r} is not available at the moment: see the server's log, then try again"
 
 
+class RoomFullError(ServerError, RuntimeError):
+    """The room's document has reached `max_room_bytes`: it is read-only, and the update was not taken in."""
+
+    def __init__(self, name: str, max_room_bytes: int) -> None:
+        super().__init__(name, max_room_bytes)
+        self.name = name
+        self.max_room_bytes = max_room_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"room {self.name!r} is full and read-only ({self.max_room_bytes} bytes): raise "
+            f"STREAMLIT_CRDT_MAX_ROOM_BYTES, or go on in a new room"
+        )
+
+
 class HubNotRunningError(ServerError, RuntimeError):
     """The hub was asked for a room before it was started or after it was stopped."""
 
@@ -214,69 +229,3 @@ class StoreCorruptError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """The store failed for any other reason: it is closed, locked by another program, or its disk fails."""
-
-
-class TokenError(ServerError, PermissionError):
-    """A token opens nothing here. Why is for the log; whoever brought it is told nothing."""
-
-
-class TokenMissingError(TokenError):
-    """A connection brought no token where one is required."""
-
-    def __str__(self) -> str:
-        return "a connection brought no token"
-
-
-class TokenMalformedError(TokenError):
-    """It is not a token of ours."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"a token is malformed: {self.reason}"
-
-
-class TokenKeyUnknownError(TokenError):
-    """It was signed with a key that is not, or no longer, in the ring."""
-
-    def __init__(self, key_id: str) -> None:
-        super().__init__(key_id)
-        self.key_id = key_id
-
-    def __str__(self) -> str:
-        return (
-            f"a token was signed with the unknown key {self.key_id[:32]!r}: the app and the room server must have "
-            f"the same secret"
-        )
-
-
-class TokenForgedError(TokenError):
-    """Its signature is not that of what it says."""
-
-    def __str__(self) -> str:
-        return "a token's signature is not that of what it says"
-
-
-class TokenExpiredError(TokenError):
-    """It has ended."""
-
-    def __init__(self, expired_at: float, now: float) -> None:
-        super().__init__(expired_at, now)
-        self.expired_at = expired_at
-        self.now = now
-
-    def __str__(self) -> str:
-        return f"a token ended {self.now - self.expired_at:.0f} s ago"
-
-
-class RoomForbiddenError(TokenError):
-    """A token is good, but not for this room."""
-
-    def __init__(self, room: str) -> None:
-        super().__init__(room)
-        self.room = room
-
-    def __str__(self) -> str:
-        return f"a token does not open room {self.room[:140]!r}"

@@ -9,7 +9,7 @@ vector made them allocate 1 GB. The layout is that of https://github.com/yjs/y-p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -22,6 +22,9 @@ MAX_CLOCK = 2**32 - 1
 
 EMPTY_UPDATE = b"\x00\x00"
 
+RENEWAL_BEGINNING = b"\x68"
+"""What a frame with a new token begins with: type 104."""
+
 
 class MessageType(IntEnum):
     """The first number of a frame."""
@@ -31,6 +34,7 @@ class MessageType(IntEnum):
     AUTH = 2
     QUERY_AWARENESS = 3
     SAVED = 102
+    RENEWAL = 104
 
 
 class SyncType(IntEnum):
@@ -49,6 +53,8 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013
     TOO_SLOW = 4300
     SILENT = 4301
+    TOKEN_EXPIRED = 4302
+    TOO_FAST = 4303
     MALFORMED = 4400
     OTHER_EPOCH = 4409
     TOO_LARGE = 4413
@@ -88,9 +94,13 @@ class SyncStep1:
 
 @dataclass(frozen=True, slots=True)
 class SyncUpdate:
-    """An update, or the answer to `SyncStep1`, which is one as well. Its inside is not checked here."""
+    """An update, or the answer to `SyncStep1`, which is one as well. Its inside is not checked here.
+
+    How far it reaches is filled in by whoever checks it (see `updates.check_update`).
+    """
 
     update: bytes
+    reach: Mapping[int, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,19 @@ def _parse_sync(reader: Reader, limits: Limits) -> Message:
     raise MalformedFrameError(f"sync type {kind} is unknown")
 
 
+def parse_renewal(frame: bytes) -> str:
+    """Decode a frame that begins with `RENEWAL_BEGINNING`, and return the token in it.
+
+    Raises:
+        MalformedFrameError: It holds something else.
+    """
+    reader = Reader(frame)
+    reader.varuint(MessageType.RENEWAL)
+    token = reader.text()
+    reader.end()
+    return token
+
+
 def _parse_saved_query(content: bytes) -> SavedQuery:
     reader = Reader(content)
     query = SavedQuery(reader.varuint())
@@ -246,6 +269,11 @@ def awareness(presences: Iterable[Presence]) -> bytes:
 
 def _encode_presence(presence: Presence) -> bytes:
     return varuint(presence.client_id) + varuint(presence.clock) + block(presence.text.encode())
+
+
+def renewal(token: str) -> bytes:
+    """Make the frame that replaces the token of an open socket."""
+    return RENEWAL_BEGINNING + block(token.encode())
 
 
 def permission_denied(reason: str) -> bytes:

@@ -1,33 +1,76 @@
-"""One ASGI WebSocket as a `Channel` of pycrdt, and the questions asked before it is accepted.
+"""One ASGI WebSocket as a `Channel` of pycrdt, with what its token allows and how long.
 
-The shipped `ASGIWebsocket` cannot close, hands text frames on as None, and its server accepts any page of any
-site.
+The shipped `ASGIWebsocket` cannot close, hands text frames on as None, and serves whoever came in once for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from pycrdt import Channel
 
+from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import MalformedFrameError
-from streamlit_crdt_server.names import is_loopback
+from streamlit_crdt_server.limits import Meter
+from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
+from streamlit_crdt_server.refusals import TokenError
+from streamlit_crdt_server.token import Claims
 
-Scope = Mapping[str, Any]
+_log = logging.getLogger(__name__)
+
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Verify = Callable[[str, str], Claims]
 
 
 class Socket(Channel):
-    """An ASGI WebSocket that was asked for; `accept()` or `refuse()` comes first, and then frames."""
+    """An ASGI WebSocket that may be accepted; `accept()` comes first, and then frames.
 
-    def __init__(self, receive: Receive, send: Send, room: str) -> None:
+    Attributes:
+        claims: What its token says; None if none is required. A renewal replaces it.
+        epoch: The document epoch that its client knows; None if it said nothing of it.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        room: str,
+        *,
+        claims: Claims | None = None,
+        epoch: str | None = None,
+        verify: Verify | None = None,
+        meter: Meter | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make a socket.
+
+        Args:
+            receive: ASGI's.
+            send: ASGI's.
+            room: The room's name.
+            claims: See Attributes.
+            epoch: See Attributes.
+            verify: Returns the claims of a token if it opens a room, else raises TokenError.
+            meter: What it may send; None sets no limit.
+            metrics: Where its closing is counted.
+            clock: The time in seconds since the epoch.
+        """
+        self.claims = claims
+        self.epoch = epoch
         self._receive = receive
         self._send = send
         self._room = room
+        self._verify = verify
+        self._meter = meter
+        self._metrics = metrics
+        self._clock = clock
         self._is_open = True
 
     @property
@@ -40,20 +83,66 @@ class Socket(Channel):
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
 
     async def recv(self) -> bytes:
-        """Return the next frame.
+        """Return the next frame that is for the room.
 
         Raises:
-            StopAsyncIteration: The connection is closed.
+            StopAsyncIteration: The connection is closed: by the client, or here because its token ended or it
+                sent too much.
             MalformedFrameError: A text frame came.
         """
-        event = await self._receive()
-        if event["type"] != "websocket.receive":
-            self._is_open = False
+        while True:
+            event = await self._next_event()
+            if event["type"] != "websocket.receive":
+                self._is_open = False
+                raise StopAsyncIteration
+            content: bytes | None = event.get("bytes")
+            await self._count(len(content or event.get("text") or ""))
+            if content is None:
+                raise MalformedFrameError("a text frame, where the protocol has binary ones only")
+            if not content.startswith(protocol.RENEWAL_BEGINNING):
+                return content
+            self._renew(protocol.parse_renewal(content))
+
+    async def _next_event(self) -> Mapping[str, Any]:
+        """Wait for the client, for as long as its token lasts (rule A2)."""
+        if self.claims is None:
+            return await self._receive()
+        remaining_s = self.claims.expires_at - self._clock()
+        if remaining_s > 0:
+            try:
+                async with asyncio.timeout(remaining_s):
+                    return await self._receive()
+            except TimeoutError:
+                _log.debug("room %r: a token ended on an open socket", self._room)
+        await self.close(CloseCode.TOKEN_EXPIRED, "the token has ended: come back with a new one")
+        raise StopAsyncIteration
+
+    async def _count(self, size_bytes: int) -> None:
+        """Close the connection if it sends too much."""
+        excess = None if self._meter is None else self._meter.find_excess(size_bytes, time.monotonic())
+        if excess is not None:
+            _log.warning("closed a socket of room %r: it exceeds %s", self._room, excess)
+            await self.close(CloseCode.TOO_FAST, f"more than {excess} allows")
             raise StopAsyncIteration
-        content: bytes | None = event.get("bytes")
-        if content is None:
-            raise MalformedFrameError("a text frame, where the protocol has binary ones only")
-        return content
+
+    def _renew(self, token: str) -> None:
+        """Go on with a new token, if it is of the same user and session and ends later.
+
+        Later, so that whoever became a viewer cannot become an editor again with the token from before.
+        """
+        if self.claims is None or self._verify is None:
+            return
+        try:
+            renewed = self._verify(token, self._room)
+        except TokenError as error:
+            _log.warning("room %r: a renewal was ignored: %s", self._room, error)
+            return
+        if (renewed.user, renewed.session) != (self.claims.user, self.claims.session):
+            _log.warning("room %r: a renewal was ignored: it is somebody else's", self._room)
+        elif renewed.expires_at <= self.claims.expires_at:
+            _log.info("room %r: a renewal was ignored: it does not end later", self._room)
+        else:
+            self.claims = renewed
 
     async def send(self, message: bytes) -> None:
         """Send a frame; does nothing once the connection is closed."""
@@ -65,55 +154,9 @@ class Socket(Channel):
         if not self._is_open:
             return
         self._is_open = False
+        if self._metrics is not None:
+            self._metrics.closes.labels(str(int(code))).inc()
         try:
             await self._send({"type": "websocket.close", "code": int(code), "reason": reason[:100]})
         except (OSError, RuntimeError):
             return  # uvicorn says so if the client was faster
-
-
-async def refuse(send: Send) -> None:
-    """Answer a connection that was not accepted with HTTP 403."""
-    await send({"type": "websocket.close", "code": 1008})
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """The value of a request's header; None if it is absent."""
-    for key, value in scope["headers"]:
-        if key.lower() == name:
-            return str(value.decode("latin-1"))
-    return None
-
-
-def is_origin_allowed(scope: Scope, allow_origin: Iterable[str]) -> bool:
-    """Whether a page of this origin may connect: browsers send cookies along and ask nobody.
-
-    Allowed are no origin (not a browser), the host that was asked for, whatever the port (the embedded
-    server's port is not the page's), what `allow_origin` lists, and any page of this machine if the
-    connection came over loopback.
-    """
-    origin = header(scope, b"origin")
-    if origin is None:
-        return True
-    if "*" in allow_origin or _same_origin(origin, allow_origin):
-        return True
-    page_host = _hostname(origin)
-    asked_host = _hostname("//" + (header(scope, b"host") or ""))
-    if page_host is None:
-        return False
-    return page_host == asked_host or (is_loopback(page_host) and _came_over_loopback(scope))
-
-
-def _came_over_loopback(scope: Scope) -> bool:
-    server = scope.get("server")
-    return server is not None and is_loopback(str(server[0]))
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
-def _same_origin(origin: str, allowed: Iterable[str]) -> bool:
-    return origin.rstrip("/").lower() in {entry.rstrip("/").lower() for entry in allowed}

@@ -9,10 +9,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from streamlit_crdt_server import Hub, Settings, create_app
+from tests.server.asgi import HOST, Event, Request, visit
 
 pytestmark = pytest.mark.anyio
 
-Event = dict[str, Any]
+OPEN = Settings(host="0.0.0.0", require_token=False)
 
 
 async def ask(
@@ -20,40 +21,15 @@ async def ask(
     *,
     app: Any = None,
     hub: Hub | None = None,
-    settings: Settings | None = None,
+    settings: Settings = OPEN,
     origin: str | None = None,
-    host: str = "app.example.com:8501",
-    server: tuple[str, int] | None = ("10.0.0.1", 8501),
-    subprotocols: tuple[str, ...] = (),
-    raw_path: str | None = None,
+    host: str = HOST,
+    **options: Any,
 ) -> Event:
-    """Ask for a socket as an ASGI server does, leave at once, and return the first answer."""
-    headers = [(b"host", host.encode())]
-    if origin is not None:
-        headers.append((b"origin", origin.encode()))
-    scope = {
-        "type": "websocket",
-        "path": path,
-        "raw_path": (raw_path or path).encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": headers,
-        "server": server,
-        "subprotocols": list(subprotocols),
-    }
-    incoming = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}])
-    answers: list[Event] = []
-
-    async def receive() -> Event:
-        return next(incoming)
-
-    async def send(event: Event) -> None:
-        answers.append(event)
-
-    async with hub or Hub() as running:
-        served = app or create_app(settings or Settings(require_token=False), hub=running)
-        await served(scope, receive, send)
-    return answers[0]
+    """Ask for a socket, leave at once, and return the first answer."""
+    request = Request(path, hosts=(host,), origins=() if origin is None else (origin,), **options)
+    async with hub or Hub() as running, visit(app or create_app(settings, hub=running), request) as visited:
+        return visited.answers[0]
 
 
 async def is_accepted(path: str, **options: Any) -> bool:
@@ -118,19 +94,28 @@ async def test_a_page_of_another_site_may_not_connect_over_loopback() -> None:
 
 
 async def test_origins_can_be_allowed_by_name() -> None:
-    settings = Settings(require_token=False, allow_origin=("https://other.example.com",))
+    settings = Settings(host="0.0.0.0", require_token=False, allow_origin=("https://other.example.com",))
     assert await is_accepted("/room", settings=settings, origin="https://other.example.com")
     assert not await is_accepted("/room", settings=settings, origin="http://other.example.com")
 
 
 async def test_an_offered_subprotocol_is_answered() -> None:
     answer = await ask("/room", subprotocols=("token.abc", "other"))
-    assert answer == {"type": "websocket.accept", "subprotocol": "token.abc"}
+    assert answer == {"type": "websocket.accept", "subprotocol": "other"}
+
+
+async def test_of_several_subprotocols_ours_is_answered_and_never_a_token() -> None:
+    for offered, answered in (
+        (("token.abc", "other", "streamlit-crdt"), "streamlit-crdt"),
+        (("token.abc",), None),
+        ((), None),
+    ):
+        assert (await ask("/room", subprotocols=offered))["subprotocol"] == answered
 
 
 async def test_under_a_mount_the_room_is_what_follows_it() -> None:
     async with Hub() as inner:
-        mounted = Starlette(routes=[Mount("/crdt", app=create_app(Settings(require_token=False), hub=inner))])
+        mounted = Starlette(routes=[Mount("/crdt", app=create_app(OPEN, hub=inner))])
         assert await is_accepted("/crdt/room1", app=mounted)
         assert set(inner.rooms) == {"room1"}
         for path in ("/crdt/..", "/crdt/../room", "/crdt/a/b", "/crdt/", "/room1"):
@@ -138,12 +123,12 @@ async def test_under_a_mount_the_room_is_what_follows_it() -> None:
 
 
 async def test_nobody_is_accepted_while_the_hub_does_not_run() -> None:
-    assert not await is_accepted("/room", app=create_app(Settings(require_token=False), hub=Hub()))
+    assert not await is_accepted("/room", app=create_app(OPEN, hub=Hub()))
 
 
 async def test_nobody_is_accepted_when_there_are_too_many_rooms() -> None:
     async with Hub(Settings(require_token=False, max_rooms=1)) as hub:
-        app = create_app(Settings(require_token=False), hub=hub)
+        app = create_app(OPEN, hub=hub)
         await hub.aopen_local("taken")
         assert await is_accepted("/taken", app=app)
         assert not await is_accepted("/another", app=app)

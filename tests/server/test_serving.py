@@ -31,7 +31,7 @@ from tests.server.fakes import DEADLINE_S
 STAND_ALONE = """
 import asyncio
 from streamlit_crdt_server import Settings, serve
-asyncio.run(serve(Settings.load(port=0)))
+asyncio.run(serve(Settings.load(require_token=False, port=0)))
 """
 
 
@@ -97,7 +97,7 @@ async def test_a_socket_that_does_not_answer_the_close_delays_the_stop_by_second
     server.start()
     with socket.create_connection((server.host, server.port)) as deaf:
         deaf.sendall(
-            b"GET /room HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /room HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         deaf.recv(1024)

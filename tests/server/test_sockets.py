@@ -232,8 +232,8 @@ async def test_a_page_of_another_site_is_http_403(server: EmbeddedServer) -> Non
 
 
 async def test_a_client_that_offers_a_subprotocol_is_let_in(server: EmbeddedServer) -> None:
-    async with joined(server, subprotocols=[Subprotocol("token.abc")]) as ada:
-        assert ada.subprotocol == "token.abc"
+    async with joined(server, subprotocols=[Subprotocol("streamlit-crdt"), Subprotocol("token.abc")]) as ada:
+        assert ada.subprotocol == "streamlit-crdt"
 
 
 async def test_health_and_readiness_are_answered(server: EmbeddedServer) -> None:

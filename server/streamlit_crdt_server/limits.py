@@ -1,0 +1,97 @@
+"""How much one connection may send, and how many connections there may be. No I/O; the clock is passed in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamlit_crdt_server.names import is_loopback
+from streamlit_crdt_server.refusals import TooManyConnectionsError
+from streamlit_crdt_server.settings import Settings
+
+BURST_S = 10.0
+"""What was not used of a rate adds up for so long: people paste, and tabs come back with what they kept."""
+
+
+class RateLimit:
+    """So much per second on average, and `burst` at once (a token bucket)."""
+
+    def __init__(self, per_s: float, burst: float, now: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._left = burst
+        self._at = now
+
+    def take(self, amount: float, now: float) -> bool:
+        """Use `amount` up, and return whether that much was left at `now`."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_s) - amount
+        self._at = now
+        return self._left >= 0
+
+
+class Meter:
+    """The rates of one connection."""
+
+    def __init__(self, settings: Settings, now: float) -> None:
+        messages_per_s = settings.max_messages_per_s_per_connection
+        bytes_per_s = settings.max_bytes_per_s_per_connection
+        self._messages = RateLimit(messages_per_s, BURST_S * messages_per_s, now)
+        # A frame of the largest size must pass, however low the rate is.
+        self._bytes = RateLimit(bytes_per_s, max(BURST_S * bytes_per_s, 2 * settings.max_frame_bytes), now)
+
+    def find_excess(self, size_bytes: int, now: float) -> str | None:
+        """Count a frame, and return the name of the setting that it exceeds; None if it may pass."""
+        if not self._messages.take(1, now):
+            return "max_messages_per_s_per_connection"
+        if not self._bytes.take(size_bytes, now):
+            return "max_bytes_per_s_per_connection"
+        return None
+
+
+class Connections:
+    """The connections of one server, by room, by user and by address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = {
+            "room": settings.max_connections_per_room,
+            "user": settings.max_connections_per_user,
+            "address": settings.max_connections_per_address,
+        }
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def check(self, *, room: str, user: str | None, address: str | None) -> None:
+        """Raise TooManyConnectionsError unless one more may be let in."""
+        for kind, name in _keys(room, user, address):
+            if self._counts[kind, name] >= self._limits[kind]:
+                raise TooManyConnectionsError(kind, name, self._limits[kind])
+
+    @contextmanager
+    def counted(self, *, room: str, user: str | None, address: str | None) -> Iterator[None]:
+        """Count one more for as long as the block lasts. What is at zero is forgotten, so that nothing grows."""
+        keys = _keys(room, user, address)
+        self._counts.update(keys)
+        try:
+            yield
+        finally:
+            for key in keys:
+                self._counts[key] -= 1
+                if not self._counts[key]:
+                    del self._counts[key]
+
+    def __len__(self) -> int:
+        """How many things are counted; 0 when nobody is connected."""
+        return len(self._counts)
+
+
+def _keys(room: str, user: str | None, address: str | None) -> list[tuple[str, str]]:
+    """What a connection counts towards.
+
+    An address of this machine counts for nothing: it is that of a proxy, behind which is everybody, or one's own.
+    """
+    keys = [("room", room)]
+    if user is not None:
+        keys.append(("user", user))
+    if address is not None and not is_loopback(address):
+        keys.append(("address", address))
+    return keys
