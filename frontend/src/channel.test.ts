@@ -58,6 +58,7 @@ function setUp() {
   const sent: TabFrame[] = [];
   const refused: FrameError[] = [];
   const sessions: SessionHeader[] = [];
+  let admits = true;
   let oldBuilds = 0;
   let silences = 0;
   const channel = new Channel({
@@ -65,7 +66,9 @@ function setUp() {
     clock,
     build: BUILD,
     send: (frame) => sent.push(readTabFrame(frame, clock.now_ms)),
+    admits: () => admits,
     onSession: (header) => sessions.push(header),
+    standing: () => ({ saved_v: 0, unsaved: 0, failing: false, epoch: null, level: 0 }),
     onOldBuild: () => {
       oldBuilds += 1;
     },
@@ -84,6 +87,9 @@ function setUp() {
     sent,
     refused,
     sessions,
+    shutOut: () => {
+      admits = false;
+    },
     oldBuilds: () => oldBuilds,
     silences: () => silences,
     last: () => sent.at(-1) ?? expect.fail("nothing was sent"),
@@ -483,5 +489,28 @@ describe("what the session asks for", () => {
     expect(refused.map((error) => error.field)).toEqual(["update"]);
     remoteEdit("a", 1);
     expect(last().header.ack).toBe(0);
+  });
+
+  it("a frame that is not admitted changes nothing and acknowledges nothing", () => {
+    const { settle, channel, session, clock, replica, sent, sessions, shutOut } = setUp();
+    settle();
+    const before = replica.stateVector();
+    const count = sessions.length;
+    shutOut();
+    session.doc.getMap("state").set("a", 1);
+    channel.receive(session.frame({ v: 5, settle: true }, Y.encodeStateAsUpdate(session.doc)));
+    clock.pass(60_000);
+    expect(replica.stateVector()).toEqual(before);
+    expect(sessions).toHaveLength(count);
+    expect(sent).toHaveLength(0);
+  });
+
+  it("A2: a wish for a token is stated before all else, and again when its frame was lost", () => {
+    const { settle, channel, remoteEdit, clock, sent } = setUp();
+    settle();
+    channel.want("token");
+    remoteEdit("a", 1);
+    clock.pass(3_000);
+    expect(sent.map(({ header }) => header.why)).toEqual(["token", "token"]);
   });
 });

@@ -16,7 +16,7 @@ import { Outbox } from "./outbox";
 import type { Sent } from "./outbox";
 import { Peer } from "./peer";
 import { FrameError } from "./protocol";
-import type { SessionHeader, Status, TabError, TabHeader, Why } from "./protocol";
+import type { SessionHeader, StandingReport, Status, TabError, TabHeader, Why } from "./protocol";
 import { Repeating } from "./repeating";
 import type { Replica } from "./replica";
 
@@ -35,8 +35,12 @@ export interface ChannelOptions {
   readonly build: string;
   /** Hands a base64 frame to the session. May lose it. */
   readonly send: (frame: string) => void;
-  /** Called with each session header, after its update was applied. */
-  readonly onSession: (header: SessionHeader) => void;
+  /** Asked before a session's frame is applied; false leaves the whole frame out. */
+  readonly admits: (header: SessionHeader) => boolean;
+  /** Called with each session header, after its update was applied; `seen`: up to which version nothing is missing. */
+  readonly onSession: (header: SessionHeader, seen: number) => void;
+  /** How the room stands with its server, told in each frame. */
+  readonly standing: () => StandingReport;
   /** Called when the page should be reloaded: another build speaks on the other side. */
   readonly onOldBuild: () => void;
   /** Called when the session, which answered before, has fallen silent. */
@@ -118,6 +122,11 @@ export class Channel {
     }
   }
 
+  /** Ask for a frame: for a fresh token, or because more is saved now. */
+  want(why: "token" | "saved"): void {
+    this.outbox.want(why);
+  }
+
   setVisible(isVisible: boolean): void {
     const cameBack = isVisible && !this.isVisible;
     this.isVisible = isVisible;
@@ -143,7 +152,10 @@ export class Channel {
   }
 
   private accept({ header, update }: SessionFrame): void {
-    const { replica, build, onSession } = this.options;
+    const { replica, build, admits, onSession } = this.options;
+    if (!admits(header)) {
+      return;
+    }
     replica.own = new Set(header.own);
     if (update.length > 0) {
       replica.applyFromChannel(update);
@@ -159,7 +171,7 @@ export class Channel {
     this.scheduleConfirm(header.confirm);
     this.poll_s = header.poll_s;
     this.schedulePoll();
-    onSession(header);
+    onSession(header, peer.seen);
   }
 
   private follow(header: SessionHeader): Peer {
@@ -202,7 +214,7 @@ export class Channel {
   }
 
   private header(why: Why, since: number, acked: number): TabHeader {
-    const { replica, build } = this.options;
+    const { replica, build, standing } = this.options;
     this.count += 1;
     return {
       id: replica.id,
@@ -218,6 +230,7 @@ export class Channel {
       confirmed: this.confirmed,
       error: this.errors.next(),
       n: this.count,
+      ...standing(),
     };
   }
 

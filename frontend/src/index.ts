@@ -6,6 +6,7 @@
  * 1.67, when a newer call overtook that call while its module was loading; the component is then still in the page. So a
  * cleanup ends the tab only once the element has left the page or a newer call has taken over; until then it looks again.
  */
+import { Badge, badgeRoom } from "./badge";
 import { hostElement } from "./layout";
 import { offerRerun } from "./rerun";
 import { Tab } from "./tab";
@@ -15,7 +16,7 @@ import type { Component } from "./tab";
 const LOOK_AGAIN_MS = 1_000;
 
 interface Mounted {
-  readonly tab: Tab;
+  readonly tab: Pick<Tab | Badge, "update" | "destroy">;
   readonly build: string;
   /** How often the host called; a cleanup of an earlier call has nothing to end. */
   calls: number;
@@ -30,10 +31,10 @@ const REGISTRY: symbol = Symbol.for("streamlit-crdt mounted");
 type Registry = WeakMap<HTMLElement | ShadowRoot, Mounted>;
 
 export default function streamlitCrdt(component: Component): () => void {
-  return offerRerun(component) ?? runTab(component);
+  return offerRerun(component) ?? run(component);
 }
 
-function runTab(component: Component): () => void {
+function run(component: Component): () => void {
   const { parentElement } = component;
   const instance = instanceAt(parentElement) ?? mount(component);
   instance.calls += 1;
@@ -65,7 +66,8 @@ function instanceAt(parent: HTMLElement | ShadowRoot): Mounted | undefined {
 }
 
 function mount(component: Component): Mounted {
-  const instance = { tab: new Tab(component), build: __BUILD__, calls: 0 };
+  const tab = badgeRoom(component.data) === null ? new Tab(component) : new Badge(component);
+  const instance = { tab, build: __BUILD__, calls: 0 };
   registry().set(component.parentElement, instance);
   return instance;
 }

@@ -6,6 +6,8 @@
  * are set around the component and therefore copied over, so that light and dark themes just work.
  */
 
+import { paint } from "./paint";
+
 const ATTRIBUTE = "data-streamlit-crdt-notice";
 
 /** Custom properties that the notice is painted with. */
@@ -46,10 +48,20 @@ const BUTTON: Readonly<Record<string, string>> = {
   cursor: "pointer",
 };
 
+const LIST: Readonly<Record<string, string>> = {
+  margin: "0.5rem 0 0",
+  padding: "0 0 0 1.25rem",
+  "max-height": "40vh",
+  overflow: "auto",
+  "overflow-wrap": "anywhere",
+};
+
 export interface Notice {
   /** One of a kind is shown at a time, however many rooms the page is in. */
   readonly kind: string;
   readonly text: string;
+  /** Shown as a list below the text. */
+  readonly items?: readonly string[];
   readonly button: string;
   readonly onClick: () => void;
 }
@@ -65,8 +77,11 @@ export function showNotice(themed: Element, notice: Notice): () => void {
   box.setAttribute("role", "status");
   paint(box, BOX);
   copyVariables(themed, box);
-  const words = page.createElement("span");
+  const words = page.createElement("div");
   words.textContent = notice.text;
+  if (notice.items !== undefined && notice.items.length > 0) {
+    words.append(listOf(page, notice.items));
+  }
   const button = page.createElement("button");
   button.type = "button";
   button.textContent = notice.button;
@@ -82,10 +97,15 @@ export function showNotice(themed: Element, notice: Notice): () => void {
   };
 }
 
-function paint(element: HTMLElement, rules: Readonly<Record<string, string>>): void {
-  for (const [property, value] of Object.entries(rules)) {
-    element.style.setProperty(property, value);
+function listOf(page: Document, items: readonly string[]): HTMLElement {
+  const list = page.createElement("ul");
+  paint(list, LIST);
+  for (const item of items) {
+    const entry = page.createElement("li");
+    entry.textContent = item;
+    list.append(entry);
   }
+  return list;
 }
 
 function copyVariables(from: Element, to: HTMLElement): void {

@@ -20,7 +20,9 @@ const MAX_RESEND_MS = 30_000;
 const PASSED_BY_RESEND_MS = 300;
 
 /** Which reason a frame states when there are several; the first one wins. */
-const REASONS: readonly Why[] = ["hello", "update", "confirm", "settle", "status", "poll"];
+const REASONS: readonly Why[] = ["hello", "token", "update", "confirm", "settle", "saved", "status", "poll"];
+/** Reasons that a repeated frame states again: what they ask for shows in nothing else. */
+const ASKING: readonly Why[] = ["hello", "token"];
 
 /** The versions that a frame covered. */
 export interface Sent {
@@ -122,7 +124,7 @@ export class Outbox {
       lost.cancel();
       this.send(
         lost.why,
-        lost.why === "hello" ? "hello" : "resend",
+        ASKING.includes(lost.why) ? lost.why : "resend",
         Math.min(lost.delay_ms * 2, MAX_RESEND_MS),
       );
     }

@@ -10,16 +10,28 @@ export const CHANNEL_VERSION = 1;
 /** Name of the trigger value that carries frames to the session; the Python side passes `on_frame_change`. */
 export const TRIGGER_NAME = "frame";
 
+/** A longer token does not pass the header limits of the servers on the way. */
+const MAX_TOKEN_CHARACTERS = 4096;
+/** What a browser takes for a subprotocol; another character would make `new WebSocket` throw. */
+const TOKEN = /^[A-Za-z0-9._~-]+$/;
+const EPOCH = /^[0-9a-f]{32}$/;
+
 /** Most of a header is the state vector, some ten bytes for each replica that ever wrote. */
 export const MAX_HEADER_BYTES = 1024 * 1024;
 
 export type Status = "connecting" | "connected" | "offline";
 
 /** Why a frame was sent. The session acts on what the frame holds; this is for logs and for counting. */
-export type Why = "hello" | "update" | "status" | "poll" | "settle" | "confirm" | "resend";
+export type Why =
+  "hello" | "token" | "update" | "confirm" | "settle" | "saved" | "status" | "poll" | "resend";
 
 /** A machine word that the Python side turns into a sentence. */
-export type TabError = "mixed-content" | "old-build" | "refused";
+export type TabError = "mixed-content" | "old-build" | "refused" | "other-epoch" | "denied";
+
+export type Role = "editor" | "viewer";
+
+/** Where the server keeps what it calls saved: 1 in memory, 2 on disk; 0 as long as it has not said. */
+export type Level = 0 | 1 | 2;
 
 /** Where the room's socket is, as the session knows it; the tab adds what only the page knows (host, scheme). */
 export type SocketPlace =
@@ -43,7 +55,19 @@ interface CommonHeader {
   readonly build: string;
 }
 
-export interface TabHeader extends CommonHeader {
+/** What a tab tells of how its room stands with the server. */
+export interface StandingReport {
+  /** Everything of the session `ack_of` up to this version is committed; refers to that session only. */
+  readonly saved_v: number;
+  /** Updates that are not confirmed as committed: the tab's own, and those it forwards for its session. */
+  readonly unsaved: number;
+  /** The server's store fails at present. */
+  readonly failing: boolean;
+  readonly epoch: string | null;
+  readonly level: Level;
+}
+
+export interface TabHeader extends CommonHeader, StandingReport {
   readonly why: Why;
   readonly status: Status;
   readonly synced: boolean;
@@ -60,6 +84,16 @@ export interface SessionHeader extends CommonHeader {
   readonly settle: boolean;
   readonly confirm: number | null;
   readonly own: readonly number[];
+  readonly token: string | null;
+  /** Life left of the token when the frame was made. */
+  readonly token_expires_in_s: number | null;
+  /** Of the history that the session holds; null if unknown, or if a restart of the server is not a deletion. */
+  readonly epoch: string | null;
+  readonly role: Role;
+  /** The tab is the session's only way into the room. */
+  readonly wants_saved: boolean;
+  /** Edits that the session's own way into the room has not committed yet. */
+  readonly unsaved: number;
 }
 
 /** A frame that cannot be read. `field` names what was wrong, so that a log line is enough to find the cause. */
@@ -94,6 +128,12 @@ export function narrowHeader(value: unknown): SessionHeader {
     settle: value.settle === true,
     confirm: absent(value.confirm) ? null : counter(value, "confirm"),
     own: absent(value.own) ? [] : counters(value, "own"),
+    token: absent(value.token) ? null : narrowToken(value.token),
+    token_expires_in_s: absent(value.token_expires_in_s) ? null : seconds(value, "token_expires_in_s"),
+    epoch: absent(value.epoch) ? null : narrowEpoch(value.epoch),
+    role: absent(value.role) ? "editor" : narrowRole(value.role),
+    wants_saved: absent(value.wants_saved) ? false : truth(value, "wants_saved"),
+    unsaved: absent(value.unsaved) ? 0 : counter(value, "unsaved"),
   };
 }
 
@@ -113,6 +153,31 @@ function narrowPlace(value: unknown): SocketPlace {
     "socket",
     'null, {"url"}, {"port", "path"} or {"path"} with a path that starts with /',
   );
+}
+
+function narrowToken(value: unknown): string {
+  if (typeof value === "string" && value.length <= MAX_TOKEN_CHARACTERS && TOKEN.test(value)) {
+    return value;
+  }
+  throw new FrameError("token", `null or at most ${MAX_TOKEN_CHARACTERS} characters of a JWT`);
+}
+
+function narrowEpoch(value: unknown): string {
+  if (isEpoch(value)) {
+    return value;
+  }
+  throw new FrameError("epoch", "null or 32 hexadecimal digits");
+}
+
+function narrowRole(value: unknown): Role {
+  if (value === "editor" || value === "viewer") {
+    return value;
+  }
+  throw new FrameError("role", '"editor" or "viewer"');
+}
+
+export function isEpoch(value: unknown): value is string {
+  return typeof value === "string" && EPOCH.test(value);
 }
 
 function isSocketUrl(url: string): boolean {
@@ -149,6 +214,14 @@ function counters(fields: Fields, field: string): number[] {
   const value = fields[field];
   if (!Array.isArray(value) || !value.every(isCounter)) {
     throw new FrameError(field, "a list of replica ids");
+  }
+  return value;
+}
+
+function truth(fields: Fields, field: string): boolean {
+  const value = fields[field];
+  if (typeof value !== "boolean") {
+    throw new FrameError(field, "true or false");
   }
   return value;
 }

@@ -1,5 +1,14 @@
-import { createDecoder, readVarUint } from "lib0/decoding";
-import { createEncoder, length, toUint8Array, writeVarUint } from "lib0/encoding";
+import type { IncomingMessage } from "node:http";
+import { createDecoder, readVarString, readVarUint, readVarUint8Array } from "lib0/decoding";
+import {
+  createEncoder,
+  encode,
+  length,
+  toUint8Array,
+  writeVarString,
+  writeVarUint,
+  writeVarUint8Array,
+} from "lib0/encoding";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket as NodeSocket, WebSocketServer } from "ws";
 import { readSyncMessage, writeSyncStep1, writeUpdate } from "y-protocols/sync";
@@ -40,7 +49,22 @@ describe("a socket's address", () => {
 class Room {
   readonly doc = new Y.Doc();
   readonly paths: string[] = [];
-  private readonly server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  /** Subprotocols that each attempt to connect offered. */
+  readonly offered: (string | undefined)[] = [];
+  /** Type of each message, and after a sync message's its second number. */
+  readonly messages: string[] = [];
+  /** What came in messages 102 and 104. */
+  readonly questions: number[] = [];
+  readonly tokens: string[] = [];
+  isClosedToAll = false;
+  private readonly server = new WebSocketServer({
+    port: 0,
+    host: "127.0.0.1",
+    verifyClient: ({ req }: { req: IncomingMessage }) => {
+      this.offered.push(req.headers["sec-websocket-protocol"]);
+      return !this.isClosedToAll;
+    },
+  });
 
   readonly listening = new Promise<void>((resolve) => {
     this.server.once("listening", resolve);
@@ -65,7 +89,13 @@ class Room {
       });
       socket.on("message", (message: Buffer) => {
         const decoder = createDecoder(new Uint8Array(message));
-        if (readVarUint(decoder) === 0) {
+        const type = readVarUint(decoder);
+        this.messages.push(type === 0 ? `0 ${message[1]}` : `${type}`);
+        if (type === 102) {
+          this.questions.push(readVarUint(createDecoder(readVarUint8Array(decoder))));
+        } else if (type === 104) {
+          this.tokens.push(readVarString(decoder));
+        } else if (type === 0) {
           this.tell(socket, (encoder) => {
             readSyncMessage(decoder, encoder, this.doc, socket);
           });
@@ -76,6 +106,19 @@ class Room {
 
   get port(): number {
     return (this.server.address() as { port: number }).port;
+  }
+
+  /** Send the same bytes to every tab. */
+  say(message: Uint8Array): void {
+    for (const socket of this.server.clients) {
+      socket.send(message);
+    }
+  }
+
+  closeAll(code: number): void {
+    for (const socket of this.server.clients) {
+      socket.close(code);
+    }
   }
 
   dropAll(): void {
@@ -119,11 +162,21 @@ async function openRoom(closeWith?: number): Promise<Room> {
 function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
   const replica = new Replica();
   const events: string[] = [];
+  const news: string[] = [];
   const socket = new RoomSocket(
     replica,
     {
       onStatus: (status, synced) => events.push(synced ? `${status}, synced` : status),
       onError: (error) => events.push(error),
+      onOpen: (ask) => {
+        queueMicrotask(() => {
+          ask(7);
+        });
+      },
+      onClose: (wasRefused) => news.push(wasRefused ? "refused" : "closed"),
+      onSaved: (answer) => news.push(JSON.stringify(answer)),
+      onDenied: () => news.push("denied"),
+      onEnded: () => news.push("ended"),
     },
     page,
     NodeSocket as unknown as typeof WebSocket,
@@ -132,7 +185,7 @@ function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
     socket.destroy();
     replica.destroy();
   });
-  return { replica, socket, events };
+  return { replica, socket, events, news };
 }
 
 describe("RoomSocket", () => {
@@ -206,3 +259,126 @@ describe("RoomSocket", () => {
     expect(events).toEqual(["offline", "mixed-content"]);
   });
 });
+
+const EPOCH = "0123456789abcdef0123456789abcdef";
+
+async function openOurs(access = { token: "a.b.c", epoch: EPOCH as string | null }) {
+  const room = await openRoom();
+  const opened = openSocket();
+  opened.socket.admit(access);
+  opened.socket.aim({ kind: "port", port: room.port, path: "/r" });
+  await expect.poll(() => opened.events.at(-1)).toBe("connected, synced");
+  return { room, ...opened };
+}
+
+const DENIAL = encode((encoder) => {
+  writeVarUint(encoder, 2);
+  writeVarUint(encoder, 0);
+  writeVarString(encoder, "viewers do not write");
+});
+
+describe("RoomSocket and a server of ours", () => {
+  it("A2: brings its token as a subprotocol and the epoch it knows as a parameter", async () => {
+    const { room } = await openOurs();
+    expect(room.offered).toEqual(["streamlit-crdt,token.a.b.c"]);
+    expect(room.paths).toEqual([`/r?epoch=${EPOCH}`]);
+  });
+
+  it("offers nothing where there is no token, because a stock server would not answer to it", async () => {
+    const { room } = await openOurs({ token: null as never, epoch: null });
+    expect(room.offered).toEqual([undefined]);
+    expect(room.paths).toEqual(["/r"]);
+  });
+
+  it("S5: asks what is saved behind the answer to what the server lacks, never before it", async () => {
+    const { room, replica, news } = await openOurs();
+    await expect.poll(() => room.questions).toEqual([7]);
+    const answerAt = room.messages.indexOf("0 1");
+    expect(answerAt).toBeGreaterThan(-1);
+    expect(room.messages.indexOf("102")).toBeGreaterThan(answerAt);
+    room.say(answerBytes(7, 2, 0));
+    await expect
+      .poll(() => news)
+      .toEqual([JSON.stringify({ version: 7, level: 2, failing: false, epoch: EPOCH })]);
+    expect(replica.doc.getMap("state").size).toBe(0);
+  });
+
+  it("N2: a malformed answer is nothing", async () => {
+    const { room, news, socket, events } = await openOurs();
+    room.say(new Uint8Array([102, 200, 1]));
+    room.say(new Uint8Array([102]));
+    room.say(answerBytes(1, 1, 1));
+    await expect.poll(() => news).toHaveLength(1);
+    expect(events.at(-1)).toBe("connected, synced");
+    socket.destroy();
+  });
+
+  it("A2: sends a new token over the open socket, and brings it along from then on", async () => {
+    const { room, socket, events } = await openOurs();
+    socket.admit({ token: "d.e.f", epoch: EPOCH });
+    await expect.poll(() => room.tokens).toEqual(["d.e.f"]);
+    events.length = 0;
+    room.dropAll();
+    await expect.poll(() => events.at(-1)).toBe("connected, synced");
+    expect(room.offered.at(-1)).toBe("streamlit-crdt,token.d.e.f");
+  });
+
+  it("A2: tells that it was not let in, and tries a new token at once", async () => {
+    const room = await openRoom();
+    room.isClosedToAll = true;
+    const { socket, news, events } = openSocket();
+    socket.admit({ token: "old", epoch: null });
+    socket.aim({ kind: "port", port: room.port, path: "/r" });
+    await expect.poll(() => news[0]).toBe("refused");
+    room.isClosedToAll = false;
+    socket.admit({ token: "new", epoch: null });
+    await expect.poll(() => events.at(-1)).toBe("connected, synced");
+    expect(room.offered.at(-1)).toBe("streamlit-crdt,token.new");
+    expect(room.tokens).toEqual([]);
+  });
+
+  it("A2: a token whose time is over closes the socket, which comes back", async () => {
+    const { room, news, events } = await openOurs();
+    events.length = 0;
+    room.closeAll(4302);
+    await expect.poll(() => news).toEqual(["refused"]);
+    await expect.poll(() => events.at(-1)).toBe("connected, synced");
+  });
+
+  it("A1: permission denied leaves the socket open; a new token is a new chance, on a new connection", async () => {
+    const { room, socket, news, events } = await openOurs();
+    room.say(DENIAL);
+    await expect.poll(() => news).toEqual(["denied"]);
+    expect(events.at(-1)).toBe("connected, synced");
+    socket.admit({ token: "d.e.f", epoch: EPOCH });
+    await expect.poll(() => room.offered).toHaveLength(2);
+    await expect.poll(() => events.at(-1)).toBe("connected, synced");
+    expect(room.tokens).toEqual([]);
+  });
+
+  it("a room that was deleted is the end, and no refusal", async () => {
+    const { room, socket, news, events } = await openOurs();
+    room.closeAll(4409);
+    await expect.poll(() => news).toEqual(["closed", "ended"]);
+    expect(events).not.toContain("refused");
+    socket.end();
+    socket.aim({ kind: "port", port: room.port, path: "/other" });
+    expect(room.paths).toHaveLength(1);
+    expect(events.at(-1)).toBe("offline, synced");
+  });
+});
+
+function answerBytes(version: number, level: number, status: number): Uint8Array {
+  return encode((encoder) => {
+    writeVarUint(encoder, 102);
+    writeVarUint8Array(
+      encoder,
+      encode((content) => {
+        for (const number of [version, level, status]) {
+          writeVarUint(content, number);
+        }
+        writeVarString(content, EPOCH);
+      }),
+    );
+  });
+}

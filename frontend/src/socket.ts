@@ -10,11 +10,18 @@ import { Awareness } from "y-protocols/awareness";
 import { writeUpdate } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 
+import { extend } from "./extensions";
+import {
+  CLOSED_OTHER_EPOCH,
+  CLOSED_TOKEN_EXPIRED,
+  encodeSavedRequest,
+  encodeToken,
+  MESSAGE_SYNC,
+  SUBPROTOCOL,
+} from "./messages";
+import type { SavedAnswer } from "./messages";
 import type { SocketPlace, Status, TabError } from "./protocol";
 import type { Replica } from "./replica";
-
-/** First varuint of a y-websocket message that holds a sync message. */
-const MESSAGE_SYNC = 0;
 
 /** What of the page's address decides where a socket may lead. */
 export type PageAddress = Pick<Location, "protocol" | "hostname" | "host">;
@@ -23,6 +30,20 @@ export interface SocketListener {
   /** `synced`: the document has been in sync with this server at least once. */
   readonly onStatus: (status: Status, synced: boolean) => void;
   readonly onError: (error: TabError, url: string) => void;
+  /** When this task is over the server has been sent all that it lacked; `ask` asks what of it is saved. */
+  readonly onOpen: (ask: (version: number) => void) => void;
+  /** `wasRefused`: the server did not let the tab in, or the token's time is over. Tried again in any case. */
+  readonly onClose: (wasRefused: boolean) => void;
+  readonly onSaved: (answer: SavedAnswer) => void;
+  readonly onDenied: () => void;
+  /** The room was deleted and begun anew; there is no way back for this document. */
+  readonly onEnded: () => void;
+}
+
+/** What lets a tab in. */
+export interface Access {
+  readonly token: string | null;
+  readonly epoch: string | null;
 }
 
 /** The socket's address, room included, completed by what only the page knows. */
@@ -51,6 +72,10 @@ export class RoomSocket {
   private provider: WebsocketProvider | null = null;
   private url: string | null | undefined;
   private synced = false;
+  private isOpen = false;
+  private isDenied = false;
+  private hasEnded = false;
+  private access: Access = { token: null, epoch: null };
 
   constructor(
     private readonly replica: Replica,
@@ -63,10 +88,31 @@ export class RoomSocket {
     this.awareness.setLocalState({});
   }
 
+  /** Use `access` from now on: at each connect, and a new token on the open socket too. */
+  admit(access: Access): void {
+    const isNewToken = access.token !== this.access.token;
+    this.access = access;
+    const provider = this.provider;
+    if (provider !== null) {
+      this.present(provider);
+      if (isNewToken && provider.shouldConnect) {
+        this.renew(provider);
+      }
+    }
+  }
+
+  /** The document is of a room that is no more. */
+  end(): void {
+    this.close();
+    this.url = null;
+    this.hasEnded = true;
+    this.listener.onStatus("offline", this.synced);
+  }
+
   /** Connect to `place`; null is "no socket". The place it already leads to changes nothing. */
   aim(place: SocketPlace | null): void {
     const url = place === null ? null : socketUrl(place, this.page);
-    if (url === this.url) {
+    if (url === this.url || this.hasEnded) {
       return;
     }
     this.close();
@@ -95,9 +141,11 @@ export class RoomSocket {
       WebSocketPolyfill: this.implementation,
     });
     this.provider = provider;
+    this.present(provider);
     this.replica.doc.on("update", this.passOnUnlocked);
     this.listener.onStatus("connecting", false);
     this.listen(provider, url);
+    this.extend(provider);
     try {
       provider.connect();
     } catch {
@@ -107,14 +155,42 @@ export class RoomSocket {
     }
   }
 
+  /** The provider reads both again at each connect. */
+  private present(provider: WebsocketProvider): void {
+    const { token, epoch } = this.access;
+    provider.protocols = token === null ? [] : [SUBPROTOCOL, `token.${token}`];
+    provider.params = epoch === null ? {} : { epoch };
+  }
+
+  /** A tab that was denied writing may be allowed now: only a new connection offers again what was refused. */
+  private renew(provider: WebsocketProvider): void {
+    const { token } = this.access;
+    if (this.isOpen && this.isDenied) {
+      provider.disconnect();
+      provider.connect();
+    } else if (this.isOpen && token !== null) {
+      this.send(provider, encodeToken(token));
+    } else {
+      provider.connect();
+    }
+  }
+
   private listen(provider: WebsocketProvider, url: string): void {
     provider.on("status", ({ status }) => {
       // "connecting" and "disconnected" alternate at each retry: to the session all of that is "offline".
       if (status === "connected") {
+        this.isOpen = true;
         this.listener.onStatus("connected", this.synced);
       }
     });
-    provider.on("connection-close", () => {
+    provider.on("connection-close", (event) => {
+      if (provider !== this.provider) {
+        return;
+      }
+      const wasRefused = !this.isOpen || event?.code === CLOSED_TOKEN_EXPIRED;
+      this.isOpen = false;
+      this.isDenied = false;
+      this.listener.onClose(wasRefused);
       this.listener.onStatus("offline", this.synced);
     });
     provider.on("sync", (isSynced) => {
@@ -123,9 +199,34 @@ export class RoomSocket {
         this.listener.onStatus("connected", true);
       }
     });
-    provider.on("closed", () => {
-      this.fail("refused", url);
+    provider.on("closed", ({ code }) => {
+      if (code === CLOSED_OTHER_EPOCH) {
+        this.listener.onEnded();
+      } else {
+        this.fail("refused", url);
+      }
     });
+  }
+
+  private extend(provider: WebsocketProvider): void {
+    extend(provider, {
+      onQuestion: () => {
+        this.listener.onOpen((version) => {
+          this.send(provider, encodeSavedRequest(version));
+        });
+      },
+      onDenied: () => {
+        this.isDenied = true;
+        this.listener.onDenied();
+      },
+      onSaved: this.listener.onSaved,
+    });
+  }
+
+  private send(provider: WebsocketProvider, message: Uint8Array): void {
+    if (provider === this.provider && provider.wsconnected) {
+      provider.ws?.send(message);
+    }
   }
 
   /** The provider takes what it applied itself for something the server knows; see `Replica.unlockedPending`. */
@@ -149,5 +250,9 @@ export class RoomSocket {
     this.provider = null;
     this.replica.doc.off("update", this.passOnUnlocked);
     provider?.destroy();
+    if (this.isOpen) {
+      this.isOpen = false;
+      this.listener.onClose(false);
+    }
   }
 }

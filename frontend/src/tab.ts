@@ -13,6 +13,7 @@ import type { FrameError, TabError } from "./protocol";
 import { Replica } from "./replica";
 import { askForRerun, watchReconnect } from "./rerun";
 import { RoomSocket } from "./socket";
+import { Standing } from "./standing";
 
 export type Component = FrontendRendererArgs;
 
@@ -21,6 +22,7 @@ export class Tab {
   private readonly replica = new Replica();
   private readonly channel: Channel;
   private readonly socket: RoomSocket;
+  private readonly standing: Standing;
   private readonly undo: (() => void)[] = [];
   private readonly noticed = new Set<string>();
   private readonly logged = new Set<string>();
@@ -30,11 +32,31 @@ export class Tab {
   constructor(private component: Component) {
     this.host = hostElement(component.parentElement);
     this.undo.push(takeNoRoom(this.host));
+    this.standing = new Standing({
+      replica: this.replica,
+      clock: browserClock,
+      page: window,
+      want: (why) => {
+        this.channel.want(why);
+      },
+      onAccess: () => {
+        this.socket.admit(this.standing);
+      },
+      onEnded: (unsaved) => {
+        this.endHistory(unsaved);
+      },
+    });
     this.socket = new RoomSocket(
       this.replica,
       {
+        ...this.standing.listener,
         onStatus: (status, synced) => {
+          this.standing.setStatus(status);
           this.channel.setStatus(status, synced);
+        },
+        onDenied: () => {
+          this.standing.denied();
+          this.channel.report("denied");
         },
         onError: (error, url) => {
           this.fail(error, url);
@@ -49,8 +71,17 @@ export class Tab {
       send: (frame) => {
         this.component.setTriggerValue(TRIGGER_NAME, frame);
       },
-      onSession: (header) => {
+      standing: () => this.standing.report(),
+      admits: (header) => {
+        const isOurs = this.standing.admits(header);
+        if (!isOurs) {
+          this.channel.pause();
+        }
+        return isOurs;
+      },
+      onSession: (header, seen) => {
         this.room = header.room;
+        this.standing.follow(header, seen);
         this.socket.aim(header.socket);
       },
       onSilence: () => {
@@ -80,6 +111,7 @@ export class Tab {
   destroy(): void {
     this.channel.pause();
     this.socket.destroy();
+    this.standing.destroy();
     this.replica.destroy();
     for (const undo of this.undo.splice(0)) {
       undo();
@@ -127,6 +159,26 @@ export class Tab {
     }
   }
 
+  /** Two histories are not merged: this one stays as it is, for its person to see, until the page is loaded anew. */
+  private endHistory(unsaved: readonly string[]): void {
+    this.socket.end();
+    this.channel.report("other-epoch");
+    const text =
+      unsaved.length === 0
+        ? "This room was deleted and begun anew. Reload the page to join it."
+        : "This room was deleted and begun anew. These edits were not saved; copy what you need, then reload:";
+    this.notice(
+      "other-epoch",
+      text,
+      "Reload",
+      () => {
+        this.standing.letGo();
+        location.reload();
+      },
+      unsaved,
+    );
+  }
+
   private askForReload(): void {
     this.notice(
       "old-build",
@@ -139,10 +191,16 @@ export class Tab {
   }
 
   /** Once per kind: a notice that was closed stays closed. */
-  private notice(kind: string, text: string, button: string, onClick: () => void): void {
+  private notice(
+    kind: string,
+    text: string,
+    button: string,
+    onClick: () => void,
+    items: readonly string[] = [],
+  ): void {
     if (!this.noticed.has(kind)) {
       this.noticed.add(kind);
-      this.undo.push(showNotice(this.host, { kind, text, button, onClick }));
+      this.undo.push(showNotice(this.host, { kind, text, items, button, onClick }));
     }
   }
 

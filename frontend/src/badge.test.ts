@@ -1,0 +1,124 @@
+// @vitest-environment happy-dom
+import { afterEach, describe, expect, it, vi } from "vitest";
+
+import { badgeWords } from "./badge";
+import streamlitCrdt from "./index";
+import { tellLive } from "./live";
+import type { LiveState } from "./live";
+
+const STATE: LiveState = {
+  status: "connected",
+  level: 2,
+  unsaved: 0,
+  isFailing: false,
+  isSilent: false,
+  isViewer: false,
+  isEnded: false,
+  unsavedBySession: null,
+};
+
+afterEach(() => {
+  vi.useRealTimers();
+  document.body.replaceChildren();
+  tellLive("plan", null);
+});
+
+describe("the badge says", () => {
+  it.each<[string, Partial<LiveState> | null]>([
+    ["Connecting…", null],
+    ["Connecting…", { status: "connecting" }],
+    ["Connecting…", { level: 0 }],
+    ["Saved", {}],
+    ["Saved", { level: 1 }],
+    ["Saving…", { unsaved: 2 }],
+    ["Offline", { status: "offline" }],
+    ["Offline, 1 edit not saved yet", { status: "offline", unsaved: 1 }],
+    ["Offline, 12 edits not saved yet", { status: "offline", unsaved: 12, isFailing: true }],
+    ["Saved", { status: "offline", unsavedBySession: 0 }],
+    ["Saving…", { status: "offline", unsavedBySession: 3 }],
+    ["View only", { isViewer: true }],
+    ["Offline", { status: "offline", isViewer: true }],
+    ["Not saved: the room's storage fails", { isFailing: true, unsaved: 1 }],
+    ["Connected", { isSilent: true, unsaved: 4 }],
+    ["Room deleted", { isEnded: true, status: "offline", unsaved: 3 }],
+  ])("%s when it is %j", (text, fields) => {
+    expect(badgeWords(fields === null ? null : { ...STATE, ...fields }).text).toBe(text);
+  });
+
+  it("how to do better where the browser does not reach the room", () => {
+    const words = badgeWords({ ...STATE, status: "offline", unsavedBySession: 0 });
+    expect(words.hint).toContain("streamlit-crdt run");
+  });
+});
+
+function mount(room = "plan") {
+  const host = document.createElement("div");
+  document.body.append(host);
+  const parentElement = host.attachShadow({ mode: "open" });
+  const triggers: unknown[] = [];
+  const call = (name = room) =>
+    streamlitCrdt({
+      data: { badge: name },
+      key: "k",
+      name: "n",
+      parentElement,
+      setStateValue: () => undefined,
+      setTriggerValue: (...trigger: unknown[]) => triggers.push(trigger),
+    });
+  const badges = () => [...parentElement.querySelectorAll("[data-streamlit-crdt-badge]")];
+  return { host, call, triggers, badges, text: () => badges().map((badge) => badge.textContent) };
+}
+
+describe("a badge in the page", () => {
+  it("follows its room without a script run", () => {
+    const { call, text, triggers, host } = mount();
+    const end = call();
+    expect(text()).toEqual(["Connecting…"]);
+    tellLive("plan", STATE);
+    tellLive("another", { ...STATE, unsaved: 1 });
+    expect(text()).toEqual(["Saved"]);
+    tellLive("plan", { ...STATE, unsaved: 1 });
+    expect(text()).toEqual(["Saving…"]);
+    expect(triggers).toEqual([]);
+    tellLive("another", null);
+    host.remove();
+    end();
+  });
+
+  it("shows what is known already, in two places at once, and for another room when it is called so", () => {
+    tellLive("plan", { ...STATE, isViewer: true });
+    const [one, other] = [mount(), mount()];
+    one.call();
+    other.call();
+    expect([...one.text(), ...other.text()]).toEqual(["View only", "View only"]);
+    one.call("elsewhere");
+    expect(one.text()).toEqual(["Connecting…"]);
+    tellLive("plan", STATE);
+    expect([...one.text(), ...other.text()]).toEqual(["Connecting…", "Saved"]);
+  });
+
+  it("is read out when it changes, and takes its place in the layout", () => {
+    const { call, badges, host } = mount();
+    const container = document.createElement("div");
+    container.setAttribute("data-testid", "stElementContainer");
+    host.replaceWith(container);
+    container.append(host);
+    call();
+    expect(badges()[0]?.getAttribute("role")).toBe("status");
+    expect(container.hasAttribute("data-streamlit-crdt")).toBe(false);
+  });
+
+  it("is gone with its element, and stays when only an earlier call is cleaned up", () => {
+    vi.useFakeTimers();
+    const { call, text, host } = mount();
+    const endFirst = call();
+    const end = call();
+    endFirst();
+    vi.advanceTimersByTime(5_000);
+    expect(text()).toHaveLength(1);
+    host.remove();
+    end();
+    expect(text()).toHaveLength(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});

@@ -1,0 +1,166 @@
+/**
+ * The badge that says whether a room's edits are saved: a component mounted with `{badge: room}`.
+ *
+ * It shows the live state of the room's tab in the same page, so it moves without a script run. Words first, colour second:
+ * the dot says nothing that the word does not.
+ */
+import { watchLive } from "./live";
+import type { LiveState } from "./live";
+import { paint } from "./paint";
+import type { Component } from "./tab";
+
+export type Tone = "good" | "busy" | "bad" | "neutral";
+
+export interface Words {
+  readonly text: string;
+  readonly tone: Tone;
+  /** Shown on hover. */
+  readonly hint: string;
+}
+
+const COLOURS: Readonly<Record<Tone, string>> = {
+  good: "var(--st-green-color, #21c354)",
+  busy: "var(--st-blue-color, #1c83e1)",
+  bad: "var(--st-red-color, #ff4b4b)",
+  neutral: "var(--st-gray-color, #a3a8b8)",
+};
+
+const BOX: Readonly<Record<string, string>> = {
+  display: "inline-flex",
+  "align-items": "center",
+  gap: "0.4rem",
+  "font-family": "var(--st-font, sans-serif)",
+  "font-size": "0.875rem",
+  color: "var(--st-text-color, inherit)",
+};
+
+const DOT: Readonly<Record<string, string>> = {
+  width: "0.5rem",
+  height: "0.5rem",
+  "border-radius": "50%",
+  flex: "none",
+};
+
+/** The room that a component is a badge of; null if it is another component. */
+export function badgeRoom(data: unknown): string | null {
+  const room =
+    typeof data === "object" && data !== null ? (data as Record<string, unknown>).badge : undefined;
+  return typeof room === "string" ? room : null;
+}
+
+/** What the badge says of a room; null is "no tab in this page yet". */
+export function badgeWords(state: LiveState | null): Words {
+  if (state === null) {
+    return CONNECTING;
+  }
+  if (state.isEnded) {
+    return say("Room deleted", "bad", "The room was deleted and begun anew. Reload the page.");
+  }
+  switch (state.status) {
+    case "connecting":
+      return CONNECTING;
+    case "offline":
+      return offline(state);
+    case "connected":
+      return connected(state);
+  }
+}
+
+const CONNECTING = say("Connecting…", "neutral", "");
+
+function connected(state: LiveState): Words {
+  if (state.isViewer) {
+    return say("View only", "neutral", "You see the room; what you change stays in this tab.");
+  }
+  if (state.isFailing) {
+    return say(
+      "Not saved: the room's storage fails",
+      "bad",
+      "Others see your edits, but the server cannot store them at present. It keeps trying.",
+    );
+  }
+  if (state.isSilent) {
+    return say("Connected", "neutral", "This server does not say what it has saved.");
+  }
+  if (state.unsaved > 0) {
+    return say("Saving…", "busy", "");
+  }
+  if (state.level === 0) {
+    return CONNECTING;
+  }
+  return state.level === 2 ? say("Saved", "good", "") : say("Saved", "good", "In the server's memory only.");
+}
+
+function offline(state: LiveState): Words {
+  if (state.unsavedBySession !== null) {
+    const hint =
+      "This browser does not reach the room's own port, so the app passes edits on, more slowly. " +
+      "The app's owner can mend it by starting it with: streamlit-crdt run";
+    return state.unsavedBySession > 0 ? say("Saving…", "busy", hint) : say("Saved", "good", hint);
+  }
+  if (state.unsaved === 0 || state.isViewer) {
+    return say("Offline", "bad", "");
+  }
+  const edits = state.unsaved === 1 ? "1 edit" : `${state.unsaved} edits`;
+  return say(
+    `Offline, ${edits} not saved yet`,
+    "bad",
+    "They are sent when the connection is back; keep this tab open.",
+  );
+}
+
+function say(text: string, tone: Tone, hint: string): Words {
+  return { text, tone, hint };
+}
+
+export class Badge {
+  private readonly box: HTMLElement;
+  private readonly dot: HTMLElement;
+  private readonly words: HTMLElement;
+  private room: string | null = null;
+  private stopWatching: () => void = nothing;
+
+  constructor({ parentElement }: Component) {
+    const page = parentElement.ownerDocument;
+    this.box = page.createElement("span");
+    this.box.setAttribute("role", "status");
+    this.box.setAttribute("data-streamlit-crdt-badge", "");
+    this.dot = page.createElement("span");
+    this.dot.setAttribute("aria-hidden", "true");
+    this.words = page.createElement("span");
+    paint(this.box, BOX);
+    paint(this.dot, DOT);
+    this.box.append(this.dot, this.words);
+    parentElement.append(this.box);
+  }
+
+  /** The host called again, perhaps for another room. */
+  update(component: Component): void {
+    const room = badgeRoom(component.data);
+    if (room !== null && room !== this.room) {
+      this.stopWatching();
+      this.room = room;
+      this.stopWatching = watchLive(room, (state) => {
+        this.show(badgeWords(state));
+      });
+    }
+  }
+
+  destroy(): void {
+    this.stopWatching();
+    this.box.remove();
+  }
+
+  /** An equal text is not written again: screen readers would read it out again. */
+  private show({ text, tone, hint }: Words): void {
+    if (this.words.textContent !== text) {
+      this.words.textContent = text;
+    }
+    this.box.title = hint;
+    this.dot.style.setProperty("background", COLOURS[tone]);
+  }
+}
+
+function nothing(): void {
+  // No room is watched.
+}

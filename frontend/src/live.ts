@@ -1,0 +1,70 @@
+/**
+ * How each room stands, for everything in this page that shows it. The tab and the badge are separate components, so they
+ * meet here: a badge changes without a script run.
+ */
+import type { Level, Status } from "./protocol";
+
+export interface LiveState {
+  readonly status: Status;
+  readonly level: Level;
+  readonly unsaved: number;
+  readonly isFailing: boolean;
+  /** The server does not say what it has saved. */
+  readonly isSilent: boolean;
+  readonly isViewer: boolean;
+  /** The room was deleted while this tab held its history. */
+  readonly isEnded: boolean;
+  /** Without a socket the session passes edits on; this many of its own are not committed yet. null: it does not. */
+  readonly unsavedBySession: number | null;
+}
+
+export type LiveListener = (state: LiveState | null) => void;
+
+interface Place {
+  state: LiveState | null;
+  readonly listeners: Set<LiveListener>;
+}
+
+/** Shared by every build in this page, like the registry of mounted tabs. */
+const PLACES: symbol = Symbol.for("streamlit-crdt live rooms");
+
+/** Tell how `room` stands; null is "no tab here". */
+export function tellLive(room: string, state: LiveState | null): void {
+  const place = placeOf(room);
+  place.state = state;
+  for (const listener of place.listeners) {
+    listener(state);
+  }
+  forgetIfUnused(room, place);
+}
+
+/** Call `listener` now and at each change. Returns the undo. */
+export function watchLive(room: string, listener: LiveListener): () => void {
+  const place = placeOf(room);
+  place.listeners.add(listener);
+  listener(place.state);
+  return () => {
+    place.listeners.delete(listener);
+    forgetIfUnused(room, place);
+  };
+}
+
+function placeOf(room: string): Place {
+  let place = places().get(room);
+  if (place === undefined) {
+    place = { state: null, listeners: new Set() };
+    places().set(room, place);
+  }
+  return place;
+}
+
+function forgetIfUnused(room: string, place: Place): void {
+  if (place.state === null && place.listeners.size === 0) {
+    places().delete(room);
+  }
+}
+
+function places(): Map<string, Place> {
+  const shared = globalThis as unknown as Record<symbol, Map<string, Place> | undefined>;
+  return (shared[PLACES] ??= new Map<string, Place>());
+}

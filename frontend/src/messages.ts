@@ -1,0 +1,74 @@
+/**
+ * The messages beyond the y-websocket protocol that tab and room server exchange, as bytes.
+ *
+ * A server that does not know them ignores them, and sends none to a tab that did not ask first.
+ */
+import * as decoding from "lib0/decoding";
+import * as encoding from "lib0/encoding";
+
+import type { Level } from "./protocol";
+
+export const MESSAGE_SYNC = 0;
+export const MESSAGE_AUTH = 2;
+/** "Tell me when everything until here is saved", and the answer. */
+export const MESSAGE_SAVED = 102;
+/** A fresh token for the open socket. */
+export const MESSAGE_TOKEN = 104;
+
+const SYNC_STEP1 = 0;
+const PERMISSION_DENIED = 0;
+
+/** Named by a server of ours when it accepts. */
+export const SUBPROTOCOL = "streamlit-crdt";
+
+/** Close codes on which a tab acts. */
+export const CLOSED_TOKEN_EXPIRED = 4302;
+export const CLOSED_OTHER_EPOCH = 4409;
+
+export interface SavedAnswer {
+  readonly version: number;
+  readonly level: Level;
+  /** The server's store fails: the same version is answered again once it is committed. */
+  readonly failing: boolean;
+  readonly epoch: string;
+}
+
+export function encodeSavedRequest(version: number): Uint8Array {
+  const content = encoding.encode((encoder) => {
+    encoding.writeVarUint(encoder, version);
+  });
+  return encoding.encode((encoder) => {
+    encoding.writeVarUint(encoder, MESSAGE_SAVED);
+    encoding.writeVarUint8Array(encoder, content);
+  });
+}
+
+/** Read what follows the message type; null if it is malformed. A level that is not known yet counts as memory. */
+export function readSavedAnswer(decoder: decoding.Decoder): SavedAnswer | null {
+  try {
+    const content = decoding.createDecoder(decoding.readVarUint8Array(decoder));
+    const version = decoding.readVarUint(content);
+    const level = decoding.readVarUint(content) === 2 ? 2 : 1;
+    const failing = decoding.readVarUint(content) !== 0;
+    return { version, level, failing, epoch: decoding.readVarString(content) };
+  } catch {
+    return null;
+  }
+}
+
+export function encodeToken(token: string): Uint8Array {
+  return encoding.encode((encoder) => {
+    encoding.writeVarUint(encoder, MESSAGE_TOKEN);
+    encoding.writeVarString(encoder, token);
+  });
+}
+
+/** Is what follows the message type the question for all that the server lacks? Reads nothing off. */
+export function isSyncQuestion(decoder: decoding.Decoder): boolean {
+  return decoding.peekVarUint(decoder) === SYNC_STEP1;
+}
+
+/** Read what follows the message type: was permission denied? */
+export function readDenial(decoder: decoding.Decoder): boolean {
+  return decoding.hasContent(decoder) && decoding.readVarUint(decoder) === PERMISSION_DENIED;
+}

@@ -1,0 +1,177 @@
+/**
+ * What of this tab the room server has committed.
+ *
+ * *Saved* means that the server said so, and only that: an update that was sent is not saved, and neither is one whose
+ * connection closed before the answer. One question is under way at a time; what changes meanwhile is asked for by the
+ * next one, so that fast typing costs one small message per round trip.
+ *
+ * The first question of a connection waits until the tab has answered the server's own question for what it lacks:
+ * asked sooner, the server would call saved what it has not received. No I/O: the connection passes in how to ask.
+ */
+import type { Clock } from "./clock";
+import type { SavedAnswer } from "./messages";
+import type { Level } from "./protocol";
+
+/** A server that has not answered the first question by then is not one of ours, and never will. */
+const SILENT_AFTER_MS = 10_000;
+
+interface Question {
+  readonly version: number;
+  /** How much of its session the tab had when it asked. */
+  readonly session: number | null;
+  readonly seen: number;
+}
+
+export class Saved {
+  /** Of the server's last answer. */
+  level: Level = 0;
+  failing = false;
+  /** The server does not say what it has saved. */
+  isSilent = false;
+  private version = 0;
+  private confirmed = 0;
+  private session: number | null = null;
+  private seen = 0;
+  private seenSaved = 0;
+  private readonly keys = new Map<string, number>();
+  private ask: ((version: number) => void) | null = null;
+  private question: Question | null = null;
+  private isDue = false;
+  private isDenied = false;
+  private cancelSilence: () => void = nothing;
+
+  /** `onChange`: called when something above or below may have changed. */
+  constructor(
+    private readonly clock: Clock,
+    private readonly onChange: () => void,
+  ) {}
+
+  /** How many updates are not confirmed. */
+  get unsaved(): number {
+    return this.version - this.confirmed;
+  }
+
+  /** Nothing is missing: all that the tab and its session had to say is committed. */
+  get isSettled(): boolean {
+    return this.unsaved === 0 && this.seenSaved === this.seen;
+  }
+
+  /** The keys that those updates changed, oldest first. */
+  get unsavedKeys(): string[] {
+    return [...this.keys.keys()];
+  }
+
+  /** Version of the session up to which everything is committed. */
+  get sessionVersion(): number {
+    return this.seenSaved;
+  }
+
+  /** An update is on its way to the server, or will be with the next connection. */
+  note(keys: Iterable<string>): void {
+    this.version += 1;
+    for (const key of keys) {
+      this.keys.delete(key);
+      this.keys.set(key, this.version);
+    }
+    this.want();
+  }
+
+  /** Everything of `session` up to `seen` is in the tab's document. */
+  noteSession(session: number, seen: number): void {
+    if (session !== this.session) {
+      this.session = session;
+      this.seen = 0;
+      this.seenSaved = 0;
+    }
+    if (seen > this.seen) {
+      this.seen = seen;
+      this.want();
+    }
+  }
+
+  /** The server has been sent all that it lacked; `ask` sends a question behind that. */
+  open(ask: (version: number) => void): void {
+    this.ask = ask;
+    this.question = null;
+    this.want();
+  }
+
+  /** The connection is gone, and the answer with it. */
+  close(): void {
+    this.ask = null;
+    this.question = null;
+    this.isDenied = false;
+    this.cancelSilence();
+    this.onChange();
+  }
+
+  /** The server takes nothing from this tab: on this connection no answer means that something was saved. */
+  deny(): void {
+    this.isDenied = true;
+    this.onChange();
+  }
+
+  answer(answer: SavedAnswer): void {
+    this.cancelSilence();
+    this.isSilent = false;
+    this.level = answer.level;
+    this.failing = answer.failing;
+    const question = this.question;
+    if (question !== null && !answer.failing && answer.version === question.version) {
+      this.question = null;
+      this.confirm(question);
+      this.askSoon();
+    }
+    this.onChange();
+  }
+
+  private confirm({ version, session, seen }: Question): void {
+    if (this.isDenied) {
+      return;
+    }
+    this.confirmed = Math.max(this.confirmed, version);
+    if (session === this.session) {
+      this.seenSaved = Math.max(this.seenSaved, seen);
+    }
+    for (const [key, changedAt] of this.keys) {
+      if (changedAt <= version) {
+        this.keys.delete(key);
+      }
+    }
+  }
+
+  private want(): void {
+    this.isDue = true;
+    this.askSoon();
+    this.onChange();
+  }
+
+  /** After the current task, by which all that happens in it has been sent. */
+  private askSoon(): void {
+    if (this.isDue && this.ask !== null && this.question === null) {
+      this.clock.soon(() => {
+        this.askNow();
+      });
+    }
+  }
+
+  private askNow(): void {
+    if (!this.isDue || this.ask === null || this.question !== null) {
+      return;
+    }
+    this.isDue = false;
+    this.question = { version: this.version, session: this.session, seen: this.seen };
+    if (this.level === 0) {
+      this.cancelSilence();
+      this.cancelSilence = this.clock.after(SILENT_AFTER_MS, () => {
+        this.isSilent = true;
+        this.onChange();
+      });
+    }
+    this.ask(this.version);
+  }
+}
+
+function nothing(): void {
+  // Nothing is scheduled.
+}

@@ -1,0 +1,323 @@
+import { afterEach, describe, expect, it } from "vitest";
+import * as Y from "yjs";
+
+import { watchLive } from "./live";
+import type { LiveState } from "./live";
+import { narrowHeader } from "./protocol";
+import { CHANNEL_ORIGIN, Replica } from "./replica";
+import { Standing } from "./standing";
+import { FakeClock, sessionHeader } from "./testing";
+
+const EPOCH = "1".repeat(32);
+const OTHER_EPOCH = "2".repeat(32);
+const SESSION = 11;
+
+const undo: (() => void)[] = [];
+
+afterEach(() => {
+  for (const step of undo.splice(0)) {
+    step();
+  }
+});
+
+function setUp() {
+  const clock = new FakeClock();
+  const replica = new Replica();
+  replica.own = new Set([SESSION]);
+  const listeners = new Set<unknown>();
+  const wants: string[] = [];
+  const ended: (readonly string[])[] = [];
+  const asked: number[] = [];
+  let accesses = 0;
+  const standing = new Standing({
+    replica,
+    clock,
+    page: {
+      addEventListener: (_type: string, listener: unknown) => listeners.add(listener),
+      removeEventListener: (_type: string, listener: unknown) => listeners.delete(listener),
+    } as never,
+    want: (why) => wants.push(why),
+    onAccess: () => {
+      accesses += 1;
+    },
+    onEnded: (unsaved) => ended.push(unsaved),
+  });
+  let live: LiveState | null = null;
+  undo.push(
+    watchLive("r", (state) => {
+      live = state;
+    }),
+    () => {
+      standing.destroy();
+    },
+  );
+  const session = new Y.Doc();
+  session.clientID = SESSION;
+  const other = new Y.Doc();
+  other.clientID = 22;
+  return {
+    clock,
+    replica,
+    standing,
+    wants,
+    ended,
+    asked,
+    accesses: () => accesses,
+    live: () => live ?? expect.fail("no tab tells how the room stands"),
+    isWarning: () => listeners.size > 0,
+    /** A frame of the session, with what it set. */
+    frame(fields: Record<string, unknown> = {}, entries: Record<string, unknown> = {}): boolean {
+      const before = Y.encodeStateVector(session);
+      for (const [key, value] of Object.entries(entries)) {
+        session.getMap("state").set(key, value);
+      }
+      const header = narrowHeader(sessionHeader({ id: SESSION, ...fields }));
+      if (!standing.admits(header)) {
+        return false;
+      }
+      Y.applyUpdate(replica.doc, Y.encodeStateAsUpdate(session, before), CHANNEL_ORIGIN);
+      standing.follow(header, header.v);
+      clock.pass(0);
+      return true;
+    },
+    /** An edit comes by the socket. */
+    remote(by: "session" | "other"): void {
+      const author = by === "session" ? session : other;
+      author.getMap("state").set(by, author.getMap("state").size);
+      Y.applyUpdate(replica.doc, Y.encodeStateAsUpdate(author), { origin: "socket" });
+      clock.pass(0);
+    },
+    connect(): void {
+      standing.setStatus("connected");
+      standing.listener.onOpen((version) => asked.push(version));
+      clock.pass(0);
+    },
+    answer(fields: { level?: 1 | 2; failing?: boolean; epoch?: string } = {}): void {
+      const version = asked.at(-1) ?? expect.fail("nothing was asked");
+      standing.listener.onSaved({ version, level: 2, failing: false, epoch: EPOCH, ...fields });
+      clock.pass(0);
+    },
+    disconnect(wasRefused = false): void {
+      standing.listener.onClose(wasRefused);
+      standing.setStatus("offline");
+    },
+  };
+}
+
+const ONLY_WAY = { wants_saved: true };
+
+describe("edits that only the tab brings to the server", () => {
+  it("S5: count until the server has committed them, and the session is told then, once", () => {
+    const { frame, connect, answer, standing, wants, live } = setUp();
+    frame({ v: 3, ...ONLY_WAY }, { a: 1 });
+    connect();
+    expect(standing.report()).toMatchObject({ saved_v: 0, unsaved: 1 });
+    expect(live().unsaved).toBe(1);
+    expect(wants).toEqual([]);
+    answer();
+    expect(wants).toContain("saved");
+    expect(standing.report()).toEqual({ saved_v: 3, unsaved: 0, failing: false, epoch: EPOCH, level: 2 });
+    wants.length = 0;
+    frame({ v: 3, ...ONLY_WAY });
+    expect(wants).toEqual([]);
+  });
+
+  it("are not told as saved one by one while more are on their way", () => {
+    const { frame, connect, answer, wants } = setUp();
+    connect();
+    frame({ v: 1, ...ONLY_WAY }, { a: 1 });
+    frame({ v: 2, ...ONLY_WAY }, { a: 2 });
+    answer();
+    expect(wants).toEqual([]);
+    answer();
+    expect(wants).toContain("saved");
+  });
+
+  it("S4: a store that fails is told at once, and its recovery too", () => {
+    const { frame, connect, answer, standing, wants, live } = setUp();
+    connect();
+    answer();
+    frame({ v: 1, ...ONLY_WAY }, { a: 1 });
+    answer({ failing: true });
+    expect(wants).toContain("saved");
+    expect(standing.report()).toMatchObject({ saved_v: 0, unsaved: 1, failing: true });
+    expect(live().isFailing).toBe(true);
+    wants.length = 0;
+    answer();
+    expect(wants).toContain("saved");
+    expect(standing.report()).toMatchObject({ saved_v: 1, unsaved: 0, failing: false });
+  });
+
+  it("warn before the page is left, and only while there are any", () => {
+    const { frame, connect, answer, disconnect, isWarning, standing } = setUp();
+    connect();
+    answer();
+    expect(isWarning()).toBe(false);
+    frame({ v: 1, ...ONLY_WAY }, { a: 1 });
+    expect(isWarning()).toBe(true);
+    disconnect();
+    expect(isWarning()).toBe(true);
+    connect();
+    answer();
+    expect(isWarning()).toBe(false);
+    frame({ v: 2, ...ONLY_WAY }, { a: 2 });
+    standing.destroy();
+    expect(isWarning()).toBe(false);
+  });
+
+  it("do not warn where a connected server never tells what it has saved", () => {
+    const { frame, connect, clock, isWarning, disconnect, live } = setUp();
+    connect();
+    frame({ v: 1, ...ONLY_WAY }, { a: 1 });
+    clock.pass(10_000);
+    expect(live().isSilent).toBe(true);
+    expect(isWarning()).toBe(false);
+    disconnect();
+    expect(isWarning()).toBe(true);
+  });
+});
+
+describe("edits that the session brings to the room itself", () => {
+  it("do not count when they come by the channel, and cost no frame", () => {
+    const { frame, standing, wants, isWarning, live } = setUp();
+    frame({ v: 3, poll_s: 1, unsaved: 2 }, { a: 1 });
+    expect(standing.report().unsaved).toBe(0);
+    expect(isWarning()).toBe(false);
+    expect(live().unsavedBySession).toBe(2);
+    expect(wants).toEqual([]);
+  });
+
+  it("count from when the socket shows them until they are committed; those of others never do", () => {
+    const { frame, connect, answer, remote, standing, wants } = setUp();
+    frame();
+    connect();
+    answer();
+    remote("other");
+    expect(standing.report().unsaved).toBe(0);
+    remote("session");
+    expect(standing.report().unsaved).toBe(1);
+    answer();
+    expect(standing.report().unsaved).toBe(0);
+    expect(wants).toEqual([]);
+  });
+});
+
+describe("an edit made in the tab itself", () => {
+  it("counts, whichever way the session has", () => {
+    const { frame, replica, standing } = setUp();
+    frame();
+    replica.doc.getMap("state").set("own", 1);
+    expect(standing.report().unsaved).toBe(1);
+  });
+});
+
+describe("roles", () => {
+  it("A1: a viewer has nothing unsaved and is not warned", () => {
+    const { frame, replica, standing, live, isWarning } = setUp();
+    frame({ role: "viewer" });
+    replica.doc.getMap("state").set("own", 1);
+    expect(standing.report().unsaved).toBe(0);
+    expect(live()).toMatchObject({ isViewer: true, unsaved: 0 });
+    expect(isWarning()).toBe(false);
+  });
+
+  it("A1: whom the server denies is shown as a viewer, and nothing is told as saved", () => {
+    const { frame, connect, answer, standing, live, disconnect } = setUp();
+    connect();
+    frame({ v: 1, ...ONLY_WAY }, { a: 1 });
+    standing.denied();
+    answer();
+    answer();
+    expect(live().isViewer).toBe(true);
+    expect(standing.report().saved_v).toBe(0);
+    disconnect();
+    expect(live()).toMatchObject({ isViewer: false, unsaved: 1 });
+  });
+});
+
+describe("a token", () => {
+  it("A2: goes to the socket when it is new, and is asked for when the server refuses", () => {
+    const { frame, standing, accesses, wants, disconnect } = setUp();
+    frame({ token: "one", token_expires_in_s: 600 });
+    frame({ token: "one", token_expires_in_s: 590 });
+    expect(accesses()).toBe(1);
+    expect(standing.token).toBe("one");
+    disconnect(true);
+    expect(wants).toEqual(["token"]);
+  });
+});
+
+describe("the epoch of a room", () => {
+  it("is learned from the server's answer, brought to the next connection and told to the session", () => {
+    const { connect, answer, standing, accesses } = setUp();
+    connect();
+    answer();
+    expect(standing.epoch).toBe(EPOCH);
+    expect(accesses()).toBe(1);
+    expect(standing.report().epoch).toBe(EPOCH);
+  });
+
+  it("is not held on to where rooms live in memory: a restart is no deletion, and tabs bring the room back", () => {
+    const { connect, answer, standing, ended } = setUp();
+    connect();
+    answer({ level: 1 });
+    expect(standing.epoch).toBeNull();
+    answer({ level: 1, epoch: OTHER_EPOCH });
+    expect(ended).toEqual([]);
+  });
+
+  it("of another history: nothing of it is merged, and what was not saved is described", () => {
+    const { frame, connect, answer, ended, replica, live, isWarning, standing } = setUp();
+    frame({ epoch: EPOCH, v: 1, ...ONLY_WAY }, { saved: 1 });
+    connect();
+    answer();
+    frame({ v: 2, ...ONLY_WAY }, { note: "mine", long: "x".repeat(201) });
+    expect(frame({ epoch: OTHER_EPOCH, v: 3, ...ONLY_WAY }, { theirs: 1 })).toBe(false);
+    expect(ended).toEqual([['note: "mine"', "long"].sort().reverse()]);
+    expect(replica.doc.getMap("state").has("theirs")).toBe(false);
+    expect(live()).toMatchObject({ isEnded: true, status: "offline" });
+    expect(isWarning()).toBe(true);
+    standing.letGo();
+    expect(isWarning()).toBe(false);
+  });
+
+  it("another one in an answer ends it as well, and so does the server's word; told once", () => {
+    const { connect, answer, ended, standing } = setUp();
+    connect();
+    answer();
+    answer({ epoch: OTHER_EPOCH });
+    standing.listener.onEnded();
+    expect(ended).toEqual([[]]);
+  });
+
+  it("is not known to a session that begins: it takes over what the tab brings", () => {
+    const { frame, ended } = setUp();
+    frame({ epoch: EPOCH });
+    expect(frame({ id: 12, epoch: null }, { a: 1 })).toBe(true);
+    expect(ended).toEqual([]);
+  });
+
+  it("that has ended takes only frames of its own history", () => {
+    const { frame, standing } = setUp();
+    frame({ epoch: EPOCH });
+    standing.end();
+    expect(frame({ epoch: EPOCH }, { a: 1 })).toBe(true);
+    expect(frame({ epoch: null }, { b: 1 })).toBe(false);
+    expect(frame({ epoch: OTHER_EPOCH }, { c: 1 })).toBe(false);
+  });
+});
+
+describe("a tab that is gone", () => {
+  it("no longer says how the room stands, and keeps no timer", () => {
+    const { frame, standing, clock, connect } = setUp();
+    frame({ token: "one", token_expires_in_s: 600 });
+    connect();
+    standing.destroy();
+    let state: LiveState | null | undefined;
+    watchLive("r", (now) => {
+      state = now;
+    })();
+    expect(state).toBeNull();
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,247 @@
+/**
+ * How a tab stands with the room server: let in by which token, as what, in which history, and what of its edits is saved.
+ *
+ * The parts know nothing of each other: `Token` and `Saved` are asked here, the socket is told here, and what comes of it
+ * goes three ways: into each frame to the session, to the badges of this page, and into the question before leaving.
+ */
+import type { Transaction } from "yjs";
+
+import type { Clock } from "./clock";
+import { changedKeys, describeKey } from "./keys";
+import { LeaveWarning } from "./leaving";
+import { tellLive } from "./live";
+import type { LiveState } from "./live";
+import type { SavedAnswer } from "./messages";
+import { isEpoch } from "./protocol";
+import type { SessionHeader, StandingReport, Status } from "./protocol";
+import { CHANNEL_ORIGIN } from "./replica";
+import type { Replica } from "./replica";
+import { Saved } from "./saved";
+import { Token } from "./token";
+import { concernsSession } from "./wake";
+
+export interface StandingOptions {
+  readonly replica: Replica;
+  readonly clock: Clock;
+  readonly page: Pick<Window, "addEventListener" | "removeEventListener">;
+  /** Ask the channel for a frame to the session. */
+  readonly want: (why: "token" | "saved") => void;
+  /** The token or the epoch is another one now. */
+  readonly onAccess: () => void;
+  /** The room was deleted; `unsaved` describes what this tab had not saved. Called once. */
+  readonly onEnded: (unsaved: readonly string[]) => void;
+}
+
+export class Standing {
+  readonly saved: Saved;
+  private readonly tokens: Token;
+  private readonly warning: LeaveWarning;
+  private known: string | null = null;
+  private header: SessionHeader | null = null;
+  private status: Status = "connecting";
+  private isDenied = false;
+  private hasEnded = false;
+  private mayLeave = false;
+  private toldSaved = "0 false";
+
+  constructor(private readonly options: StandingOptions) {
+    this.saved = new Saved(options.clock, () => {
+      this.tell();
+    });
+    this.tokens = new Token(
+      options.clock,
+      () => {
+        options.want("token");
+      },
+      options.onAccess,
+    );
+    this.warning = new LeaveWarning(options.page);
+    options.replica.doc.on("update", this.note);
+  }
+
+  get token(): string | null {
+    return this.tokens.text;
+  }
+
+  /** Of the history in this tab; null if it is not known. */
+  get epoch(): string | null {
+    return this.known;
+  }
+
+  get isEnded(): boolean {
+    return this.hasEnded;
+  }
+
+  /** Whether a session's frame may be applied: two histories are never merged. */
+  admits(header: SessionHeader): boolean {
+    if (this.hasEnded && header.epoch !== this.known) {
+      return false;
+    }
+    if (header.epoch !== null && this.known !== null && header.epoch !== this.known) {
+      this.end();
+      return false;
+    }
+    this.header = header;
+    return true;
+  }
+
+  /** Take over what an admitted frame says, once its update is applied. */
+  follow(header: SessionHeader, seen: number): void {
+    this.learn(header.epoch);
+    this.saved.noteSession(header.id, seen);
+    this.tokens.take(header.token, header.token_expires_in_s);
+    this.tell();
+  }
+
+  report(): StandingReport {
+    this.toldSaved = this.savedWord();
+    return {
+      saved_v: this.saved.sessionVersion,
+      unsaved: this.isViewer ? 0 : this.saved.unsaved,
+      failing: this.saved.failing,
+      epoch: this.known,
+      level: this.saved.level,
+    };
+  }
+
+  /** The part of the socket's news that concerns nobody else. */
+  readonly listener = {
+    onOpen: (ask: (version: number) => void): void => {
+      this.saved.open(ask);
+    },
+    onClose: (wasRefused: boolean): void => {
+      this.closed(wasRefused);
+    },
+    onSaved: (answer: SavedAnswer): void => {
+      this.answered(answer);
+    },
+    onEnded: (): void => {
+      this.end();
+    },
+  };
+
+  setStatus(status: Status): void {
+    this.status = status;
+    this.tell();
+  }
+
+  denied(): void {
+    this.isDenied = true;
+    this.saved.deny();
+  }
+
+  private answered(answer: SavedAnswer): void {
+    if (answer.level === 2 && isEpoch(answer.epoch)) {
+      if (this.known !== null && answer.epoch !== this.known) {
+        this.end();
+        return;
+      }
+      this.learn(answer.epoch);
+    }
+    this.saved.answer(answer);
+  }
+
+  /** The connection is gone; `wasRefused`: for want of a token that opens the room, as far as one can tell. */
+  private closed(wasRefused: boolean): void {
+    this.isDenied = false;
+    this.saved.close();
+    if (wasRefused) {
+      this.tokens.refused();
+    }
+  }
+
+  /** The room was deleted and begun anew: what is here stays here. */
+  end(): void {
+    if (!this.hasEnded) {
+      this.hasEnded = true;
+      const { doc } = this.options.replica;
+      const unsaved = this.isViewer ? [] : this.saved.unsavedKeys;
+      this.options.onEnded(unsaved.map((key) => describeKey(doc, key)));
+      this.tell();
+    }
+  }
+
+  /** The person has seen what is lost and leaves the page. */
+  letGo(): void {
+    this.mayLeave = true;
+    this.tell();
+  }
+
+  destroy(): void {
+    this.options.replica.doc.off("update", this.note);
+    this.saved.close();
+    this.tokens.stop();
+    this.warning.set(false);
+    if (this.header !== null) {
+      tellLive(this.header.room, null);
+    }
+  }
+
+  /**
+   * What came by the socket is the server's already, except for the edits of this tab's session that took the way through
+   * the process: others get an update before it is committed. A session's own way makes its frames no concern of ours.
+   */
+  private readonly note = (
+    _update: Uint8Array,
+    origin: unknown,
+    _doc: unknown,
+    transaction: Transaction,
+  ): void => {
+    const { replica } = this.options;
+    const isFrame = origin === CHANNEL_ORIGIN;
+    const cameBySocket = !isFrame && !transaction.local;
+    const isOurs = isFrame
+      ? this.header?.wants_saved === true
+      : !cameBySocket || replica.unlockedPending || !concernsSession(transaction, replica.own);
+    if (isOurs) {
+      this.saved.note(changedKeys(transaction));
+    }
+  };
+
+  private get isViewer(): boolean {
+    return this.isDenied || this.header?.role === "viewer";
+  }
+
+  private learn(epoch: string | null): void {
+    if (this.known === null && epoch !== null) {
+      this.known = epoch;
+      this.options.onAccess();
+    }
+  }
+
+  private tell(): void {
+    const state = this.live();
+    if (this.header !== null) {
+      tellLive(this.header.room, state);
+    }
+    const cannotTell = state.isSilent && state.status === "connected";
+    this.warning.set(state.unsaved > 0 && !cannotTell && !this.mayLeave);
+    if (this.header?.wants_saved === true && this.isWorthTelling()) {
+      this.options.want("saved");
+    }
+  }
+
+  private live(): LiveState {
+    const { header, saved } = this;
+    const passesOn = header !== null && !header.wants_saved && header.poll_s !== null;
+    return {
+      status: this.hasEnded ? "offline" : this.status,
+      level: saved.level,
+      unsaved: this.isViewer ? 0 : saved.unsaved,
+      isFailing: saved.failing,
+      isSilent: saved.isSilent,
+      isViewer: this.isViewer,
+      isEnded: this.hasEnded,
+      unsavedBySession: passesOn ? header.unsaved : null,
+    };
+  }
+
+  /** A frame costs a run: only once nothing is missing any more, or when the store begins or ceases to fail. */
+  private isWorthTelling(): boolean {
+    return this.savedWord() !== this.toldSaved && (this.saved.failing || this.saved.isSettled);
+  }
+
+  private savedWord(): string {
+    return `${this.saved.sessionVersion} ${this.saved.failing}`;
+  }
+}
