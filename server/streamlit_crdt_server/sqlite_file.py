@@ -50,8 +50,6 @@ class SQLiteFile:
             self._db.execute("PRAGMA synchronous = FULL")
             self.log = SQLiteLog(self._db, str(path))
             self._identity: list[int] | None = None
-            self.transact([lambda log: log.advance()])  # finds out now whether it can be written
-            self._identity = self._identify()
         except BaseException:
             self._db.close()
             raise
@@ -74,7 +72,9 @@ class SQLiteFile:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        if self._identity is not None and self._identify() != self._identity:
+        identity = self._identify()
+        self._identity = self._identity or identity  # the first commit makes the write-ahead log
+        if identity != self._identity:
             raise StoreUnavailableError(str(self._path), "it was moved or deleted while it was in use")
         self._mark.write(last_seq)
         return outcomes
@@ -94,7 +94,8 @@ class SQLiteFile:
 
     def _identify(self) -> list[int]:
         """Tell this file and its log from others of their names: SQLite writes on into deleted ones."""
-        return [os.stat(f"{self._path}{suffix}").st_ino for suffix in ("", "-wal")]
+        paths = [Path(f"{self._path}{suffix}") for suffix in ("", "-wal")]
+        return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
 def create_file(path: Path, mark: Mark, connect: Connect) -> None:

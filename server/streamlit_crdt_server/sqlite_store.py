@@ -116,7 +116,9 @@ class SQLiteStore:
                 raise explain(error, str(self.path)) from error
             writer = SQLiteWriter(lambda: self._open_file(mark), str(self.path))
             stack.callback(writer.close)
-            writer.submit(SQLiteLog.last_seq, is_write=False).result()
+            writer.submit(
+                SQLiteLog.advance, is_write=True
+            ).result()  # finds out now whether it can be written
             self._closing = stack.pop_all()
             self._writer = writer
 

@@ -43,7 +43,12 @@ _SAID_BY_THE_SYSTEM: dict[int | None, type[StoreError]] = {
     errno.EACCES: StoreReadOnlyError,
     errno.EPERM: StoreReadOnlyError,
 }
-_CONNECTION_IS_SOUND = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_CONNECTION_IS_SOUND = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class SQLiteWriter:
             outcomes = act(jobs)
         except Exception as error:
             outcomes = [explain(error, self._where)] * len(jobs)
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CONNECTION_IS_SOUND:
+            if getattr(error, "sqlite_errorcode", 0) not in _CONNECTION_IS_SOUND:
                 self._close_file()
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, StoreError):

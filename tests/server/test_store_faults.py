@@ -1,0 +1,296 @@
+"""Rules S4 and S5 while the disk fails: nothing is confirmed that is not saved, and the store recovers by itself."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlit_crdt_server import (
+    SQLiteStore,
+    StoreBusyError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+
+pytestmark = pytest.mark.anyio
+
+ROUNDS = 20
+
+
+class Disk:
+    """What is wrong with the disk, as SQLite's own settings make it seem; `connect` makes connections to it."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.is_read_only = False
+        self.is_broken = False
+        self.opened = 0
+
+    def connect(self, *args: Any, **options: Any) -> sqlite3.Connection:
+        disk = self
+        disk.opened += 1
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+                if sql.startswith("BEGIN"):
+                    pages = super().execute("PRAGMA page_count").fetchone()[0] if disk.is_full else 2**30
+                    super().execute(f"PRAGMA max_page_count = {pages}")
+                    super().execute(f"PRAGMA query_only = {disk.is_read_only}")
+                if sql == "COMMIT" and disk.is_broken:
+                    raise io_error()
+                return super().execute(sql, *parameters)
+
+        return sqlite3.connect(*args, factory=Connection, **options)
+
+
+def io_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    return error
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rooms.db"
+
+
+async def confirm(store: SQLiteStore, confirmed: list[bytes], error: type[StoreError] | None = None) -> bool:
+    """Append a large update and note it if the store confirms it; else the error must be `error`."""
+    update = f"{len(confirmed)} {os.urandom(4).hex()} ".encode() + bytes(20_000)
+    try:
+        await store.append("room", update)
+    except StoreError as raised:
+        assert error is not None and type(raised) is error, raised
+        return False
+    confirmed.append(update)
+    return True
+
+
+async def fail_repeatedly(
+    store: SQLiteStore, break_disk: Callable[[], Callable[[], object]], error: type[StoreError]
+) -> None:
+    """Let the disk fail and recover, and compare at last what was confirmed with what is there."""
+    confirmed: list[bytes] = []
+    false_saved = 0
+    async with store:
+        for _ in range(ROUNDS):
+            assert await confirm(store, confirmed)
+            mend_disk = break_disk()
+            for _ in range(3):
+                false_saved += await confirm(store, confirmed, error)
+            assert (await store.load("room")).updates == tuple(confirmed), "reading does not need a disk"
+            mend_disk()
+            assert await confirm(store, confirmed), "it recovers by itself"
+    async with SQLiteStore(store.path) as again:
+        assert (await again.load("room")).updates == tuple(confirmed)
+    print(f"{error.__name__}: {ROUNDS} rounds, false saved {false_saved}, recovered {ROUNDS}")
+    assert false_saved == 0
+
+
+async def test_S4_a_full_disk_confirms_nothing_and_the_store_recovers(path: Path, disk: Disk) -> None:
+    def fill() -> Callable[[], object]:
+        disk.is_full = True
+        return lambda: setattr(disk, "is_full", False)
+
+    await fail_repeatedly(SQLiteStore(path, connect=disk.connect), fill, StoreFullError)
+
+
+async def test_S4_a_read_only_disk_confirms_nothing_and_the_store_recovers(path: Path, disk: Disk) -> None:
+    def protect() -> Callable[[], object]:
+        disk.is_read_only = True
+        return lambda: setattr(disk, "is_read_only", False)
+
+    await fail_repeatedly(SQLiteStore(path, connect=disk.connect), protect, StoreReadOnlyError)
+
+
+async def test_S4_a_locked_file_confirms_nothing_and_the_store_recovers(path: Path) -> None:
+    def lock() -> Callable[[], object]:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        return other.close
+
+    await fail_repeatedly(SQLiteStore(path, busy_timeout_s=0.005), lock, StoreUnavailableError)
+
+
+async def test_S4_a_failing_disk_confirms_nothing_and_the_store_opens_its_file_anew(
+    path: Path, disk: Disk
+) -> None:
+    confirmed: list[bytes] = []
+    async with SQLiteStore(path, connect=disk.connect) as store:
+        assert await confirm(store, confirmed)
+        opened = disk.opened
+        disk.is_broken = True
+        assert not await confirm(store, confirmed, StoreUnavailableError)
+        assert not await confirm(store, confirmed, StoreUnavailableError)
+        assert (await store.load("room")).updates == tuple(confirmed)
+        disk.is_broken = False
+        assert await confirm(store, confirmed)
+        assert disk.opened > opened
+        assert (await store.load("room")).updates == tuple(confirmed)
+
+
+SMALL_DISK = os.environ.get("STREAMLIT_CRDT_TEST_SMALL_DISK")
+
+
+@pytest.mark.skipif(
+    SMALL_DISK is None, reason="STREAMLIT_CRDT_TEST_SMALL_DISK names no folder on a small disk"
+)
+async def test_S4_a_disk_that_is_really_full_confirms_nothing_and_the_store_recovers() -> None:
+    folder = Path(SMALL_DISK or "")
+    ballast = folder / "ballast"
+
+    def fill() -> Callable[[], object]:
+        with ballast.open("wb", buffering=0) as file:
+            for size in (4096, 1):
+                try:
+                    while file.write(bytes(size)):
+                        pass
+                except OSError as error:
+                    assert "No space" in str(error)
+        return ballast.unlink
+
+    await fail_repeatedly(SQLiteStore(folder / "rooms.db"), fill, StoreFullError)
+
+
+async def test_S4_one_room_that_cannot_be_written_does_not_keep_others_from_it(path: Path) -> None:
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"update")
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE rooms SET updates = 7 WHERE name = 'room'")
+        with pytest.raises(StoreCorruptError):
+            await store.append("room", b"more")
+        await store.append("other", b"update")
+
+
+async def test_S5_a_file_that_is_moved_away_under_the_store_is_noticed(path: Path) -> None:
+    away = path.with_name("away.db")
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"one")
+        path.rename(away)
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await store.append("room", b"two")
+        assert not path.exists(), "an empty store in its place would be a partial room"
+        away.rename(path)
+        await store.append("room", b"three")
+        stored = await store.load("room")
+    assert stored.updates in ((b"one", b"three"), (b"one", b"two", b"three"))
+
+
+async def test_S5_a_write_ahead_log_that_is_deleted_under_the_store_is_noticed(path: Path) -> None:
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"one")
+        Path(f"{path}-wal").unlink()
+        with pytest.raises(StoreUnavailableError, match="moved or deleted"):
+            await store.append("room", b"two")
+        await store.append("room", b"three")
+    async with SQLiteStore(path) as store:
+        updates = (await store.load("room")).updates
+    assert [update for update in updates if update != b"two"] == [b"one", b"three"]
+
+
+async def test_a_second_store_on_the_same_file_is_refused_and_told_who_has_it(path: Path) -> None:
+    link = path.with_name("link.db")
+    async with SQLiteStore(path) as store:
+        link.symlink_to(path)
+        for name in (path, link):
+            with pytest.raises(StoreBusyError, match=rf"process {os.getpid()} on .* uses it"):
+                async with SQLiteStore(name):
+                    pass
+        await store.append("room", b"update")
+    async with SQLiteStore(link) as store:
+        assert (await store.load("room")).updates == (b"update",)
+
+
+@pytest.fixture
+def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the file, for as long as it lives."""
+    code = (
+        "import asyncio, sys\nfrom streamlit_crdt_server import SQLiteStore\n"
+        "async def own():\n    async with SQLiteStore(sys.argv[1]):\n"
+        "        print('owned', flush=True)\n        sys.stdin.read()\n"
+        "asyncio.run(own())"
+    )
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "server")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "owned\n"
+        yield process
+
+
+async def test_a_second_process_is_refused_until_the_first_is_killed(
+    path: Path, owner: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(StoreBusyError, match=rf"process {owner.pid} on "):
+        async with SQLiteStore(path):
+            pass
+    owner.kill()
+    owner.wait()
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"update")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
+async def test_only_this_user_may_read_what_people_wrote(path: Path) -> None:
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"update")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert set(modes) >= {"rooms.db", "rooms.db-wal", "rooms.db-lease", "rooms.db-mark"}
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_store_that_is_not_open_says_so(path: Path) -> None:
+    store = SQLiteStore(path)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="not open"):
+            await store.append("room", b"update")
+        async with store:
+            await store.append("room", b"update")
+
+
+async def test_a_folder_that_is_not_there_is_an_error_and_no_lease_stays(path: Path) -> None:
+    missing = path.parent / "folder" / "rooms.db"
+    with pytest.raises(StoreUnavailableError):
+        async with SQLiteStore(missing):
+            pass
+    missing.parent.mkdir()
+    async with SQLiteStore(missing):
+        pass
+
+
+async def test_S3_a_clock_that_jumps_an_hour_to_and_fro_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    written = [f"edit {number}".encode() for number in range(50)]
+    async with SQLiteStore(path) as store:
+        for number, update in enumerate(written):
+            monkeypatch.setattr(time, "time", lambda step=3600 * (-1) ** number: now + step)
+            await store.append("room", update)
+    async with SQLiteStore(path) as store:
+        lost = len(written) - len((await store.load("room")).updates)
+        assert (await store.load("room")).updates == tuple(written)
+    print(f"clock ±1 h: {len(written)} edits, {lost} lost")
