@@ -35,6 +35,11 @@ STREAMLIT_ENV = {
     "PYTHONUNBUFFERED": "1",
 }
 
+ROOMS_ENV = {
+    "STREAMLIT_CRDT_STORE": "memory",  # not a file beside the script, which all tests would share
+    "STREAMLIT_CRDT_SECRET": "one secret for the app and the room server",
+}
+
 SERVER_VARIABLE = "CRDT_SERVER"
 """An app that is run against a stand-alone server finds its address here and passes it as `server=`."""
 
@@ -166,7 +171,12 @@ def answers(url: str) -> bool:
 def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None = None) -> RunningApp:
     """Prepare (not start) an app; its files go to `folder`, and `env` wins over the defaults."""
     port, room_port = free_port(), free_port()
-    variables = {**STREAMLIT_ENV, "STREAMLIT_SERVER_PORT": str(port), "STREAMLIT_CRDT_PORT": str(room_port)}
+    variables = {
+        **STREAMLIT_ENV,
+        **ROOMS_ENV,
+        "STREAMLIT_SERVER_PORT": str(port),
+        "STREAMLIT_CRDT_PORT": str(room_port),
+    }
     mounted = f"ws://{HOST}:{port}/crdt"
     separate = f"ws://{HOST}:{room_port}"
     if way is Way.STANDALONE:

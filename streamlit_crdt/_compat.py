@@ -148,6 +148,12 @@ def widget_keys(ctx: Any) -> frozenset[str]:
         return frozenset()
 
 
+def script_folder() -> Path | None:
+    """Return the folder of the script that runs; None outside of a run and in an AppTest (ScriptRunContext, 1.65+)."""
+    path = getattr(script_context(), "main_script_path", None)
+    return None if not path or is_app_test() else Path(path).resolve().parent
+
+
 def is_app_test() -> bool:
     """Say whether Streamlit's AppTest runs the script: there is no browser then."""
     return bool(config.get_option("global.appTest"))

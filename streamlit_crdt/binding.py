@@ -14,9 +14,9 @@ from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import build_id
-from streamlit_crdt.channel import Frame, TabLink
+from streamlit_crdt.channel import Frame, TabLink, read_report
 from streamlit_crdt.door import Door
-from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ViewOnlyError
+from streamlit_crdt.errors import FrameError, UpdateRefusedError, ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.mirror import Mirror
@@ -25,6 +25,7 @@ from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.saving import Saving
 from streamlit_crdt.selection import Selection
+from streamlit_crdt.ticket import Ticket
 from streamlit_crdt.widgets import REFUSED
 
 _log = logging.getLogger("streamlit_crdt")
@@ -49,6 +50,7 @@ class Binding:
         self.selection = Selection()
         self.part = Part("editor", draw_guest())
         self.door = Door(room, place)
+        self.ticket = Ticket(room, place.keys)
         self._mounted_version = 0
         self._take_replica(Replica())
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key))
@@ -298,7 +300,7 @@ class Binding:
     def frame(self) -> bytes:
         """Return the next frame to the tab."""
         self._mounted_version = self.replica.version
-        tab_hears_the_room = self.door.peer is not None and self.link.status == "connected"
+        has_peer = self.door.peer is not None
         return self.link.frame(
             room=self.room,
             socket=self.place.socket(self.room),
@@ -306,15 +308,27 @@ class Binding:
             settle=False,
             confirm=self.mirror.deliveries if self.mirror.awaits_confirmation else None,
             own=[self.replica.replica_id],
-            with_update=not tab_hears_the_room,
+            with_update=not (
+                has_peer and self.link.status == "connected"
+            ),  # else it hears of it from the room
+            token=self.ticket.show(self.part),
+            token_expires_in_s=self.ticket.expires_in_s,
+            role=self.part.role,
+            epoch=self.door.epoch,
+            wants_saved=not has_peer,
+            unsaved=self.door.saving.unsaved_count if has_peer else 0,
         )
 
     def receive(self, frame: Frame, message: Message | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
         was = self.link.status, self.link.synced
+        self._check_epoch(frame)
         self.drain()  # first, or what the room has already would be offered to it once more
         self.link.receive(self.without_edits(frame))
         self._explain(self.link.error)
+        if self.link.report.why == "token":
+            self.ticket.renew()
+        newly_saved = self._note_saved(frame)
         missed = self.mirror.confirm(self.link.confirmed, message, st.session_state.to_dict())
         changed = (self.link.status, self.link.synced) != was
         if self._held_since is not None and (self.synced or self.link.status == "offline"):
@@ -322,7 +336,23 @@ class Binding:
             return True
         if changed and (self.status_was_read or self.link.synced != was[1]) and self.door.peer is None:
             return True
+        if newly_saved and self.saved_was_read:
+            return True
         return missed or self.mirror.needs_run()
+
+    def _check_epoch(self, frame: Frame) -> None:
+        """Refuse a frame with the history of a room that was deleted since: two histories are never merged."""
+        epoch = read_report(frame).epoch
+        if epoch is not None and self.door.epoch not in (None, epoch):
+            raise FrameError("it comes from before the room was deleted")
+        self.door.epoch = self.door.epoch or epoch
+
+    def _note_saved(self, frame: Frame) -> bool:
+        """Take the tab's word for what is saved, where it is the only one who hears of it; return whether some is."""
+        saving, before = self.door.saving, self.door.saving.unsaved_count
+        if self.door.peer is None and frame.ack_of == self.replica.replica_id:
+            saving.confirmed(min(read_report(frame).saved_v, frame.ack))
+        return saving.unsaved_count != before
 
     def without_edits(self, frame: Frame) -> Frame:
         """Take from a viewer's frame what it would change, where the room comes from this process anyway (rule A1)."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 from starlette.routing import Mount
@@ -11,30 +14,41 @@ from streamlit import config
 
 from streamlit_crdt import place
 from streamlit_crdt.collector import freeze_after_first_run
-from streamlit_crdt_server import Hub, Settings, create_app
+from streamlit_crdt.storing import store_beside
+from streamlit_crdt_server import Hub, KeyRing, Settings, create_app, derive_ring, ring_from_settings
 
 
 def crdt_app(
-    *, store: str | None = None, mount: str = "/crdt", freeze_gc: bool | None = None, **settings: Any
+    *,
+    store: str | EllipsisType | None = ...,
+    mount: str = "/crdt",
+    freeze_gc: bool | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Return `routes=` and `lifespan=` for `st.App`, which then serves rooms on Streamlit's own port::
 
-        app = st.App("dashboard.py", **crdt_app())
+        app = st.App("dashboard.py", **crdt_app(store="rooms.db"))
 
     Args:
-        store: file in which rooms are kept; None keeps them in memory while the app runs.
+        store: file in which rooms are kept; None keeps them in memory while the app runs. Left out, it is what
+            STREAMLIT_CRDT_STORE says, else `rooms.db` beside the file that calls this.
         mount: path under which rooms are served; not one of Streamlit's own (`/_stcore`, `/media`, ...).
         freeze_gc: freeze Python's garbage collector once the app has started, see docs/architecture.md. None reads
             STREAMLIT_CRDT_FREEZE_GC, which is on by default.
-        **settings: further settings of the room server, see `streamlit_crdt_server.Settings`.
+        **settings: further settings of the room server, see `streamlit_crdt_server.Settings`. Tokens are signed with
+            `secret` or `secret_file`; without them with a key derived from Streamlit's `server.cookieSecret`.
 
     Raises:
         SettingsError: a setting is unknown or contradicts another.
     """
     if freeze_gc is not None:
         settings["freeze_gc"] = freeze_gc
-    loaded = Settings.load(store=store, **{"require_token": False, **settings})
-    hub = Hub(loaded)
+    if isinstance(store, EllipsisType):
+        store = store_beside(_folder_of_caller())
+    # Where Streamlit listens decides under which names it may be asked for.
+    settings.setdefault("host", str(config.get_option("server.address") or "0.0.0.0"))
+    loaded = Settings.load(store=store, **settings)
+    hub = Hub(loaded, keys=_keys(loaded))
     path = "/" + mount.strip("/")
 
     @asynccontextmanager
@@ -54,3 +68,16 @@ def crdt_app(
     if base:
         routes.append(Mount(f"/{base}{path}", app=rooms))
     return {"routes": routes, "lifespan": lifespan}
+
+
+def _keys(settings: Settings) -> KeyRing | None:
+    """Return what tokens are signed with: the secret that is set, else a key derived from Streamlit's own."""
+    if not settings.require_token:
+        return None
+    return ring_from_settings(settings) or derive_ring(str(config.get_option("server.cookieSecret")))
+
+
+def _folder_of_caller() -> Path:
+    """Return the folder of the file that calls `crdt_app`; where it is typed in, the working directory."""
+    path = sys._getframe(2).f_globals.get("__file__")
+    return Path(path).resolve().parent if path else Path.cwd()

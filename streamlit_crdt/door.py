@@ -56,10 +56,9 @@ class Door:
                 self._peer = None  # the room ended, as when its server stopped
             if self._peer is not None or (peer := self._join()) is None:
                 return None
-            epoch = getattr(peer, "epoch", None)
-            if self.epoch not in (None, epoch):
+            if self.epoch not in (None, peer.epoch):
                 begin_anew()
-            self.epoch, self._peer = epoch, peer
+            self.epoch, self._peer = peer.epoch, peer
             return peer
 
     def _join(self) -> LocalPeer | None:

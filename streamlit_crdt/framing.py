@@ -7,11 +7,12 @@ update.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from streamlit_crdt.errors import FrameError
 
@@ -45,7 +46,7 @@ class Frame:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-Why = Literal["hello", "update", "status", "poll", "settle", "confirm", "resend"]
+Why = Literal["hello", "update", "status", "poll", "settle", "confirm", "resend", "token", "saved"]
 """What made the tab send a frame."""
 Status = Literal["connecting", "connected", "offline"]
 """Of the tab's socket."""
@@ -57,7 +58,9 @@ class TabReport:
 
     `synced`: its document has been in sync with the room server at least once. `confirmed`: the number of a
     delivery that the browser has shown. `error`: a word for what keeps the socket from connecting. `n` grows
-    with each frame sent.
+    with each frame sent. `saved_v`: everything up to this version of the replica that the frame acknowledges
+    is committed. `unsaved`: how many of the tab's updates are not, `failing` because the server's store
+    fails. `epoch`: of the history that the tab's document holds.
     """
 
     why: Why = "update"
@@ -66,8 +69,13 @@ class TabReport:
     confirmed: int | None = None
     error: str | None = None
     n: int = 0
+    saved_v: int = 0
+    unsaved: int = 0
+    failing: bool = False
+    epoch: str | None = None
 
 
+_EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _OWN_FIELDS = ("id", "v", "since", "ack_of", "ack", "sv", "build")
 
 
@@ -112,19 +120,32 @@ def read_report(frame: Frame) -> TabReport:
     Raises:
         FrameError: a field is of another type, or a word is none of the known ones.
     """
-    header = {"why": "update", "status": "connecting", "synced": False, "n": 0, **frame.extra}
+    header = {**_DEFAULTS, **frame.extra}
     if header["why"] not in get_args(Why) or header["status"] not in get_args(Status):
         raise FrameError("its 'why' or 'status' is not a word of this channel version")
-    if type(header["synced"]) is not bool:
-        raise FrameError("its 'synced' is neither true nor false")
     return TabReport(
         why=cast(Why, header["why"]),
         status=cast(Status, header["status"]),
-        synced=header["synced"],
+        synced=_flag(header, "synced"),
         confirmed=None if header.get("confirmed") is None else _number(header, "confirmed"),
         error=None if header.get("error") is None else _text(header, "error"),
         n=_number(header, "n"),
+        saved_v=_number(header, "saved_v"),
+        unsaved=_number(header, "unsaved"),
+        failing=_flag(header, "failing"),
+        epoch=None if header.get("epoch") is None else _epoch(header["epoch"]),
     )
+
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "why": "update",
+    "status": "connecting",
+    "synced": False,
+    "n": 0,
+    "saved_v": 0,
+    "unsaved": 0,
+    "failing": False,
+}
 
 
 def _refuse_constant(name: str) -> None:
@@ -159,6 +180,19 @@ def _text(header: dict[str, Any], name: str) -> str:
     value = header.get(name, "")
     if type(value) is not str:
         raise FrameError(f"its {name!r} is not text")
+    return value
+
+
+def _flag(header: dict[str, Any], name: str) -> bool:
+    value = header.get(name)
+    if type(value) is not bool:
+        raise FrameError(f"its {name!r} is neither true nor false")
+    return value
+
+
+def _epoch(value: object) -> str:
+    if not isinstance(value, str) or not _EPOCH.fullmatch(value):
+        raise FrameError("its 'epoch' is not 32 digits 0-9 a-f")
     return value
 
 

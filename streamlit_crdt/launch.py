@@ -7,6 +7,7 @@ goes through its public entry points, `streamlit run` for the demo and `st.App.r
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from streamlit import config
 from streamlit_crdt._compat import command_line, load_config, makes_its_own_app
 from streamlit_crdt.cli import CommandError
 from streamlit_crdt.deploy import crdt_app
+from streamlit_crdt.storing import VARIABLE, store_beside
 
 DEMO_SCRIPT = Path(__file__).parent / "demo" / "app.py"
 
@@ -33,6 +35,8 @@ DEMO_WELCOME = """
 def demo(*, port: int | None = None) -> int:
     """Run the demo under plain `streamlit run`, the room server embedded."""
     # The demo asks for nothing: neither for an e-mail address at Streamlit's first start nor for leave to report usage.
+    # Nor does it leave a file behind, least of all beside its script, in the folder of the installed package.
+    os.environ.setdefault(VARIABLE, "memory")
     options = ["--server.showEmailPrompt=false", "--browser.gatherUsageStats=false"]
     if port is not None:
         _require_free_port(port, "--port")
@@ -54,7 +58,7 @@ def run(words: Sequence[str]) -> int:
     # the options: crdt_app() asks for some, and Streamlit complains if [server] changes after it was read.
     st.App(script)
     load_config(options)
-    app = st.App(script, **crdt_app())
+    app = st.App(script, **crdt_app(store=store_beside(script.parent)))
     if config.is_manually_set("server.port"):
         _require_free_port(
             config.get_option("server.port"), "--server.port", config.get_option("server.address")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,22 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.collector import freeze_after_first_run
-from streamlit_crdt_server import EmbeddedServer, Hub, LocalPeer, PortTakenError, Settings
+from streamlit_crdt.keys import keys_for
+from streamlit_crdt.storing import may_do_without, store_beside
+from streamlit_crdt_server import (
+    EmbeddedServer,
+    Hub,
+    KeyRing,
+    LocalPeer,
+    PortTakenError,
+    ServerStoppedError,
+    Settings,
+    StoreError,
+    process_ring,
+    ring_from_settings,
+)
+
+_log = logging.getLogger("streamlit_crdt")
 
 POLL_S: Final = 1.0
 """How often a tab that cannot reach the room's port asks its session instead."""
@@ -25,6 +41,7 @@ class Place(Protocol):
     Attributes:
         poll_s: seconds between polls of a tab without a socket; None where polling the session would find nothing.
         tab_brings_the_room: whether only the tab can reach the room.
+        keys: what tokens for the rooms are signed with; None where none are needed, or none can be made.
     """
 
     @property
@@ -32,6 +49,9 @@ class Place(Protocol):
 
     @property
     def tab_brings_the_room(self) -> bool: ...
+
+    @property
+    def keys(self) -> KeyRing | None: ...
 
     def open(self, room: str) -> LocalPeer | None:
         """Join a room that lives in this process; None elsewhere."""
@@ -48,6 +68,10 @@ class Mounted:
     path: str
     poll_s: float | None = POLL_S
     tab_brings_the_room: bool = False
+
+    @property
+    def keys(self) -> KeyRing | None:
+        return self.hub.keys
 
     def open(self, room: str) -> LocalPeer | None:
         return self.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
@@ -66,6 +90,10 @@ class Embedded:
     poll_s: float | None = POLL_S
     tab_brings_the_room: bool = False
 
+    @property
+    def keys(self) -> KeyRing | None:
+        return self.server.hub.keys
+
     def open(self, room: str) -> LocalPeer | None:
         return self.server.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
 
@@ -83,6 +111,10 @@ class Elsewhere:
     @property
     def tab_brings_the_room(self) -> bool:
         return not _compat.is_app_test()
+
+    @property
+    def keys(self) -> KeyRing | None:
+        return keys_for(self.address)
 
     def open(self, room: str) -> LocalPeer | None:
         return None
@@ -139,14 +171,31 @@ def find(server: str | None) -> Place:
 def _start_embedded() -> EmbeddedServer:
     if Settings.load().freeze_gc:
         freeze_after_first_run()
-    address = str(st.get_option("server.address") or "0.0.0.0")
-    settings = Settings.load(host=address, require_token=False)
-    server = EmbeddedServer(settings)
+    store = store_beside(_compat.script_folder())
     try:
-        server.start()
+        return _started(store)
+    except ServerStoppedError as error:
+        cause = error.__cause__
+        if not isinstance(cause, StoreError):
+            raise
+        if not may_do_without(cause, store):
+            raise cause from None
+        _log.warning("rooms are kept in memory, and end with this app: %s", cause)
+        return _started(None)
+
+
+def _started(store: str | None) -> EmbeddedServer:
+    address = str(st.get_option("server.address") or "0.0.0.0")
+    try:
+        return _started_on(Settings.load(host=address, store=store))
     except PortTakenError:
         if Settings.names_port():
             raise
-        server = EmbeddedServer(Settings.load(host=address, port=0, require_token=False))
-        server.start()
+        return _started_on(Settings.load(host=address, store=store, port=0))
+
+
+def _started_on(settings: Settings) -> EmbeddedServer:
+    keys = (ring_from_settings(settings) or process_ring()) if settings.require_token else None
+    server = EmbeddedServer(settings, keys=keys)
+    server.start()
     return server

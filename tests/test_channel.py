@@ -294,3 +294,31 @@ def test_a_frame_from_this_very_replica_is_refused() -> None:
     _, link, _, _ = linked()
     with pytest.raises(UpdateRefusedError):
         link.receive(link.compose())
+
+
+def test_the_tab_says_what_is_saved_and_of_which_history() -> None:
+    said = {"why": "saved", "saved_v": 4, "unsaved": 2, "failing": True, "epoch": "0f" * 16, "n": 1}
+    report = read_report(Frame(id=1, v=1, extra=said))
+    assert (report.saved_v, report.unsaved, report.failing, report.epoch) == (4, 2, True, "0f" * 16)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"saved_v": -1},
+        {"saved_v": True},
+        {"saved_v": 2**53},
+        {"unsaved": "2"},
+        {"unsaved": None},
+        {"failing": 1},
+        {"failing": None},
+        {"epoch": "0F" * 16},
+        {"epoch": "0" * 31},
+        {"epoch": "0" * 32 + "\n"},
+        {"epoch": 7},
+        {"why": "tokens"},
+    ],
+)
+def test_N2_a_report_with_a_field_of_another_kind_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(FrameError):
+        read_report(Frame(id=1, v=1, extra=field))

@@ -640,6 +640,7 @@ class Peer:
 class Place:
     poll_s = None
     tab_brings_the_room = False
+    keys = None
 
     def __init__(self, *peers: Any) -> None:
         self.peers = list(peers)

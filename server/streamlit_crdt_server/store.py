@@ -7,6 +7,7 @@ store that fails raises: it never answers with an empty or a partial room (rule 
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,12 +93,18 @@ class _Log:
 
 
 class MemoryStore:
-    """Keeps rooms until the process ends. It exists so that a room damaged in memory can be loaded again."""
+    """Keeps rooms until the process ends. It exists so that a room damaged in memory can be loaded again.
+
+    A room begins under the same epoch in every process, and under a drawn one only after it was deleted: its
+    content ends with the process, and the tabs that are still open bring it back. With an epoch per process a
+    restart would look to them as if somebody had deleted the room.
+    """
 
     level = 1
 
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
+        self._deleted: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -127,10 +134,19 @@ class MemoryStore:
             log.set_aside.append(update)
 
     async def delete(self, room: str) -> None:
-        self._logs.pop(room, None)
+        log = self._logs.pop(room, None)
+        if log is not None and (log.updates or log.set_aside):
+            self._deleted.add(room)
 
     async def rooms(self) -> Sequence[str]:
         return sorted(self._logs)
 
     def _log(self, room: str) -> _Log:
-        return self._logs.setdefault(room, _Log(draw_epoch(), [], []))
+        if room not in self._logs:
+            epoch = draw_epoch() if room in self._deleted else _first_epoch(room)
+            self._logs[room] = _Log(epoch, [], [])
+        return self._logs[room]
+
+
+def _first_epoch(room: str) -> str:
+    return hashlib.blake2b(room.encode(), digest_size=16).hexdigest()

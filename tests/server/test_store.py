@@ -48,3 +48,12 @@ def test_without_a_file_rooms_are_kept_in_memory(text: str | None) -> None:
 def test_what_names_no_store_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="names no file"):
         open_store(text)
+
+
+async def test_a_room_in_memory_begins_alike_in_every_process_until_it_is_deleted() -> None:
+    """Open tabs bring it back after a restart, and must not take that for another room."""
+    one, two = MemoryStore(), MemoryStore()
+    assert (await one.load("room")).epoch == (await two.load("room")).epoch
+    await one.append("room", b"update")
+    await one.delete("room")
+    assert (await one.load("room")).epoch != (await two.load("room")).epoch

@@ -1,0 +1,40 @@
+"""In which file an app keeps its rooms, where nobody said so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from streamlit_crdt_server import StoreBusyError, StoreError
+
+DEFAULT_FILE: Final = "rooms.db"
+
+VARIABLE: Final = "STREAMLIT_CRDT_STORE"
+
+
+def is_chosen() -> bool:
+    """Say whether the environment names a store; empty, or "memory", is in memory."""
+    return VARIABLE in os.environ
+
+
+def store_beside(folder: Path | None) -> str | None:
+    """Return the store that the environment names, else `rooms.db` in `folder`; None is in memory.
+
+    Beside the script and not in the working directory: the same app finds the same rooms, however it is started.
+    """
+    if is_chosen():
+        return os.environ[VARIABLE].strip() or None
+    return None if folder is None else str(folder / DEFAULT_FILE)
+
+
+def may_do_without(error: StoreError, store: str | None) -> bool:
+    """Say whether an embedded server may keep its rooms in memory instead.
+
+    Where another process serves the file, the app is being run a second time, as one does while writing it; and
+    where no file could be made, and none was asked for, nothing is hidden by it. In all other cases the rooms that
+    are in the file would seem to be empty (rule S4).
+    """
+    if isinstance(error, StoreBusyError):
+        return True
+    return store is not None and not is_chosen() and not Path(store).exists()

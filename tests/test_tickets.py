@@ -1,0 +1,287 @@
+"""The token that a session mints for its tab, where its key comes from, and what else the tab is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from streamlit_crdt.binding import Binding
+from streamlit_crdt.channel import Frame, decode_frame
+from streamlit_crdt.errors import FrameError
+from streamlit_crdt.identity import MAX_CHARS, Part, User
+from streamlit_crdt.keys import keys_for
+from streamlit_crdt.place import Elsewhere
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.selection import Selection
+from streamlit_crdt.ticket import TTL_S, Ticket
+from streamlit_crdt_server import KeyRing, Role, verify
+
+KEYS = KeyRing.from_secret("a secret of some length")
+EDITOR = Part("editor", User("ada", "Ada"))
+VIEWER = Part("viewer", User("ada", "Ada"))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_A2_a_token_opens_one_room_in_one_role_for_one_user() -> None:
+    clock = Clock()
+    claims = verify(KEYS, Ticket("planning", KEYS, clock=clock).show(VIEWER) or "", now=clock.now)
+    assert claims.rooms == {"planning": Role.VIEWER}
+    assert (claims.user, claims.name) == ("ada", "Ada")
+    assert claims.expires_at == clock.now + TTL_S
+
+
+def test_a_token_is_shown_again_until_half_of_its_life_is_over() -> None:
+    clock = Clock()
+    ticket = Ticket("r", KEYS, clock=clock)
+    first = ticket.show(EDITOR)
+    assert ticket.expires_in_s == TTL_S
+    clock.now += TTL_S * 0.49
+    assert ticket.show(EDITOR) == first
+    clock.now += TTL_S * 0.02
+    second = ticket.show(EDITOR)
+    assert second != first
+    assert ticket.expires_in_s == TTL_S
+
+
+def test_A1_another_role_or_another_user_is_another_token_of_the_same_session() -> None:
+    ticket, now = Ticket("r", KEYS, clock=Clock()), Clock().now
+    first, second = (verify(KEYS, ticket.show(part) or "", now=now) for part in (EDITOR, VIEWER))
+    assert first.role_in("r") is Role.EDITOR
+    assert second.role_in("r") is Role.VIEWER
+    assert first.session == second.session
+    assert first.session != verify(KEYS, Ticket("r", KEYS, clock=Clock()).show(EDITOR) or "", now=now).session
+
+
+def test_without_a_key_there_is_no_token() -> None:
+    ticket = Ticket("r", None)
+    assert (ticket.show(EDITOR), ticket.expires_in_s) == (None, None)
+
+
+def test_a_token_with_the_longest_user_is_short_enough_for_the_tab() -> None:
+    widest = User("\U0001f44d" * MAX_CHARS, "\U0001f44d" * MAX_CHARS)
+    text = Ticket("r" * 128, KEYS).show(Part("editor", widest)) or ""
+    assert 0 < len(text) <= 4096
+
+
+class Peer:
+    """A room that takes everything and says nothing."""
+
+    is_closed = False
+
+    def __init__(self, epoch: str = "a" * 32, first: bytes | None = None) -> None:
+        self.epoch = epoch
+        self.waiting = first
+        self.pushed: list[bytes] = []
+
+    def push(self, update: bytes) -> Any:
+        from concurrent.futures import Future
+
+        self.pushed.append(update)
+        return Future()
+
+    def drain(self) -> bytes | None:
+        waiting, self.waiting = self.waiting, None
+        return waiting
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Place:
+    poll_s = None
+    tab_brings_the_room = False
+    keys = KEYS
+
+    def __init__(self, *peers: Any) -> None:
+        self.peers = list(peers)
+
+    def open(self, room: str) -> Any:
+        return self.peers.pop(0) if self.peers else None
+
+    def socket(self, room: str) -> dict[str, Any]:
+        return {}
+
+
+def header(binding: Binding) -> dict[str, Any]:
+    return dict(decode_frame(binding.frame()).extra)
+
+
+def tab_frame(binding: Binding, ack: int = 0, **extra: Any) -> Frame:
+    """A frame of a tab with nothing to say but `extra`, newer than all before it."""
+    n = binding.link.report.n + 1
+    return Frame(id=77, v=0, ack_of=binding.replica.replica_id, ack=ack, extra={"n": n, **extra})
+
+
+def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
+    binding = Binding("r", Place(Peer()))
+    binding.select(Selection(), VIEWER, again=False)
+    binding.attach()
+    told = header(binding)
+    assert verify(KEYS, told["token"], now=0).role_in("r") is Role.VIEWER
+    assert told["token_expires_in_s"] == pytest.approx(TTL_S, abs=2)
+    assert (told["role"], told["epoch"], told["wants_saved"]) == ("viewer", "a" * 32, False)
+    binding.select(Selection(), EDITOR, again=False)
+    binding.replica.set("a", 1)
+    assert (header(binding)["role"], header(binding)["unsaved"]) == ("editor", 1)
+
+
+@pytest.fixture
+def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a script there is no state; what the tab says is read all the same."""
+    monkeypatch.setattr("streamlit.session_state", type("Nothing", (), {"to_dict": lambda self: {}})())
+
+
+@pytest.mark.usefixtures("no_state")
+def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
+    binding = Binding("r", Place(Peer()))
+    binding.attach()
+    binding.ticket._clock = clock = Clock()
+    before = header(binding)["token"]
+    clock.now += 1
+    assert not binding.receive(tab_frame(binding), None)
+    assert header(binding)["token"] == before
+    assert not binding.receive(tab_frame(binding, why="token"), None)
+    assert header(binding)["token"] != before
+
+
+@pytest.mark.usefixtures("no_state")
+def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
+    binding = Binding("r", Elsewhere("ws://rooms.invalid"))
+    assert header(binding)["wants_saved"]
+    binding.replica.set("a", 1)
+    binding.replica.set("b", 1)
+    assert binding.unsaved_count == 2
+    assert binding.receive(tab_frame(binding, ack=1, saved_v=1), None)  # the script has asked, so it is told
+    assert binding.unsaved_count == 1
+    assert not binding.flush(30)  # the tab is heard only after this run
+    binding.receive(tab_frame(binding, ack=1, saved_v=2), None)
+    assert binding.unsaved_count == 1  # what was not acknowledged cannot be saved
+    stranger = Frame(id=77, v=0, ack_of=5, ack=2, extra={"n": 9, "saved_v": 2})
+    binding.receive(stranger, None)
+    assert binding.unsaved_count == 1
+    binding.receive(tab_frame(binding, ack=2, saved_v=2), None)
+    assert binding.unsaved_count == 0
+
+
+@pytest.mark.usefixtures("no_state")
+def test_S5_the_tabs_word_does_not_count_where_the_room_itself_answers() -> None:
+    binding = Binding("r", Place(Peer()))
+    binding.attach()
+    binding.replica.set("a", 1)
+    binding.receive(tab_frame(binding, ack=1, saved_v=1), None)
+    assert binding.unsaved_count == 1
+
+
+def history(key: str) -> bytes:
+    replica = Replica()
+    replica.set(key, 1)
+    return replica.diff()
+
+
+def test_a_room_that_was_deleted_is_begun_anew_and_gets_nothing_of_its_old_history(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    old, new = Peer("a" * 32, history("old")), Peer("b" * 32, history("new"))
+    binding = Binding("r", Place(old, new))
+    binding.attach()
+    former = binding.replica
+    former.set("mine", 1)
+    old.waiting, old.is_closed = history("late"), True
+    with caplog.at_level(logging.WARNING):
+        binding.attach()
+    assert "'mine'" in caplog.text
+    assert list(binding.replica) == ["new"]
+    assert binding.replica.replica_id != former.replica_id
+    assert new.pushed == []
+    assert binding.unsaved_count == 0
+    former.set("afterwards", 1)  # a run that still holds the old replica
+    assert new.pushed == []
+    binding.replica.set("again", 1)
+    assert len(new.pushed) == 1
+
+
+def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
+    old, new = Peer("a" * 32), Peer("a" * 32)
+    binding = Binding("r", Place(old, new))
+    binding.attach()
+    binding.replica.set("mine", 1)
+    old.is_closed = True
+    binding.attach()
+    assert len(new.pushed) == 1
+    assert list(binding.replica) == ["mine"]
+
+
+@pytest.mark.usefixtures("no_state")
+def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
+    binding = Binding("r", Place(Peer("b" * 32)))
+    binding.attach()
+    stale = Frame(id=77, v=1, update=history("old"), extra={"n": 1, "epoch": "a" * 32})
+    with pytest.raises(FrameError, match="deleted"):
+        binding.receive(stale, None)
+    assert list(binding.replica) == []
+    binding.receive(Frame(id=77, v=1, update=history("new"), extra={"n": 1, "epoch": "b" * 32}), None)
+    assert list(binding.replica) == ["new"]
+
+
+@pytest.mark.usefixtures("no_state")
+def test_a_session_that_knows_no_epoch_takes_the_tabs_and_holds_to_it() -> None:
+    binding = Binding("r", Elsewhere("ws://rooms.invalid"))
+    assert header(binding)["epoch"] is None
+    binding.receive(tab_frame(binding, epoch="a" * 32), None)
+    assert header(binding)["epoch"] == "a" * 32
+    with pytest.raises(FrameError):
+        binding.receive(tab_frame(binding, epoch="b" * 32), None)
+
+
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    keys_for.cache_clear()
+    yield
+    keys_for.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_the_app_signs_with_the_secret_that_the_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "a secret of some length")
+    assert keys_for("wss://rooms.invalid") == KEYS
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_on_this_machine_app_and_server_share_a_key_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from streamlit_crdt_server import Settings, standalone_ring
+
+    monkeypatch.delenv("STREAMLIT_CRDT_SECRET", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert keys_for("ws://127.0.0.1:8765") == standalone_ring(Settings())
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_without_the_servers_secret_one_warning_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("STREAMLIT_CRDT_SECRET", raising=False)
+    with caplog.at_level(logging.WARNING):
+        assert keys_for("wss://rooms.invalid") is None
+        assert keys_for("wss://rooms.invalid") is None
+    assert [record.getMessage().count("STREAMLIT_CRDT_SECRET") for record in caplog.records] == [1]
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_where_no_token_is_required_none_is_missed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("STREAMLIT_CRDT_REQUIRE_TOKEN", "false")
+    assert keys_for("wss://rooms.invalid") is None
+    assert not caplog.records
