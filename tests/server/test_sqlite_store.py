@@ -1,0 +1,119 @@
+"""How `SQLiteStore` uses SQLite: durably, in groups, and never by the clock."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlit_crdt_server import SQLiteStore, StoreCorruptError, sqlite_store
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., sqlite3.Connection]
+
+
+def overhear(
+    statements: list[str], replace: Callable[[str, Any], Any] = lambda sql, values: values
+) -> Connect:
+    """Return a `connect` whose connections note what they execute, and pass the values through `replace`."""
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+            statements.append(sql)
+            return super().execute(sql, replace(sql, parameters))
+
+    return lambda *args, **options: sqlite3.connect(*args, factory=Connection, **options)
+
+
+async def test_S5_a_commit_reaches_the_disk_before_it_is_confirmed(tmp_path: Path) -> None:
+    settings: dict[str, object] = {}
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if sql == "COMMIT":
+                for name in ("journal_mode", "synchronous"):
+                    settings[name] = super().execute(f"PRAGMA {name}").fetchone()[0]
+            return super().execute(sql, *parameters)
+
+    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        return sqlite3.connect(*args, factory=Connection, **options)
+
+    async with SQLiteStore(tmp_path / "rooms.db", connect=connect) as store:
+        await store.append("room", b"update")
+    assert settings == {"journal_mode": "wal", "synchronous": 2}
+
+
+async def test_S5_appends_that_wait_together_share_a_commit(tmp_path: Path) -> None:
+    statements: list[str] = []
+    async with SQLiteStore(tmp_path / "rooms.db", connect=overhear(statements)) as store:
+        statements.clear()
+        await asyncio.gather(*(store.append(f"room{number}", b"update") for number in range(200)))
+        commits = statements.count("COMMIT")
+    print(f"200 appends at once: {commits} commits")
+    assert commits < 50
+
+
+async def test_S3_a_compaction_reads_its_state_back_before_the_log_goes_in_one_transaction(
+    tmp_path: Path,
+) -> None:
+    statements: list[str] = []
+    async with SQLiteStore(tmp_path / "rooms.db", connect=overhear(statements)) as store:
+        await store.append("room", b"update")
+        statements.clear()
+        await store.compact("room", b"state")
+    steps = [sql.split()[0] for sql in statements if "updates" in sql or sql in ("BEGIN IMMEDIATE", "COMMIT")]
+    first_commit = steps.index("COMMIT")
+    assert [step for step in steps[:first_commit] if step in ("BEGIN", "INSERT", "DELETE")] == [
+        "BEGIN",
+        "INSERT",
+        "DELETE",
+    ]
+    assert "SELECT" in steps[steps.index("INSERT") : steps.index("DELETE")]
+
+
+async def test_S3_a_state_that_does_not_read_back_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    def spoil(sql: str, values: Any) -> Any:
+        if sql.startswith("INSERT INTO updates") and values[3] == b"state":
+            return (*values[:3], b"stale")
+        return values
+
+    async with SQLiteStore(tmp_path / "rooms.db", connect=overhear([], spoil)) as store:
+        await store.append("room", b"one")
+        await store.append("room", b"two")
+        with pytest.raises(StoreCorruptError, match="does not read back"):
+            await store.compact("room", b"state")
+        assert (await store.load("room")).updates == (b"one", b"two")
+        await store.append("room", b"three")
+
+
+async def test_S4_what_is_set_aside_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with SQLiteStore(tmp_path / "rooms.db") as store:
+        await store.append("room", b"secret update")
+        await store.set_aside("room", b"secret update", "it poisons the document")
+    assert "room 'room'" in caplog.text
+    assert "it poisons the document" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_S2_what_was_asked_for_is_done_before_the_store_closes(tmp_path: Path) -> None:
+    async with SQLiteStore(tmp_path / "rooms.db") as store:
+        appends = [asyncio.ensure_future(store.append("room", bytes([number]))) for number in range(50)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*appends)
+    async with store:
+        assert len((await store.load("room")).updates) == 50
+
+
+def test_S3_no_part_of_the_store_looks_at_a_clock() -> None:
+    folder = Path(sqlite_store.__file__).parent
+    for name in ("store", "sqlite_store", "sqlite_writer", "sqlite_file", "sqlite_log", "mark", "lease"):
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text("utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"time", "datetime"}, name
