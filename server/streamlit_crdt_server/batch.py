@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import Logger
 from typing import Any
 
 from pycrdt import Doc
 
 from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, reraise_if_ending
-from streamlit_crdt_server.errors import ServerError, UpdateRefusedError
+from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
 from streamlit_crdt_server.peer import Peer
 from streamlit_crdt_server.protocol import CloseCode
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A checked update that waits to be applied, and who sent it; `done` is for peers in this process."""
+    """A checked update that waits to be applied, and who sent it.
+
+    Attributes:
+        done: For peers in this process.
+        reach: The clock per replica id up to which it inserts or deletes, as `check_update` says.
+    """
 
     peer: Peer
     update: bytes
     done: Future[None] | None = None
+    reach: Mapping[int, int] = field(default_factory=dict)
 
     def accept(self) -> None:
         if self.done is not None and self.done.set_running_or_notify_cancel():
@@ -33,6 +39,8 @@ class Entry:
             self.done.set_exception(error)
         elif isinstance(error, UpdateRefusedError):
             self.peer.dismiss(CloseCode.MALFORMED, error.reason)
+        elif isinstance(error, RoomFullError):
+            self.peer.dismiss(CloseCode.ROOM_FULL, str(error))
 
 
 def apply_batch(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list[Entry]:

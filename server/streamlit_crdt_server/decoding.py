@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anyio import to_thread
 
 from streamlit_crdt_server import protocol
@@ -32,7 +34,7 @@ def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
     message = protocol.parse(frame, limits)
     if isinstance(message, protocol.SyncUpdate) and message.update != protocol.EMPTY_UPDATE:
         try:
-            try_update(message.update)
+            return replace(message, reach=try_update(message.update))
         except UpdateRefusedError as error:
             raise MalformedFrameError(error.reason) from error
     return message

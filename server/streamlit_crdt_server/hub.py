@@ -9,41 +9,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import AsyncExitStack
 from functools import partial
 from logging import Logger
 from types import TracebackType
+from typing import Self
 
-from anyio import TASK_STATUS_IGNORED, Event, move_on_after
+from anyio import TASK_STATUS_IGNORED, Event, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 from pycrdt import Channel
-from pycrdt.websocket import WebsocketServer, YRoom
 from pycrdt.websocket.yroom import ProviderFactory
 
 from streamlit_crdt_server.errors import (
     HubNotRunningError,
     OpenTimeoutError,
-    RoomUnavailableError,
     ServerError,
-    TooManyRoomsError,
     WrongThreadError,
 )
-from streamlit_crdt_server.keys import check_keys
+from streamlit_crdt_server.keys import check_keys, ring_from_settings
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
+from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.rooms import Room
+from streamlit_crdt_server.registry import RoomRegistry
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.store import Store
 from streamlit_crdt_server.token import KeyRing
 
 
-class Hub(WebsocketServer):
+class Hub(RoomRegistry):
     """Serves rooms for as long as it runs; use it as `async with hub:`. A hub runs once.
 
     Attributes:
         settings: The limits.
-        store: Where the rooms' updates go.
+        store: Where the rooms' updates go. It is open for as long as the hub runs.
         keys: What tokens are verified with; None where none are required.
         metrics: What is counted.
         loop: The event loop that it runs in; None while it does not run.
@@ -69,41 +69,61 @@ class Hub(WebsocketServer):
         with it, and what was not yet written. It is off here; if it is on, an empty room is flushed and its
         log is kept.
 
+        Args:
+            settings: The limits, and which store.
+            store: Where the rooms' updates go, instead of what the settings name.
+
         Raises:
             SettingsError: The settings require tokens and there are no keys to verify them with.
         """
+        keys = ring_from_settings(settings) if keys is None and settings is not None else keys
         check_keys(settings, keys)
         super().__init__(rooms_ready, auto_clean_rooms, exception_handler, log, provider_factory)
         self.settings = settings or Settings(require_token=False)
-        self.store: Store = store or MemoryStore()
+        self.store = open_store(self.settings.store) if store is None else store
         self.keys = keys
         self.metrics = Metrics()
         self.loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
+        self._deleting = {}
+        self._failed_at = {}
+        self._opened = AsyncExitStack()
         self._serving_count = 0
         self._nobody_served = Event()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it takes connections: it runs and is not about to stop."""
-        return self.running and not self._is_draining
 
     async def start(
         self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED, from_context_manager: bool = False
     ) -> None:
         """Run until `stop()`: the low-level way, as in `WebsocketServer`."""
         self.loop = _running_loop()
-        await super().start(task_status=task_status, from_context_manager=from_context_manager)
+        if from_context_manager:
+            await super().start(task_status=task_status, from_context_manager=True)
+            return
+        async with self.store:
+            await super().start(task_status=task_status)
+
+    async def __aenter__(self) -> Self:
+        """Open the store, and run.
+
+        Raises:
+            StoreError: The store cannot be opened; nothing was started.
+        """
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(self.store)
+            await super().__aenter__()
+            self._opened = opened.pop_all()
+        return self
 
     async def drain(self) -> None:
         """Flush every room and close every socket with 1012; nobody is let in any more. May be called again.
 
-        It comes before the ASGI server is told to end, which otherwise waits for its sockets and closes them
-        with 1011.
+        A store that fails holds this up for `flush_timeout_s`, however many rooms there are. It comes before
+        the ASGI server is told to end, which otherwise waits for its sockets and closes them with 1011.
         """
         self._is_draining = True
-        for room in tuple(self.rooms.values()):
-            await room.stop()
+        async with create_task_group() as tasks:
+            for room in tuple(self.rooms.values()):
+                tasks.start_soon(room.stop)
         with move_on_after(2 * self.settings.close_timeout_s):
             while self._serving_count:
                 await self._nobody_served.wait()
@@ -126,71 +146,10 @@ class Hub(WebsocketServer):
         exc_value: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> bool | None:
-        await self.stop()
-        result: bool | None = await self._exit_stack.__aexit__(exc_type, exc_value, exc_tb)
+        async with self._opened:  # the store closes last
+            await self.stop()
+            result: bool | None = await self._exit_stack.__aexit__(exc_type, exc_value, exc_tb)
         return result
-
-    def check_can_open(self, name: str) -> None:
-        """Raise a ServerError unless somebody could be let into room `name` now. Opens nothing."""
-        check_room_name(name)
-        if not self.is_open:
-            raise HubNotRunningError()
-        if (
-            name not in self.rooms
-            and len(self.rooms) >= self.settings.max_rooms
-            and self._find_blank() is None
-        ):
-            raise TooManyRoomsError(name, self.settings.max_rooms)
-
-    async def get_room(self, name: str) -> Room:
-        """Return the room called `name`, loaded and observed; open it if it is not.
-
-        Mends the shipped one, in which two who open a room at the same time both start it, and the second
-        waits for ever.
-
-        Raises:
-            RoomNameRefused, TooManyRoomsError, HubNotRunningError, RoomUnavailableError
-        """
-        self.check_can_open(name)
-        while (room := self._room(name)) is not None and room.is_closed:
-            await room.ended.wait()  # its last updates must be in the log before it is loaded again
-        if room is None:
-            while len(self.rooms) >= self.settings.max_rooms and (blank := self._find_blank()) is not None:
-                await self.delete_room(room=blank)
-            room = self._room(name) or self._add_room(name)
-        await self.start_room(room)
-        return room
-
-    async def start_room(self, room: YRoom) -> None:
-        """Start a room unless it is started, and wait until it is.
-
-        Mends two faults of the shipped one. The room ran in the task of whoever asked first, whose leaving
-        at once stopped it for everybody; and a room that failed took the whole server down with it.
-        """
-        if self._task_group is None:
-            raise HubNotRunningError()
-        if not isinstance(room, Room):
-            await super().start_room(room)
-            return
-        if not (room.is_scheduled or room.started.is_set()):
-            room.is_scheduled = True
-            self._task_group.start_soon(self._run_room, room)
-        await room.opened.wait()
-        if room.is_closed:
-            raise RoomUnavailableError(room.name)
-
-    async def delete_room(self, *, name: str | None = None, room: YRoom | None = None) -> None:
-        """Close a room and forget its content; one of `name` and `room` is given, as in `WebsocketServer`."""
-        found = room if name is None else self.rooms.get(name)
-        if isinstance(found, Room):
-            await self.evict(found)
-            await self.store.delete(found.name)
-
-    async def evict(self, room: Room) -> None:
-        """Flush a room and take it out of memory (rule S2); whoever opens it next loads its log."""
-        await room.stop()
-        if room.is_scheduled:
-            await room.ended.wait()
 
     async def serve(self, websocket: Channel) -> None:
         """Serve one connection to the room that its path names, until either ends.
@@ -202,7 +161,7 @@ class Hub(WebsocketServer):
         try:
             room = await self.get_room(websocket.path.removeprefix("/"))
             await room.serve(websocket)
-            if self.auto_clean_rooms and not room.peers and not room.is_closed:
+            if self.auto_clean_rooms and not (room.peers or room.is_closed):
                 await self.evict(room)
         except ServerError as error:
             self.log.warning("refused a connection: %s", error)
@@ -244,47 +203,10 @@ class Hub(WebsocketServer):
             raise HubNotRunningError()
         opened = await self.get_room(room)
         await opened.ydoc_observed.wait()
-        if opened.is_closed:
-            raise RoomUnavailableError(room)
+        while opened.is_closed:  # it left memory at this very moment
+            opened = await self.get_room(room)
+            await opened.ydoc_observed.wait()
         return opened.open_local(partial(_post, loop))
-
-    def _room(self, name: str) -> Room | None:
-        room = self.rooms.get(name)
-        return room if isinstance(room, Room) else None
-
-    def _find_blank(self) -> Room | None:
-        """A room that can go without anything being lost: nobody is in it and nothing was ever written."""
-        rooms = (room for room in self.rooms.values() if isinstance(room, Room))
-        return next((room for room in rooms if room.is_blank and not room.is_closed), None)
-
-    def _add_room(self, name: str) -> Room:
-        if len(self.rooms) >= self.settings.max_rooms:
-            raise TooManyRoomsError(name, self.settings.max_rooms)
-        factory = None if self.provider_factory is None else partial(self.provider_factory, path=name)
-        room = Room(
-            self.rooms_ready,
-            self.exception_handler,
-            self.log,
-            provider_factory=factory,
-            name=name,
-            settings=self.settings,
-            store=self.store,
-        )
-        self.rooms[name] = room
-        return room
-
-    async def _run_room(self, room: Room) -> None:
-        """Run a room to its end. Its failure is its own: its sockets come back and find it loaded again."""
-        try:
-            await room.start()
-        except Exception:
-            self.log.exception("room %r failed and is closed", room.name)
-        finally:
-            room.close()
-            if self.rooms.get(room.name) is room:
-                del self.rooms[room.name]
-            room.opened.set()
-            room.ended.set()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -57,6 +57,21 @@ class LocalPeer:
         self._is_closed = False
 
     @property
+    def epoch(self) -> str:
+        """Which of the histories that had this room's name it takes part in: 32 hex digits."""
+        return self._room.epoch
+
+    @property
+    def level(self) -> int:
+        """What a saved update survives: 1 the room's closing, 2 the end of the process."""
+        return self._room.level
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store fails at the moment: what was pushed is in memory, and saving is tried again."""
+        return self._room.is_saving_failing
+
+    @property
     def is_closed(self) -> bool:
         """Whether this peer has left, or its room has ended: open the room again."""
         return self._is_closed
@@ -68,11 +83,12 @@ class LocalPeer:
 
         Returns:
             A future that is done when the room has applied the update, sent it to the others and saved it; it
-            fails with `UpdateRefusedError`, or with `HubNotRunningError` if the room is gone.
+            fails with `UpdateRefusedError`, with `RoomFullError`, or with `HubNotRunningError` if the room is
+            gone. While the store fails it stays undone.
         """
         done: Future[None] = Future()
         try:
-            try_update(update)
+            reach = try_update(update)
         except ValueError as error:
             done.set_exception(error)
             return done
@@ -83,7 +99,7 @@ class LocalPeer:
             self._unanswered.add(done)
         done.add_done_callback(self._forget)
         try:
-            self._post(lambda: self._room.submit(self, update, done))
+            self._post(lambda: self._room.submit(self, update, done, reach))
         except RuntimeError:  # the loop is closed
             self.dismiss()
         return done

@@ -16,7 +16,7 @@ from typing import Protocol
 from anyio import CancelScope, Event, move_on_after
 from pycrdt import Channel
 
-from streamlit_crdt_server.protocol import CloseCode
+from streamlit_crdt_server.protocol import CloseCode, SaveStatus, saved_answer
 from streamlit_crdt_server.settings import Settings
 
 _FRAME_OVERHEAD_BYTES = 64
@@ -38,13 +38,23 @@ class Peer(Protocol):
 
 
 class SocketPeer:
-    """A peer behind a `Channel`. Its `write()` runs in one task for as long as the channel is served."""
+    """A peer behind a `Channel`. Its `write()` runs in one task for as long as the channel is served.
+
+    Attributes:
+        channel: Where its frames come from and go to.
+        heard_at: When the last frame came, on the monotonic clock.
+        scope: Cancelled when the peer is dismissed.
+        close_code: Why it was dismissed; None while it is served.
+        was_refused: Whether an update of it was not taken in, because it may only look on.
+    """
 
     def __init__(self, channel: Channel, settings: Settings, log: logging.Logger) -> None:
         self.channel = channel
         self.heard_at = time.monotonic()
         self.scope = CancelScope()
         self.close_code: CloseCode | None = None
+        self.was_refused = False
+        self._saved_version = 0
         self._close_reason = ""
         self._settings = settings
         self._log = log
@@ -76,6 +86,18 @@ class SocketPeer:
         level = logging.WARNING if code in _FAULTS_OF_THE_PEER else logging.INFO
         self._log.log(level, "closed a socket of room %r with %d: %s", self.channel.path, code, reason)
         self.scope.cancel()
+
+    def answer_saved(self, version: int, level: int, epoch: str) -> None:
+        """Tell it that all it sent before it asked for `version` is saved, unless a part of it was refused."""
+        if self.was_refused:
+            self.answer_unsaved(SaveStatus.REFUSED, level, epoch)
+            return
+        self._saved_version = version
+        self.deliver(saved_answer(version, level, SaveStatus.SAVED, epoch))
+
+    def answer_unsaved(self, status: SaveStatus, level: int, epoch: str) -> None:
+        """Tell it that nothing after the last version that it was told of is saved, and why."""
+        self.deliver(saved_answer(self._saved_version, level, status, epoch))
 
     async def write(self) -> None:
         """Send the backlog as it fills, in order, until cancelled or until the channel is gone."""

@@ -5,40 +5,42 @@ in a room that is 10 000 tasks for what each of them typed in a moment. Here an 
 one task empties it: at once if the room was idle, else at the next tick, and never so often that flushing
 takes more than a third of the time.
 
-Order within a flush, on which rules S4 and S5 rest: apply, send to the others, append to the store, then send
-to those whose updates were in the batch. So whoever sees its own update come back knows that it is saved.
+Order, on which rules S4 and S5 rest: apply, send to the others, append to the store, then send to those whose
+updates were in the batch. So whoever sees its own update come back knows that it is saved. The store has a
+task of its own (see `saving`): while it is slow or fails, others still see an update at once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from logging import Logger
 from typing import Any
 
 from anyio import Event, Lock, sleep
-from pycrdt import Doc, TransactionEvent, merge_updates
-from pycrdt.websocket import YRoom
+from pycrdt import Doc, merge_updates
 from pycrdt.websocket.yroom import ProviderFactory
 
 from streamlit_crdt_server import apply
-from streamlit_crdt_server.apply import DocumentDamagedError
-from streamlit_crdt_server.batch import Entry, apply_batch
-from streamlit_crdt_server.errors import HubNotRunningError, UpdateRefusedError
+from streamlit_crdt_server.batch import Entry
+from streamlit_crdt_server.confirming import Confirmer
+from streamlit_crdt_server.document import RoomDocument
+from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError
 from streamlit_crdt_server.local import LocalPeer
-from streamlit_crdt_server.peer import Peer
+from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.peer import Peer, SocketPeer
 from streamlit_crdt_server.presence import Attendance, RoomAwareness
 from streamlit_crdt_server.protocol import (
-    EMPTY_UPDATE,
     CloseCode,
     Presence,
     awareness,
     sync_update,
 )
-from streamlit_crdt_server.roomlog import RoomLog
+from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.unsaved import Unsaved
 
 TICK_S = 0.005
 """Below what people notice, and long enough to merge the keystrokes of many."""
@@ -47,8 +49,8 @@ MAX_DUTY = 3
 """A flush is followed by at least twice its own duration without one, so that reading never starves."""
 
 
-class RoomPipeline(YRoom):
-    """The document of a room, and the way of an update from one peer to the others and to the store."""
+class RoomPipeline(RoomDocument):
+    """The way of an update from one peer to the others and to the store."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class RoomPipeline(YRoom):
         name: str = "",
         settings: Settings | None = None,
         store: Store | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Make a room; `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
 
@@ -68,32 +71,33 @@ class RoomPipeline(YRoom):
             name: Its name in the store.
             settings: The limits; the defaults if None.
             store: Where its updates go. A room made by itself keeps them in memory.
+            metrics: What is counted; a room made by itself counts for itself.
         """
-        super().__init__(
-            ready=ready,
-            exception_handler=exception_handler,
-            log=log,
-            ydoc=ydoc,
-            provider_factory=provider_factory,
-        )
-        self.name = name
-        self.settings = settings or Settings()
+        options = {
+            "ready": ready,
+            "exception_handler": exception_handler,
+            "log": log,
+            "ydoc": ydoc,
+            "provider_factory": provider_factory,
+        }
+        super().__init__(options, name, settings, store, metrics)
         self.peers: set[Peer] = set()
         self._inbox: list[Entry] = []
         self._inbox_bytes = 0
         self._inbox_emptied = Event()
-        self._outbox: list[bytes] = []
-        self._has_work = Event()
+        self._questions: dict[Peer, int] = {}
         self._flushing = Lock()
         self._next_flush_at = 0.0
-        self._is_loaded = False
-        self._is_damaged = False
-        self._is_batching = False
         self.is_closed = False
-        self.is_scheduled = False
-        self.opened = Event()
-        self.ended = Event()
-        self._log = RoomLog(store or MemoryStore(), name)
+        self._confirmer = Confirmer(self.peers, self._log)
+        self._saver = Saver(
+            self._log,
+            self.log,
+            self.metrics,
+            read_state=self._read_whole_state,
+            confirmer=self._confirmer,
+            on_damaged=self._recover,
+        )
         self.awareness = RoomAwareness(self.ydoc)
         self.awareness.observe(self.send_server_awareness)
         self.attendance = Attendance(self.awareness, self.settings.max_presences_per_connection)
@@ -102,13 +106,26 @@ class RoomPipeline(YRoom):
     @property
     def is_blank(self) -> bool:
         """Whether nobody is here and nothing was ever written, so that it can be forgotten."""
-        return self.started.is_set() and not (
-            self.peers or self._log.size_bytes or self._inbox or self._outbox
-        )
+        return self.started.is_set() and not (self.peers or self._log.size_bytes or self._has_unsaved)
 
-    def submit(self, peer: Peer, update: bytes, done: Future[None] | None = None) -> None:
-        """Put a checked update of `peer` into the next batch. Loop thread only."""
-        entry = Entry(peer, update, done)
+    @property
+    def is_saving_failing(self) -> bool:
+        """Whether the store fails at the moment, so that the latest edits are in memory only."""
+        return self._saver.is_failing
+
+    @property
+    def _has_unsaved(self) -> bool:
+        return bool(self._inbox or self._outbox or not self._saver.is_idle)
+
+    def submit(
+        self,
+        peer: Peer,
+        update: bytes,
+        done: Future[None] | None = None,
+        reach: Mapping[int, int] | None = None,
+    ) -> None:
+        """Put a checked update of `peer`, which reaches so far, into the next batch. Loop thread only."""
+        entry = Entry(peer, update, done, reach or {})
         if self.is_closed:
             entry.refuse(HubNotRunningError())
             return
@@ -116,43 +133,20 @@ class RoomPipeline(YRoom):
         self._inbox_bytes += len(update)
         self._has_work.set()
 
+    def ask_saved(self, peer: SocketPeer, version: int) -> None:
+        """Answer `version` once all that `peer` sent before is saved; of questions in one tick, the last."""
+        self._questions[peer] = version
+        self._has_work.set()
+
     async def wait_for_space(self) -> None:
         """Wait while too much waits to be applied: a socket that is not read meanwhile slows its sender."""
         while self._inbox_bytes > self.settings.max_inbox_bytes_per_room:
             await self._inbox_emptied.wait()
 
-    async def _load(self) -> None:
-        """Bring the document up to the log, once, then the log up to a document that was given with content."""
-        if self._is_loaded:
-            return
-        given = apply.read_state(self.ydoc)
-        for update in (await self._log.load()).updates:
-            apply.apply_update(self.ydoc, update)
-        if given != EMPTY_UPDATE:
-            await self._log.append(given, self.ydoc)
-        self._is_loaded = True
-
-    def _observe(self) -> None:
-        """Collect the document's own updates, whoever makes them; once, also when the room restarts.
-
-        Mends two faults of the shipped `_watch_ready`: a restarted room observed twice and sent everything
-        twice, and `put_updates` drops updates in silence when its buffer of 65 536 is full.
-        """
-        if self._subscription is None:
-            self._subscription = self.ydoc.observe(self._collect)
-        self.ydoc_observed.set()
-
-    def _unobserve(self) -> None:
-        if self._subscription is not None:
-            self.ydoc.unobserve(self._subscription)
-            self._subscription = None
-
-    def _collect(self, event: TransactionEvent) -> None:
-        if event.update == EMPTY_UPDATE:
-            return
-        self._outbox.append(event.update)
-        if not self._is_batching:
-            self._has_work.set()
+    async def flush(self, timeout_s: float) -> bool:
+        """Apply, send and save all that waits, trying again for `timeout_s`; return whether it is saved."""
+        await self._flush()
+        return await self._saver.drain(timeout_s)
 
     async def _run_flushes(self) -> None:
         """Flush whenever there is work, at the pace that the module describes."""
@@ -165,31 +159,50 @@ class RoomPipeline(YRoom):
             await self._flush()
 
     async def _flush(self) -> None:
-        """Apply what waits, send it, save it, confirm it."""
+        """Apply what waits, send it, and leave it to be saved and confirmed."""
         async with self._flushing:
             started_at = time.monotonic()
             self._send_presence()
-            if not (self._inbox or self._outbox or self._is_damaged):
+            if not (self._inbox or self._outbox or self._questions or self._is_damaged):
                 return
-            has_foreign = bool(self._outbox)
-            applied = await self._apply(self._take_inbox())
-            update = self._take_outbox()
-            senders = {entry.peer for entry in applied}
-            frame = b"" if update is None else sync_update(update)
-            if update is not None:
-                self._deliver(self.peers - senders, frame, update)
+            foreign = merge_updates(*self._outbox) if self._outbox else None
+            questions, self._questions = self._questions, {}
+            applied = await self._apply(self._without_news_if_full(self._take_inbox()))
+            self._put(applied, foreign, questions)
             self._next_flush_at = started_at + max(TICK_S, MAX_DUTY * (time.monotonic() - started_at))
-            if update is not None:
-                await self._log.append(update, self.ydoc)
-                self._deliver(self._expecting(senders, has_foreign), frame, update)
-            for entry in applied:
-                entry.accept()
+
+    def _put(self, applied: list[Entry], foreign: bytes | None, questions: dict[Peer, int]) -> None:
+        """Send what the document's observer saw to the others, and leave it to be saved."""
+        change = self._take_outbox()
+        senders = {entry.peer for entry in applied}
+        if change is not None:
+            self._deliver(self.peers - senders, sync_update(change), change)
+        premature = self._holdings.take_in(applied, change)
+        parts = premature if change is None else [change, *premature]
+        update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
+        echo_to = set() if update is None else self._expecting(senders, foreign is not None)
+        self.metrics.updates.inc(len(applied))
+        self._saver.put(Unsaved(update, echo_to, applied, foreign, questions))
+        self._watch_size(update or b"")
 
     def _expecting(self, senders: set[Peer], has_foreign: bool) -> set[Peer]:
         """Which senders get the batch back: sockets, as confirmation; a local peer unless all is its own (R6)."""
         if len(senders) == 1 and not has_foreign:
             return {peer for peer in senders & self.peers if not isinstance(peer, LocalPeer)}
         return senders & self.peers
+
+    def _without_news_if_full(self, batch: Sequence[Entry]) -> Sequence[Entry]:
+        """Refuse what would change a document that is full, and tell its senders."""
+        if not self.is_full or self._is_damaged:
+            return batch
+        try:
+            news = [entry for entry in batch if apply.brings_news(self.ydoc, entry.update)]
+        except apply.DocumentDamagedError:
+            self._recover()
+            return batch
+        for entry in news:
+            entry.refuse(RoomFullError(self.name, self.settings.max_room_bytes))
+        return [entry for entry in batch if entry not in news]
 
     def _announce(self, presences: Iterable[Presence]) -> None:
         """Send presences with the next flush; of one client id within a tick only the last counts."""
@@ -201,11 +214,11 @@ class RoomPipeline(YRoom):
     def _send_presence(self) -> None:
         if self._news:
             news, self._news = self._news, {}
-            self._deliver(set(self.peers), awareness(news.values()), None)
+            self._deliver(self.peers, awareness(news.values()), None)
 
     def _deliver(self, peers: set[Peer], frame: bytes, update: bytes | None) -> None:
         """Put one frame, encoded once, into the backlog of each peer."""
-        for peer in peers:
+        for peer in tuple(peers):
             peer.deliver(frame, update)
 
     def _take_inbox(self) -> list[Entry]:
@@ -213,64 +226,6 @@ class RoomPipeline(YRoom):
         self._inbox_emptied.set()
         self._inbox_emptied = Event()
         return batch
-
-    def _take_outbox(self) -> bytes | None:
-        updates, self._outbox = self._outbox, []
-        if len(updates) > 1:
-            return merge_updates(*updates)
-        return updates[0] if updates else None
-
-    async def _apply(self, batch: Sequence[Entry]) -> list[Entry]:
-        """Apply a batch and return what of it was accepted; a sender of anything else has been told."""
-        if self._is_damaged:
-            await self._reload()
-            self._resync()
-        kept = len(self._outbox)
-        try:
-            return self._apply_together(batch)
-        except DocumentDamagedError:
-            self.log.exception(
-                "room %r was damaged by one of %d updates; loading it again", self.name, len(batch)
-            )
-        del self._outbox[kept:]
-        applied = await self._apply_one_by_one(batch)
-        self._resync()
-        return applied
-
-    async def _apply_one_by_one(self, batch: Sequence[Entry]) -> list[Entry]:
-        """Find the update that damages the document, so that the others of its batch are not lost with it."""
-        await self._reload()
-        applied = []
-        for entry in batch:
-            kept = len(self._outbox)
-            try:
-                applied += self._apply_together([entry])
-            except DocumentDamagedError:
-                del self._outbox[kept:]
-                entry.refuse(UpdateRefusedError("it damages the room's document"))
-                await self._reload()
-        return applied
-
-    def _apply_together(self, batch: Sequence[Entry]) -> list[Entry]:
-        self._is_batching = True
-        try:
-            return apply_batch(self.ydoc, batch, self.log)
-        finally:
-            self._is_batching = False
-
-    async def _reload(self) -> None:
-        """Replace a damaged document by a new one from the log."""
-        if self.provider_factory is not None:
-            raise DocumentDamagedError(
-                "its provider holds the damaged document: the room must be opened again"
-            )
-        fresh: Doc[Any] = Doc()
-        for update in (*(await self._log.load()).updates, *self._outbox):
-            apply.apply_update(fresh, update)
-        self._unobserve()
-        self.ydoc = fresh
-        self._observe()
-        self._is_damaged = False
 
     def _resync(self) -> None:
         """Let every peer start over with the document that was loaded again."""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pycrdt import Doc
-
-from streamlit_crdt_server.apply import read_state
 from streamlit_crdt_server.store import Store, StoredRoom
 
 COMPACT_OVER_BYTES = 64 * 1024
@@ -19,26 +14,48 @@ class RoomLog:
     """The log of one room.
 
     Attributes:
+        room: The room's name.
+        level: What an update that was appended survives, see `StoreLevel`.
+        epoch: Which of the histories that had this name it is; empty until it was loaded.
         size_bytes: How much is in it, as far as this process knows.
     """
 
     def __init__(self, store: Store, room: str) -> None:
+        self.room = room
+        self.level = store.level
+        self.epoch = ""
         self.size_bytes = 0
         self._store = store
-        self._room = room
-        self._state_bytes = 0
+        self._compact_over_bytes = COMPACT_OVER_BYTES
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is worth replacing by the state."""
+        return self.size_bytes > self._compact_over_bytes
 
     async def load(self) -> StoredRoom:
         """Return the room as it is stored."""
-        stored = await self._store.load(self._room)
+        stored = await self._store.load(self.room)
+        self.epoch = stored.epoch
         self.size_bytes = sum(map(len, stored.updates))
         return stored
 
-    async def append(self, update: bytes, ydoc: Doc[Any]) -> None:
-        """Add an update, which `ydoc` holds already; it is saved when this returns."""
-        await self._store.append(self._room, update)
+    async def append(self, update: bytes) -> None:
+        """Add an update; it is saved when this returns."""
+        await self._store.append(self.room, update)
         self.size_bytes += len(update)
-        if self.size_bytes > max(COMPACT_OVER_BYTES, COMPACT_RATIO * self._state_bytes):
-            state = read_state(ydoc)
-            await self._store.compact(self._room, state)
-            self.size_bytes = self._state_bytes = len(state)
+
+    async def set_aside(self, update: bytes, why: str) -> None:
+        """Move an update that damages the document out of the log."""
+        await self._store.set_aside(self.room, update, why)
+
+    async def compact(self, state: bytes) -> None:
+        """Replace the log by `state`; if that fails it is worth trying again once the log has doubled."""
+        self._compact_over_bytes = 2 * self.size_bytes
+        await self._store.compact(self.room, state)
+        self.size_bytes = len(state)
+        self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))
+
+    async def delete(self) -> None:
+        """Forget the room; the store begins another one under this name."""
+        await self._store.delete(self.room)

@@ -24,6 +24,7 @@ from streamlit_crdt_server import (
     WrongThreadError,
 )
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+from tests.server.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 
@@ -119,21 +120,10 @@ async def test_a_room_that_fails_does_not_take_the_others_with_it() -> None:
             await until(lambda: len(again.channel.sent) >= 3)
 
 
-class FailingStore:
-    """A store that cannot be read."""
-
-    async def load(self, room: str) -> tuple[bytes, ...]:
-        raise OSError("disk on fire")
-
-    async def append(self, room: str, update: bytes) -> None: ...
-
-    async def compact(self, room: str, state: bytes) -> None: ...
-
-    async def delete(self, room: str) -> None: ...
-
-
 async def test_S4_a_room_that_cannot_be_loaded_is_not_an_empty_room() -> None:
-    async with Hub(store=FailingStore()) as hub:
+    store = UnreliableStore()
+    store.can_load = False
+    async with Hub(store=store) as hub:
         with pytest.raises(RoomUnavailableError):
             await hub.get_room("room")
         channel = FakeChannel()

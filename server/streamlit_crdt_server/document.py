@@ -1,0 +1,232 @@
+"""The document of a room: loaded from its log, observed, and replaced when an update damaged it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anyio import Event
+from pycrdt import Doc, TransactionEvent, merge_updates
+from pycrdt.websocket import YRoom
+
+from streamlit_crdt_server import apply
+from streamlit_crdt_server.apply import DocumentDamagedError
+from streamlit_crdt_server.batch import Entry, apply_batch
+from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.holdings import Holdings
+from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.protocol import EMPTY_UPDATE
+from streamlit_crdt_server.repair import BadRow, sort_out
+from streamlit_crdt_server.roomlog import RoomLog
+from streamlit_crdt_server.saving import Saver
+from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.size import DocumentSize
+from streamlit_crdt_server.store import MemoryStore, Store
+
+
+class RoomDocument(YRoom):
+    """What a room holds, without anybody who is in it."""
+
+    _saver: Saver
+
+    def __init__(
+        self,
+        yroom_options: Mapping[str, Any],
+        name: str,
+        settings: Settings | None,
+        store: Store | None,
+        metrics: Metrics | None,
+    ) -> None:
+        """Make a document that is not loaded yet."""
+        super().__init__(**yroom_options)
+        self.name = name
+        self.settings = settings or Settings()
+        self.metrics = metrics or Metrics()
+        self._log = RoomLog(store or MemoryStore(), name)
+        self._holdings = Holdings()
+        self._size = DocumentSize(self.settings.warn_room_bytes, self.settings.max_room_bytes)
+        self._outbox: list[bytes] = []
+        self._has_work = Event()
+        self._is_loaded = False
+        self._is_damaged = False
+        self._is_batching = False
+
+    @property
+    def epoch(self) -> str:
+        """Which of the histories that had this name it is: 32 hex digits, empty until it is loaded."""
+        return self._log.epoch
+
+    @property
+    def level(self) -> int:
+        """What a saved update survives, see `StoreLevel`."""
+        return self._log.level
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its document has reached `max_room_bytes`, so that it is read-only."""
+        return self._size.is_full
+
+    async def _load(self) -> None:
+        """Bring the document up to the log, once, then the log up to a document that was given with content."""
+        if self._is_loaded:
+            return
+        given = apply.read_state(self.ydoc)
+        updates = await self._load_log()
+        _apply_all(self.ydoc, updates)
+        self._holdings.reset(self.ydoc, updates)
+        if given != EMPTY_UPDATE:
+            await self._log.append(given)
+        self._watch_size(given)
+        self._is_loaded = True
+
+    async def _load_log(self, unsaved: Sequence[bytes] = ()) -> list[bytes]:
+        """Return the updates that a document can live with, the stored and then the unsaved ones.
+
+        The other stored ones are put aside.
+        """
+        async with self._saver.lock:
+            stored = await self._log.load()
+        if stored.set_aside:
+            self.log.warning("room %r: %d of its stored updates were put aside", self.name, stored.set_aside)
+        updates, bad = sort_out((*stored.updates, *unsaved))
+        for row in bad:
+            self._put_aside(row)
+        self._size.at_most_bytes = sum(map(len, updates))
+        return updates
+
+    def _put_aside(self, row: BadRow) -> None:
+        update, why = row
+        self.log.error(
+            "room %r: an update of %d bytes is put aside and the room opened without it: %s",
+            self.name,
+            len(update),
+            why,
+        )
+        self.metrics.set_aside.inc()
+        self._saver.put_aside(update, why)
+
+    def _recover(self) -> None:
+        """Have a document that cannot be read loaded again; everybody resyncs then."""
+        self.log.exception("room %r cannot be read; loading it again", self.name)
+        self._is_damaged = True
+        self._has_work.set()
+
+    def _read_whole_state(self) -> bytes:
+        """Encode the document with what waits inside it, and note how large that is."""
+        state = self._holdings.read_state(self.ydoc)
+        self._note_size(len(state))
+        return state
+
+    def _watch_size(self, update: bytes) -> None:
+        """Note that the document grew, and measure it if it may have become too large."""
+        self._size.grow(len(update))
+        if self._size.is_due:
+            try:
+                self._read_whole_state()
+            except DocumentDamagedError:
+                self._recover()
+
+    def _note_size(self, state_bytes: int) -> None:
+        was_large, was_full = self._size.is_large, self._size.is_full
+        self._size.measured(state_bytes)
+        if self._size.is_full and not was_full:
+            self.log.error(
+                "room %r is read-only: its document of %d bytes exceeds max_room_bytes=%d",
+                self.name,
+                state_bytes,
+                self.settings.max_room_bytes,
+            )
+        elif self._size.is_large and not was_large:
+            self.log.warning("room %r is large: its document has %d bytes", self.name, state_bytes)
+
+    def _observe(self) -> None:
+        """Collect the document's own updates, whoever makes them; once, also when the room restarts.
+
+        Mends two faults of the shipped `_watch_ready`: a restarted room observed twice and sent everything
+        twice, and `put_updates` drops updates in silence when its buffer of 65 536 is full.
+        """
+        if self._subscription is None:
+            self._subscription = self.ydoc.observe(self._collect)
+        self.ydoc_observed.set()
+
+    def _unobserve(self) -> None:
+        if self._subscription is not None:
+            self.ydoc.unobserve(self._subscription)
+            self._subscription = None
+
+    def _collect(self, event: TransactionEvent) -> None:
+        if event.update == EMPTY_UPDATE:
+            return
+        self._outbox.append(event.update)
+        if not self._is_batching:
+            self._has_work.set()
+
+    def _take_outbox(self) -> bytes | None:
+        updates, self._outbox = self._outbox, []
+        if len(updates) > 1:
+            return merge_updates(*updates)
+        return updates[0] if updates else None
+
+    async def _apply(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Apply a batch and return what of it was accepted; a sender of anything else has been told."""
+        if self._is_damaged:
+            await self._reload()
+            self._resync()
+        kept = len(self._outbox)
+        try:
+            return self._apply_together(batch)
+        except DocumentDamagedError:
+            self.log.exception(
+                "room %r was damaged by one of %d updates; loading it again", self.name, len(batch)
+            )
+        del self._outbox[kept:]
+        applied = await self._apply_one_by_one(batch)
+        self._resync()
+        return applied
+
+    async def _apply_one_by_one(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Find the update that damages the document, so that the others of its batch are not lost with it."""
+        await self._reload()
+        applied = []
+        for entry in batch:
+            kept = len(self._outbox)
+            try:
+                applied += self._apply_together([entry])
+            except DocumentDamagedError:
+                del self._outbox[kept:]
+                entry.refuse(UpdateRefusedError("it damages the room's document"))
+                await self._reload()
+        return applied
+
+    def _apply_together(self, batch: Sequence[Entry]) -> list[Entry]:
+        self._is_batching = True
+        try:
+            return apply_batch(self.ydoc, batch, self.log)
+        finally:
+            self._is_batching = False
+
+    async def _reload(self) -> None:
+        """Replace a damaged document by a new one from the log and from what is not in it yet."""
+        if self.provider_factory is not None:
+            raise DocumentDamagedError(
+                "its provider holds the damaged document: the room must be opened again"
+            )
+        unsaved = [batch.update for batch in self._saver.waiting if batch.update is not None]
+        fresh: Doc[Any] = Doc()
+        updates = await self._load_log([*unsaved, *self._outbox])
+        _apply_all(fresh, updates)
+        self._holdings.reset(fresh, updates)
+        self._unobserve()
+        self.ydoc = fresh
+        self._observe()
+        self._is_damaged = False
+
+    def _resync(self) -> None:
+        """Let everybody start over with the document that was loaded again."""
+
+
+def _apply_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
+    """Apply what `sort_out` found good."""
+    with ydoc.transaction():
+        for update in updates:
+            apply.apply_update(ydoc, update)

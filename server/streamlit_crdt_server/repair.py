@@ -1,0 +1,79 @@
+"""Telling the stored updates that a document can live with from those that would damage it.
+
+An older version wrote what it received. The poison update of pycrdt (see `apply`) in a log would lock
+everybody out of its room for ever, so a log is tried on a scratch document before it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pycrdt import Doc
+
+from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, read_state, reraise_if_ending
+from streamlit_crdt_server.errors import UpdateRefusedError
+
+BadRow = tuple[bytes, str]
+"""A stored update, and what is wrong with it."""
+
+
+def sort_out(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
+    """Split a log into what a document takes, in order, and what it does not. Costs one load if all is well."""
+    good, bad = list(updates), list[BadRow]()
+    while (culprit := _first_bad(good)) is not None:
+        index, why = culprit
+        bad.append((good.pop(index), why))
+    return good, bad
+
+
+def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
+    """Return the place of the first update that spoils everything before it, and how; None if there is none."""
+    ydoc: Doc[Any] = Doc()
+    index = -1
+    try:
+        with ydoc.transaction():
+            for index in range(len(updates)):
+                apply_update(ydoc, updates[index])
+    except UpdateRefusedError as error:
+        return index, error.reason
+    except DocumentDamagedError:
+        return index, "it damages the document"
+    except BaseException as error:
+        reraise_if_ending(error)
+        return _first_unreadable(updates), "it makes the document unreadable"
+    if _is_readable(ydoc):
+        return None
+    return _first_unreadable(updates), "it makes the document unreadable"
+
+
+def _first_unreadable(updates: Sequence[bytes]) -> int:
+    """Halve the log until the update after which the document cannot be read is found."""
+    low, high = 0, len(updates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _can_load(updates[: middle + 1]):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _can_load(updates: Sequence[bytes]) -> bool:
+    ydoc: Doc[Any] = Doc()
+    try:
+        with ydoc.transaction():
+            for update in updates:
+                apply_update(ydoc, update)
+    except BaseException as error:
+        reraise_if_ending(error)
+        return False
+    return _is_readable(ydoc)
+
+
+def _is_readable(ydoc: Doc[Any]) -> bool:
+    try:
+        read_state(ydoc)
+    except DocumentDamagedError:
+        return False
+    return True

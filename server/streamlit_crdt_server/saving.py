@@ -1,0 +1,214 @@
+"""Saving what a room sends, in order, for as long as it takes.
+
+A store may fail for a while: its disk is full, another program locks it, a network file system is away. The
+room stays usable meanwhile, and says so; nothing is confirmed until it is committed (rules S4 and S5). So
+what a flush leaves waits here. Everything that waits goes into the next append, which is tried again until it
+succeeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from logging import Logger
+
+from anyio import Event, Lock, create_task_group, move_on_after, sleep
+
+from streamlit_crdt_server.apply import DocumentDamagedError
+from streamlit_crdt_server.confirming import Confirmer
+from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.roomlog import RoomLog
+from streamlit_crdt_server.unsaved import Unsaved, join, merged
+
+MIN_RETRY_S = 0.1
+MAX_RETRY_S = 5.0
+"""From the first failure to the rhythm of somebody who frees disk space and looks whether it helped."""
+
+PATIENCE_S = 0.05
+"""A commit that takes longer keeps nobody from the edits of those who were in the same batch."""
+
+
+class Saver:
+    """The unsaved part of one room.
+
+    Attributes:
+        is_failing: Whether the last attempt failed, so that what waits is in memory only.
+    """
+
+    def __init__(
+        self,
+        room_log: RoomLog,
+        log: Logger,
+        metrics: Metrics,
+        *,
+        confirmer: Confirmer,
+        read_state: Callable[[], bytes],
+        on_damaged: Callable[[], None],
+    ) -> None:
+        """Make the saver of a room; the callables are called in the loop's thread and do not wait.
+
+        Args:
+            room_log: Where it saves.
+            log: Where failures are told.
+            metrics: Where they are counted, and how long a commit takes.
+            confirmer: Tells those who wait for a batch what becomes of it.
+            read_state: Encodes the document, with everything that it waits for, for compaction.
+            on_damaged: Called when `read_state` found the document damaged.
+        """
+        self.is_failing = False
+        self._room_log = room_log
+        self._log = log
+        self._read_state = read_state
+        self._confirmer = confirmer
+        self._metrics = metrics
+        self._on_damaged = on_damaged
+        self._waiting: list[Unsaved] = []
+        self._bad_rows: list[tuple[bytes, str]] = []
+        self._has_work = Event()
+        self._retry_s = MIN_RETRY_S
+        self._failing_since = 0.0
+        self._is_dropped = False
+        self.lock = Lock()
+        """Held while the store is asked for something: a room has one call under way at a time."""
+
+    @property
+    def waiting(self) -> tuple[Unsaved, ...]:
+        """What is not saved yet, in order."""
+        return tuple(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything is saved."""
+        return not (self._waiting or self._bad_rows)
+
+    def put(self, batch: Unsaved) -> None:
+        """Save a batch soon; a room that was deleted saves nothing any more."""
+        if self._is_dropped:
+            return
+        if self.is_failing:
+            self._share_now(batch)
+            self._confirmer.tell_failing([batch])
+        self._waiting.append(batch)
+        self._has_work.set()
+
+    def put_aside(self, row: bytes, why: str) -> None:
+        """Have a stored update that the room cannot live with moved out of its log."""
+        if (row, why) not in self._bad_rows:
+            self._bad_rows.append((row, why))
+            self._has_work.set()
+
+    def drop(self) -> None:
+        """Forget what waits, and what comes: the room is deleted."""
+        self._is_dropped = True
+        self._waiting.clear()
+        self._bad_rows.clear()
+        self.is_failing = False
+
+    async def run(self) -> None:
+        """Save whatever comes, until cancelled."""
+        while True:
+            await self._has_work.wait()
+            self._has_work = Event()
+            while not (self.is_idle or await self.save()):
+                await sleep(self._retry_s)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Save all that waits, trying again for `timeout_s`; return whether it is saved."""
+        with move_on_after(timeout_s):
+            while not self.is_idle:
+                if not await self.save():
+                    await sleep(self._retry_s)
+        return self.is_idle
+
+    async def save(self) -> bool:
+        """Try once to save all that waits, and confirm it; return whether that succeeded."""
+        async with self.lock:
+            batches = list(self._waiting)
+            try:
+                await self._set_aside()
+                await self._append(batches)
+            except Exception as error:  # a store may be anybody's: whatever it raises means "not saved"
+                self._fail(error, batches)
+                return False
+            del self._waiting[: len(batches)]
+            self._recover()
+            for batch in batches:
+                if batch.update is not None:
+                    self._metrics.saved_seconds.observe(time.monotonic() - batch.since)
+                self._confirmer.confirm(batch)
+            await self._compact()
+        return True
+
+    async def _set_aside(self) -> None:
+        while self._bad_rows:
+            await self._room_log.set_aside(*self._bad_rows[0])
+            self._bad_rows.pop(0)
+
+    async def _append(self, batches: list[Unsaved]) -> None:
+        update = merged(batches)
+        if update is None:
+            return
+        if not any(batch.has_mates for batch in batches):
+            await self._room_log.append(update)
+            return
+        async with create_task_group() as tasks:
+            tasks.start_soon(self._share_late, batches)
+            try:
+                await self._room_log.append(update)
+            except Exception as error:
+                failure: Exception | None = error
+            else:
+                failure = None
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _share_late(self, batches: list[Unsaved]) -> None:
+        await sleep(PATIENCE_S)
+        for batch in batches:
+            self._share_now(batch)
+
+    def _share_now(self, batch: Unsaved) -> None:
+        if batch.has_mates:
+            self._confirmer.share(batch)
+            batch.is_shared = True
+
+    async def _compact(self) -> None:
+        """Replace a long log by the state. The log is whole without it, so a failure waits for the next time."""
+        if not self._room_log.is_long:
+            return
+        try:
+            await self._room_log.compact(self._read_state())
+        except DocumentDamagedError:
+            self._on_damaged()
+        except Exception:
+            self._log.exception("room %r: its log could not be replaced by its state", self._room_log.room)
+
+    def _fail(self, error: Exception, batches: list[Unsaved]) -> None:
+        is_news = not self.is_failing
+        self._retry_s = MIN_RETRY_S if is_news else min(2 * self._retry_s, MAX_RETRY_S)
+        self.is_failing = True
+        self._metrics.store_errors.inc()
+        for batch in batches:
+            self._share_now(batch)
+        if len(batches) > 1:
+            self._waiting[: len(batches)] = [join(batches)]
+        if is_news:
+            self._failing_since = time.monotonic()
+            self._log.error(
+                "room %r is not saved: its edits are kept in memory and saving is tried again: %s",
+                self._room_log.room,
+                error,
+                exc_info=error,
+            )
+            self._confirmer.tell_failing(self._waiting)
+
+    def _recover(self) -> None:
+        if not self.is_failing:
+            return
+        self.is_failing = False
+        self._log.warning(
+            "room %r is saved again, after %.1f s",
+            self._room_log.room,
+            time.monotonic() - self._failing_since,
+        )

@@ -1,0 +1,253 @@
+"""Saving: what is confirmed is committed, whatever the store does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Map
+
+from streamlit_crdt_server import CloseCode, Hub, Room, RoomUnavailableError, Settings, protocol
+from streamlit_crdt_server.protocol import SaveStatus
+from streamlit_crdt_server.wire import Reader
+from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+from tests.server.unreliable_store import UnreliableStore
+
+pytestmark = pytest.mark.anyio
+
+Answer = tuple[int, int, int, str]
+
+
+def echoes(client: Client) -> list[bytes]:
+    return [frame for frame in client.channel.sent if frame[:2] == b"\x00\x02"]
+
+
+def answers(client: Client) -> list[Answer]:
+    """The answers (version, level, status, epoch) to what a client asked about saving."""
+    found = []
+    for frame in client.channel.sent:
+        if frame[0] == 102:
+            content = Reader(frame[2:])
+            found.append((content.varuint(), content.varuint(), content.varuint(), content.text()))
+    return found
+
+
+async def stored(store: UnreliableStore, room: str = "") -> dict[str, Any]:
+    ydoc: Doc[Any] = Doc()
+    for update in (await store.load(room)).updates:
+        ydoc.apply_update(update)
+    return dict(ydoc.get("state", type=Map).to_py() or {})
+
+
+async def done(future: Future[None]) -> None:
+    await asyncio.wait_for(asyncio.wrap_future(future), DEADLINE_S)
+
+
+async def test_S5_the_sender_gets_its_update_back_only_after_the_commit_and_others_at_once() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
+        store.may_commit.clear()
+        ada.edit("x", 1)
+        await until(lambda: bob.look() == {"x": 1})
+        assert not echoes(ada)
+        store.may_commit.set()
+        await until(lambda: echoes(ada))
+        assert await stored(store) == {"x": 1}
+
+
+async def test_an_edit_is_shown_to_others_while_the_commit_of_an_earlier_one_takes_long() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
+        store.may_commit.clear()
+        ada.edit("x", 1)
+        await until(lambda: store.attempts == 1)
+        ada.edit("y", 2)
+        await until(lambda: bob.look() == {"x": 1, "y": 2})
+        store.may_commit.set()
+        await until(lambda: len(echoes(ada)) == 2)
+
+
+async def test_S5_those_who_edit_in_the_same_tick_see_each_other_while_the_commit_takes_long() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
+        await until(lambda: len(room.peers) == 2)
+        store.may_commit.clear()
+        first, second = ada.set("a", 1), bob.set("b", 2)
+        by_channel = {getattr(peer, "channel", None): peer for peer in room.peers}
+        room.submit(by_channel[ada.channel], first)
+        room.submit(by_channel[bob.channel], second)
+        await until(lambda: ada.look() == {"a": 1, "b": 2} and bob.look() == {"a": 1, "b": 2})
+        assert echoes(ada) == [protocol.sync_update(second)]
+        assert echoes(bob) == [protocol.sync_update(first)]
+        store.may_commit.set()
+        await until(lambda: len(echoes(ada)) == len(echoes(bob)) == 2)
+
+
+async def test_S4_while_the_store_fails_the_room_lives_in_memory_confirms_nothing_and_recovers() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
+        store.can_write = False
+        for number in range(20):
+            ada.edit(f"k{number}", number)
+        await until(lambda: len(bob.look()) == 20 and room.is_saving_failing)
+        local = room.open_local(asyncio.get_running_loop().call_soon)
+        pushed = local.push(Client(FakeChannel()).set("local", 1))
+        await until(lambda: "local" in ada.look() and store.attempts >= 2)
+        assert local.is_failing and not pushed.done()
+        assert await stored(store) == {}
+        store.can_write = True
+        await done(pushed)
+        assert not local.is_failing and not room.is_saving_failing
+        assert await stored(store) == {f"k{number}": number for number in range(20)} | {"local": 1}
+        await until(lambda: echoes(ada))
+    assert room.metrics.registry.get_sample_value("streamlit_crdt_store_errors_total")
+
+
+async def test_S4_an_edit_that_waits_for_the_store_costs_no_more_the_longer_it_waits() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
+        store.can_write = False
+        for number in range(50):
+            ada.edit("k", number)
+            await until(lambda number=number: bob.look() == {"k": number})
+        attempts = store.attempts
+        await until(lambda: store.attempts > attempts)
+        await until(lambda: len(room._saver.waiting) <= 1)
+        store.can_write = True
+        await until(lambda: not room.is_saving_failing)
+        assert await stored(store) == {"k": 49}
+
+
+async def test_a_question_is_answered_once_everything_earlier_on_its_connection_is_saved() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
+        store.may_commit.clear()
+        ada.edit("x", 1)
+        ada.channel.put(protocol.saved_query(7))
+        await until(lambda: bob.look() == {"x": 1})
+        assert not answers(ada)
+        store.may_commit.set()
+        await until(lambda: answers(ada))
+        assert answers(ada) == [(7, 1, SaveStatus.SAVED, room.epoch)]
+        assert len(room.epoch) == 32
+        ada.channel.put(protocol.saved_query(8))
+        await until(lambda: len(answers(ada)) == 2)
+        assert not answers(bob)
+
+
+async def test_S4_a_question_is_answered_with_what_was_saved_last_while_the_store_fails() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada:
+        ada.channel.put(protocol.saved_query(3))
+        await until(lambda: answers(ada))
+        store.can_write = False
+        ada.edit("x", 1)
+        ada.channel.put(protocol.saved_query(4))
+        await until(lambda: len(answers(ada)) == 2)
+        ada.channel.put(protocol.saved_query(5))
+        await until(lambda: len(answers(ada)) == 3)
+        store.can_write = True
+        await until(lambda: (5, 1, 0, room.epoch) in answers(ada))
+        assert [answer[:3] for answer in answers(ada)[:3]] == [(3, 1, 0), (3, 1, 1), (3, 1, 1)]
+
+
+async def test_S2_a_room_that_stops_saves_what_waited_for_the_store() -> None:
+    store = UnreliableStore()
+    async with Hub(store=store) as hub, connected(hub) as ada, connected(hub) as bob:
+        store.can_write = False
+        ada.edit("x", 1)
+        await until(lambda: bob.look() == {"x": 1} and store.attempts)
+        stopping = asyncio.ensure_future(hub.rooms["room"].stop())
+        attempts = store.attempts
+        await until(lambda: store.attempts > attempts)
+        store.can_write = True
+        await asyncio.wait_for(stopping, DEADLINE_S)
+        assert await stored(store, "room") == {"x": 1}
+
+
+async def test_S4_a_store_that_keeps_failing_does_not_hold_up_the_end_for_ever_and_nothing_was_confirmed() -> (
+    None
+):
+    store = UnreliableStore()
+    settings = Settings(require_token=False, flush_timeout_s=0.05)
+    async with Hub(settings, store=store) as hub, connected(hub) as ada:
+        store.can_write = False
+        pushed = (await hub.aopen_local("room")).push(Client(FakeChannel()).set("x", 1))
+        await until(lambda: ada.look() == {"x": 1})
+        await asyncio.wait_for(hub.drain(), DEADLINE_S)
+        assert pushed.exception() is not None
+        assert ada.channel.closed_with == CloseCode.SERVICE_RESTART
+
+
+async def test_S4_a_room_is_served_again_once_it_can_be_loaded() -> None:
+    store = UnreliableStore()
+    async with Hub(store=store) as hub:
+        store.can_load = False
+        with pytest.raises(RoomUnavailableError):
+            await hub.aopen_local("room")
+        with pytest.raises(RoomUnavailableError):  # refused before the store is asked again
+            hub.check_can_open("room")
+        hub._failed_at.clear()  # instead of a second's wait
+        store.can_load = True
+        assert not (await hub.aopen_local("room")).is_closed
+
+
+async def test_N2_a_room_whose_log_was_poisoned_opens_without_the_bad_rows_which_are_kept() -> None:
+    store = UnreliableStore()
+    good = [Client(FakeChannel()).set(f"k{number}", number) for number in range(9)]
+    for update in (*good[:4], POISON, *good[4:7], b"\xff\xff", *good[7:]):
+        await store.append("room", update)
+    async with Hub(store=store) as hub, connected(hub, "room") as ada:
+        await until(lambda: ada.look() == {f"k{number}": number for number in range(9)})
+        await until(lambda: hub.rooms["room"]._saver.is_idle)
+        assert (await store.load("room")).set_aside == 2
+        assert len((await store.load("room")).updates) == 9
+        assert hub.metrics.registry.get_sample_value("streamlit_crdt_set_aside_total") == 2
+
+
+async def test_S4_a_poisoned_room_opens_also_while_the_store_cannot_put_the_bad_row_aside() -> None:
+    store = UnreliableStore()
+    await store.append("room", POISON)
+    await store.append("room", Client(FakeChannel()).set("x", 1))
+    store.can_write = False
+    async with Hub(store=store) as hub, connected(hub, "room") as ada:
+        await until(lambda: ada.look() == {"x": 1} and hub.rooms["room"].is_saving_failing)
+        store.can_write = True
+        await until(lambda: not hub.rooms["room"].is_saving_failing)
+        assert (await store.load("room")).set_aside == 1
+
+
+def typed_in_order(count: int) -> list[bytes]:
+    """Updates of one replica, each of which needs those before it."""
+    client = Client(FakeChannel())
+    return [client.set("k", number) for number in range(count)]
+
+
+async def test_S5_an_update_whose_predecessor_is_missing_is_stored_before_it_is_confirmed() -> None:
+    store = UnreliableStore()
+    first, second, third = typed_in_order(3)
+    async with Hub(store=store) as hub:
+        peer = await hub.aopen_local("room")
+        await done(peer.push(third))
+        await done(peer.push(second))
+    async with Hub(store=store) as hub:
+        await done((await hub.aopen_local("room")).push(first))
+    assert await stored(store, "room") == {"k": 2}
+
+
+async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> None:
+    store = UnreliableStore()
+    first, second, third = typed_in_order(3)
+    async with Hub(store=store) as hub, connected(hub, "room") as ada:
+        await done((await hub.aopen_local("room")).push(third))
+        for number in range(12):
+            ada.edit("large", f"{number}" + "x" * 10_000)
+            await until(lambda number=number: len(echoes(ada)) > number)
+        assert len((await store.load("room")).updates) < 12
+    async with Hub(store=store) as hub:
+        peer = await hub.aopen_local("room")
+        await done(peer.push(first))
+        await done(peer.push(second))
+    assert (await stored(store, "room"))["k"] == 2
