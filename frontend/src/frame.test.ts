@@ -94,6 +94,19 @@ describe("a session's header", () => {
     ["socket", { port: 1 }],
     ["socket", { port: "1", path: "/r" }],
     ["socket", { path: "r" }],
+    ["token", ""],
+    ["token", "a b"],
+    ["token", "x".repeat(4_097)],
+    ["token", 1],
+    ["token_expires_in_s", 0],
+    ["token_expires_in_s", "600"],
+    ["epoch", "0".repeat(31)],
+    ["epoch", "G".repeat(32)],
+    ["epoch", `${"0".repeat(32)}\n`],
+    ["role", "admin"],
+    ["role", true],
+    ["wants_saved", 1],
+    ["unsaved", -1],
   ])("is refused when %s is %j", (field, value) => {
     expect(() => narrowHeader({ ...sessionHeader(), [field]: value })).toThrow(FrameError);
   });
@@ -104,6 +117,29 @@ describe("a session's header", () => {
     expect(place({ port: 8765, path: "/r" })).toEqual({ kind: "port", port: 8765, path: "/r" });
     expect(place({ path: "/crdt/r" })).toEqual({ kind: "path", path: "/crdt/r" });
     expect(place(null)).toBeNull();
+  });
+
+  it("of a session that says nothing of token, epoch and role lets its tab work as ever", () => {
+    expect(narrowHeader(sessionHeader())).toMatchObject({
+      token: null,
+      token_expires_in_s: null,
+      epoch: null,
+      role: "editor",
+      wants_saved: false,
+      unsaved: 0,
+    });
+  });
+
+  it("brings token, epoch and role", () => {
+    const said = {
+      token: "eyJ.a-b_c.d~e",
+      token_expires_in_s: 600,
+      epoch: "0f".repeat(16),
+      role: "viewer",
+      wants_saved: true,
+      unsaved: 2,
+    };
+    expect(narrowHeader(sessionHeader(said))).toMatchObject(said);
   });
 
   it("may hold fields that are not known yet", () => {

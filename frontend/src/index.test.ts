@@ -181,6 +181,47 @@ describe("the component", () => {
     expect(document.querySelector(NOTICE)).toBeNull();
   });
 
+  it("never merges two histories: it says what was not saved, and has it kept until the page is reloaded", async () => {
+    const { call, sent, host } = page();
+    const mine = new Y.Doc();
+    mine.getMap("state").set("note", "<b>mine</b>");
+    const own = { epoch: "1".repeat(32), wants_saved: true };
+    call(frame(own, Y.encodeStateAsUpdate(mine)));
+    await pass(10);
+    expect(sent.at(-1)).toMatchObject({ why: "hello", unsaved: 1, saved_v: 0, failing: false, level: 0 });
+    const leaving = new Event("beforeunload", { cancelable: true });
+    window.dispatchEvent(leaving);
+    expect(leaving.defaultPrevented).toBe(true);
+    const count = sent.length;
+    const end = call(frame({ id: 12, epoch: "2".repeat(32), settle: true }));
+    await pass(60_000);
+    expect(sent).toHaveLength(count);
+    const notice = document.querySelector(NOTICE) ?? expect.fail("no notice is shown");
+    expect([...notice.querySelectorAll("li")].map((item) => item.textContent)).toEqual([
+      'note: "<b>mine</b>"',
+    ]);
+    expect(notice.querySelector("button")?.textContent).toBe("Reload");
+    host.remove();
+    end();
+    const left = new Event("beforeunload", { cancelable: true });
+    window.dispatchEvent(left);
+    expect(left.defaultPrevented).toBe(false);
+  });
+
+  it("A2: asks its session for a fresh token in time, without a click", async () => {
+    const { call, sent, host } = page();
+    call(frame({ token: "a.b.c", token_expires_in_s: 600 }));
+    await pass(10);
+    const { id, v } = sent[0] ?? expect.fail("no hello");
+    const end = call(frame({ ack_of: id, ack: v, token: "a.b.c", token_expires_in_s: 600 }));
+    await pass(479_000);
+    expect(sent.map(({ why }) => why)).not.toContain("token");
+    await pass(1_000);
+    expect(sent.at(-1)?.why).toBe("token");
+    host.remove();
+    end();
+  });
+
   it("sends nothing once the page is being left", async () => {
     const { call, sent, host } = page();
     const end = call(frame());

@@ -25,11 +25,17 @@ export const SUBPROTOCOL = "streamlit-crdt";
 export const CLOSED_TOKEN_EXPIRED = 4302;
 export const CLOSED_OTHER_EPOCH = 4409;
 
+/** "failing": the store fails at present, and the question is answered again once it does not. */
+export type SavedOutcome = "saved" | "failing" | "refused";
+
+/** By their numbers on the wire; one that is not known is no promise, and asking goes on. */
+const OUTCOMES: readonly SavedOutcome[] = ["saved", "failing", "refused"];
+
 export interface SavedAnswer {
+  /** The last one asked for of which everything is saved. */
   readonly version: number;
   readonly level: Level;
-  /** The server's store fails: the same version is answered again once it is committed. */
-  readonly failing: boolean;
+  readonly outcome: SavedOutcome;
   readonly epoch: string;
 }
 
@@ -49,8 +55,8 @@ export function readSavedAnswer(decoder: decoding.Decoder): SavedAnswer | null {
     const content = decoding.createDecoder(decoding.readVarUint8Array(decoder));
     const version = decoding.readVarUint(content);
     const level = decoding.readVarUint(content) === 2 ? 2 : 1;
-    const failing = decoding.readVarUint(content) !== 0;
-    return { version, level, failing, epoch: decoding.readVarString(content) };
+    const outcome = OUTCOMES[decoding.readVarUint(content)] ?? "failing";
+    return { version, level, outcome, epoch: decoding.readVarString(content) };
   } catch {
     return null;
   }

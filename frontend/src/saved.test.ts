@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import type { SavedOutcome } from "./messages";
 import { Saved } from "./saved";
 import { FakeClock } from "./testing";
 
@@ -13,8 +14,8 @@ function setUp() {
     saved.open((version) => asked.push(version));
     clock.pass(0);
   };
-  const answer = (version: number, { failing = false, level = 2 } = {}): void => {
-    saved.answer({ version, level: level === 2 ? 2 : 1, failing, epoch: EPOCH });
+  const answer = (version: number, outcome: SavedOutcome = "saved"): void => {
+    saved.answer({ version, level: 2, outcome, epoch: EPOCH });
     clock.pass(0);
   };
   const edit = (...keys: string[]): void => {
@@ -107,7 +108,7 @@ describe("what is saved", () => {
     open();
     answer(0);
     edit("a");
-    answer(1, { failing: true });
+    answer(1, "failing");
     expect(saved.failing).toBe(true);
     expect(saved.unsaved).toBe(1);
     expect(asked).toEqual([0, 1]);

@@ -115,9 +115,9 @@ export class Saved {
     this.cancelSilence();
     this.isSilent = false;
     this.level = answer.level;
-    this.failing = answer.failing;
+    this.failing = answer.outcome === "failing";
     const question = this.question;
-    if (question !== null && !answer.failing && answer.version === question.version) {
+    if (question !== null && answer.outcome === "saved" && answer.version === question.version) {
       this.question = null;
       this.confirm(question);
       this.askSoon();

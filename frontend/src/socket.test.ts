@@ -16,6 +16,7 @@ import * as Y from "yjs";
 
 import type { SocketPlace } from "./protocol";
 import { Replica } from "./replica";
+import type { Access } from "./socket";
 import { isMixedContent, RoomSocket, socketUrl } from "./socket";
 
 const PAGE = { protocol: "http:", hostname: "app.example", host: "app.example:8501" };
@@ -262,10 +263,10 @@ describe("RoomSocket", () => {
 
 const EPOCH = "0123456789abcdef0123456789abcdef";
 
-async function openOurs(access = { token: "a.b.c", epoch: EPOCH as string | null }) {
+async function openOurs(access: Partial<Access> = {}) {
   const room = await openRoom();
   const opened = openSocket();
-  opened.socket.admit(access);
+  opened.socket.admit({ token: "a.b.c", epoch: EPOCH, role: "editor", ...access });
   opened.socket.aim({ kind: "port", port: room.port, path: "/r" });
   await expect.poll(() => opened.events.at(-1)).toBe("connected, synced");
   return { room, ...opened };
@@ -285,7 +286,7 @@ describe("RoomSocket and a server of ours", () => {
   });
 
   it("offers nothing where there is no token, because a stock server would not answer to it", async () => {
-    const { room } = await openOurs({ token: null as never, epoch: null });
+    const { room } = await openOurs({ token: null, epoch: null });
     expect(room.offered).toEqual([undefined]);
     expect(room.paths).toEqual(["/r"]);
   });
@@ -299,7 +300,7 @@ describe("RoomSocket and a server of ours", () => {
     room.say(answerBytes(7, 2, 0));
     await expect
       .poll(() => news)
-      .toEqual([JSON.stringify({ version: 7, level: 2, failing: false, epoch: EPOCH })]);
+      .toEqual([JSON.stringify({ version: 7, level: 2, outcome: "saved", epoch: EPOCH })]);
     expect(replica.doc.getMap("state").size).toBe(0);
   });
 
@@ -315,7 +316,7 @@ describe("RoomSocket and a server of ours", () => {
 
   it("A2: sends a new token over the open socket, and brings it along from then on", async () => {
     const { room, socket, events } = await openOurs();
-    socket.admit({ token: "d.e.f", epoch: EPOCH });
+    socket.admit({ token: "d.e.f", epoch: EPOCH, role: "editor" });
     await expect.poll(() => room.tokens).toEqual(["d.e.f"]);
     events.length = 0;
     room.dropAll();
@@ -327,11 +328,11 @@ describe("RoomSocket and a server of ours", () => {
     const room = await openRoom();
     room.isClosedToAll = true;
     const { socket, news, events } = openSocket();
-    socket.admit({ token: "old", epoch: null });
+    socket.admit({ token: "old", epoch: null, role: "editor" });
     socket.aim({ kind: "port", port: room.port, path: "/r" });
     await expect.poll(() => news[0]).toBe("refused");
     room.isClosedToAll = false;
-    socket.admit({ token: "new", epoch: null });
+    socket.admit({ token: "new", epoch: null, role: "editor" });
     await expect.poll(() => events.at(-1)).toBe("connected, synced");
     expect(room.offered.at(-1)).toBe("streamlit-crdt,token.new");
     expect(room.tokens).toEqual([]);
@@ -350,10 +351,19 @@ describe("RoomSocket and a server of ours", () => {
     room.say(DENIAL);
     await expect.poll(() => news).toEqual(["denied"]);
     expect(events.at(-1)).toBe("connected, synced");
-    socket.admit({ token: "d.e.f", epoch: EPOCH });
+    socket.admit({ token: "d.e.f", epoch: EPOCH, role: "editor" });
     await expect.poll(() => room.offered).toHaveLength(2);
     await expect.poll(() => events.at(-1)).toBe("connected, synced");
     expect(room.tokens).toEqual([]);
+  });
+
+  it("A2: a viewer's new token goes over the open socket, denied or not", async () => {
+    const { room, socket, news } = await openOurs({ role: "viewer" });
+    room.say(DENIAL);
+    await expect.poll(() => news).toEqual(["denied"]);
+    socket.admit({ token: "d.e.f", epoch: EPOCH, role: "viewer" });
+    await expect.poll(() => room.tokens).toEqual(["d.e.f"]);
+    expect(room.offered).toHaveLength(1);
   });
 
   it("a room that was deleted is the end, and no refusal", async () => {

@@ -20,7 +20,7 @@ import {
   SUBPROTOCOL,
 } from "./messages";
 import type { SavedAnswer } from "./messages";
-import type { SocketPlace, Status, TabError } from "./protocol";
+import type { Role, SocketPlace, Status, TabError } from "./protocol";
 import type { Replica } from "./replica";
 
 /** What of the page's address decides where a socket may lead. */
@@ -44,6 +44,7 @@ export interface SocketListener {
 export interface Access {
   readonly token: string | null;
   readonly epoch: string | null;
+  readonly role: Role;
 }
 
 /** The socket's address, room included, completed by what only the page knows. */
@@ -75,7 +76,7 @@ export class RoomSocket {
   private isOpen = false;
   private isDenied = false;
   private hasEnded = false;
-  private access: Access = { token: null, epoch: null };
+  private access: Access = { token: null, epoch: null, role: "editor" };
 
   constructor(
     private readonly replica: Replica,
@@ -90,8 +91,9 @@ export class RoomSocket {
 
   /** Use `access` from now on: at each connect, and a new token on the open socket too. */
   admit(access: Access): void {
-    const isNewToken = access.token !== this.access.token;
-    this.access = access;
+    const { token, epoch, role } = access;
+    const isNewToken = token !== this.access.token;
+    this.access = { token, epoch, role };
     const provider = this.provider;
     if (provider !== null) {
       this.present(provider);
@@ -164,8 +166,8 @@ export class RoomSocket {
 
   /** A tab that was denied writing may be allowed now: only a new connection offers again what was refused. */
   private renew(provider: WebsocketProvider): void {
-    const { token } = this.access;
-    if (this.isOpen && this.isDenied) {
+    const { token, role } = this.access;
+    if (this.isOpen && this.isDenied && role === "editor") {
       provider.disconnect();
       provider.connect();
     } else if (this.isOpen && token !== null) {

@@ -3,6 +3,7 @@ import * as Y from "yjs";
 
 import { watchLive } from "./live";
 import type { LiveState } from "./live";
+import type { SavedOutcome } from "./messages";
 import { narrowHeader } from "./protocol";
 import { CHANNEL_ORIGIN, Replica } from "./replica";
 import { Standing } from "./standing";
@@ -92,9 +93,9 @@ function setUp() {
       standing.listener.onOpen((version) => asked.push(version));
       clock.pass(0);
     },
-    answer(fields: { level?: 1 | 2; failing?: boolean; epoch?: string } = {}): void {
+    answer(fields: { level?: 1 | 2; outcome?: SavedOutcome; epoch?: string } = {}): void {
       const version = asked.at(-1) ?? expect.fail("nothing was asked");
-      standing.listener.onSaved({ version, level: 2, failing: false, epoch: EPOCH, ...fields });
+      standing.listener.onSaved({ version, level: 2, outcome: "saved", epoch: EPOCH, ...fields });
       clock.pass(0);
     },
     disconnect(wasRefused = false): void {
@@ -138,7 +139,7 @@ describe("edits that only the tab brings to the server", () => {
     connect();
     answer();
     frame({ v: 1, ...ONLY_WAY }, { a: 1 });
-    answer({ failing: true });
+    answer({ outcome: "failing" });
     expect(wants).toContain("saved");
     expect(standing.report()).toMatchObject({ saved_v: 0, unsaved: 1, failing: true });
     expect(live().isFailing).toBe(true);
@@ -235,6 +236,18 @@ describe("roles", () => {
   });
 });
 
+describe("a refusal", () => {
+  it("A1: in an answer stands for permission denied: the server says so once, and refuses what follows", () => {
+    const { frame, connect, answer, standing, live } = setUp();
+    connect();
+    frame({ v: 1, ...ONLY_WAY }, { a: 1 });
+    answer();
+    answer({ outcome: "refused" });
+    expect(live()).toMatchObject({ isViewer: true, isFailing: false });
+    expect(standing.report().saved_v).toBe(0);
+  });
+});
+
 describe("a token", () => {
   it("A2: goes to the socket when it is new, and is asked for when the server refuses", () => {
     const { frame, standing, accesses, wants, disconnect } = setUp();
@@ -263,6 +276,19 @@ describe("the epoch of a room", () => {
     answer({ level: 1 });
     expect(standing.epoch).toBeNull();
     answer({ level: 1, epoch: OTHER_EPOCH });
+    expect(ended).toEqual([]);
+  });
+
+  it("that a session told is forgotten when the server says that it keeps rooms in memory", () => {
+    const { frame, connect, answer, standing, accesses, ended } = setUp();
+    frame({ epoch: EPOCH });
+    expect(standing.epoch).toBe(EPOCH);
+    connect();
+    answer({ level: 1 });
+    expect(standing.epoch).toBeNull();
+    expect(accesses()).toBe(2);
+    expect(frame({ id: 12, epoch: OTHER_EPOCH })).toBe(true);
+    expect(standing.epoch).toBeNull();
     expect(ended).toEqual([]);
   });
 

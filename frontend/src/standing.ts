@@ -13,7 +13,7 @@ import { tellLive } from "./live";
 import type { LiveState } from "./live";
 import type { SavedAnswer } from "./messages";
 import { isEpoch } from "./protocol";
-import type { SessionHeader, StandingReport, Status } from "./protocol";
+import type { Role, SessionHeader, StandingReport, Status } from "./protocol";
 import { CHANNEL_ORIGIN } from "./replica";
 import type { Replica } from "./replica";
 import { Saved } from "./saved";
@@ -63,6 +63,10 @@ export class Standing {
     return this.tokens.text;
   }
 
+  get role(): Role {
+    return this.header?.role ?? "editor";
+  }
+
   /** Of the history in this tab; null if it is not known. */
   get epoch(): string | null {
     return this.known;
@@ -77,7 +81,7 @@ export class Standing {
     if (this.hasEnded && header.epoch !== this.known) {
       return false;
     }
-    if (header.epoch !== null && this.known !== null && header.epoch !== this.known) {
+    if (this.isAnother(header.epoch)) {
       this.end();
       return false;
     }
@@ -131,14 +135,16 @@ export class Standing {
   }
 
   private answered(answer: SavedAnswer): void {
-    if (answer.level === 2 && isEpoch(answer.epoch)) {
-      if (this.known !== null && answer.epoch !== this.known) {
-        this.end();
-        return;
-      }
-      this.learn(answer.epoch);
+    const epoch = answer.level === 2 && isEpoch(answer.epoch) ? answer.epoch : null;
+    if (this.isAnother(epoch)) {
+      this.end();
+      return;
     }
     this.saved.answer(answer);
+    this.learn(epoch);
+    if (answer.outcome === "refused" && !this.isDenied) {
+      this.denied();
+    }
   }
 
   /** The connection is gone; `wasRefused`: for want of a token that opens the room, as far as one can tell. */
@@ -199,12 +205,21 @@ export class Standing {
   };
 
   private get isViewer(): boolean {
-    return this.isDenied || this.header?.role === "viewer";
+    return this.isDenied || this.role === "viewer";
   }
 
+  private isAnother(epoch: string | null): boolean {
+    return epoch !== null && this.known !== null && epoch !== this.known;
+  }
+
+  /**
+   * Rooms in memory are begun anew whenever their server is, and nobody deleted them: the tabs bring them back, so that
+   * their epoch is nothing to hold on to.
+   */
   private learn(epoch: string | null): void {
-    if (this.known === null && epoch !== null) {
-      this.known = epoch;
+    const known = this.saved.level === 1 ? null : (this.known ?? epoch);
+    if (known !== this.known) {
+      this.known = known;
       this.options.onAccess();
     }
   }

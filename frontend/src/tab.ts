@@ -56,7 +56,9 @@ export class Tab {
         },
         onDenied: () => {
           this.standing.denied();
-          this.channel.report("denied");
+          if (this.standing.role === "editor") {
+            this.channel.report("denied");
+          }
         },
         onError: (error, url) => {
           this.fail(error, url);
