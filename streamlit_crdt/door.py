@@ -15,7 +15,7 @@ from typing import Final
 
 from streamlit_crdt.place import Place
 from streamlit_crdt.saving import Saving
-from streamlit_crdt_server import LocalPeer, ServerError
+from streamlit_crdt_server import LocalPeer, RoomFullError, ServerError
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -39,6 +39,7 @@ class Door:
         self._lock = threading.Lock()
         self._peer: LocalPeer | None = None
         self._open_not_before = 0.0
+        self._told_full = False
 
     @property
     def peer(self) -> LocalPeer | None:
@@ -85,9 +86,16 @@ class Door:
         pushed.add_done_callback(functools.partial(self._check_pushed, peer))
 
     def _check_pushed(self, peer: LocalPeer, pushed: Future[None]) -> None:
-        """Leave a room that did not take an update; the next run joins it again and brings everything along."""
+        """Leave a room that did not take an update; the next run joins it again and brings everything along.
+
+        A room that is full is not left: it would refuse everything again at each run.
+        """
         error = None if pushed.cancelled() else pushed.exception()
-        if error is not None and self._peer is peer:
+        if isinstance(error, RoomFullError):
+            if not self._told_full:
+                self._told_full = True
+                _log.warning("an edit is not shared: %s", error)
+        elif error is not None and self._peer is peer:
             _log.warning(
                 "room %r did not take an edit (%s); it is offered again with the next run", self._room, error
             )

@@ -14,7 +14,7 @@ from streamlit_crdt import crdt_sync
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.replica import TAB, Replica
 from streamlit_crdt.saving import Saving
-from streamlit_crdt_server import HubNotRunningError
+from streamlit_crdt_server import HubNotRunningError, RoomFullError
 
 
 @pytest.fixture
@@ -115,6 +115,20 @@ def test_S5_a_later_edit_that_was_saved_does_not_vouch_for_an_earlier_one_that_f
     saving.pushed(range(2, 3), done)
     done.set_result(None)
     assert saving.unsaved_keys() == ["a"]
+
+
+def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peer = SlowPeer()
+    binding = Binding("r", Place(peer))
+    binding.attach()
+    for number in range(3):
+        binding.replica.set("a", number)
+        peer.answers[-1].set_exception(RoomFullError("r", 1000))
+    binding.attach()
+    assert (binding.status, binding.unsaved_count, len(peer.updates)) == ("connected", 3, 3)
+    assert len(caplog.records) == 1
 
 
 def test_S5_what_came_from_the_tab_is_not_counted_as_an_edit_of_the_script() -> None:

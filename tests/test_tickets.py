@@ -8,16 +8,24 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt import crdt_app
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.identity import MAX_CHARS, Part, User
 from streamlit_crdt.keys import keys_for
-from streamlit_crdt.place import Elsewhere
+from streamlit_crdt.place import Elsewhere, find
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.ticket import TTL_S, Ticket
 from streamlit_crdt_server import KeyRing, Role, verify
+from tests.server.asgi import Request, visit
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
 
 KEYS = KeyRing.from_secret("a secret of some length")
 EDITOR = Part("editor", User("ada", "Ada"))
@@ -285,3 +293,27 @@ def test_where_no_token_is_required_none_is_missed(
     monkeypatch.setenv("STREAMLIT_CRDT_REQUIRE_TOKEN", "false")
     assert keys_for("wss://rooms.invalid") is None
     assert not caplog.records
+
+
+@pytest.mark.anyio
+async def test_A2_the_gate_of_a_mounted_server_lets_a_sessions_tab_in_and_nobody_else() -> None:
+    made = crdt_app(store=None)
+    async with made["lifespan"](None):
+        place = find(None)
+        token = Ticket("planning", place.keys).show(EDITOR)
+        app = made["routes"][0].app
+        for room, protocols, expected in (
+            ("planning", ("streamlit-crdt", f"token.{token}"), True),
+            ("planning", ("streamlit-crdt",), False),
+            ("planning", (), False),
+            ("another", ("streamlit-crdt", f"token.{token}"), False),
+        ):
+            async with visit(app, Request(f"/{room}", subprotocols=protocols)) as visited:
+                assert visited.is_accepted is expected
+
+
+def test_A2_an_app_that_keeps_its_cookie_secret_keeps_its_keys() -> None:
+    one, two = (crdt_app(store=None)["routes"][0].app.state.hub.keys for _ in range(2))
+    assert one == two
+    assert crdt_app(store=None, secret="a secret of some length")["routes"][0].app.state.hub.keys == KEYS
+    assert crdt_app(store=None, require_token=False)["routes"][0].app.state.hub.keys is None
