@@ -96,7 +96,7 @@ describe("a session's header", () => {
     ["socket", { path: "r" }],
     ["token", ""],
     ["token", "a b"],
-    ["token", "x".repeat(4_097)],
+    ["token", "x".repeat(8_193)],
     ["token", 1],
     ["token_expires_in_s", 0],
     ["token_expires_in_s", "600"],

@@ -10,8 +10,8 @@ export const CHANNEL_VERSION = 1;
 /** Name of the trigger value that carries frames to the session; the Python side passes `on_frame_change`. */
 export const TRIGGER_NAME = "frame";
 
-/** A longer token does not pass the header limits of the servers on the way. */
-const MAX_TOKEN_CHARACTERS = 4096;
+/** The room server reads no longer one. */
+const MAX_TOKEN_CHARACTERS = 8192;
 /** What a browser takes for a subprotocol; another character would make `new WebSocket` throw. */
 const TOKEN = /^[A-Za-z0-9._~-]+$/;
 const EPOCH = /^[0-9a-f]{32}$/;
