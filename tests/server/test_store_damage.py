@@ -209,3 +209,20 @@ async def test_S4_a_file_that_is_no_store_of_ours_is_refused_and_left_alone(
         async with SQLiteStore(path):
             pass
     assert path.read_bytes() == before
+
+
+async def test_S4_damage_that_would_only_harm_later_writes_is_refused_as_well(tmp_path: Path) -> None:
+    """The list of free pages: every room still reads, and the next write would go over somebody's page."""
+    path = tmp_path / "rooms.db"
+    async with SQLiteStore(path) as store:
+        for _ in range(20):
+            await store.append("room", bytes(6000))
+        await store.compact("room", b"state")
+    content = bytearray(path.read_bytes())
+    free_pages = slice(36, 40)
+    assert int.from_bytes(content[free_pages], "big") > 1
+    content[free_pages] = (1).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(StoreCorruptError):
+        async with SQLiteStore(path):
+            pass
