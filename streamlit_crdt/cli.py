@@ -1,4 +1,4 @@
-"""The command `streamlit-crdt`: demo, run, serve.
+"""The command `streamlit-crdt`: demo, run, serve, token.
 
 Every mistake that a newcomer is likely to make ends in one sentence that says what to do and exit code 2, before
 anything has been started.
@@ -10,13 +10,18 @@ import argparse
 import asyncio
 import importlib.metadata
 import re
+import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
 from streamlit_crdt.errors import CrdtError
-from streamlit_crdt_server import PortTakenError, ServerError, Settings, serve
+from streamlit_crdt.storing import DEFAULT_FILE, is_chosen
+from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
+from streamlit_crdt_server.names import check_room_name
+from streamlit_crdt_server.token import ANY_ROOM
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -26,6 +31,20 @@ RUN_USAGE = """usage: streamlit-crdt run SCRIPT [streamlit options] [-- script a
 Run any Streamlit script with the room server on the same port, under /crdt.
 All options of 'streamlit run' work, such as --server.port 8502; see  streamlit run --help
 The room server is set up by STREAMLIT_CRDT_* variables; see  streamlit-crdt serve --help for their names."""
+
+
+_NO_OPTION = ("secret",)
+"""Settings that must not be typed: everybody on the machine can read a program's arguments."""
+
+_SERVE_DEFAULTS: dict[str, Any] = {"store": DEFAULT_FILE}
+"""Where the command differs from the library, which leaves no file behind unless it is asked to."""
+
+_TOKEN_PARSER: dict[str, Any] = {
+    "description": "Print a token that opens a room, signed with the secret of the room server: --secret-file, "
+    "STREAMLIT_CRDT_SECRET, or this user's key file. Whoever has it may use it until it ends.",
+    "formatter_class": argparse.ArgumentDefaultsHelpFormatter,
+    "allow_abbrev": False,
+}
 
 
 class CommandError(CrdtError):
@@ -82,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(server)
     server.set_defaults(start=_serve)
+    _add_token(commands.add_parser("token", help="print a token for another client", **_TOKEN_PARSER))
     return parser
 
 
@@ -115,7 +135,7 @@ def _require_streamlit() -> None:
 
 def _serve(chosen: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(chosen).items() if name != "start"}
-    settings = Settings.load(**{"require_token": False, **given})
+    settings = Settings.load(**(given if is_chosen() else _SERVE_DEFAULTS | given))
     try:
         asyncio.run(serve(settings))
     except PortTakenError as error:
@@ -126,12 +146,51 @@ def _serve(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _add_token(parser: argparse.ArgumentParser) -> None:
+    opened = parser.add_mutually_exclusive_group(required=True)
+    opened.add_argument("room", nargs="?", metavar="ROOM", help="the room that it opens")
+    opened.add_argument("--all-rooms", action="store_true", help="open every room, with the same role")
+    parser.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.VIEWER))
+    parser.add_argument(
+        "--user", required=True, help="who it is for: what the others see, and what limits count"
+    )
+    parser.add_argument("--ttl-s", type=float, default=3600.0, metavar="N", help="seconds until it ends")
+    parser.add_argument(
+        "--secret-file", metavar="FILE", help="the file that the room server has its secret from"
+    )
+    parser.set_defaults(start=_token)
+
+
+def _token(chosen: argparse.Namespace) -> int:
+    given = {} if chosen.secret_file is None else {"secret_file": chosen.secret_file, "secret": ()}
+    room = ANY_ROOM if chosen.all_rooms else check_room_name(chosen.room)
+    try:
+        token = mint(
+            standalone_ring(Settings.load(**given)),
+            rooms={room: Role(chosen.role)},
+            user=chosen.user,
+            name=chosen.user,
+            session=f"cli-{secrets.token_hex(8)}",
+            ttl_s=chosen.ttl_s,
+            now=time.time(),
+        )
+    except ServerError:
+        raise
+    except ValueError as error:
+        raise CommandError(f"no token was made: {error}.") from error
+    print(token)
+    return 0
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Make an option of each setting, so that none can be forgotten; what is not given stays out of the result."""
     described = _descriptions()
     for field in fields(Settings):
+        if field.name in _NO_OPTION:
+            continue
         option = "--" + field.name.replace("_", "-")
-        text = f"{described.get(field.name, '')} (default: {_shown(field.default)})".replace("%", "%%")
+        default = _SERVE_DEFAULTS.get(field.name, field.default)
+        text = f"{described.get(field.name, '')} (default: {_shown(default)})".replace("%", "%%")
         parser.add_argument(option, help=text.strip(), **_argument_type(str(field.type)))
 
 

@@ -5,7 +5,8 @@ It runs by itself under any ASGI server, or mounted in another Starlette applica
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -23,7 +24,13 @@ from streamlit_crdt_server.ticket import HideQuery
 from streamlit_crdt_server.token import KeyRing
 
 
-def create_app(settings: Settings, *, hub: Hub | None = None, keys: KeyRing | None = None) -> Starlette:
+def create_app(
+    settings: Settings,
+    *,
+    hub: Hub | None = None,
+    keys: KeyRing | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Starlette:
     """Make the application.
 
     Args:
@@ -33,6 +40,7 @@ def create_app(settings: Settings, *, hub: Hub | None = None, keys: KeyRing | No
             both cases.
         keys: What tokens are verified with. None takes the hub's, and without a hub those of a server in a
             process of its own, see `standalone_ring`.
+        clock: The time in seconds since the epoch, by which tokens end.
 
     Raises:
         SettingsError: Tokens are required and there is nothing to verify them with.
@@ -40,7 +48,7 @@ def create_app(settings: Settings, *, hub: Hub | None = None, keys: KeyRing | No
     if hub is None and keys is None and settings.require_token:
         keys = standalone_ring(settings)
     served = Hub(settings, keys=keys) if hub is None else hub
-    gate = Gate(served, settings, keys=served.keys if keys is None else keys)
+    gate = Gate(served, settings, keys=served.keys if keys is None else keys, clock=clock)
     app = Starlette(
         routes=[
             Route("/healthz", _healthz),

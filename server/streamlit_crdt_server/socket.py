@@ -107,15 +107,17 @@ class Socket(Channel):
         """Wait for the client, for as long as its token lasts (rule A2)."""
         if self.claims is None:
             return await self._receive()
-        remaining_s = self.claims.expires_at - self._clock()
-        if remaining_s > 0:
-            try:
-                async with asyncio.timeout(remaining_s):
-                    return await self._receive()
-            except TimeoutError:
-                _log.debug("room %r: a token ended on an open socket", self._room)
-        await self.close(CloseCode.TOKEN_EXPIRED, "the token has ended: come back with a new one")
-        raise StopAsyncIteration
+        event = None
+        try:
+            async with asyncio.timeout(max(self.claims.expires_at - self._clock(), 0)):
+                event = await self._receive()
+        except TimeoutError:
+            _log.debug("room %r: a token ended on an open socket", self._room)
+        # Asked again, because a computer that slept has waited for less than went by.
+        if event is None or self._clock() >= self.claims.expires_at:
+            await self.close(CloseCode.TOKEN_EXPIRED, "the token has ended: come back with a new one")
+            raise StopAsyncIteration
+        return event
 
     async def _count(self, size_bytes: int) -> None:
         """Close the connection if it sends too much."""
