@@ -1,0 +1,103 @@
+"""That a store's file belongs to one process and one user, and stays where it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamlit_crdt_server import SQLiteStore, StoreBusyError, StoreError, StoreUnavailableError
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rooms.db"
+
+
+async def test_S5_a_file_that_is_moved_away_under_the_store_is_noticed(path: Path) -> None:
+    away = path.with_name("away.db")
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"one")
+        path.rename(away)
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await store.append("room", b"two")
+        assert not path.exists(), "an empty store in its place would be a partial room"
+        away.rename(path)
+        await store.append("room", b"three")
+        stored = await store.load("room")
+    assert stored.updates in ((b"one", b"three"), (b"one", b"two", b"three"))
+
+
+async def test_S5_a_write_ahead_log_that_is_deleted_under_the_store_is_noticed(path: Path) -> None:
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"one")
+        Path(f"{path}-wal").unlink()
+        with pytest.raises(StoreUnavailableError, match="moved or deleted"):
+            await store.append("room", b"two")
+        await store.append("room", b"three")
+    async with SQLiteStore(path) as store:
+        updates = (await store.load("room")).updates
+    assert [update for update in updates if update != b"two"] == [b"one", b"three"]
+
+
+async def test_a_second_store_on_the_same_file_is_refused_and_told_who_has_it(path: Path) -> None:
+    link = path.with_name("link.db")
+    async with SQLiteStore(path) as store:
+        link.symlink_to(path)
+        for name in (path, link):
+            with pytest.raises(StoreBusyError, match=rf"process {os.getpid()} on .* uses it"):
+                async with SQLiteStore(name):
+                    pass
+        await store.append("room", b"update")
+    async with SQLiteStore(link) as store:
+        assert (await store.load("room")).updates == (b"update",)
+
+
+@pytest.fixture
+def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the file, for as long as it lives."""
+    code = (
+        "import asyncio, sys\nfrom streamlit_crdt_server import SQLiteStore\n"
+        "async def own():\n    async with SQLiteStore(sys.argv[1]):\n"
+        "        print('owned', flush=True)\n        sys.stdin.read()\n"
+        "asyncio.run(own())"
+    )
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "server")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "owned\n"
+        yield process
+
+
+async def test_a_second_process_is_refused_until_the_first_is_killed(
+    path: Path, owner: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(StoreBusyError, match=rf"process {owner.pid} on "):
+        async with SQLiteStore(path):
+            pass
+    owner.kill()
+    owner.wait()
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"update")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
+async def test_only_this_user_may_read_what_people_wrote(path: Path) -> None:
+    async with SQLiteStore(path) as store:
+        await store.append("room", b"update")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert set(modes) >= {"rooms.db", "rooms.db-wal", "rooms.db-lease", "rooms.db-mark"}
+    assert set(modes.values()) == {0o600}
