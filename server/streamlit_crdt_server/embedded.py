@@ -7,9 +7,9 @@ import socket
 import threading
 from concurrent.futures import Future
 
-from streamlit_crdt_server.errors import ServerStoppedError
+from streamlit_crdt_server.errors import ServerStoppedError, StoreError
 from streamlit_crdt_server.hub import Hub
-from streamlit_crdt_server.serving import address_of, listen, run
+from streamlit_crdt_server.serving import GRACE_S, address_of, listen, run
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.token import KeyRing
 
@@ -37,6 +37,7 @@ class EmbeddedServer:
 
         Raises:
             PortTakenError, CannotListenError: It cannot listen there; nothing was started.
+            StoreError: The store cannot be opened, because another process owns it for instance.
             ServerStoppedError: The server failed while it started.
             TimeoutError: It took longer than `timeout_s`.
         """
@@ -61,11 +62,16 @@ class EmbeddedServer:
         except TimeoutError:
             self.stop()
             raise
+        except StoreError:
+            raise
         except BaseException as error:
             raise ServerStoppedError() from error
 
-    def stop(self, *, timeout_s: float = 5.0) -> None:
-        """Flush, close every socket with 1012, and end the thread. May be called again, by any thread."""
+    def stop(self, *, timeout_s: float | None = None) -> None:
+        """Flush, close every socket with 1012, and end the thread. May be called again, by any thread.
+
+        Waits for `timeout_s`; None waits as long as a store that fails may hold the rooms up, and a little.
+        """
         thread, loop, stop = self._thread, self._loop, self._stop
         if thread is None or loop is None or stop is None:
             return
@@ -73,7 +79,7 @@ class EmbeddedServer:
             loop.call_soon_threadsafe(stop.set)
         except RuntimeError:
             return  # it has ended by itself
-        thread.join(timeout_s)
+        thread.join(self._settings.flush_timeout_s + GRACE_S + 5.0 if timeout_s is None else timeout_s)
 
     async def _serve(self, listener: socket.socket, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -93,6 +93,8 @@ class RoomReception(RoomPipeline):
     async def _read(self, peer: SocketPeer) -> None:
         try:
             async for frame in peer.channel:
+                if peer.close_code is not None:  # what lay there already is not read any more
+                    return
                 peer.heard_at = time.monotonic()
                 try:
                     await self._receive(peer, frame)

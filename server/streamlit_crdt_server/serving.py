@@ -75,20 +75,21 @@ async def run(
         await hub.drain()
         stopped.set()
 
-    async with hub:
-        app = create_app(settings, hub=hub)
-        config = _hypercorn_config(settings, listener)
-        serving = asyncio.ensure_future(
-            hypercorn_serve(cast(Framework, app), config, shutdown_trigger=until_stopped, mode="asgi")
-        )
-        stopping = asyncio.ensure_future(stopped.wait())
-        try:
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((serving,), timeout=GRACE_S + 0.5)
-        finally:
-            stopping.cancel()
-            serving.cancel()
-            await asyncio.wait((serving,))
+    with listener:  # closed also if the store cannot be opened
+        async with hub:
+            app = create_app(settings, hub=hub)
+            config = _hypercorn_config(settings, listener)
+            serving = asyncio.ensure_future(
+                hypercorn_serve(cast(Framework, app), config, shutdown_trigger=until_stopped, mode="asgi")
+            )
+            stopping = asyncio.ensure_future(stopped.wait())
+            try:
+                await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((serving,), timeout=GRACE_S + 0.5)
+            finally:
+                stopping.cancel()
+                serving.cancel()
+                await asyncio.wait((serving,))
     if not serving.cancelled():
         serving.result()
 

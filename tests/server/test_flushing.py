@@ -1,0 +1,136 @@
+"""Real servers with a real file: what was confirmed is there after they end, and after everybody left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Map
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+import streamlit_crdt_server
+from streamlit_crdt_server import EmbeddedServer, Settings, StoreBusyError, protocol
+from streamlit_crdt_server.sqlite_store import SQLiteStore
+from tests.server.fakes import DEADLINE_S, Client, FakeChannel
+
+pytestmark = pytest.mark.anyio
+
+STAND_ALONE = """
+import asyncio, sys
+from streamlit_crdt_server import Settings, serve
+asyncio.run(serve(Settings.load(port=0, require_token=False, store=sys.argv[1])))
+"""
+
+
+async def values_in(path: Path, room: str) -> dict[str, Any]:
+    async with SQLiteStore(path) as store:
+        ydoc: Doc[Any] = Doc()
+        for update in (await store.load(room)).updates:
+            ydoc.apply_update(update)
+    return dict(ydoc.get("state", type=Map).to_py() or {})
+
+
+async def read_echo(socket: Any) -> None:
+    """Return once an update came back, which means that it is saved."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (await socket.recv(decode=False))[:2] != b"\x00\x02":
+            pass
+
+
+async def test_S2_sigterm_saves_what_was_sent_just_before(tmp_path: Path) -> None:
+    path = tmp_path / "rooms.db"
+    env = os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAND_ALONE, str(path)], stdout=subprocess.PIPE, env=env, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = (await asyncio.to_thread(process.stdout.readline)).split()[3]
+        writer = Client(FakeChannel())
+        async with connect(f"{address}/room") as socket:
+            for number in range(50):
+                await socket.send(protocol.sync_update(writer.set(f"k{number}", number)))
+            await read_echo(socket)
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    await socket.recv()
+        await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert await values_in(path, "room") == {f"k{number}": number for number in range(50)}
+
+
+def test_a_file_that_another_process_owns_is_refused_by_name_and_the_port_is_free_again(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(port=0, require_token=False, store=str(tmp_path / "rooms.db"))
+    first, second = EmbeddedServer(settings), EmbeddedServer(settings)
+    first.start()
+    try:
+        with pytest.raises(StoreBusyError, match="rooms.db"):
+            second.start()
+    finally:
+        first.stop()
+    third = EmbeddedServer(Settings(port=second.port, require_token=False, store=settings.store))
+    third.start()
+    third.stop()
+
+
+async def leave_early(path: Path, rounds: int) -> tuple[int, int, int]:
+    """Send and leave within 0 to 200 ms; return how many edits were confirmed, confirmed and lost, and lost."""
+    settings = Settings(port=0, require_token=False, store=str(path), evict_after_s=0.05)
+    seed = int(os.environ.get("STREAMLIT_CRDT_TEST_SEED", random.randrange(2**32)))
+    print("seed", seed)
+    randomness = random.Random(seed)
+    confirmed: set[int] = set()
+    server = EmbeddedServer(settings)
+    server.start()
+    try:
+        for number in range(rounds):
+            async with connect(f"ws://127.0.0.1:{server.port}/room{number % 5}") as socket:
+                await socket.send(protocol.sync_update(Client(FakeChannel()).set(f"k{number}", number)))
+                ends_at = time.monotonic() + randomness.uniform(0, 0.2)
+                try:
+                    while True:
+                        async with asyncio.timeout(ends_at - time.monotonic()):
+                            if (await socket.recv(decode=False))[:2] == b"\x00\x02":
+                                confirmed.add(number)
+                except TimeoutError:
+                    continue
+    finally:
+        await asyncio.to_thread(server.stop)
+    kept: set[str] = set()
+    for room in range(5):
+        kept |= set(await values_in(path, f"room{room}"))
+    lost = {number for number in range(rounds) if f"k{number}" not in kept}
+    return len(confirmed), len(confirmed & lost), len(lost)
+
+
+async def check_leaving_early(path: Path, rounds: int) -> None:
+    saved, saved_and_lost, lost = await leave_early(path, rounds)
+    print(
+        f"last client sends and leaves: {rounds} x: {saved} confirmed, {saved_and_lost} of them lost, {lost} lost"
+    )
+    assert saved > rounds // 2
+    assert (saved_and_lost, lost) == (0, 0)
+
+
+async def test_S2_what_the_last_one_sent_before_leaving_is_saved(tmp_path: Path) -> None:
+    await check_leaving_early(tmp_path / "rooms.db", 40)
+
+
+@pytest.mark.soak
+async def test_S2_what_the_last_one_sent_before_leaving_is_saved_200_times(tmp_path: Path) -> None:
+    await check_leaving_early(tmp_path / "rooms.db", 200)
