@@ -35,12 +35,12 @@ DEMO_WELCOME = """
 def demo(*, port: int | None = None) -> int:
     """Run the demo under plain `streamlit run`, the room server embedded."""
     # The demo asks for nothing: neither for an e-mail address at Streamlit's first start nor for leave to report usage.
-    # Nor does it leave a file behind, least of all beside its script, in the folder of the installed package.
-    os.environ.setdefault(VARIABLE, "memory")
     options = ["--server.showEmailPrompt=false", "--browser.gatherUsageStats=false"]
     if port is not None:
         _require_free_port(port, "--port")
         options.append(f"--server.port={port}")
+    # Nor does it leave a file behind, least of all beside its script, in the folder of the installed package.
+    os.environ.setdefault(VARIABLE, "memory")
     print(DEMO_WELCOME, flush=True)
     command_line().main(
         args=["run", str(DEMO_SCRIPT), *options], prog_name="streamlit", standalone_mode=False
