@@ -35,7 +35,8 @@ class Ticket:
 class HideQuery:
     """An ASGI middleware that takes the query out of a request before anything can log it.
 
-    It changes the request in place: the ASGI servers write their access logs from the same dictionary.
+    It changes the request in place: the ASGI servers write their access logs from the same dictionary. What they
+    write before they call the application is out of reach: uvicorn's level `debug` shows whole requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
