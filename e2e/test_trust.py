@@ -1,0 +1,161 @@
+"""What is saved survives a crash, who may only look changes nothing, and the page says which is which."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from e2e import drivers as d
+from e2e.conftest import OpenTab, StartApp
+from e2e.harness import THREE_WAYS, RunningApp, Way
+from e2e.polling import eventually, settles_on
+from e2e.tab import Tab
+
+STORE = {"STREAMLIT_CRDT_STORE": "rooms.db"}
+BROKEN = (
+    r"WebSocket connection to",
+    r"ERR_",
+    r"Error in reaching server endpoint",
+    r"server is not responding",
+)
+
+
+def badge_says(tab: Tab, words: str, *, deadline_s: float = 20) -> None:
+    badge = tab.page.locator("[data-streamlit-crdt-badge]")  # in a shadow root, which only locators look into
+    settles_on(lambda: badge.inner_text().strip(), words, deadline_s=deadline_s)
+
+
+@pytest.fixture(params=THREE_WAYS, ids=str)
+def app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
+    return shared_app("trust.py", request.param)
+
+
+@pytest.mark.parametrize("way", THREE_WAYS, ids=str)
+def test_S5_what_the_badge_calls_saved_survives_a_kill(
+    start_app: StartApp, tab: OpenTab, room: str, way: Way
+) -> None:
+    app = start_app("trust.py", way, env=STORE)
+    one = tab(app, room=room)
+    d.set_number(one, "a", 7)
+    one.eventually_shows("a", 7)
+    badge_says(one, "Saved")
+    one.page.close()
+    for process in app.processes:
+        process.stop(signal.SIGKILL)
+    app.start()
+    two = tab(app, room=room)
+    two.eventually_shows("a", 7)
+
+
+def test_A1_who_may_only_look_sees_all_and_changes_nothing(app: RunningApp, tab: OpenTab, room: str) -> None:
+    editor = tab(app, room=room)
+    viewer = tab(f"{app.url}/?room={room}&role=viewer")
+    badge_says(viewer, "View only")
+    d.set_number(editor, "a", 3)
+    viewer.eventually_shows("a", 3)
+    d.set_number(viewer, "a", 9)
+    d.set_number(editor, "a", 4)
+    for tab_ in (editor, viewer):
+        tab_.eventually_shows("a", 4)
+        settles_on(functools.partial(d.shown_text, tab_, "a"), "4")
+    assert viewer.state()["role"] == "viewer"
+
+
+def test_a_socket_without_a_token_is_refused_before_it_is_accepted(app: RunningApp) -> None:
+    address = urlsplit(app.room_socket)
+    connection = http.client.HTTPConnection(str(address.hostname), int(address.port or 80), timeout=10)
+    connection.request(
+        "GET",
+        f"{address.path}/somebodys-room",
+        headers={
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        },
+    )
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+def test_the_page_says_what_is_not_saved_yet_and_warns_who_leaves(
+    start_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = start_app("trust.py", Way.STANDALONE, env=STORE)
+    one = tab(app, room=room)
+    one.allow(*BROKEN)
+    badge_says(one, "Saved")
+    app.server.stop(signal.SIGKILL)
+    badge_says(one, "Offline", deadline_s=30)
+    d.set_number(one, "a", 1)
+    badge_says(one, "Offline, 1 edit not saved yet", deadline_s=30)
+    assert warns_who_leaves(one)
+    app.server.start()
+    badge_says(one, "Saved", deadline_s=30)
+    assert not warns_who_leaves(one)
+
+
+def warns_who_leaves(tab: Tab) -> bool:
+    """Say whether the page objects to being left, asked as the browser asks it."""
+    return bool(
+        tab.page.evaluate(
+            """() => {
+                const leaving = new Event("beforeunload", { cancelable: true });
+                window.dispatchEvent(leaving);
+                return leaving.defaultPrevented;
+            }"""
+        )
+    )
+
+
+def test_a_tab_of_a_deleted_room_keeps_its_edits_to_itself_and_says_so(
+    start_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = start_app("trust.py", Way.STANDALONE, env=STORE)
+    one = tab(app, room=room)
+    one.allow(*BROKEN)
+    d.set_number(one, "a", 5)
+    one.eventually_shows("a", 5)
+    badge_says(one, "Saved")
+    app.server.stop()
+    badge_says(one, "Offline", deadline_s=30)
+    d.set_number(one, "a", 6)
+    badge_says(one, "Offline, 1 edit not saved yet", deadline_s=30)
+    forget_rooms(app.server.folder)
+    app.server.start()
+    badge_says(one, "Room deleted", deadline_s=30)
+    eventually(lambda: one.sees("Reload"), why="the notice offers to reload")
+    late = tab(app, room=room)
+    late.eventually_shows("a", 0)
+
+
+def forget_rooms(folder: Path) -> None:
+    for file in folder.glob("rooms.db*"):
+        file.unlink()
+
+
+def test_an_idle_room_with_a_badge_and_tokens_costs_no_run(app: RunningApp, tab: OpenTab, room: str) -> None:
+    one, two = tab(app, room=room), tab(app, room=room)
+    d.set_number(one, "a", 1)
+    two.eventually_shows("a", 1)
+    for tab_ in (one, two):
+        badge_says(tab_, "Saved")
+    before = [tab_.state()["runs"] for tab_ in (one, two)]
+    one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is nothing to wait for
+    assert [tab_.state()["runs"] for tab_ in (one, two)] == before
+
+
+@pytest.mark.parametrize("way", [Way.EMBEDDED, Way.MOUNTED], ids=str)
+def test_flush_waits_until_the_edits_of_this_run_are_saved(
+    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+) -> None:
+    one = tab(shared_app("trust.py", way), room=room)
+    d.set_number(one, "a", 2)
+    d.click(one, "flush")
+    one.eventually_shows("flushed", True)
+    one.eventually_shows("saved", True)
