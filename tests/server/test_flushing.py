@@ -79,7 +79,7 @@ def test_a_file_that_another_process_owns_is_refused_by_name_and_the_port_is_fre
     first, second = EmbeddedServer(settings), EmbeddedServer(settings)
     first.start()
     try:
-        with pytest.raises(StoreBusyError, match="rooms.db"):
+        with pytest.raises(StoreBusyError, match=r"rooms\.db"):
             second.start()
     finally:
         first.stop()

@@ -1,0 +1,227 @@
+"""Many at once, on a real server with a real file; each test prints its figure. `make soak` runs the long ones."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as network
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from pycrdt import Doc, Map
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from streamlit_crdt_server import EmbeddedServer, Hub, Settings, create_app, protocol
+from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel
+
+pytestmark = pytest.mark.anyio
+
+MEGABYTE = 1_000_000
+
+
+def settings(path: Path, **options: Any) -> Settings:
+    return Settings(port=0, require_token=False, store=str(path / "rooms.db"), freeze_gc=False, **options)
+
+
+@asynccontextmanager
+async def stand_alone(path: Path) -> AsyncIterator[tuple[str, str]]:
+    """Yield the addresses of rooms and of health."""
+    server = EmbeddedServer(settings(path))
+    await asyncio.to_thread(server.start)
+    yield f"ws://127.0.0.1:{server.port}", f"http://127.0.0.1:{server.port}/healthz"
+    await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def mounted(path: Path) -> AsyncIterator[tuple[str, str]]:
+    """The same below another application, whose own health is asked for."""
+    chosen = settings(path)
+    stop = asyncio.Event()
+    listener = network.create_server(("127.0.0.1", 0), backlog=1024)
+    port = listener.getsockname()[1]
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.graceful_timeout = 1.0
+    async with Hub(chosen) as hub:
+        routes = [
+            Mount("/crdt", create_app(chosen, hub=hub)),
+            Route("/", lambda request: PlainTextResponse("host")),
+        ]
+        serving = asyncio.ensure_future(
+            hypercorn_serve(Starlette(routes=routes), config, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
+        )
+        yield f"ws://127.0.0.1:{port}/crdt", f"http://127.0.0.1:{port}/"
+        await hub.drain()
+        stop.set()
+        await serving
+
+
+def health(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+        return int(answer.status)
+
+
+async def open_and_close(rooms: str, number: int) -> None:
+    """Open a socket and be gone: before the answer, at once after it, or politely."""
+    with suppress(OSError, ConnectionClosed, EOFError, TimeoutError):
+        async with asyncio.timeout(0.001 if number % 5 == 0 else DEADLINE_S):
+            async with connect(f"{rooms}/room{number % 50}") as socket:
+                if number % 2:
+                    socket.transport.abort()
+
+
+async def storm(where: Any, path: Path, count: int) -> None:
+    async with where(path) as (rooms, health_url):
+        statuses = []
+        started_at = time.monotonic()
+        for first in range(0, count, 20):
+            await asyncio.gather(*(open_and_close(rooms, first + index) for index in range(20)))
+            statuses.append(await asyncio.to_thread(health, health_url))
+        took_s = time.monotonic() - started_at
+        await meet(rooms, "room1", 3)
+    print(f"{where.__name__}: opened and closed {count} x in {took_s:.1f} s, health {set(statuses)}")
+    assert set(statuses) == {200}
+
+
+async def meet(rooms: str, room: str, people: int) -> None:
+    """Let people open a room at the same moment, each with an edit, and wait until all have all of them."""
+    expected = {f"k{number}": number for number in range(people)}
+
+    async def take_part(number: int) -> None:
+        async with connect(f"{rooms}/{room}") as socket:
+            replica = Client(FakeChannel())
+            await socket.send(protocol.sync_step1(b"\0"))
+            await socket.send(protocol.sync_update(replica.set(f"k{number}", number)))
+            values = replica.ydoc.get("state", type=Map)
+            while values.to_py() != expected:
+                message = protocol.parse(bytes(await socket.recv(decode=False)), LIMITS)
+                if isinstance(message, protocol.SyncUpdate):
+                    replica.ydoc.apply_update(message.update)
+
+    async with asyncio.timeout(4 * DEADLINE_S):
+        await asyncio.gather(*map(take_part, range(people)))
+
+
+WHERE = pytest.mark.parametrize("where", [stand_alone, mounted], ids=lambda where: where.__name__)
+
+
+@WHERE
+async def test_N2_opening_and_closing_at_once_stops_nothing(where: Any, tmp_path: Path) -> None:
+    await storm(where, tmp_path, 200)
+
+
+@pytest.mark.soak
+@WHERE
+async def test_N2_opening_and_closing_at_once_2000_times_stops_nothing(where: Any, tmp_path: Path) -> None:
+    await storm(where, tmp_path, 2000)
+
+
+async def open_together(path: Path, rooms_count: int) -> None:
+    async with stand_alone(path) as (rooms, _):
+        slowest_s = 0.0
+        for number in range(rooms_count):
+            started_at = time.monotonic()
+            await meet(rooms, f"new{number}", 3)
+            slowest_s = max(slowest_s, time.monotonic() - started_at)
+    print(f"three clients opened each of {rooms_count} new rooms together: slowest {1000 * slowest_s:.0f} ms")
+
+
+async def test_three_clients_that_open_a_new_room_together_have_each_others_edits(tmp_path: Path) -> None:
+    await open_together(tmp_path, 50)
+
+
+@pytest.mark.soak
+async def test_three_clients_that_open_each_of_500_rooms_together_have_each_others_edits(
+    tmp_path: Path,
+) -> None:
+    await open_together(tmp_path, 500)
+
+
+def resident_bytes() -> int:
+    """The memory that this process has now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("this system does not tell")
+
+
+def deaf_socket(port: int) -> network.socket:
+    deaf = network.socket()
+    deaf.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", port))
+    deaf.sendall(
+        b"GET /room HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    return deaf
+
+
+async def round_trips(server: EmbeddedServer, count: int, size_bytes: int) -> list[float]:
+    """Send updates that overwrite each other, and return how long each took to reach a second client, in s."""
+    address = f"ws://127.0.0.1:{server.port}/room"
+    options: dict[str, Any] = {"max_size": None, "compression": None}
+    took_s = []
+    async with connect(address, **options) as ada, connect(address, **options) as bob:
+        writer, reader = Client(FakeChannel()), Doc[Any]()
+        values = reader.get("state", type=Map)
+        await bob.send(protocol.sync_step1(b"\0"))
+        for number in range(count):
+            text = f"{number}:".ljust(size_bytes, "x")
+            started_at = time.monotonic()
+            await ada.send(protocol.sync_update(writer.set("k", text)))
+            async with asyncio.timeout(4 * DEADLINE_S):
+                while values.to_py() != {"k": text}:
+                    message = protocol.parse(bytes(await bob.recv(decode=False)), LIMITS)
+                    if isinstance(message, protocol.SyncUpdate):
+                        reader.apply_update(message.update)
+            took_s.append(time.monotonic() - started_at)
+            while (await ada.recv(decode=False))[:2] != b"\x00\x02":
+                pass
+    return sorted(took_s)
+
+
+async def overwhelm(path: Path, megabytes: int) -> None:
+    """Send so much into a room in which ten never read."""
+    count = 10 * megabytes
+    server = EmbeddedServer(settings(path, close_timeout_s=0.2, max_bytes_per_s_per_connection=10**9))
+    await asyncio.to_thread(server.start)
+    deaf = []
+    try:
+        await round_trips(server, 50, 100_000)  # warms up
+        alone_s = await round_trips(server, count, 100_000)
+        deaf = [await asyncio.to_thread(deaf_socket, server.port) for _ in range(10)]
+        before = resident_bytes()
+        crowded_s = await round_trips(server, count, 100_000)
+        grown = (resident_bytes() - before) / MEGABYTE
+        assert not any(room.peers for room in server.hub.rooms.values() if len(room.clients) > 3)
+    finally:
+        for one in deaf:
+            one.close()
+        await asyncio.to_thread(server.stop)
+    p99 = [1000 * took[int(0.99 * len(took))] for took in (alone_s, crowded_s)]
+    print(
+        f"10 peers that never read, {megabytes} MB: memory {grown:+.0f} MB, p99 of the others {p99[1]:.1f} ms "
+        f"({p99[1] / p99[0]:.2f} x of {p99[0]:.1f} ms)"
+    )
+    assert grown < 100
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+async def test_N1_peers_that_never_read_cost_little_memory(tmp_path: Path) -> None:
+    await overwhelm(tmp_path, 20)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+async def test_N1_peers_that_never_read_200_megabytes_cost_little_memory(tmp_path: Path) -> None:
+    await overwhelm(tmp_path, 200)
