@@ -19,6 +19,7 @@ from streamlit_crdt_server.gate import Gate
 from streamlit_crdt_server.hub import Hub
 from streamlit_crdt_server.keys import standalone_ring
 from streamlit_crdt_server.metrics import CONTENT_TYPE
+from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.ticket import HideQuery
 from streamlit_crdt_server.token import KeyRing
@@ -74,9 +75,12 @@ async def _healthz(request: Request) -> PlainTextResponse:
 
 
 async def _readyz(request: Request) -> PlainTextResponse:
-    if request.app.state.hub.is_open:
-        return PlainTextResponse("ready\n")
-    return PlainTextResponse("not ready: the hub does not run\n", status_code=503)
+    hub: Hub = request.app.state.hub
+    if not hub.is_open:
+        return PlainTextResponse("not ready: the hub does not run\n", status_code=503)
+    if any(isinstance(room, Room) and room.is_saving_failing for room in hub.rooms.values()):
+        return PlainTextResponse("not ready: the store fails, see the log\n", status_code=503)
+    return PlainTextResponse("ready\n")
 
 
 async def _metrics(request: Request) -> Response:

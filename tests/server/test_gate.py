@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, creat
 from streamlit_crdt_server.limits import Connections, Meter, RateLimit
 from streamlit_crdt_server.wire import block, varuint
 from tests.server.asgi import Request, Visit, visit
-from tests.server.fakes import LIMITS, Client, FakeChannel, presence_frame, until
+from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel, connected, presence_frame, until
+from tests.server.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 
@@ -315,6 +317,26 @@ async def test_metrics_and_readiness_are_answered() -> None:
         assert status == 200
         assert b"streamlit_crdt_connections 1.0" in body
         assert (await get(home.app, "/readyz"))[0] == 200
+
+
+async def test_S4_a_server_whose_store_fails_is_not_ready_until_it_recovers() -> None:
+    store = UnreliableStore()
+    settings = Settings(require_token=False)
+    async with Hub(settings, store=store) as hub, connected(hub) as ada:
+        app = create_app(settings, hub=hub)
+        store.can_write = False
+        ada.edit("x", 1)
+        await until(lambda: store.attempts)
+        await until_status(app, 503)
+        assert (await get(app, "/healthz"))[0] == 200
+        store.can_write = True
+        await until_status(app, 200)
+
+
+async def until_status(app: Any, expected: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while (await get(app, "/readyz"))[0] != expected:
+            await asyncio.sleep(0.002)
 
 
 async def get(app: Any, path: str) -> tuple[int, bytes]:
