@@ -22,7 +22,7 @@ from streamlit import config
 from streamlit_crdt._compat import command_line, load_config, makes_its_own_app
 from streamlit_crdt.cli import CommandError
 from streamlit_crdt.deploy import crdt_app
-from streamlit_crdt.storing import VARIABLE, store_beside
+from streamlit_crdt.storing import VARIABLE, require_free, store_beside
 
 DEMO_SCRIPT = Path(__file__).parent / "demo" / "app.py"
 
@@ -58,7 +58,9 @@ def run(words: Sequence[str]) -> int:
     # the options: crdt_app() asks for some, and Streamlit complains if [server] changes after it was read.
     st.App(script)
     load_config(options)
-    app = st.App(script, **crdt_app(store=store_beside(script.parent)))
+    store = store_beside(script.parent)
+    app = st.App(script, **crdt_app(store=store))
+    require_free(store)
     if config.is_manually_set("server.port"):
         _require_free_port(
             config.get_option("server.port"), "--server.port", config.get_option("server.address")

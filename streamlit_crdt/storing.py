@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from streamlit_crdt_server import StoreBusyError, StoreError
+from streamlit_crdt_server.lease import Lease
+from streamlit_crdt_server.opening import store_path
+
+_log = logging.getLogger("streamlit_crdt")
 
 DEFAULT_FILE: Final = "rooms.db"
 
@@ -26,6 +31,23 @@ def store_beside(folder: Path | None) -> str | None:
     if is_chosen():
         return os.environ[VARIABLE].strip() or None
     return None if folder is None else str(folder / DEFAULT_FILE)
+
+
+def require_free(store: str | None) -> None:
+    """Refuse a file that another process owns before anything is started, where it would be buried in a traceback.
+
+    Raises:
+        StoreBusyError: it names that process.
+    """
+    path = store_path(store)
+    if path is None:
+        return
+    try:
+        Lease(Path(path).resolve()).release()
+    except StoreBusyError:
+        raise
+    except OSError as error:
+        _log.debug("whether %s is free cannot be told: %s", path, error)  # the store says what is wrong with it
 
 
 def may_do_without(error: StoreError, store: str | None) -> bool:

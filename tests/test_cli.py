@@ -18,6 +18,7 @@ import pytest
 from e2e.harness import STREAMLIT_ENV, Process, answers, free_port
 from streamlit_crdt import cli
 from streamlit_crdt_server import KeyRing, Role, Settings, verify
+from streamlit_crdt_server.lease import Lease
 
 SCRIPT = "import streamlit as st\n\nst.title('hello')\n"
 
@@ -191,6 +192,16 @@ def test_serve_refuses_a_store_that_another_process_owns_by_name(tmp_path: Path)
         assert str(server.pid) in said
     finally:
         server.stop()
+
+
+def test_run_refuses_a_store_that_another_process_owns_by_name(script: Path, tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "rooms.db")
+    try:
+        said = said_and_done("run", str(script), "--server.port", str(free_port()))
+    finally:
+        lease.release()
+    assert str(tmp_path / "rooms.db") in said
+    assert str(os.getpid()) in said
 
 
 def test_serve_on_other_addresses_than_this_machines_own_asks_for_a_secret(
