@@ -37,7 +37,9 @@ _TAB_ERRORS: Final = {
     "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; "
     "serve the app with  streamlit-crdt run app.py  or st.App(..., **crdt_app()), which use the page's own port.",
     "old-build": "a tab still runs an older build of the frontend; it asks its user to reload the page.",
-    "refused": "the room server refused the tab's socket.",
+    "refused": "the room server refused the tab's socket; its log and its /metrics say why.",
+    "other-epoch": "the room was deleted while a tab was in it; the tab shows what was not saved and offers to reload.",
+    "denied": "the room server takes a tab for a viewer's, though this session's role is editor.",
 }
 
 
