@@ -1,7 +1,7 @@
 """Every private name of Streamlit that this library touches, and nothing else.
 
 Why here: private names change without notice. Each entry says since when it looks like this (checked on 1.65 and
-1.67) and what is lost without it. `install()` wraps five functions of Streamlit once per process; where one of them is
+1.67) and what is lost without it. `install()` wraps six functions of Streamlit once per process; where one of them is
 gone, the library says so in a single warning and goes on with what is left.
 
 The wrapped functions never raise because of us: a fault on our side is logged with its traceback and Streamlit's own
@@ -30,7 +30,7 @@ MIN_STREAMLIT = (1, 65)
 
 
 class Hooks(Protocol):
-    """What the session side does at the five places; see `session.py`."""
+    """What the session side does at the six places; see `session.py`."""
 
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
@@ -50,8 +50,11 @@ class Hooks(Protocol):
     def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
         """Keep the widget states that the browser sent with this run."""
 
-    def run_ended(self, ctx: Any, *, complete: bool) -> None:
-        """Push what the run assigned."""
+    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
+        """Push what the run assigned; `complete` if it was a full run, `reruns` if another follows at once."""
+
+    def output_dropped(self, session_id: str) -> None:
+        """Note that the page may lack what the last run drew. In the event loop's thread."""
 
 
 class RawState:
@@ -381,10 +384,31 @@ def _wrap_end(hooks: Hooks) -> None:
         _result, _without_errors, rerun, *_ = outcome
         # st.stop() and errors count too: the page drops what such a run has not drawn.
         complete = rerun is None and not fragments_of_run(ctx)
-        _guarded(lambda: hooks.run_ended(ctx, complete=complete))
+        _guarded(lambda: hooks.run_ended(ctx, complete=complete, reruns=rerun is not None))
         return outcome
 
     script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
+
+
+def _wrap_runner(hooks: Hooks) -> None:
+    """`AppSession._create_scriptrunner`: where Streamlit drops what a run drew (1.65+, streamlit#9921).
+
+    A fragment's rerun that comes when a run has just ended finds its runner stopped, and a new one is made; whatever
+    the event loop had not yet taken from the old one is ignored from then on. After a full rerun nobody misses it,
+    but a fragment draws only itself.
+    """
+    from streamlit.runtime.app_session import AppSession
+
+    native = AppSession._create_scriptrunner
+
+    @functools.wraps(native)
+    def create(self: Any, initial_rerun_data: Any) -> None:
+        of_fragments = initial_rerun_data.fragment_id or initial_rerun_data.fragment_id_queue
+        if self._scriptrunner is not None and of_fragments:
+            _guarded(lambda: hooks.output_dropped(self.id))
+        native(self, initial_rerun_data)
+
+    AppSession._create_scriptrunner = create  # type: ignore[method-assign]
 
 
 _WRAPPERS: dict[str, Callable[[Hooks], None]] = {
@@ -393,4 +417,5 @@ _WRAPPERS: dict[str, Callable[[Hooks], None]] = {
     "the registration of widgets moved (SessionState.register_widget)": _wrap_register,
     "the browser's message moved (SessionState.set_widgets_from_proto)": _wrap_message,
     "the end of a run moved (exec_func_with_error_handling)": _wrap_end,
+    "the start of a script's thread moved (AppSession._create_scriptrunner)": _wrap_runner,
 }

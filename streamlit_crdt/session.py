@@ -68,6 +68,7 @@ class Session:
         self._rooms: list[Binding] = []
         self._page = ""
         self._remote_wake = False
+        self._output_dropped = False
         self._run_lock = threading.Lock()
         self.anchor: object = None
 
@@ -98,6 +99,8 @@ class Session:
             if _compat.is_superseded(ctx):
                 return None
             self._run = Run(identity)
+            if not _compat.fragments_of_run(ctx):
+                self._output_dropped = False  # all is drawn again
             return self._run
 
     def select(self, ctx: Any, binding: Binding, selection: Selection, part: Part) -> None:
@@ -145,7 +148,7 @@ class Session:
                 del run.open[len(rooms) - 1 - rooms[::-1].index(binding)]
             return binding.push_now(run.message, remote=run.is_remote)
 
-    def run_ended(self, ctx: Any, *, complete: bool) -> None:
+    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool = False) -> None:
         """Push what the run assigned, unless a newer one has taken its place."""
         with self.lock:
             run = self.run_of(ctx)
@@ -160,6 +163,9 @@ class Session:
                 binding.end_run(ctx, state, run.message, complete=complete, remote=run.is_remote)
             if not _compat.fragments_of_run(ctx):
                 self._settle(run, complete=complete)
+            elif self._output_dropped and not reruns:
+                self._output_dropped = False
+                _compat.request_rerun(ctx, None)
 
     def _settle(self, run: Run, *, complete: bool) -> None:
         """Remember the rooms that the session is in, and leave those that others have taken the place of."""
@@ -191,6 +197,10 @@ class Session:
                 self._fragments[fragment] = binding
             return binding
         return self._fragments.get(fragment or "") if _compat.fragments_of_run(ctx) else None
+
+    def output_dropped(self) -> None:
+        """Note that the page may lack what the last run drew: unless a full run comes next, one is asked for."""
+        self._output_dropped = True
 
     def woke_remotely(self) -> None:
         """Note that the next run is caused by a remote edit (rule P4)."""
@@ -346,11 +356,16 @@ class SessionHooks:
         if session is not None:
             session.received(ctx, states, triggers)
 
-    def run_ended(self, ctx: Any, *, complete: bool) -> None:
+    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         collector.run_ended()
         session = self._registry.find(ctx)
         if session is not None:
-            session.run_ended(ctx, complete=complete)
+            session.run_ended(ctx, complete=complete, reruns=reruns)
+
+    def output_dropped(self, session_id: str) -> None:
+        session = self._registry.get(session_id)
+        if session is not None:
+            session.output_dropped()
 
 
 registry: Final = Registry()
