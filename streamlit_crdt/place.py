@@ -20,7 +20,6 @@ from streamlit_crdt_server import (
     KeyRing,
     LocalPeer,
     PortTakenError,
-    ServerStoppedError,
     Settings,
     StoreError,
     process_ring,
@@ -151,6 +150,7 @@ def find(server: str | None) -> Place:
     Raises:
         ValueError: `server` is not a ws:// or wss:// address.
         PortTakenError: the port that STREAMLIT_CRDT_PORT asks for is in use.
+        StoreError: the store cannot be opened, and going on without it would hide the rooms that are in it (rule S4).
     """
     if server is not None:
         if not server.startswith(("ws://", "wss://")):
@@ -174,13 +174,10 @@ def _start_embedded() -> EmbeddedServer:
     store = store_beside(_compat.script_folder())
     try:
         return _started(store)
-    except ServerStoppedError as error:
-        cause = error.__cause__
-        if not isinstance(cause, StoreError):
+    except StoreError as error:
+        if not may_do_without(error, store):
             raise
-        if not may_do_without(cause, store):
-            raise cause from None
-        _log.warning("rooms are kept in memory, and end with this app: %s", cause)
+        _log.warning("rooms are kept in memory, and end with this app: %s", error)
         return _started(None)
 
 

@@ -47,7 +47,9 @@ def require_free(store: str | None) -> None:
     except StoreBusyError:
         raise
     except OSError as error:
-        _log.debug("whether %s is free cannot be told: %s", path, error)  # the store says what is wrong with it
+        _log.debug(
+            "whether %s is free cannot be told: %s", path, error
+        )  # the store says what is wrong with it
 
 
 def may_do_without(error: StoreError, store: str | None) -> bool:

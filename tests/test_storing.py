@@ -101,8 +101,8 @@ def test_an_app_that_is_run_twice_keeps_the_second_ones_rooms_in_memory_and_says
         assert first.stdout is not None
         assert first.stdout.readline() == "level 2\n"
         with embedded(store) as second:
-            said, _ = second.communicate("", timeout=60)
-        assert "kept in memory" in said
+            said, error = second.communicate("", timeout=60)
+        assert "kept in memory" in said, error
         assert "rooms.db" in said
         assert "level 1\n" in said
         first.communicate("", timeout=60)
