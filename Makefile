@@ -83,8 +83,9 @@ test-js: install
 test-e2e: install browser
 	$(PY) -m pytest e2e -n $(WORKERS)
 
+# The room server imports no Streamlit, so its own tests have nothing to say of the floor.
 test-floor-py: install-floor
-	$(PY_FLOOR) -m pytest tests -n $(WORKERS)
+	$(PY_FLOOR) -m pytest tests --ignore tests/server -n $(WORKERS)
 
 test-floor-e2e: install-floor browser
 	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS)
