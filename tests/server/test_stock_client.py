@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import EmbeddedServer, Settings
 from tests.server.fakes import Client, FakeChannel
+from tests.server.stand_alone import SECRET, stand_alone, stored_state
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 15.0
@@ -66,8 +69,9 @@ class StockClient:
 
 
 @contextmanager
-def stock_client(port: int, room: str = "room") -> Iterator[StockClient]:
-    command = ["node", str(ROOT / "tests/server/stock/client.mjs"), f"ws://127.0.0.1:{port}", room]
+def stock_client(port: int, room: str = "room", token: str = "") -> Iterator[StockClient]:
+    script = str(ROOT / "tests/server/stock/client.mjs")
+    command = ["node", script, f"ws://127.0.0.1:{port}", room, token]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     client = StockClient(process)
     try:
@@ -142,3 +146,41 @@ def test_a_stock_client_that_is_refused_for_a_bad_frame_stays_away(server: Embed
         ada.wait_for(closed=4413)
         bob.tell(set=["x", 1])
         bob.wait_for(state={"x": 1}, status="connected")
+
+
+@pytest.mark.anyio
+async def test_a_stock_client_with_a_token_of_the_command_syncs_with_a_stand_alone_server(
+    tmp_path: Path,
+) -> None:
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(SECRET)
+    secret_file.chmod(0o600)
+    tokens = {
+        role: await asyncio.to_thread(printed_token, secret_file, role, user)
+        for role, user in (("editor", "Ada"), ("viewer", "Bob"))
+    }
+    async with stand_alone(tmp_path / "rooms.db") as server:
+        with (
+            stock_client(server.port, token=tokens["editor"]) as ada,
+            stock_client(server.port, token=tokens["viewer"]) as bob,
+        ):
+            for client in (ada, bob):
+                await asyncio.to_thread(client.wait_for, synced=True)
+            bob.tell(set=["forbidden", True])
+            ada.tell(set=["x", 1])
+            await asyncio.to_thread(bob.wait_for, state={"forbidden": True, "x": 1})
+            assert ada.said["state"] == {"x": 1}
+    assert "forbidden" not in repr(await stored_state(server.store, "room"))
+
+
+def printed_token(secret_file: Path, role: str, user: str) -> str:
+    """Run the command as somebody would who gives another client access."""
+    words = ["token", "room", "--role", role, "--user", user, "--secret-file", str(secret_file)]
+    done = subprocess.run(
+        [sys.executable, "-c", "from streamlit_crdt.cli import main; raise SystemExit(main())", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return done.stdout.strip()

@@ -5,10 +5,14 @@ import WebSocket from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 
-const [url, room] = process.argv.slice(2);
+const [url, room, token] = process.argv.slice(2);
 const ydoc = new Y.Doc();
 const state = ydoc.getMap("state");
-const provider = new WebsocketProvider(url, room, ydoc, { WebSocketPolyfill: WebSocket, disableBc: true });
+const provider = new WebsocketProvider(url, room, ydoc, {
+  params: token ? { token } : {},
+  WebSocketPolyfill: WebSocket,
+  disableBc: true,
+});
 const say = (report) => console.log(JSON.stringify(report));
 
 const users = () => [...provider.awareness.getStates().values()].map((one) => one.user).filter(Boolean);

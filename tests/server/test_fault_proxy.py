@@ -1,0 +1,133 @@
+"""Stock clients on a network that fails, while the server ends and starts: all end alike, no saved edit is lost."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.crowd import Crowd, crowd, member_token
+from tests.server.fault_proxy import FaultProxy
+from tests.server.stand_alone import ROOT, StandAlone, stand_alone, stored_state
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(
+        shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
+        reason="needs Node and the packages of package.json: run `npm ci`",
+    ),
+    pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal of POSIX systems"),
+]
+
+CLIENTS = 20
+ROOM = "room"
+DELETES_EVERY = 4
+"""Edit n of a client sets a key of its own; every fourth deletes the one before instead (see crowd.mjs)."""
+
+
+@dataclass
+class Tally:
+    """What came of one seed or of many."""
+
+    seeds: list[int] = field(default_factory=list)
+    saved: int = 0
+    lost: list[str] = field(default_factory=list)
+    diverged: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
+        ends = ", ".join(f"{count} {name}" for name, count in sorted(self.ends.items()))
+        return (
+            f"{CLIENTS} stock clients through a failing network, seeds {self.seeds}: {self.diverged} diverged; "
+            f"{self.saved} edits told saved, {len(self.lost)} lost {self.lost[:10]}; {faults}; the server ended by {ends}"
+        )
+
+
+def find_lost(saved: Mapping[str, int], state: Mapping[str, Any]) -> list[str]:
+    """Name the edits that somebody was told are saved, and that are not in `state`."""
+    lost = []
+    for name, last in saved.items():
+        for number in range(1, last + 1):
+            key = f"{name}:{number}"
+            if number % DELETES_EVERY == 0:
+                lost += [f"deletion {key}"] if f"{name}:{number - 1}" in state else []
+            elif number % DELETES_EVERY != DELETES_EVERY - 1 and key not in state:
+                lost.append(key)
+    return lost
+
+
+async def restart(server: StandAlone, clients: Crowd, how: signal.Signals, tally: Tally) -> None:
+    """End the server, look into its file while nobody can bring back what it lost, and start another."""
+    await server.end(how)
+    tally.ends[how.name] += 1
+    tally.lost += find_lost(dict(clients.saved), await stored_state(server.store, ROOM))
+    await server.start()
+
+
+async def run_seed(folder: Path, seed: int, tally: Tally) -> None:
+    chance = random.Random(seed)
+    folder.mkdir()
+    ends = [signal.SIGKILL, signal.SIGTERM]
+    chance.shuffle(ends)
+    async with (
+        stand_alone(folder / "rooms.db") as server,
+        FaultProxy(chance, server.port).running() as proxy,
+        crowd(proxy.port, [ROOM] * CLIENTS, seed=seed, pause_ms=8, keeps_all=True) as clients,
+    ):
+        clients.tell(write=True)
+        for how in ends:
+            await clients.until_told(chance.randrange(100, 300))
+            slot = chance.randrange(CLIENTS)
+            newcomer = {"slot": slot, "room": ROOM, "token": member_token(ROOM, f"late{slot}")}
+            clients.tell(replace=newcomer | {"abruptly": chance.random() < 0.5})
+            await restart(server, clients, how, tally)
+            proxy.target_port = server.port
+        await clients.until_told(100)
+        clients.tell(write=False)
+        proxy.is_calm = True
+        report = await clients.until_alike()
+        await server.end()
+        stored = await stored_state(server.store, ROOM)
+        saved = dict(clients.saved)
+    tally.seeds.append(seed)
+    tally.saved += sum(saved.values())
+    tally.faults += proxy.faults
+    tally.diverged += sum(one["state"] != stored for one in report)
+    tally.lost += find_lost(saved, stored)
+    assert all(one["synced"] for one in report), [
+        (one["name"], one["status"]) for one in report if not one["synced"]
+    ]
+    assert all(saved[one["name"]] >= one["edits"] for one in report)
+
+
+@pytest.mark.parametrize("seeds", [3, pytest.param(30, marks=pytest.mark.soak)])
+async def test_S5_stock_clients_on_a_failing_network_converge_and_lose_nothing_saved(
+    tmp_path: Path, seeds: int
+) -> None:
+    tally = Tally()
+    for _ in range(seeds):
+        seed = random.randrange(10**6)
+        print(f"seed {seed}")
+        await run_seed(tmp_path / str(seed), seed, tally)
+    print(tally)
+    assert tally.diverged == 0
+    assert tally.lost == []
+    assert tally.faults["dropped"] > seeds
+    assert tally.faults["cut inside a frame"] > seeds
+    assert tally.ends["SIGKILL"] == tally.ends["SIGTERM"] == seeds
+
+
+async def test_what_was_lost_is_named() -> None:
+    """The check itself: edit 4 deletes the key of edit 3, and 7 may be deleted by an 8 that is not saved yet."""
+    assert find_lost({"a": 7}, {"a:1": 1, "a:2": 1, "a:5": 1, "a:6": 1}) == []
+    assert find_lost({"a": 6}, {"a:2": 1, "a:3": 1, "a:5": 1}) == ["a:1", "deletion a:4", "a:6"]
