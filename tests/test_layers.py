@@ -38,6 +38,10 @@ def modules(package: str) -> list[Path]:
     return sorted(path for path in root.rglob("*.py") if "demo" not in path.relative_to(root).parts)
 
 
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the dotted name of everything that the file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -47,7 +51,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
 def test_imports_run_one_way(path: Path) -> None:
     own = path.stem
     for name in imports(path):
@@ -68,18 +72,27 @@ def test_the_core_knows_neither_streamlit_nor_the_network(name: str) -> None:
             assert imported.startswith("streamlit_crdt_server.updates.")
 
 
-@pytest.mark.parametrize("path", modules("server/streamlit_crdt_server"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("server/streamlit_crdt_server"), ids=named)
 def test_the_server_imports_neither_streamlit_nor_the_library(path: Path) -> None:
     for name in imports(path):
         assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{path.name} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
 def test_only_compat_touches_private_names_of_streamlit(path: Path) -> None:
-    if path.name == "_compat.py":
+    if "_compat" in path.relative_to(ROOT / "streamlit_crdt").parts:
         return
     found = [*_private_imports(path), *_private_attributes(path)]
-    assert not found, f"{path.name} touches {found}: move it to _compat.py"
+    assert not found, f"{path.name} touches {found}: move it into _compat"
+
+
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
+def test_only_compat_itself_knows_what_it_is_made_of(path: Path) -> None:
+    if "_compat" in path.relative_to(ROOT / "streamlit_crdt").parts:
+        return
+    inside = {f"streamlit_crdt._compat.{part.stem}" for part in modules("streamlit_crdt/_compat")}
+    for name in imports(path):
+        assert not any(f"{name}.".startswith(f"{part}.") for part in inside), f"{path.name} imports {name}"
 
 
 def _private_imports(path: Path) -> list[str]:
