@@ -12,11 +12,13 @@ import streamlit as st
 from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
+from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Role, part_of, role_of
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Room, Status
 from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
-from streamlit_crdt.session import Session, SessionHooks, registry
+from streamlit_crdt.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
 

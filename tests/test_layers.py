@@ -22,11 +22,16 @@ LAYERS = (
     ("replica",),
     ("framing",),
     ("channel",),
+    ("binding",),
+    ("run",),
+    ("session",),
+    ("registry",),
+    ("hooks",),
     ("component",),
     ("sync",),
 )
 """From the bottom up: a module imports only from layers below its own. What is not named here is above the core."""
-CORE = {name for layer in LAYERS[: LAYERS.index(("component",))] for name in layer}
+CORE = {name for layer in LAYERS[: LAYERS.index(("binding",))] for name in layer}
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 PRIVATE_STREAMLIT = ("streamlit.runtime", "streamlit.elements", "streamlit.web", "streamlit.proto")
 INSIDE_A_FUNCTION = {("tables", "equality")}

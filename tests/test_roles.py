@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.session import registry
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, pri
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import TabReport
 from streamlit_crdt.place import Elsewhere
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.session import Session as LiveSession
-from streamlit_crdt.session import registry
 from streamlit_crdt_server import HubNotRunningError
 
 

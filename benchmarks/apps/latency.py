@@ -17,7 +17,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt import component, crdt_sync
-from streamlit_crdt.session import registry
+from streamlit_crdt.registry import registry
 from streamlit_crdt_server import LocalPeer
 
 ROOM = "latency"
