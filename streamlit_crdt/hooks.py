@@ -9,7 +9,7 @@ import streamlit as st
 
 from streamlit_crdt import _compat, collector
 from streamlit_crdt.registry import Registry
-from streamlit_crdt.widgets import SETTABLE, unkeyed_key
+from streamlit_crdt.widgets import REFUSED, SETTABLE, unkeyed_key
 
 
 class SessionHooks:
@@ -56,7 +56,7 @@ class SessionHooks:
         if is_late:
             binding.mirror.comes_back(widget)
         if local is not value or is_late:
-            binding.replace_waiting(state, key, local)
+            _replace(state, key, local)
 
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         session = self._registry.find(ctx)
@@ -80,3 +80,11 @@ class SessionHooks:
         session = self._registry.get(session_id)
         if session is not None:
             session.output_dropped()
+
+
+def _replace(state: _compat.RawState, key: str, local: Any) -> None:
+    """Put the value that a widget can show in the place of the one that waits for it."""
+    if local is REFUSED:
+        state.discard(key)
+    else:
+        state.replace(key, local)

@@ -140,7 +140,7 @@ class _Member:
 
     @property
     def status(self) -> Status:
-        self._binding.status_was_read = True
+        self._binding.tab.status_was_read = True
         return self._binding.status
 
     @property

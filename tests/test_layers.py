@@ -40,6 +40,8 @@ LAYERS = (
     ("_compat.runs", "_compat.widget_making"),
     ("_compat.wrapping",),
     ("_compat",),
+    ("way",),
+    ("tab",),
     ("binding",),
     ("run",),
     ("session",),

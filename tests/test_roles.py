@@ -141,7 +141,7 @@ def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: st
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
     binding.part = Part("viewer", User("u", "n"))
-    binding.link.receive(binding.without_edits(frame))
+    binding.way.link.receive(binding.tab.without_edits(frame))
     assert "moved" not in binding.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0

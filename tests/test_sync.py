@@ -764,8 +764,8 @@ def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -
 def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
     binding = Binding(room, Elsewhere("ws://127.0.0.1:9"))
     assert not binding.synced
-    binding.link.report = TabReport(synced=True)
+    binding.way.link.report = TabReport(synced=True)
     assert binding.synced
-    binding.link.report = TabReport()
+    binding.way.link.report = TabReport()
     assert binding.synced
     assert not binding.holds()
