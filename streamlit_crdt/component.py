@@ -17,10 +17,11 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import SCRIPT_GLOB
-from streamlit_crdt.binding import HOLD_S, Binding
+from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import CrdtError, FrameError
 from streamlit_crdt.session import Session
+from streamlit_crdt.tab import HOLD_S
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -41,7 +42,7 @@ def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
     if _compat.is_app_test():
         return  # no browser, so no tab to talk to: each run reads and writes the room itself
     _renderer()(
-        key=f"{binding.channel_key}:rerun", data={"rerun": binding.room}, on_rerun_change=_rerun_whole
+        key=f"{binding.tab.channel_key}:rerun", data={"rerun": binding.room}, on_rerun_change=_rerun_whole
     )
     fragment = st.fragment(_channel, run_every=HOLD_S if held else None)
     fragment(session, binding, held)
@@ -51,7 +52,9 @@ def mount_badge(binding: Binding) -> None:
     """Mount the badge of a room's saved state; the tab keeps it up to date in the page, without a script run."""
     if _compat.is_app_test():
         return
-    _renderer()(key=f"{binding.channel_key}:badge:{binding.count_badge()}", data={"badge": binding.room})
+    _renderer()(
+        key=f"{binding.tab.channel_key}:badge:{binding.tab.count_badge()}", data={"badge": binding.room}
+    )
 
 
 def _rerun_whole() -> None:
@@ -59,20 +62,20 @@ def _rerun_whole() -> None:
 
 
 def _channel(session: Session, binding: Binding, held: bool) -> None:
-    binding.channel_fragment = _compat.fragment_id()
+    binding.tab.channel_fragment = _compat.fragment_id()
     if held and not binding.holds():
         st.rerun()
     with session.lock:
         data = binding.frame()
     _renderer()(
-        key=binding.channel_key,
+        key=binding.tab.channel_key,
         data=data,
         on_frame_change=functools.partial(_on_frame, session, binding),
     )
 
 
 def _on_frame(session: Session, binding: Binding) -> None:
-    text = getattr(st.session_state.get(binding.channel_key), "frame", None)
+    text = getattr(st.session_state.get(binding.tab.channel_key), "frame", None)
     ctx = _compat.script_context()
     if not isinstance(text, str) or ctx is None:
         return
@@ -102,6 +105,6 @@ def _rerun(session: Session, binding: Binding, ctx: Any) -> None:
     if not fragments:
         return
     session.woke_remotely()
-    if fragments == (binding.channel_fragment,):
+    if fragments == (binding.tab.channel_fragment,):
         st.rerun()
     binding.owe_rerun()

@@ -1,50 +1,22 @@
-"""One Streamlit session: its bindings to rooms, and what Streamlit tells us while its script runs.
-
-The registry below is the library's only mutable module state: sessions by id. `st.session_state` holds plain data only
-(some hosts refuse locks and documents there), and no session ever touches another one's state.
-"""
+"""One Streamlit session: its bindings to rooms, and which of them the widget being drawn belongs to."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
-from streamlit_crdt import _compat, collector, place
+from streamlit_crdt import _compat, place
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
+from streamlit_crdt.run import Run
 from streamlit_crdt.selection import Selection
-from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget, unkeyed_key
-
-_log = logging.getLogger("streamlit_crdt")
-
-RELEASED_SESSION_KEPT_S: Final = 150.0
-"""A little longer than Streamlit keeps a disconnected session, which may come back with all its values."""
-
-
-class Run:
-    """One run of a session's script, full or of fragments.
-
-    Attributes:
-        identity: what tells runs apart, see `_compat.run_identity`.
-        message: what the browser sent with it, None if code alone caused it.
-        open: the rooms whose block the script is in, innermost last, with the fragment that opened them.
-        entered: the rooms that `crdt_sync` has been called for.
-        is_remote: whether a remote edit caused it (rule P4).
-    """
-
-    def __init__(self, identity: Any) -> None:
-        self.identity = identity
-        self.message: Message | None = None
-        self.open: list[tuple[Binding, str | None]] = []
-        self.entered: list[Binding] = []
-        self.is_remote = False
+from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget
 
 
 class Session:
@@ -256,116 +228,3 @@ class Session:
         self.released_at = time.monotonic()
         for binding in list(self.bindings.values()):
             binding.detach()
-
-
-class Registry:
-    """All sessions of this process, by Streamlit's session id. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
-
-    def find(self, ctx: Any) -> Session | None:
-        return self._sessions.get(_compat.session_key(ctx))
-
-    def get(self, session_id: str) -> Session | None:
-        return self._sessions.get(session_id)
-
-    def sessions(self) -> list[Session]:
-        with self._lock:
-            return list(self._sessions.values())
-
-    def open(self, ctx: Any) -> Session:
-        with self._lock:
-            self._drop_released()
-            key = _compat.session_key(ctx)
-            session = self._sessions.get(key)
-            if session is None:
-                session = self._sessions[key] = Session(key)
-                brought = _compat.first_message(ctx)
-                if brought is not None:
-                    session.received(ctx, *brought)
-            if not _compat.is_superseded(ctx):
-                session.released_at = None
-            if _compat.is_app_test():
-                session.anchor = ctx.session_state  # its id tells sessions apart: nothing else may get it
-            return session
-
-    def _drop_released(self) -> None:
-        oldest = time.monotonic() - RELEASED_SESSION_KEPT_S
-        for session_id, session in list(self._sessions.items()):
-            if session.released_at is not None and session.released_at < oldest:
-                del self._sessions[session_id]
-
-
-class SessionHooks:
-    """Route what Streamlit does in a script thread to that thread's session."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
-        session = self._registry.find(ctx)
-        if session is None or element_type not in SETTABLE or session.room_of(ctx) is None:
-            return None
-        return unkeyed_key(element_type, native_hash())
-
-    def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
-        session = self._registry.find(ctx)
-        if session is not None:
-            session.identified(key, element_type, arguments)
-
-    def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
-        session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
-        if binding is None or not binding.mirror.is_ours(key):
-            return False
-        if not writes_allowed:
-            binding.mirror.forget(key)
-            if key in st.session_state:
-                del st.session_state[key]
-        return True
-
-    def before_register(self, ctx: Any, state: _compat.RawState, metadata: Any, key: str) -> None:
-        session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
-        widget = None if session is None else session.widget(metadata, key)
-        if binding is None or widget is None or key not in state:
-            return
-        is_late = not state.is_new(key)
-        if is_late and (
-            session is None or session.browser_shows(ctx, widget) or not binding.mirror.is_untold(key)
-        ):
-            return
-        value = state.value(key)
-        local = binding.mirror.waiting(widget, value)
-        if is_late:
-            binding.mirror.comes_back(widget)
-        if local is not value or is_late:
-            binding.replace_waiting(state, key, local)
-
-    def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
-        session = self._registry.find(ctx)
-        widget = None if session is None else session.widget(metadata, key)
-        if session is not None and widget is not None:
-            session.drew(ctx, widget, value, assigned=assigned)
-            session.forget_identity(key)
-
-    def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
-        session = self._registry.find(ctx)
-        if session is not None:
-            session.received(ctx, states, triggers)
-
-    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
-        collector.run_ended()
-        session = self._registry.find(ctx)
-        if session is not None:
-            session.run_ended(ctx, complete=complete, reruns=reruns)
-
-    def output_dropped(self, session_id: str) -> None:
-        session = self._registry.get(session_id)
-        if session is not None:
-            session.output_dropped()
-
-
-registry: Final = Registry()

@@ -12,11 +12,13 @@ import streamlit as st
 from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
+from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Role, part_of, role_of
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Room, Status
 from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
-from streamlit_crdt.session import Session, SessionHooks, registry
+from streamlit_crdt.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -138,7 +140,7 @@ class _Member:
 
     @property
     def status(self) -> Status:
-        self._binding.status_was_read = True
+        self._binding.tab.status_was_read = True
         return self._binding.status
 
     @property

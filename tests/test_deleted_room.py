@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import place
-from streamlit_crdt.session import registry
+from streamlit_crdt.registry import registry
 
 
 @pytest.fixture

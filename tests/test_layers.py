@@ -22,11 +22,36 @@ LAYERS = (
     ("replica",),
     ("framing",),
     ("channel",),
+    ("widgets",),
+    ("message",),
+    ("mirror.form", "mirror.memory"),
+    ("mirror.delivery", "mirror.volatility"),
+    ("mirror.edits", "mirror.plan", "mirror.drawing"),
+    ("mirror.mirror",),
+    ("mirror",),
+    (
+        "_compat.context",
+        "_compat.version",
+        "_compat.browser_message",
+        "_compat.widget_state",
+        "_compat.launching",
+    ),
+    ("_compat.hooks",),
+    ("_compat.runs", "_compat.widget_making"),
+    ("_compat.wrapping",),
+    ("_compat",),
+    ("way",),
+    ("tab",),
+    ("binding",),
+    ("run",),
+    ("session",),
+    ("registry",),
+    ("hooks",),
     ("component",),
     ("sync",),
 )
 """From the bottom up: a module imports only from layers below its own. What is not named here is above the core."""
-CORE = {name for layer in LAYERS[: LAYERS.index(("component",))] for name in layer}
+CORE = {name for layer in LAYERS[: LAYERS.index(("mirror",)) + 1] for name in layer}
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 PRIVATE_STREAMLIT = ("streamlit.runtime", "streamlit.elements", "streamlit.web", "streamlit.proto")
 INSIDE_A_FUNCTION = {("tables", "equality")}
@@ -38,6 +63,19 @@ def modules(package: str) -> list[Path]:
     return sorted(path for path in root.rglob("*.py") if "demo" not in path.relative_to(root).parts)
 
 
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def module_of(name: str) -> str:
+    """Return the module of this library that a dotted name is in, without the library's own; "" for another's."""
+    package, *parts = name.split(".")
+    if package != "streamlit_crdt":
+        return ""
+    longer = ".".join(parts[:2])
+    return longer if longer in RANK else "".join(parts[:1])
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the dotted name of everything that the file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -47,39 +85,49 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
 def test_imports_run_one_way(path: Path) -> None:
-    own = path.stem
+    own = module_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
     for name in imports(path):
-        parts = name.split(".")
-        if parts[0] != "streamlit_crdt" or len(parts) == 1 or (own, parts[1]) in INSIDE_A_FUNCTION:
+        module = module_of(name)
+        if not module or (own, module) in INSIDE_A_FUNCTION:
             continue
         if own in CORE:
-            assert parts[1] in CORE, f"{own} is core and imports {name}"
-        if own in RANK and parts[1] in RANK:
-            assert RANK[parts[1]] < RANK[own], f"{own} imports {name}, which stands above it"
+            assert module in CORE, f"{own} is core and imports {name}"
+        if own in RANK and module in RANK:
+            assert RANK[module] < RANK[own], f"{own} imports {name}, which stands above it"
 
 
 @pytest.mark.parametrize("name", sorted(CORE - {"merge"}))
 def test_the_core_knows_neither_streamlit_nor_the_network(name: str) -> None:
-    for imported in imports(ROOT / "streamlit_crdt" / f"{name}.py"):
+    path = (ROOT / "streamlit_crdt").joinpath(*name.split("."))
+    for imported in imports(path / "__init__.py" if path.is_dir() else path.with_suffix(".py")):
         assert imported.split(".")[0] not in {"streamlit", "socket", "anyio", "hypercorn", "starlette"}
         if imported.startswith("streamlit_crdt_server"):
             assert imported.startswith("streamlit_crdt_server.updates.")
 
 
-@pytest.mark.parametrize("path", modules("server/streamlit_crdt_server"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("server/streamlit_crdt_server"), ids=named)
 def test_the_server_imports_neither_streamlit_nor_the_library(path: Path) -> None:
     for name in imports(path):
         assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{path.name} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
 def test_only_compat_touches_private_names_of_streamlit(path: Path) -> None:
-    if path.name == "_compat.py":
+    if "_compat" in path.relative_to(ROOT / "streamlit_crdt").parts:
         return
     found = [*_private_imports(path), *_private_attributes(path)]
-    assert not found, f"{path.name} touches {found}: move it to _compat.py"
+    assert not found, f"{path.name} touches {found}: move it into _compat"
+
+
+@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
+def test_only_compat_itself_knows_what_it_is_made_of(path: Path) -> None:
+    if "_compat" in path.relative_to(ROOT / "streamlit_crdt").parts:
+        return
+    inside = {f"streamlit_crdt._compat.{part.stem}" for part in modules("streamlit_crdt/_compat")}
+    for name in imports(path):
+        assert not any(f"{name}.".startswith(f"{part}.") for part in inside), f"{path.name} imports {name}"
 
 
 def _private_imports(path: Path) -> list[str]:

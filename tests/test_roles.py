@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.session import registry
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: st
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
     binding.part = Part("viewer", User("u", "n"))
-    binding.link.receive(binding.without_edits(frame))
+    binding.way.link.receive(binding.tab.without_edits(frame))
     assert "moved" not in binding.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0

@@ -17,9 +17,9 @@ from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, pri
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import TabReport
 from streamlit_crdt.place import Elsewhere
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.session import Session as LiveSession
-from streamlit_crdt.session import registry
 from streamlit_crdt_server import HubNotRunningError
 
 
@@ -416,7 +416,8 @@ def test_a_session_that_changes_rooms_carries_no_edit_from_one_into_the_other(
     one.button[0].click().run()
     one.button[0].click().run()
     with monkeypatch.context() as patch:
-        patch.setattr("streamlit_crdt._compat.fragments_of_run", lambda _ctx: ("f",))
+        for module in ("_compat", "_compat.runs"):
+            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: ("f",))
         one.run()
     one.run()
     caught_up(two)
@@ -763,8 +764,8 @@ def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -
 def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
     binding = Binding(room, Elsewhere("ws://127.0.0.1:9"))
     assert not binding.synced
-    binding.link.report = TabReport(synced=True)
+    binding.way.link.report = TabReport(synced=True)
     assert binding.synced
-    binding.link.report = TabReport()
+    binding.way.link.report = TabReport()
     assert binding.synced
     assert not binding.holds()

@@ -126,7 +126,7 @@ def header(binding: Binding) -> dict[str, Any]:
 
 def tab_frame(binding: Binding, ack: int = 0, **extra: Any) -> Frame:
     """A frame of a tab with nothing to say but `extra`, newer than all before it."""
-    n = binding.link.report.n + 1
+    n = binding.way.link.report.n + 1
     return Frame(id=77, v=0, ack_of=binding.replica.replica_id, ack=ack, extra={"n": n, **extra})
 
 
@@ -153,7 +153,7 @@ def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
     binding = Binding("r", Place(Peer()))
     binding.attach()
-    binding.ticket._clock = clock = Clock()
+    binding.tab.ticket._clock = clock = Clock()
     before = header(binding)["token"]
     clock.now += 1
     assert not binding.receive(tab_frame(binding), None)

@@ -17,7 +17,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt import component, crdt_sync
-from streamlit_crdt.session import registry
+from streamlit_crdt.registry import registry
 from streamlit_crdt_server import LocalPeer
 
 ROOM = "latency"
@@ -73,7 +73,7 @@ with crdt_sync(ROOM, server=os.environ.get("CRDT_SERVER")):
     synced_s = time.time()
     session = registry.get(ctx.session_id)
     assert session is not None
-    names[session.bindings[ROOM].door.peer] = tab
+    names[session.bindings[ROOM].way.door.peer] = tab
     st.text_input("edit", key="edit")
 
 with st.container(key="shown"):

@@ -1,0 +1,52 @@
+"""Every private name of Streamlit that this library touches, and nothing else.
+
+Why here: private names change without notice. Each entry says since when it looks like this (checked on 1.65 and
+1.67) and what is lost without it. `install()` wraps six functions of Streamlit once per process; where one of them is
+gone, the library says so in a single warning and goes on with what is left.
+
+The wrapped functions never raise because of us: a fault on our side is logged with its traceback and Streamlit's own
+function runs as if we were not there.
+
+Nothing outside imports from the modules of this package, only from the package. Inside it, imports run one way:
+`wrapping → runs, widget_making → hooks → widget_state`, and `runs → browser_message, context`.
+"""
+
+from __future__ import annotations
+
+from streamlit_crdt._compat.browser_message import first_message
+from streamlit_crdt._compat.context import (
+    fragment_id,
+    fragments_of_run,
+    is_app_test,
+    is_superseded,
+    request_rerun,
+    run_identity,
+    script_context,
+    script_folder,
+    session_key,
+)
+from streamlit_crdt._compat.launching import command_line, load_config, makes_its_own_app
+from streamlit_crdt._compat.version import require_streamlit
+from streamlit_crdt._compat.widget_state import RawState, caller_argument, widget_keys
+from streamlit_crdt._compat.wrapping import install
+
+__all__ = [
+    "RawState",
+    "caller_argument",
+    "command_line",
+    "first_message",
+    "fragment_id",
+    "fragments_of_run",
+    "install",
+    "is_app_test",
+    "is_superseded",
+    "load_config",
+    "makes_its_own_app",
+    "request_rerun",
+    "require_streamlit",
+    "run_identity",
+    "script_context",
+    "script_folder",
+    "session_key",
+    "widget_keys",
+]

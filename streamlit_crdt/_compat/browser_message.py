@@ -1,0 +1,34 @@
+"""What the browser sent: the serialized value of each widget, and which triggers are set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def first_message(ctx: Any) -> tuple[dict[str, bytes], frozenset[str]] | None:
+    """Return what the browser sent with this run, read from the session's state (WStates, 1.65+).
+
+    A tab whose app was restarted brings its values into a session of which nobody told us yet.
+    """
+    try:
+        held = list(ctx.session_state._state._new_widget_state.states.values())
+    except AttributeError:
+        return None
+    sent = [entry.value for entry in held if hasattr(entry.value, "WhichOneof")]
+    return _read_states(sent) if sent else None
+
+
+def read_message(widget_states: Any) -> tuple[dict[str, bytes], frozenset[str]]:
+    return _read_states(widget_states.widgets)
+
+
+def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]:
+    states: dict[str, bytes] = {}
+    triggers: set[str] = set()
+    for state in sent:
+        if "trigger" in (state.WhichOneof("value") or "") or state.WhichOneof("value") == "chat_input_value":
+            triggers.add(state.id)
+        else:
+            states[state.id] = state.SerializeToString(deterministic=True)
+    return states, frozenset(triggers)

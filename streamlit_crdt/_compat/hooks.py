@@ -1,0 +1,48 @@
+"""What the session side does where Streamlit's functions are wrapped, and how its faults are kept out of the app."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from streamlit_crdt._compat.widget_state import RawState
+
+_log = logging.getLogger("streamlit_crdt")
+
+
+class Hooks(Protocol):
+    """What the session side does at the six places; see `hooks.py` beside this package."""
+
+    def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
+        """Name the key of an unkeyed widget, or None to leave it alone."""
+
+    def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
+        """Remember the arguments under which a keyed widget is about to be made."""
+
+    def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
+        """Say whether the value that waits for `key` was written by this library."""
+
+    def before_register(self, ctx: Any, state: RawState, metadata: Any, key: str) -> None:
+        """Check the value that waits for widget `key`."""
+
+    def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
+        """Learn what widget `key` shows."""
+
+    def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
+        """Keep the widget states that the browser sent with this run."""
+
+    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
+        """Push what the run assigned; `complete` if it was a full run, `reruns` if another follows at once."""
+
+    def output_dropped(self, session_id: str) -> None:
+        """Note that the page may lack what the last run drew. In the event loop's thread."""
+
+
+def guarded(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception:
+        # The outer edge between Streamlit and us: an app must not fail because sharing did.
+        _log.exception("streamlit-crdt failed beside a Streamlit call; the app goes on without it")
+        return None

@@ -1,0 +1,69 @@
+"""The wrapped functions that a run passes: the browser's message, its end, the start of its thread."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from streamlit_crdt._compat.browser_message import read_message
+from streamlit_crdt._compat.context import fragments_of_run
+from streamlit_crdt._compat.hooks import Hooks, guarded
+
+
+def wrap_message(hooks: Hooks) -> None:
+    """`SessionState.set_widgets_from_proto`: what the browser says each widget holds (1.65+)."""
+    from streamlit.runtime.state.session_state import SessionState
+
+    native = SessionState.set_widgets_from_proto
+
+    @functools.wraps(native)
+    def receive(self: Any, widget_states: Any) -> None:
+        # First the hook: once it returns, no older run can write over what the browser sent.
+        ctx = get_script_run_ctx(suppress_warning=True)
+        if ctx is not None:
+            guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states)))
+        native(self, widget_states)
+
+    SessionState.set_widgets_from_proto = receive  # type: ignore[method-assign]
+
+
+def wrap_end(hooks: Hooks) -> None:
+    """`script_runner.exec_func_with_error_handling`: returns at the end of every run, whatever ended it (1.65+)."""
+    from streamlit.runtime.scriptrunner import script_runner
+
+    native = script_runner.exec_func_with_error_handling  # type: ignore[attr-defined]
+
+    @functools.wraps(native)
+    def execute(func: Callable[[], Any], ctx: Any) -> Any:
+        outcome = native(func, ctx)
+        _result, _without_errors, rerun, *_ = outcome
+        # st.stop() and errors count too: the page drops what such a run has not drawn.
+        complete = rerun is None and not fragments_of_run(ctx)
+        guarded(lambda: hooks.run_ended(ctx, complete=complete, reruns=rerun is not None))
+        return outcome
+
+    script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
+
+
+def wrap_runner(hooks: Hooks) -> None:
+    """`AppSession._create_scriptrunner`: where Streamlit drops what a run drew (1.65+, streamlit#9921).
+
+    A fragment's rerun that comes when a run has just ended finds its runner stopped, and a new one is made; whatever
+    the event loop had not yet taken from the old one is ignored from then on. After a full rerun nobody misses it,
+    but a fragment draws only itself.
+    """
+    from streamlit.runtime.app_session import AppSession
+
+    native = AppSession._create_scriptrunner
+
+    @functools.wraps(native)
+    def create(self: Any, initial_rerun_data: Any) -> None:
+        of_fragments = initial_rerun_data.fragment_id or initial_rerun_data.fragment_id_queue
+        if self._scriptrunner is not None and of_fragments:
+            guarded(lambda: hooks.output_dropped(self.id))
+        native(self, initial_rerun_data)
+
+    AppSession._create_scriptrunner = create  # type: ignore[method-assign]

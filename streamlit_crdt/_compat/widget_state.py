@@ -1,0 +1,52 @@
+"""A session's state beneath `st.session_state`: the keys of widgets, and their values while they are made."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class RawState:
+    """The one write that public API refuses: to a widget's value while that widget is being made."""
+
+    def __init__(self, session_state: Any) -> None:
+        self._session_state = session_state
+
+    def is_new(self, key: str) -> bool:
+        """Say whether `key` was assigned by code since the last browser message (SessionState, 1.65+)."""
+        return key in self._session_state._new_session_state
+
+    def value(self, key: str) -> Any:
+        return self._session_state[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._session_state
+
+    def replace(self, key: str, value: Any) -> None:
+        self._session_state._new_session_state[key] = value
+
+    def discard(self, key: str) -> None:
+        """Forget `key` wholly, so that the widget starts from its own default."""
+        if key in self._session_state:
+            del self._session_state[key]
+
+
+def widget_keys(ctx: Any) -> frozenset[str]:
+    """Return the keys that belong to widgets drawn so far (SessionState's key mapping, 1.65+)."""
+    try:
+        return frozenset(ctx.session_state._state._key_id_mapper._key_id_mapping)
+    except AttributeError:
+        return frozenset()
+
+
+def caller_argument(function: str, name: str) -> Any:
+    """Return the local variable `name` of the nearest calling function called `function`, or None.
+
+    Needed for `st.text_input(type="password")`: a keyed widget's type is in no argument that the wrapped functions see.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == function:
+            return frame.f_locals.get(name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

@@ -1,0 +1,53 @@
+"""Wrap Streamlit's functions, once per process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import streamlit
+
+from streamlit_crdt._compat import runs, widget_making
+from streamlit_crdt._compat.hooks import Hooks
+
+_log = logging.getLogger("streamlit_crdt")
+
+_WRAPPERS: Final[dict[str, Callable[[Hooks], None]]] = {
+    "the identity of elements moved (_compute_element_id)": widget_making.wrap_identity,
+    "the rules for session state moved (check_session_state_rules)": widget_making.wrap_rules,
+    "the registration of widgets moved (SessionState.register_widget)": widget_making.wrap_register,
+    "the browser's message moved (SessionState.set_widgets_from_proto)": runs.wrap_message,
+    "the end of a run moved (exec_func_with_error_handling)": runs.wrap_end,
+    "the start of a script's thread moved (AppSession._create_scriptrunner)": runs.wrap_runner,
+}
+"""What is wrapped, by what is said where it is missing."""
+
+_lock = threading.Lock()
+_installed = False
+
+
+def install(hooks: Hooks) -> None:
+    """Wrap Streamlit's functions, once per process; warn once where one is missing."""
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        _installed = True
+    missing = [name for name, wrap in _WRAPPERS.items() if not _try(wrap, hooks)]
+    if missing:
+        _log.warning(
+            "streamlit-crdt does not know Streamlit %s well enough: %s. Widgets without a key may not be shared, and "
+            "values may travel one run late. Install a version of streamlit-crdt made for it.",
+            streamlit.__version__,
+            "; ".join(missing),
+        )
+
+
+def _try(wrap: Callable[[Hooks], None], hooks: Hooks) -> bool:
+    try:
+        wrap(hooks)
+    except (ImportError, AttributeError):
+        return False
+    return True

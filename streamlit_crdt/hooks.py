@@ -1,0 +1,90 @@
+"""Route what Streamlit does in a script thread to that thread's session: the session's side of `_compat.install`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from streamlit_crdt import _compat, collector
+from streamlit_crdt.registry import Registry
+from streamlit_crdt.widgets import REFUSED, SETTABLE, unkeyed_key
+
+
+class SessionHooks:
+    """Route what Streamlit does in a script thread to that thread's session."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
+        session = self._registry.find(ctx)
+        if session is None or element_type not in SETTABLE or session.room_of(ctx) is None:
+            return None
+        return unkeyed_key(element_type, native_hash())
+
+    def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
+        session = self._registry.find(ctx)
+        if session is not None:
+            session.identified(key, element_type, arguments)
+
+    def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
+        session = self._registry.find(ctx)
+        binding = None if session is None else session.room_of(ctx)
+        if binding is None or not binding.mirror.is_ours(key):
+            return False
+        if not writes_allowed:
+            binding.mirror.forget(key)
+            if key in st.session_state:
+                del st.session_state[key]
+        return True
+
+    def before_register(self, ctx: Any, state: _compat.RawState, metadata: Any, key: str) -> None:
+        session = self._registry.find(ctx)
+        binding = None if session is None else session.room_of(ctx)
+        widget = None if session is None else session.widget(metadata, key)
+        if binding is None or widget is None or key not in state:
+            return
+        is_late = not state.is_new(key)
+        if is_late and (
+            session is None or session.browser_shows(ctx, widget) or not binding.mirror.is_untold(key)
+        ):
+            return
+        value = state.value(key)
+        local = binding.mirror.waiting(widget, value)
+        if is_late:
+            binding.mirror.comes_back(widget)
+        if local is not value or is_late:
+            _replace(state, key, local)
+
+    def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
+        session = self._registry.find(ctx)
+        widget = None if session is None else session.widget(metadata, key)
+        if session is not None and widget is not None:
+            session.drew(ctx, widget, value, assigned=assigned)
+            session.forget_identity(key)
+
+    def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
+        session = self._registry.find(ctx)
+        if session is not None:
+            session.received(ctx, states, triggers)
+
+    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
+        collector.run_ended()
+        session = self._registry.find(ctx)
+        if session is not None:
+            session.run_ended(ctx, complete=complete, reruns=reruns)
+
+    def output_dropped(self, session_id: str) -> None:
+        session = self._registry.get(session_id)
+        if session is not None:
+            session.output_dropped()
+
+
+def _replace(state: _compat.RawState, key: str, local: Any) -> None:
+    """Put the value that a widget can show in the place of the one that waits for it."""
+    if local is REFUSED:
+        state.discard(key)
+    else:
+        state.replace(key, local)

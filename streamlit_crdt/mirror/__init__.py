@@ -1,0 +1,23 @@
+"""Keep a session's state and its replica the same, in both directions, and mistake nothing for an edit.
+
+A mirror is pure: it reads a snapshot of `st.session_state`, tells the replica what changed in it (`push`) and says what
+must be written into it (`plan`, then `wrote` for each write that was made). It never calls Streamlit, so that each rule
+can be tested by itself. Values are compared and remembered in their shared form (see `Widget.shared`).
+
+Why it is not simply "what differs is an edit": a browser sends the old value of a widget along with another widget's
+change (P1), a widget may bend a value that it was given (P2), a hidden widget's value comes and goes (P3), a script may
+assign something new on each run (P4), and a default is nobody's edit (R4).
+
+One file for each of these: `edits` says what is one (R4, P3), `delivery` what the browser has not confirmed (P1),
+`volatility` what changes on each run (P4), `plan` what must be written, `drawing` what widgets make of it (P2).
+`memory` is what they all know of the keys. Only `Mirror` holds a lock; its parts rely on that.
+"""
+
+from __future__ import annotations
+
+from streamlit_crdt.mirror.delivery import CONFIRM_TRIES
+from streamlit_crdt.mirror.mirror import Mirror
+from streamlit_crdt.mirror.plan import Write
+from streamlit_crdt.mirror.volatility import VOLATILE_AFTER_ROUNDS
+
+__all__ = ["CONFIRM_TRIES", "VOLATILE_AFTER_ROUNDS", "Mirror", "Write"]

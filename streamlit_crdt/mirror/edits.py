@@ -1,0 +1,118 @@
+"""What in a session's state is somebody's edit, and so goes into the room."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamlit_crdt import values
+from streamlit_crdt.errors import ValueNotShareableError
+from streamlit_crdt.message import Message
+from streamlit_crdt.mirror.delivery import Deliveries
+from streamlit_crdt.mirror.memory import Memory
+from streamlit_crdt.mirror.volatility import Volatility
+from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """On what occasion the state is looked at; see `Mirror.push`."""
+
+    message: Message | None
+    synced: bool
+    remote: bool
+    assigned: Container[str]
+
+
+class Edits:
+    """Tells the replica what changed in the state."""
+
+    def __init__(self, memory: Memory, deliveries: Deliveries, volatility: Volatility) -> None:
+        self._memory = memory
+        self._deliveries = deliveries
+        self._volatility = volatility
+
+    def push(self, state: Mapping[str, Any], occasion: Occasion) -> list[ValueNotShareableError]:
+        """Push all edits in `state`; return what cannot be shared."""
+        errors = []
+        for key in list(state):
+            if self._memory.shares(key):
+                try:
+                    self._push_key(key, state[key], occasion)
+                except ValueNotShareableError as error:
+                    errors.append(error)
+        if occasion.synced:
+            self._push_deletions(state)
+        return errors
+
+    def _push_key(self, key: str, value: Any, occasion: Occasion) -> None:
+        memory = self._memory
+        current = self._shared(key, value, occasion.message)
+        if current is REFUSED:
+            return
+        if not occasion.synced and key not in memory.seen and key not in memory.widgets:
+            memory.before_sync.setdefault(key, values.detach(current))
+        if self._is_known(key, current, occasion):
+            return
+        if occasion.synced and not self._volatility.is_damped(key, remote=occasion.remote):
+            self._write(key, current)
+
+    def _shared(self, key: str, value: Any, message: Message | None) -> Any:
+        widget = self._memory.widgets.get(key)
+        if widget is None:
+            return REFUSED if key.startswith(UNKEYED_PREFIX) else value
+        drawn = self._memory.is_drawn(key) or (message is not None and message.holds(widget))
+        return widget.shared(value) if widget.settable and drawn else REFUSED  # P3, P6
+
+    def _is_known(self, key: str, current: Any, occasion: Occasion) -> bool:
+        if key not in self._memory.seen:
+            return self._is_no_news(key, current)
+        if values.equal(current, self._memory.seen[key]):
+            return True
+        flight = self._deliveries.get(key)
+        if flight is None:
+            return False
+        if flight.was(current) and self._is_echo(key, occasion):
+            return True  # P1
+        self._deliveries.overtake(flight, current)
+        return False
+
+    def _is_no_news(self, key: str, current: Any) -> bool:
+        """Judge a value that is seen for the first time (R4)."""
+        memory = self._memory
+        if key in memory.widgets and key not in memory.assigned:
+            memory.see(key, current)  # a default
+            return True
+        first = memory.before_sync.get(key, current)
+        return key in memory.replica and values.equal(current, first)  # the room wins over a first value
+
+    def _is_echo(self, key: str, occasion: Occasion) -> bool:
+        """Say whether the old value came along with something else (P1).
+
+        It did not if code assigned it, or if the message holds no other change and no trigger: then this widget itself
+        was moved back.
+        """
+        if key in occasion.assigned:
+            return False
+        widget, message = self._memory.widgets.get(key), occasion.message
+        return message is None or widget is None or not message.only_explained_by(widget)
+
+    def _write(self, key: str, current: Any) -> None:
+        memory = self._memory
+        memory.replica.set(key, current)
+        memory.see(key, current)
+        memory.assigned.discard(key)
+        memory.before_sync.pop(key, None)
+        memory.refused.pop(key, None)
+        memory.in_room.add(key)
+
+    def _push_deletions(self, state: Mapping[str, Any]) -> None:
+        memory = self._memory
+        for key in [key for key in memory.seen if key not in state]:
+            if key in memory.widgets or key.startswith(UNKEYED_PREFIX) or not memory.shares(key):
+                continue  # P3: a widget that vanished was not deleted
+            if key in memory.replica and values.equal(memory.replica.get(key), memory.seen[key]):
+                memory.replica.delete(key)
+            del memory.seen[key]
+            memory.in_room.discard(key)

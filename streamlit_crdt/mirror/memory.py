@@ -1,0 +1,95 @@
+"""What a mirror knows of each key: its widget, the value last seen, and what this run has done with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from streamlit_crdt import values
+from streamlit_crdt.errors import ValueUnreadableError
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.widgets import REFUSED, Widget
+
+_log = logging.getLogger("streamlit_crdt")
+
+
+class Memory:
+    """What the parts of a mirror share.
+
+    Attributes:
+        replica: the room's content.
+        shares: whether a key is shared.
+        is_read_only: whether the session may only look (rule A1).
+        widgets: each widget as it was last drawn, or excluded.
+        seen: the value of each key, in shared form, in which state and room last agreed, or which is nobody's edit.
+        refused: values of the room that cannot be shown here (P2).
+        in_room: keys of which the room has, or had, a value.
+        before_sync: first values that came before the room's content was here (R4).
+        assigned: widgets that code assigned before their first drawing; that is an edit, not a default (R4).
+        untold: keys that were written and that no widget has shown since.
+        drawn: widgets that former runs drew and that are still there (P3).
+        drawn_now: widgets that this run has drawn.
+        written_now: keys that this run was sent.
+    """
+
+    def __init__(self, replica: Replica, shares: Callable[[str], bool]) -> None:
+        self.replica = replica
+        self.shares = shares
+        self.is_read_only = False
+        self.widgets: dict[str, Widget] = {}
+        self.seen: dict[str, Any] = {}
+        self.refused: dict[str, Any] = {}
+        self.in_room: set[str] = set()
+        self.before_sync: dict[str, Any] = {}
+        self.assigned: set[str] = set()
+        self.untold: set[str] = set()
+        self.drawn: set[str] = set()
+        self.drawn_now: set[str] = set()
+        self.written_now: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
+
+    def is_drawn(self, key: str) -> bool:
+        return key in self.drawn or key in self.drawn_now
+
+    def see(self, key: str, shared: Any) -> None:
+        self.seen[key] = values.detach(shared)
+
+    def read(self, key: str) -> Any:
+        """Return the room's value, `REFUSED` if it cannot be read here."""
+        try:
+            return self.replica.get(key)
+        except ValueUnreadableError as error:
+            self.warn(key, "unreadable", f"the room's value of {key!r} cannot be read here: {error}")
+            return REFUSED
+
+    def refuse(self, key: str, remote: Any) -> None:
+        """Keep the room's value and the local one apart until either changes (P2)."""
+        self.refused[key] = values.detach(remote)
+        self.warn(
+            key,
+            "refused",
+            f"the widget {key!r} cannot show the room's value here (out of range, or not among its options); it "
+            "shows its own and the room keeps its value.",
+        )
+
+    def is_refused(self, key: str, remote: Any) -> bool:
+        return key in self.refused and values.equal(self.refused[key], remote)
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a widget that is gone for good."""
+        for known in (self.widgets, self.seen, self.refused):
+            known.pop(key, None)
+
+    def start_over(self, replica: Replica | None) -> None:
+        self.replica = self.replica if replica is None else replica
+        for known in (self.seen, self.refused):
+            known.clear()
+        for keys in (self.assigned, self.in_room, self.drawn, self.drawn_now, self.written_now, self.untold):
+            keys.clear()
+
+    def warn(self, key: str, kind: str, text: str) -> None:
+        """Say `text` once for each key and kind."""
+        if (key, kind) not in self._warned:
+            self._warned.add((key, kind))
+            _log.warning("streamlit-crdt: %s", text)

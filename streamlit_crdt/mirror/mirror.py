@@ -1,0 +1,214 @@
+"""The mirror as the session's side calls it: the lock, and the order of its parts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+from streamlit_crdt.errors import ValueNotShareableError
+from streamlit_crdt.message import Message
+from streamlit_crdt.mirror.delivery import Deliveries
+from streamlit_crdt.mirror.drawing import Drawing
+from streamlit_crdt.mirror.edits import Edits, Occasion
+from streamlit_crdt.mirror.memory import Memory
+from streamlit_crdt.mirror.plan import Plan, Write
+from streamlit_crdt.mirror.volatility import Volatility
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.widgets import Widget
+
+
+class Mirror:
+    """The bookkeeping between one session's state and one room's replica. Thread-safe."""
+
+    def __init__(self, replica: Replica, shares: Callable[[str], bool]) -> None:
+        self._lock = threading.RLock()
+        self._memory = Memory(replica, shares)
+        self._deliveries = Deliveries(self._memory)
+        self._volatility = Volatility(self._memory)
+        self._edits = Edits(self._memory, self._deliveries, self._volatility)
+        self._plan = Plan(self._memory, self._deliveries, self._volatility)
+        self._drawing = Drawing(self._memory, self._deliveries)
+
+    @property
+    def widgets(self) -> dict[str, Widget]:
+        """Each widget as this session last drew it, live."""
+        return self._memory.widgets
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the session may only look (rule A1).
+
+        Then nothing is pushed, and what is changed here is put back to what the room has.
+        """
+        return self._memory.is_read_only
+
+    @is_read_only.setter
+    def is_read_only(self, is_read_only: bool) -> None:
+        self._memory.is_read_only = is_read_only
+
+    # -- a run ---------------------------------------------------------------------------------------------------
+
+    def begin_run(self) -> None:
+        """Start counting what this run draws and is sent."""
+        with self._lock:
+            self._drawing.begin_run()
+            self._volatility.begin_run()
+
+    def end_run(self, *, complete: bool, remote: bool) -> None:
+        """Close a run. Only a complete run tells which widgets are gone (P3)."""
+        with self._lock:
+            if remote:
+                self._volatility.end_remote_run()
+            self._drawing.end_run(complete=complete)
+
+    def page_changed(self) -> None:
+        """Forget what the former page drew: its keys may come back with values from before it (P3)."""
+        with self._lock:
+            self._memory.drawn = set()
+
+    def start_over(self, replica: Replica | None = None) -> None:
+        """Take nothing in the state for an edit: another room has filled it since.
+
+        Args:
+            replica: the room's new content, if the room itself was deleted and begun anew.
+        """
+        with self._lock:
+            self._memory.start_over(replica)
+            for part in (self._deliveries, self._volatility, self._drawing):
+                part.start_over()
+
+    # -- local edits ---------------------------------------------------------------------------------------------
+
+    def push(
+        self,
+        state: Mapping[str, Any],
+        message: Message | None,
+        *,
+        synced: bool,
+        remote: bool = False,
+        at_top: bool = False,
+        assigned: Container[str] = (),
+    ) -> list[ValueNotShareableError]:
+        """Tell the replica what changed in `state`; return what cannot be shared, all else being pushed.
+
+        Args:
+            state: a snapshot of the session's state.
+            message: what the browser sent with this run, None if code alone caused it.
+            synced: whether the room's content is here. Before that nothing is written (R4).
+            remote: whether a remote edit caused this run (P4).
+            at_top: whether the run has not written anything yet, so that `state` is what the browser sent.
+            assigned: keys that code has assigned since the browser's message; the browser did not echo those (P1).
+        """
+        with self._lock, self._memory.replica.transaction():
+            if at_top and message is not None:
+                self._deliveries.receive(state, message)
+            if self.is_read_only:
+                return []
+            return self._edits.push(state, Occasion(message, synced, remote, assigned))
+
+    # -- remote edits --------------------------------------------------------------------------------------------
+
+    def plan(self, state: Mapping[str, Any]) -> list[Write]:
+        """Return what must be written into `state` for it to show the room. Call after `push`."""
+        with self._lock:
+            return self._plan.writes(state)
+
+    def wrote(self, write: Write, state: Mapping[str, Any]) -> None:
+        """Note that a planned write was made; `state` is the snapshot from before it."""
+        with self._lock:
+            self._plan.wrote(write, state)
+
+    def cannot_write(self, write: Write, reason: Exception) -> None:
+        """Leave out a value that Streamlit does not let us assign, such as one under a reserved key."""
+        with self._lock:
+            self._plan.cannot_write(write, reason)
+
+    def needs_run(self) -> bool:
+        """Say whether the room holds a change that this session has not been shown and would use."""
+        with self._lock:
+            return self._plan.has_news()
+
+    # -- widgets -------------------------------------------------------------------------------------------------
+
+    def waiting(self, widget: Widget, value: Any) -> Any:
+        """Judge a value that waits for a widget about to be made: the value to use, or `REFUSED`.
+
+        Only values that this mirror wrote are judged; what code assigned is the app's own affair.
+        """
+        with self._lock:
+            return self._drawing.waiting(widget, value)
+
+    def is_untold(self, key: str) -> bool:
+        """Say whether a value was written for `key` that no widget has shown since.
+
+        Streamlit tells the browser of an assignment in the same run only. A widget that comes back later, on a page
+        or in a branch that was not drawn, would show its default while the script sees the room's value.
+        """
+        return self._drawing.is_untold(key)
+
+    def comes_back(self, widget: Widget) -> None:
+        """Note that a widget that was gone is told its value; until it has it, its default is no edit (P1)."""
+        with self._lock:
+            self._drawing.comes_back(widget)
+
+    def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool = False) -> None:
+        """Learn what a widget shows; the first time, that is its default and nobody's edit (R4).
+
+        Args:
+            assigned: code assigned the value.
+            carried: the browser brought it along, from an earlier session or with this very edit. Then only what
+                differs from the default counts, and it yields to the room.
+        """
+        with self._lock:
+            self._drawing.drew(widget, value, assigned=assigned, carried=carried)
+
+    def check_drawn(self, state: Mapping[str, Any]) -> None:
+        """Notice widgets that bent the value they were given (P2). Call once the run has drawn them."""
+        with self._lock:
+            self._drawing.check_drawn(state)
+
+    def is_ours(self, key: str) -> bool:
+        """Say whether the value that the state holds for `key` was written by this mirror."""
+        return self._drawing.is_ours(key)
+
+    def exclude(self, widget: Widget) -> None:
+        """Leave out a widget that is drawn outside of the room's block."""
+        with self._lock:
+            self._drawing.exclude(widget)
+
+    def exclude_key(self, key: str) -> None:
+        """Leave out a key of which only this is known: it is a widget's, perhaps drawn before the session was here."""
+        with self._lock:
+            self._drawing.exclude_key(key)
+
+    def forget(self, key: str) -> None:
+        """Drop a key that turned out not to be settable here (P6)."""
+        with self._lock:
+            self._drawing.forget(key)
+
+    # -- confirmation --------------------------------------------------------------------------------------------
+
+    @property
+    def deliveries(self) -> int:
+        """The number of the newest delivery, by which the tab confirms it."""
+        return self._deliveries.count
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        return len(self._deliveries) > 0
+
+    def confirm(self, delivery: int | None, message: Message | None, state: Mapping[str, Any]) -> bool:
+        """Close deliveries that the browser has (P1): its message holds the value, or the widget is gone.
+
+        A value can miss its widget: a page drops what belongs to a run that a newer one overtook. So a widget that
+        still holds the old one needs a run in which it is written once more.
+
+        Args:
+            delivery: the number of the delivery that the tab confirms; an older one says nothing.
+
+        Returns:
+            Whether a run is needed.
+        """
+        with self._lock:
+            return self._deliveries.confirm(delivery, message, state)

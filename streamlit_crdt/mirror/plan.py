@@ -1,0 +1,131 @@
+"""What must be written into a session's state for it to show the room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamlit_crdt import values
+from streamlit_crdt.mirror.delivery import Deliveries
+from streamlit_crdt.mirror.form import form_of
+from streamlit_crdt.mirror.memory import Memory
+from streamlit_crdt.mirror.volatility import Volatility
+from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX, Widget
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One assignment to make: `value` goes into the state, `shared` is its form in the room.
+
+    `put_back`: it undoes what a viewer changed here, and is no news of others (rule A1).
+    """
+
+    key: str
+    value: Any
+    shared: Any
+    delete: bool = False
+    put_back: bool = False
+
+
+class Plan:
+    """Compares the room with what the session was shown."""
+
+    def __init__(self, memory: Memory, deliveries: Deliveries, volatility: Volatility) -> None:
+        self._memory = memory
+        self._deliveries = deliveries
+        self._volatility = volatility
+
+    def writes(self, state: Mapping[str, Any]) -> list[Write]:
+        """Return the writes that `state` needs."""
+        memory = self._memory
+        writes = [write for key in memory.replica if (write := self._plan_key(key, state)) is not None]
+        for key in self._gone():
+            memory.in_room.discard(key)
+            memory.seen.pop(key, None)
+            if key in state:
+                writes.append(Write(key, None, None, delete=True))
+        memory.in_room.update(write.key for write in writes if not write.delete)
+        if memory.is_read_only:
+            writes += self._untouched(state)
+        return writes
+
+    def wrote(self, write: Write, state: Mapping[str, Any]) -> None:
+        """Note that a planned write was made; `state` is the snapshot from before it."""
+        if write.delete:
+            return
+        memory, key = self._memory, write.key
+        widget = memory.widgets.get(key)
+        if widget is not None and key in state:
+            self._deliveries.begin(key, form_of(widget, state[key]), write.shared)
+        memory.see(key, write.shared)
+        memory.before_sync.pop(key, None)
+        memory.written_now.add(key)
+        memory.untold.add(key)
+
+    def cannot_write(self, write: Write, reason: Exception) -> None:
+        """Leave out a value that Streamlit does not let us assign."""
+        key = write.key
+        self._memory.refused[key] = values.detach(write.shared)
+        self._memory.warn(key, "unwritable", f"the room's value of {key!r} cannot be set here: {reason}")
+
+    def has_news(self) -> bool:
+        """Say whether the room holds a change that the session has not been shown and would use."""
+        memory = self._memory
+        return any(self._is_news(key) for key in memory.replica) or any(
+            key in memory.seen for key in self._gone()
+        )
+
+    def _gone(self) -> list[str]:
+        memory = self._memory
+        return [key for key in memory.in_room if key not in memory.replica and key not in memory.widgets]
+
+    def _plan_key(self, key: str, state: Mapping[str, Any]) -> Write | None:
+        memory = self._memory
+        widget = memory.widgets.get(key)
+        if not memory.shares(key) or (widget is not None and not widget.settable):
+            return None
+        remote = memory.read(key)
+        if remote is REFUSED or memory.is_refused(key, remote):
+            return None
+        memory.in_room.add(key)
+        if key in state and _shows(widget, state[key], remote):
+            if key not in self._deliveries:
+                memory.see(key, remote)
+            return None
+        local = remote if widget is None else widget.local(remote)
+        if local is REFUSED:
+            memory.refuse(key, remote)
+            return None
+        put_back = memory.is_read_only and key in memory.seen and values.equal(remote, memory.seen[key])
+        return Write(key, values.detach(local), remote, put_back=put_back)
+
+    def _untouched(self, state: Mapping[str, Any]) -> list[Write]:
+        """Put widgets that nobody in the room has touched back to what they showed untouched (rule A1)."""
+        memory, writes = self._memory, []
+        for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
+            widget, seen = memory.widgets.get(key), memory.seen[key]
+            if widget is None or not widget.settable or key in memory.replica or not memory.shares(key):
+                continue
+            local = REFUSED if _shows(widget, state[key], seen) else widget.local(seen)
+            if local is not REFUSED:
+                writes.append(Write(key, values.detach(local), seen, put_back=True))
+        return writes
+
+    def _is_news(self, key: str) -> bool:
+        memory = self._memory
+        widget = memory.widgets.get(key)
+        if not memory.shares(key) or key in self._volatility:
+            return False
+        if widget is not None and (not widget.settable or not memory.is_drawn(key)):
+            return False  # on another page, or hidden
+        if widget is None and key.startswith(UNKEYED_PREFIX):
+            return False
+        remote = memory.read(key)
+        if remote is REFUSED or memory.is_refused(key, remote):
+            return False
+        return key not in memory.seen or not values.equal(remote, memory.seen[key])
+
+
+def _shows(widget: Widget | None, value: Any, remote: Any) -> bool:
+    return values.equal(value if widget is None else form_of(widget, value), remote)

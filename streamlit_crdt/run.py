@@ -1,0 +1,27 @@
+"""One run of a session's script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamlit_crdt.binding import Binding
+from streamlit_crdt.message import Message
+
+
+class Run:
+    """One run of a session's script, full or of fragments.
+
+    Attributes:
+        identity: what tells runs apart, see `_compat.run_identity`.
+        message: what the browser sent with it, None if code alone caused it.
+        open: the rooms whose block the script is in, innermost last, with the fragment that opened them.
+        entered: the rooms that `crdt_sync` has been called for.
+        is_remote: whether a remote edit caused it (rule P4).
+    """
+
+    def __init__(self, identity: Any) -> None:
+        self.identity = identity
+        self.message: Message | None = None
+        self.open: list[tuple[Binding, str | None]] = []
+        self.entered: list[Binding] = []
+        self.is_remote = False

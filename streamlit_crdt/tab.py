@@ -1,0 +1,157 @@
+"""A session's tab, as the session knows it: what it is told in a frame, and what its frames say."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import streamlit as st
+
+from streamlit_crdt.channel import Frame, read_report
+from streamlit_crdt.errors import FrameError
+from streamlit_crdt.identity import Part
+from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.place import Place
+from streamlit_crdt.room import Status
+from streamlit_crdt.ticket import Ticket
+from streamlit_crdt.way import Way
+
+_log = logging.getLogger("streamlit_crdt")
+
+HOLD_S: Final = 3.0
+"""How long a first run waits for a tab to reach a stand-alone server before it goes on with local values."""
+
+_ERRORS: Final = {
+    "mixed-content": "the page is served over https, so the browser refuses the room server's plain ws:// address; "
+    "serve the app with  streamlit-crdt run app.py  or st.App(..., **crdt_app()), which use the page's own port.",
+    "old-build": "a tab still runs an older build of the frontend; it asks its user to reload the page.",
+    "refused": "the room server refused the tab's socket; its log and its /metrics say why.",
+    "other-epoch": "the room was deleted while a tab was in it; the tab shows what was not saved and offers to reload.",
+    "denied": "the room server takes a tab for a viewer's, though this session's role is editor.",
+}
+
+
+class Tab:
+    """One tab in one room.
+
+    Attributes:
+        channel_fragment: the fragment in which the channel is mounted.
+        status_was_read: whether the script has asked for the status, so that a change of it is worth a run.
+        saved_was_read: whether the script has asked what is saved; likewise.
+    """
+
+    def __init__(self, place: Place, way: Way, mirror: Mirror, part: Callable[[], Part]) -> None:
+        self.ticket = Ticket(way.room, place.keys)
+        self.channel_fragment: str | None = None
+        self.status_was_read = False
+        self.saved_was_read = False
+        self._place = place
+        self._way = way
+        self._mirror = mirror
+        self._part = part
+        self._badges = 0
+        self._held_since: float | None = None
+        self._explained: set[str] = set()
+
+    def begin_run(self) -> None:
+        """Forget what the former run has read and mounted."""
+        self.status_was_read = self.saved_was_read = False
+        self._badges = 0
+
+    @property
+    def channel_key(self) -> str:
+        return CHANNEL_KEY_PREFIX + self._way.room
+
+    def count_badge(self) -> int:
+        """Number the badges of this run, which tells them apart."""
+        self._badges += 1
+        return self._badges
+
+    def holds(self) -> bool:
+        """Say whether this first run should wait for the tab to bring the room's values (no flash of defaults)."""
+        way = self._way
+        if way.synced or way.link.status == "offline" or not self._place.tab_brings_the_room:
+            return False
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+        return time.monotonic() - self._held_since < HOLD_S
+
+    def frame(self) -> bytes:
+        """Return the next frame to the tab."""
+        way, part = self._way, self._part()
+        way.mounted()
+        has_peer = way.door.peer is not None
+        hears_from_room = has_peer and way.link.status == "connected"
+        return way.link.frame(
+            room=way.room,
+            socket=self._place.socket(way.room),
+            poll_s=self._place.poll_s,
+            settle=False,
+            confirm=self._mirror.deliveries if self._mirror.awaits_confirmation else None,
+            own=[way.replica.replica_id],
+            with_update=not hears_from_room,
+            token=self.ticket.show(part),
+            token_expires_in_s=self.ticket.expires_in_s,
+            role=part.role,
+            epoch=way.door.epoch,
+            wants_saved=not has_peer,
+            unsaved=way.door.saving.unsaved_count if has_peer else 0,
+        )
+
+    def receive(self, frame: Frame, message: Message | None) -> bool:
+        """Apply a frame of the tab; return whether the script must run."""
+        way = self._way
+        was = way.link.status, way.link.synced
+        self._check_epoch(frame)
+        way.drain()  # first, or what the room has already would be offered to it once more
+        way.link.receive(self.without_edits(frame))
+        self._explain(way.link.error)
+        if way.link.report.why == "token":
+            self.ticket.renew()
+        newly_saved = self._note_saved(frame)
+        missed = self._mirror.confirm(way.link.confirmed, message, st.session_state.to_dict())
+        if self._hold_ends() or self._shows_change(*was) or (newly_saved and self.saved_was_read):
+            return True
+        return missed or self._mirror.needs_run()
+
+    def without_edits(self, frame: Frame) -> Frame:
+        """Take from a viewer's frame what it would change, where the room comes from this process anyway (rule A1)."""
+        if not self._part().is_viewer or self._place.tab_brings_the_room:
+            return frame
+        return replace(frame, update=b"")
+
+    def _check_epoch(self, frame: Frame) -> None:
+        """Refuse a frame with the history of a room that was deleted since: two histories are never merged."""
+        epoch, door = read_report(frame).epoch, self._way.door
+        if epoch is not None and door.epoch not in (None, epoch):
+            raise FrameError("it comes from before the room was deleted")
+        door.epoch = door.epoch or epoch
+
+    def _note_saved(self, frame: Frame) -> bool:
+        """Take the tab's word for what is saved, where it is the only one who hears of it; return whether some is."""
+        saving, before = self._way.door.saving, self._way.door.saving.unsaved_count
+        if self._way.door.peer is None and frame.ack_of == self._way.replica.replica_id:
+            saving.confirmed(min(read_report(frame).saved_v, frame.ack))
+        return saving.unsaved_count != before
+
+    def _hold_ends(self) -> bool:
+        """Say whether the first run has waited long enough: the room is here, or cannot be."""
+        if self._held_since is None or not (self._way.synced or self._way.link.status == "offline"):
+            return False
+        self._held_since = None
+        return True
+
+    def _shows_change(self, status: Status, synced: bool) -> bool:
+        """Say whether the script shows, or depends on, what has changed since the tab had this status."""
+        link = self._way.link
+        changed = (link.status, link.synced) != (status, synced)
+        return changed and (self.status_was_read or link.synced != synced) and self._way.door.peer is None
+
+    def _explain(self, error: str | None) -> None:
+        if error is not None and error not in self._explained:
+            self._explained.add(error)
+            _log.warning("room %r: %s", self._way.room, _ERRORS.get(error, error))

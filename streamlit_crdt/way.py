@@ -1,0 +1,115 @@
+"""A session's way to a room: its replica, straight into the room where that is in this process, and through the tab.
+
+Both ways may be open at once, and each may lose or repeat what it carries: merging is idempotent.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+
+from streamlit_crdt.assets import build_id
+from streamlit_crdt.channel import TabLink
+from streamlit_crdt.door import Door
+from streamlit_crdt.errors import UpdateRefusedError
+from streamlit_crdt.identity import Part
+from streamlit_crdt.place import Place
+from streamlit_crdt.replica import LOCAL, ROOM, Replica
+from streamlit_crdt.room import Status
+from streamlit_crdt.saving import Saving
+
+_log = logging.getLogger("streamlit_crdt")
+
+
+class Way:
+    """What brings a session's edits into a room, and others' edits to the session.
+
+    Attributes:
+        replica: the session's; another one from when the room was deleted and begun anew.
+        link: the session's end of the channel to its tab.
+        door: the way into a room in this process.
+        abandoned: the replica of a deleted room whose values are still in the session's state.
+    """
+
+    def __init__(self, room: str, place: Place, part: Callable[[], Part]) -> None:
+        self.room = room
+        self.door = Door(room, place)
+        self.abandoned: Replica | None = None
+        self._part = part
+        self._was_synced = False
+        self._take_replica(Replica())
+
+    def attach(self) -> None:
+        """Join the room where it lives in this process, and take over what it holds."""
+        peer = self.door.open(self._begin_anew)
+        version = self.replica.version
+        if peer is not None and version and not self._part().is_viewer:
+            self.door.push(peer, self.replica.diff(), range(version + 1))
+        self.drain()
+
+    def detach(self) -> None:
+        """Leave the room."""
+        self.door.close()
+
+    def drain(self) -> None:
+        """Apply what others wrote into the room in this process."""
+        peer, replica = self.door.peer, self.replica
+        if peer is None or peer is not self.door.peer:
+            return  # nor may what a deleted room left behind come into the replica that begins anew
+        if update := peer.drain():
+            try:
+                replica.apply(update, origin=ROOM)
+            except UpdateRefusedError:
+                _log.exception("room %r sent an update that cannot be applied", self.room)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the room's content has been here; before that nothing is written (rule R4).
+
+        It stays so when a tab that reloads, or is mounted anew, has yet to find the room again.
+        """
+        self._was_synced = self._was_synced or self.door.peer is not None or self.link.synced
+        return self._was_synced
+
+    @property
+    def status(self) -> Status:
+        """Whether edits reach the others now."""
+        return "connected" if self.door.peer is not None else self.link.status
+
+    @property
+    def tab_is_behind(self) -> bool:
+        """Whether only the tab can bring the replica's edits to the room, and the last frame did not hold all."""
+        return self.door.peer is None and self.replica.version > self._mounted_version
+
+    def mounted(self) -> None:
+        """Note that a frame to the tab is made of the replica as it is."""
+        self._mounted_version = self.replica.version
+
+    def _begin_anew(self) -> None:
+        """Start from nothing: the room was deleted, and histories of two rooms are never merged."""
+        unsaved = self.door.saving.unsaved_keys()
+        _log.warning(
+            "room %r was deleted and begun anew; this session begins anew in it%s",
+            self.room,
+            f", without its unsaved edits of {', '.join(map(repr, unsaved))}" if unsaved else "",
+        )
+        self.abandoned = self.replica
+        self._take_replica(Replica())
+
+    def _take_replica(self, replica: Replica) -> None:
+        self.replica = replica
+        self.link = TabLink(replica, build=build_id())
+        self.door.saving = Saving()
+        self._mounted_version = 0
+        replica.subscribe(functools.partial(self._write_through, replica))
+
+    def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
+        # Before the next line looks.
+        peer, saving, version = self.door.peer, self.door.saving, replica.version
+        if replica is not self.replica or origin == ROOM:
+            return
+        if origin == LOCAL:
+            saving.edited(version, replica.take_edited())
+        if peer is not None and not self._part().is_viewer:
+            self.door.push(peer, update, range(version, version + 1) if origin == LOCAL else range(0))
