@@ -134,7 +134,12 @@ class RoomPipeline(RoomDocument):
         self._has_work.set()
 
     def ask_saved(self, peer: SocketPeer, version: int) -> None:
-        """Answer `version` once all that `peer` sent before is saved; of questions in one tick, the last."""
+        """Answer `version` once all that `peer` sent before is saved; of questions in one tick, the last.
+
+        A room that ends takes no updates in any more, so it answers no later question either (rule S5).
+        """
+        if self.is_closed:
+            return
         self._questions[peer] = version
         self._has_work.set()
 

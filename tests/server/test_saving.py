@@ -167,6 +167,26 @@ async def test_S2_a_room_that_stops_saves_what_waited_for_the_store() -> None:
         assert await stored(store, "room") == {"x": 1}
 
 
+async def test_S5_what_comes_while_a_room_ends_is_not_taken_in_and_not_said_to_be_saved() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada:
+        ada.edit("w", 0)
+        await until(lambda: store.attempts == 1)
+        store.may_commit.clear()
+        ada.edit("x", 1)  # within the same tick, so that what ends the room is what saves it
+        stopping = asyncio.ensure_future(room.stop())
+        await until(lambda: room.is_closed and store.attempts == 2)
+        ada.edit("y", 2)
+        ada.channel.put(protocol.saved_query(2))
+        await until(ada.channel.incoming.empty)
+        await until(lambda: not room._questions)  # whoever takes them, the answer waits for the commit of "x"
+        store.may_commit.set()
+        await stopping
+        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
+    assert await stored(store) == {"w": 0, "x": 1}
+    assert not answers(ada)
+
+
 async def test_S4_a_store_that_keeps_failing_does_not_hold_up_the_end_for_ever_and_nothing_was_confirmed() -> (
     None
 ):
