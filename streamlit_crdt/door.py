@@ -36,7 +36,11 @@ class Door:
         self.epoch: str | None = None
         self._room = room
         self._place = place
+        self._joining = threading.Lock()
+        """Held for as long as joining takes, and so by threads only that may wait for the loop."""
         self._lock = threading.Lock()
+        """Held for moments, and by the loop's thread too: nobody waits for the loop while holding it."""
+        self._closings = 0
         self._peer: LocalPeer | None = None
         self._open_not_before = 0.0
         self._told_full = False
@@ -52,15 +56,22 @@ class Door:
             begin_anew: called before anything can pass if the room is not the one that was left: it was deleted, and
                 the old history must not come into the new one.
         """
-        with self._lock:
-            if self._peer is not None and self._peer.is_closed:
-                self._peer = None  # the room ended, as when its server stopped
-            if self._peer is not None or (peer := self._join()) is None:
+        with self._joining:
+            with self._lock:
+                if self._peer is not None and not self._peer.is_closed:
+                    return None
+                self._peer, closings = None, self._closings  # the room ended, as when its server stopped
+            if (peer := self._join()) is None:
                 return None
             if self.epoch not in (None, peer.epoch):
                 begin_anew()
-            self.epoch, self._peer = peer.epoch, peer
-            return peer
+            self.epoch = peer.epoch
+            with self._lock:
+                if closings == self._closings:
+                    self._peer = peer
+                    return peer
+        peer.close()  # the session has left meanwhile
+        return None
 
     def _join(self) -> LocalPeer | None:
         """A room that cannot be joined does not keep the app from running; it is tried again."""
@@ -74,10 +85,19 @@ class Door:
             return None
 
     def close(self) -> None:
+        """Leave the room, also if another thread is just joining it. Does not wait for that."""
         with self._lock:
+            self._closings += 1
             peer, self._peer = self._peer, None
         if peer is not None:
             peer.close()
+
+    def _leave(self, peer: LocalPeer) -> None:
+        """Leave a room by the peer with which it was joined; whoever joined it anew meanwhile stays."""
+        with self._lock:
+            if self._peer is peer:
+                self._peer = None
+        peer.close()
 
     def push(self, peer: LocalPeer, update: bytes, versions: range) -> None:
         """Give the room an update that holds these versions of the session's replica."""
@@ -88,6 +108,7 @@ class Door:
     def _check_pushed(self, peer: LocalPeer, pushed: Future[None]) -> None:
         """Leave a room that did not take an update; the next run joins it again and brings everything along.
 
+        Called in the loop's thread, which another one may be waiting for to join the room (rule N2).
         A room that is full is not left: it would refuse everything again at each run.
         """
         error = None if pushed.cancelled() else pushed.exception()
@@ -99,4 +120,4 @@ class Door:
             _log.warning(
                 "room %r did not take an edit (%s); it is offered again with the next run", self._room, error
             )
-            self.close()
+            self._leave(peer)
