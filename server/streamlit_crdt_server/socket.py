@@ -19,7 +19,7 @@ from streamlit_crdt_server.limits import Meter
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import TokenError
-from streamlit_crdt_server.token import Claims
+from streamlit_crdt_server.token import Claims, Role
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class Socket(Channel):
         self._metrics = metrics
         self._clock = clock
         self._is_open = True
+        self._last_end = 0.0 if claims is None else claims.expires_at
 
     @property
     def path(self) -> str:
@@ -86,8 +87,8 @@ class Socket(Channel):
         """Return the next frame that is for the room.
 
         Raises:
-            StopAsyncIteration: The connection is closed: by the client, or here because its token ended or it
-                sent too much.
+            StopAsyncIteration: The connection is closed: by the client, or here because its token ended, it has
+                another user now, or it sent too much.
             MalformedFrameError: A text frame came.
         """
         while True:
@@ -101,7 +102,7 @@ class Socket(Channel):
                 raise MalformedFrameError("a text frame, where the protocol has binary ones only")
             if not content.startswith(protocol.RENEWAL_BEGINNING):
                 return content
-            self._renew(protocol.parse_renewal(content))
+            await self._renew(protocol.parse_renewal(content))
 
     async def _next_event(self) -> Mapping[str, Any]:
         """Wait for the client, for as long as its token lasts (rule A2)."""
@@ -127,10 +128,12 @@ class Socket(Channel):
             await self.close(CloseCode.TOO_FAST, f"more than {excess} allows")
             raise StopAsyncIteration
 
-    def _renew(self, token: str) -> None:
-        """Go on with a new token, if it is of the same user and session and ends later.
+    async def _renew(self, token: str) -> None:
+        """Go on with a new token of the same session: at once if it may only look, else if it ends later.
 
-        Later, so that whoever became a viewer cannot become an editor again with the token from before.
+        Later than all before, so that whoever became a viewer cannot become an editor again with the token from
+        before. A session that has another user now is let go, because what a connection is counted by and known
+        as does not change while it is open; its tab comes back with the new token.
         """
         if self.claims is None or self._verify is None:
             return
@@ -139,12 +142,18 @@ class Socket(Channel):
         except TokenError as error:
             _log.warning("room %r: a renewal was ignored: %s", self._room, error)
             return
-        if (renewed.user, renewed.session) != (self.claims.user, self.claims.session):
-            _log.warning("room %r: a renewal was ignored: it is somebody else's", self._room)
-        elif renewed.expires_at <= self.claims.expires_at:
-            _log.info("room %r: a renewal was ignored: it does not end later", self._room)
-        else:
+        if renewed.session != self.claims.session:
+            _log.warning("room %r: a renewal was ignored: it is another session's", self._room)
+        elif renewed.user != self.claims.user:
+            await self.close(
+                CloseCode.TOKEN_EXPIRED, "the session has another user: come back with the new token"
+            )
+            raise StopAsyncIteration
+        elif renewed.role_in(self._room) is Role.VIEWER or renewed.expires_at > self._last_end:
+            self._last_end = max(self._last_end, renewed.expires_at)
             self.claims = renewed
+        else:
+            _log.info("room %r: a renewal was ignored: it does not end later", self._room)
 
     async def send(self, message: bytes) -> None:
         """Send a frame; does nothing once the connection is closed."""

@@ -178,7 +178,7 @@ async def until_values(home: House, expected: dict[str, Any]) -> None:
 
 
 RENEWALS = {
-    "somebody else's": {"user": "bob"},
+    "somebody else's": {"user": "bob", "session": "s2"},
     "another session's": {"session": "s2"},
     "another room's": {"rooms": {"other": Role.EDITOR}},
     "an ended one": {"now": NOW - 700},
@@ -205,6 +205,35 @@ async def test_A1_a_renewal_as_viewer_ends_the_writing_at_once() -> None:
         visited.put(protocol.sync_update(update()))
         await settled(visited)
         assert await home.values() == {}
+
+
+@pytest.mark.parametrize("ttl_s", [600.0, 500.0])
+async def test_A1_a_session_that_became_a_viewers_ends_the_writing_whenever_its_token_ends(
+    ttl_s: float,
+) -> None:
+    async with house() as home, home.visit(Role.EDITOR) as visited:
+        visited.put(protocol.renewal(home.token(Role.VIEWER, ttl_s=ttl_s)))
+        visited.put(protocol.sync_update(update()))
+        visited.put(protocol.renewal(home.token(Role.EDITOR)))
+        visited.put(protocol.sync_update(update()))
+        await settled(visited)
+        assert visited.close_code is None
+        assert await home.values() == {}
+
+
+@pytest.mark.parametrize("ttl_s", [900.0, 500.0])
+@pytest.mark.parametrize("role", Role)
+async def test_A2_a_session_that_has_another_user_now_comes_back_with_the_new_token(
+    role: Role, ttl_s: float
+) -> None:
+    async with house() as home, home.visit(Role.EDITOR) as visited:
+        visited.put(protocol.renewal(home.token(role, user="guest-1", name="Guest", ttl_s=ttl_s)))
+        visited.put(protocol.sync_update(update()))
+        await until(lambda: visited.close_code == CloseCode.TOKEN_EXPIRED)
+        assert await home.values() == {}
+        async with home.visit(role, user="guest-1", name="Guest") as again:
+            await settled(again)
+            assert again.close_code is None
 
 
 @pytest.mark.parametrize(
