@@ -49,7 +49,8 @@ class Tally:
         ends = ", ".join(f"{count} {name}" for name, count in sorted(self.ends.items()))
         return (
             f"{CLIENTS} stock clients through a failing network, seeds {self.seeds}: {self.diverged} diverged; "
-            f"{self.saved} edits told saved, {len(self.lost)} lost {self.lost[:10]}; {faults}; the server ended by {ends}"
+            f"{self.saved} edits told saved, {len(self.lost)} lost {self.lost[:10]}; {faults}; "
+            f"the server ended by {ends}"
         )
 
 
