@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit_crdt import _compat
 from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt.keys import keys_for
-from streamlit_crdt.storing import may_do_without, store_beside
+from streamlit_crdt.storing import is_chosen, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import (
     EmbeddedServer,
     Hub,
@@ -21,6 +21,7 @@ from streamlit_crdt_server import (
     LocalPeer,
     PortTakenError,
     Settings,
+    StoreBusyError,
     StoreError,
     process_ring,
     ring_from_settings,
@@ -173,12 +174,22 @@ def _start_embedded() -> EmbeddedServer:
         freeze_after_first_run()
     store = store_beside(_compat.script_folder())
     try:
-        return _started(store)
+        return _started_once_free(store)
     except StoreError as error:
         if not may_do_without(error, store):
             raise
         _log.warning("rooms are kept in memory, and end with this app: %s", error)
         return _started(None)
+
+
+def _started_once_free(store: str | None) -> EmbeddedServer:
+    """Start, and give the one before a moment to end if it still owns the default file."""
+    try:
+        return _started(store)
+    except StoreBusyError:
+        if is_chosen() or not wait_until_free(store):
+            raise
+        return _started(store)
 
 
 def _started(store: str | None) -> EmbeddedServer:

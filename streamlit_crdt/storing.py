@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,12 @@ _log = logging.getLogger("streamlit_crdt")
 DEFAULT_FILE: Final = "rooms.db"
 
 VARIABLE: Final = "STREAMLIT_CRDT_STORE"
+
+FREE_WITHIN_S: Final = 3.0
+"""How long the one before may take to end, where an app is started anew."""
+
+_LOOK_EVERY_S: Final = 0.1
+"""No system tells when a lease is given up; it has to be looked for."""
 
 
 def is_chosen() -> bool:
@@ -52,13 +59,27 @@ def require_free(store: str | None) -> None:
         )  # the store says what is wrong with it
 
 
+def wait_until_free(store: str | None, *, timeout_s: float = FREE_WITHIN_S) -> bool:
+    """Wait until no other process owns the file; say whether that is so."""
+    ends_at = time.monotonic() + timeout_s
+    while True:
+        try:
+            require_free(store)
+        except StoreBusyError:
+            if time.monotonic() >= ends_at:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return True
+
+
 def may_do_without(error: StoreError, store: str | None) -> bool:
     """Say whether an embedded server may keep its rooms in memory instead.
 
-    Where another process serves the file, the app is being run a second time, as one does while writing it; and
-    where no file could be made, and none was asked for, nothing is hidden by it. In all other cases the rooms that
-    are in the file would seem to be empty (rule S4).
+    Never where the store was chosen: who names a file wants it. Where another process serves the default file, the app
+    is being run a second time, as one does while writing it; and where no file could be made, nothing is hidden by
+    it. In all other cases the rooms that are in the file would seem to be empty (rule S4).
     """
-    if isinstance(error, StoreBusyError):
-        return True
-    return store is not None and not is_chosen() and not Path(store).exists()
+    if store is None or is_chosen():
+        return False
+    return isinstance(error, StoreBusyError) or not Path(store).exists()

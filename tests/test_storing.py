@@ -6,13 +6,15 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from streamlit_crdt import crdt_app
-from streamlit_crdt.storing import VARIABLE, may_do_without, store_beside
+from streamlit_crdt.storing import VARIABLE, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import Hub, StoreBusyError, StoreCorruptError, StoreReadOnlyError
+from streamlit_crdt_server.lease import Lease
 
 APP = "from streamlit_crdt import crdt_app\n\nmade = crdt_app()\n"
 
@@ -73,11 +75,16 @@ def test_S4_only_a_file_that_hides_no_rooms_may_be_done_without(
     path.unlink()
     monkeypatch.setenv(VARIABLE, str(path))
     assert not may_do_without(StoreReadOnlyError(str(path), "no"), str(path))
+    assert not may_do_without(StoreBusyError(str(path), "owned"), str(path))
 
 
 EMBEDDED = """
-import logging, sys
+import logging, sys, threading
+from types import SimpleNamespace
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
+from streamlit.runtime.scriptrunner_utils.script_run_context import SCRIPT_RUN_CONTEXT_ATTR_NAME as ATTRIBUTE
+run = SimpleNamespace(main_script_path=sys.argv[1], gather_usage_stats=False)
+setattr(threading.current_thread(), ATTRIBUTE, run)
 from streamlit_crdt import place
 found = place.find(None)
 peer = found.open("r")
@@ -86,32 +93,66 @@ sys.stdin.read()
 """
 
 
-def embedded(store: Path) -> subprocess.Popen[str]:
-    """An app's process with the room server embedded, up to where it waits for the end of its input."""
-    env = {**os.environ, VARIABLE: str(store), "STREAMLIT_CRDT_PORT": "0"}
+def embedded(folder: Path, *, store: Path | None = None) -> subprocess.Popen[str]:
+    """The process of the app `folder/app.py` with the room server embedded, up to where it waits for its input's end.
+
+    Its store is the default one unless one is chosen.
+    """
+    env = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    env |= {"STREAMLIT_CRDT_PORT": "0", "STREAMLIT_CRDT_FREEZE_GC": "0"}
     return subprocess.Popen(
-        [sys.executable, "-c", EMBEDDED],
-        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", EMBEDDED, str(folder / "app.py")],
+        env=env if store is None else env | {VARIABLE: str(store)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def test_an_app_that_is_run_twice_keeps_the_second_ones_rooms_in_memory_and_says_so(tmp_path: Path) -> None:
-    store = tmp_path / "rooms.db"
-    with embedded(store) as first:
+def test_an_app_that_is_run_twice_keeps_the_second_ones_rooms_in_memory_and_says_so_once(
+    tmp_path: Path,
+) -> None:
+    with embedded(tmp_path) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "level 2\n"
-        with embedded(store) as second:
+        with embedded(tmp_path) as second:
             said, error = second.communicate("", timeout=60)
-        assert "kept in memory" in said, error
+        assert said.count("kept in memory") == 1, error
         assert "rooms.db" in said
         assert "level 1\n" in said
         first.communicate("", timeout=60)
 
 
+def test_who_waits_for_a_file_goes_on_once_its_owner_lets_it_go_and_waits_no_longer_than_said(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "rooms.db"
+    lease = Lease(store)
+    assert not wait_until_free(str(store), timeout_s=0.2)
+    threading.Timer(0.2, lease.release).start()
+    assert wait_until_free(str(store), timeout_s=30)
+    assert wait_until_free(None, timeout_s=0)
+
+
+def test_S4_a_chosen_store_that_another_process_owns_is_an_error_by_name_and_not_memory(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "named.db"
+    with embedded(tmp_path, store=store) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "level 2\n"
+        with embedded(tmp_path, store=store) as second:
+            said, error = second.communicate("", timeout=60)
+        first.communicate("", timeout=60)
+    assert "level" not in said
+    last = error.strip().splitlines()[-1]
+    assert "StoreBusyError" in last
+    assert str(store) in last
+    assert f"process {first.pid} " in last
+
+
 def test_S4_an_app_whose_file_is_damaged_does_not_show_empty_rooms(tmp_path: Path) -> None:
     store = tmp_path / "rooms.db"
     store.write_bytes(b"this is no database" * 1000)
-    with embedded(store) as app:
+    with embedded(tmp_path, store=store) as app:
         said, error = app.communicate("", timeout=60)
     assert "level" not in said
     assert "StoreCorruptError" in error.strip().splitlines()[-1]
