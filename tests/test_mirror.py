@@ -565,3 +565,35 @@ def test_P3_a_run_that_was_replaced_before_its_end_counts_what_it_drew() -> None
     one.draw(number("a"))  # and a newer run takes over
     one.mirror.begin_run()
     assert not one.mirror.is_untold("a")
+
+
+def _agreed_before_sync() -> tuple[Replica, Mirror]:
+    """Return a session's room and mirror after the room turned out to have the first value that the script gave."""
+    room, other = Replica(), Replica()
+    other.set("n", 0)
+    mirror = Mirror(room, lambda _key: True)
+    mirror.push({"n": 0}, None, synced=False)
+    room.apply(other.diff())
+    mirror.push({"n": 0}, None, synced=True)
+    mirror.begin_run()
+    assert mirror.plan({"n": 0}) == []
+    mirror.end_run(complete=True, remote=False)
+    return room, mirror
+
+
+def test_R4_a_first_value_with_which_the_room_agreed_excuses_no_later_one() -> None:
+    room, mirror = _agreed_before_sync()
+    mirror.start_over()
+    mirror.push({"n": 5}, None, synced=True, at_top=True)
+    assert room.get("n") == 0
+
+
+def test_R4_a_first_value_from_before_another_room_filled_the_state_is_forgotten() -> None:
+    room, other = Replica(), Replica()
+    mirror = Mirror(room, lambda _key: True)
+    mirror.push({"n": 0}, None, synced=False)
+    mirror.start_over()
+    other.set("n", 3)
+    room.apply(other.diff())
+    mirror.push({"n": 5}, None, synced=True, at_top=True)
+    assert room.get("n") == 3

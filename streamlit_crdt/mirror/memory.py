@@ -83,7 +83,7 @@ class Memory:
 
     def start_over(self, replica: Replica | None) -> None:
         self.replica = self.replica if replica is None else replica
-        for known in (self.seen, self.refused):
+        for known in (self.seen, self.refused, self.before_sync):
             known.clear()
         for keys in (self.assigned, self.in_room, self.drawn, self.drawn_now, self.written_now, self.untold):
             keys.clear()

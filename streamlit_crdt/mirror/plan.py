@@ -92,6 +92,7 @@ class Plan:
         if key in state and _shows(widget, state[key], remote):
             if key not in self._deliveries:
                 memory.see(key, remote)
+            memory.before_sync.pop(key, None)
             return None
         local = remote if widget is None else widget.local(remote)
         if local is REFUSED:
