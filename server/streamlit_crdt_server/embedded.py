@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import socket
 import threading
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from streamlit_crdt_server.token import KeyRing
 
 
 class EmbeddedServer:
-    """A room server in a thread. It is started once, and stopped once.
+    """A room server in a thread. It is started once, and stopped once: by the end of the process at the latest.
 
     Attributes:
         hub: Its rooms; `hub.open_local()` works between `start()` and `stop()`.
@@ -66,12 +67,16 @@ class EmbeddedServer:
             raise
         except BaseException as error:
             raise ServerStoppedError() from error
+        # A daemon thread goes on until all of these have run. By then no thread can be started any more, and
+        # no executor be used; stopping needs neither, because the store's threads have been there from the start.
+        atexit.register(self.stop)
 
     def stop(self, *, timeout_s: float | None = None) -> None:
         """Flush, close every socket with 1012, and end the thread. May be called again, by any thread.
 
         Waits for `timeout_s`; None waits as long as a store that fails may hold the rooms up, and a little.
         """
+        atexit.unregister(self.stop)
         thread, loop, stop = self._thread, self._loop, self._stop
         if thread is None or loop is None or stop is None:
             return

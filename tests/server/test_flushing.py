@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 import streamlit_crdt_server
-from streamlit_crdt_server import EmbeddedServer, Settings, StoreBusyError, protocol
+from streamlit_crdt_server import CloseCode, EmbeddedServer, Settings, StoreBusyError, protocol
 from streamlit_crdt_server.sqlite_store import SQLiteStore
 from tests.server.fakes import DEADLINE_S, Client, FakeChannel
 
@@ -134,3 +136,75 @@ async def test_S2_what_the_last_one_sent_before_leaving_is_saved(tmp_path: Path)
 @pytest.mark.soak
 async def test_S2_what_the_last_one_sent_before_leaving_is_saved_200_times(tmp_path: Path) -> None:
     await check_leaving_early(tmp_path / "rooms.db", 200)
+
+
+AT_EXIT = """
+import asyncio, sys
+from pycrdt import Doc, Map
+from streamlit_crdt_server import EmbeddedServer, Settings, SQLiteStore
+
+class SlowStore(SQLiteStore):
+    async def append(self, room, update):
+        await asyncio.sleep(float(sys.argv[2]))
+        await super().append(room, update)
+
+server = EmbeddedServer(Settings(port=0, require_token=False, store=sys.argv[1], flush_timeout_s=float(sys.argv[3])))
+server.hub.store = SlowStore(sys.argv[1])
+server.start()
+print(server.port, flush=True)
+sys.stdin.readline()
+peer = server.hub.open_local("room")
+ydoc = Doc()
+ydoc.get("state", type=Map)["key"] = "value"
+peer.push(ydoc.get_update())
+if sys.argv[4] == "raise":
+    raise RuntimeError("the app ends by an error")
+sys.exit(3)
+"""
+
+
+@asynccontextmanager
+async def ends_by_itself(path: Path, slow_s: float, flush_s: float, how: str = "exit") -> AsyncIterator[Any]:
+    """Yield an app's process with the server embedded, which edits a line later and ends at once."""
+    env = os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}
+    words = [sys.executable, "-c", AT_EXIT, str(path), str(slow_s), str(flush_s), how]
+    process = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("how", "code"), [("exit", 3), ("raise", 1)])
+async def test_S2_a_process_that_ends_without_stopping_its_embedded_server_saves_and_says_goodbye(
+    tmp_path: Path, how: str, code: int
+) -> None:
+    path = tmp_path / "rooms.db"
+    async with ends_by_itself(path, 0.5, 10, how) as process:
+        port = int(await asyncio.to_thread(process.stdout.readline))
+        async with connect(f"ws://127.0.0.1:{port}/other") as socket:
+            await socket.recv()
+            _, errors = await asyncio.to_thread(process.communicate, "go\n", timeout=DEADLINE_S)
+            with pytest.raises(ConnectionClosed) as caught:
+                while True:
+                    await socket.recv()
+        assert process.returncode == code
+        assert errors.count("Traceback") == (how == "raise"), errors
+    assert await values_in(path, "room") == {"key": "value"}
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == CloseCode.SERVICE_RESTART
+
+
+async def test_S2_a_store_that_takes_too_long_holds_up_the_end_of_the_process_for_as_long_as_is_set(
+    tmp_path: Path,
+) -> None:
+    async with ends_by_itself(tmp_path / "rooms.db", 600, 0.5) as process:
+        await asyncio.to_thread(process.stdout.readline)
+        started_at = time.monotonic()
+        _, errors = await asyncio.to_thread(process.communicate, "go\n", timeout=DEADLINE_S)
+        assert time.monotonic() - started_at < 0.5 + 4.0
+        assert process.returncode == 3
+        assert "room 'room' ends with edits that its store did not take" in errors
