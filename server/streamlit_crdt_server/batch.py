@@ -11,7 +11,7 @@ from typing import Any
 from pycrdt import Doc
 
 from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, reraise_if_ending
-from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
+from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, ServerError, UpdateRefusedError
 from streamlit_crdt_server.peer import Peer
 from streamlit_crdt_server.protocol import CloseCode
 
@@ -41,6 +41,8 @@ class Entry:
             self.peer.dismiss(CloseCode.MALFORMED, error.reason)
         elif isinstance(error, RoomFullError):
             self.peer.dismiss(CloseCode.ROOM_FULL, str(error))
+        elif isinstance(error, HubNotRunningError):
+            self.peer.dismiss(CloseCode.SERVICE_RESTART, "the room ends: an update was not taken in")
 
 
 def apply_batch(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list[Entry]:

@@ -75,8 +75,9 @@ class Room(RoomReception):
         self._observe()
 
     async def stop(self) -> None:
-        """Flush, close every socket with 1012, and end (rule S2). May be called at any time, and again.
+        """Close every socket with 1012, flush, and end (rule S2). May be called at any time, and again.
 
+        Sockets go first: what one sends while the rest is saved could be neither taken in nor confirmed.
         What the store does not take within `flush_timeout_s` is given up, and written about in the log: nobody
         was told that it is saved, and the tabs that sent it still have it.
 
@@ -88,6 +89,7 @@ class Room(RoomReception):
             async with self._ending:  # whoever comes second goes on when everything is saved
                 if not self.is_closed:
                     self.is_closed = True
+                    self._dismiss_sockets()
                     await self._save_rest()
                 self.close()
         self._stopped.set()
@@ -95,6 +97,11 @@ class Room(RoomReception):
         if self._task_group is not None:
             self._task_group.cancel_scope.cancel()
             self._task_group = None
+
+    def _dismiss_sockets(self) -> None:
+        for peer in tuple(self.peers):
+            if isinstance(peer, SocketPeer):
+                peer.dismiss(CloseCode.SERVICE_RESTART, RESTARTS)
 
     async def _save_rest(self) -> None:
         try:
@@ -119,10 +126,10 @@ class Room(RoomReception):
     def close(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = RESTARTS) -> None:
         """Let everybody go, without a flush. May be called again."""
         self.is_closed = True
+        for peer in tuple(self.peers):  # first, so that it is this code that they are told
+            peer.dismiss(code, reason)
         for entry in self._take_inbox():
             entry.refuse(HubNotRunningError())
-        for peer in tuple(self.peers):
-            peer.dismiss(code, reason)
         self._unobserve()
         self.ydoc_observed.set()  # who waits to be served finds the room closed
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pycrdt import Doc, Map
 
-from streamlit_crdt_server import CloseCode, Hub, Room, RoomUnavailableError, Settings, protocol
+from streamlit_crdt_server import (
+    CloseCode,
+    Hub,
+    Room,
+    RoomUnavailableError,
+    Settings,
+    SQLiteStore,
+    Store,
+    protocol,
+)
+from streamlit_crdt_server.peer import SocketPeer
 from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.wire import Reader
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
@@ -34,7 +45,7 @@ def answers(client: Client) -> list[Answer]:
     return found
 
 
-async def stored(store: UnreliableStore, room: str = "") -> dict[str, Any]:
+async def stored(store: Store, room: str = "") -> dict[str, Any]:
     ydoc: Doc[Any] = Doc()
     for update in (await store.load(room)).updates:
         ydoc.apply_update(update)
@@ -170,21 +181,51 @@ async def test_S2_a_room_that_stops_saves_what_waited_for_the_store() -> None:
 async def test_S5_what_comes_while_a_room_ends_is_not_taken_in_and_not_said_to_be_saved() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada:
-        ada.edit("w", 0)
-        await until(lambda: store.attempts == 1)
         store.may_commit.clear()
-        ada.edit("x", 1)  # within the same tick, so that what ends the room is what saves it
+        ada.edit("x", 1)
+        ada.channel.put(protocol.saved_query(1))
+        await until(lambda: store.attempts == 1)
         stopping = asyncio.ensure_future(room.stop())
-        await until(lambda: room.is_closed and store.attempts == 2)
+        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         ada.edit("y", 2)
         ada.channel.put(protocol.saved_query(2))
-        await until(ada.channel.incoming.empty)
-        await until(lambda: not room._questions)  # whoever takes them, the answer waits for the commit of "x"
         store.may_commit.set()
         await stopping
-        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
-    assert await stored(store) == {"w": 0, "x": 1}
+    assert await stored(store) == {"x": 1}
     assert not answers(ada)
+
+
+async def test_S5_an_update_that_a_room_which_ends_does_not_take_in_closes_its_sender() -> None:
+    async with Room() as room, connected(room) as ada:
+        peer = next(peer for peer in room.peers if isinstance(peer, SocketPeer))
+        room.is_closed = True
+        room.submit(peer, ada.set("x", 1))
+        room.ask_saved(peer, 1)
+        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
+        assert not answers(ada)
+
+
+async def type_until_closed(client: Client, key: str) -> None:
+    version = 0
+    while client.channel.closed_with is None:
+        version += 1
+        client.edit(key, version)
+        client.channel.put(protocol.saved_query(version))
+        await asyncio.sleep(0)
+
+
+async def test_S5_people_who_type_while_the_server_stops_are_told_nothing_false(tmp_path: Path) -> None:
+    for number in range(4):
+        path = tmp_path / f"rooms-{number}.db"
+        async with Hub(store=SQLiteStore(path)) as hub, connected(hub) as ada, connected(hub) as bob:
+            typing = [asyncio.ensure_future(type_until_closed(*who)) for who in ((ada, "a"), (bob, "b"))]
+            await until(lambda ada=ada: answers(ada))
+            await hub.drain()
+            await asyncio.wait_for(asyncio.gather(*typing), DEADLINE_S)
+        async with SQLiteStore(path) as store:
+            kept = await stored(store, "room")
+        for client, key in ((ada, "a"), (bob, "b")):
+            assert kept.get(key, 0) >= max((version for version, *_ in answers(client)), default=0)
 
 
 async def test_S4_a_store_that_keeps_failing_does_not_hold_up_the_end_for_ever_and_nothing_was_confirmed() -> (
