@@ -66,14 +66,18 @@ class Binding:
         return self.way.status
 
     @property
+    def saved(self) -> bool:
+        """Whether every edit of this session is saved; the script runs again when that has changed."""
+        return self.tab.shown.is_saved()
+
+    @property
     def unsaved_count(self) -> int:
-        """How many edits of this session are not saved; the run is shown a change of it as it is one of the status."""
-        self.tab.saved_was_read = True
-        return self.way.door.saving.unsaved_count
+        """How many edits of this session are not saved; likewise."""
+        return self.tab.shown.count()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what this session wrote is saved; say whether it is."""
-        return self.way.door.saving.wait(timeout_s)
+        return not self.mirror.held_back and self.way.door.saving.wait(timeout_s)
 
     def attach(self) -> None:
         self.way.attach()
@@ -99,7 +103,7 @@ class Binding:
 
     def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
         """Local first, then merge, then write remote values. Returns the keys that were written."""
-        self.tab.begin_run()
+        self.tab.begin_run(message)
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
@@ -141,6 +145,7 @@ class Binding:
         self.mirror.check_drawn(state)
         self._report(self._push(state, message, remote=remote))
         self.mirror.end_run(complete=complete, remote=remote)
+        self.tab.shown.end_run()
         self._request_runs(ctx)
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:

@@ -32,6 +32,11 @@ class Message:
         """Say whether the browser shows `widget`."""
         return widget is not None and widget.element_id in self.states
 
+    @property
+    def has_news(self) -> bool:
+        """Whether somebody has acted: a trigger is set, or a widget holds another value than in the message before."""
+        return bool(self.triggers) or self.states != self.previous
+
     def only_explained_by(self, widget: Widget) -> bool:
         """Say whether nothing but `widget` can have caused this message: no trigger, no other change.
 

@@ -24,6 +24,9 @@ class Membership(Protocol):
     def role(self) -> Role: ...
 
     @property
+    def saved(self) -> bool: ...
+
+    @property
     def unsaved_count(self) -> int: ...
 
     def flush(self, timeout_s: float) -> bool: ...
@@ -101,13 +104,17 @@ class Room:
 
         Saved means committed to disk, where rooms are kept on disk: neither a crash of the app nor of the room server
         loses it (rule S5). In memory it means that the room has it. What the script has assigned so far counts; it is
-        pushed for that. In no room nothing is ever saved.
+        pushed for that; until the room's content is here nothing is pushed, and so it is not saved. A session that has
+        edited nothing has nothing to lose, and counts as saved. In no room nothing is ever saved.
         """
-        return self.name is not None and self.unsaved_count == 0
+        return self.name is not None and self._membership.saved
 
     @property
     def unsaved_count(self) -> int:
-        """How many edits of this session are not saved; what was edited in one run, or block, counts as one."""
+        """How many edits of this session are not saved; what was edited in one run, or block, counts as one.
+
+        Until the room's content is here, it is the number of keys that were edited.
+        """
         return self._membership.unsaved_count
 
     def flush(self, timeout: float = 5.0) -> bool:

@@ -111,6 +111,7 @@ class _Alone:
         self.replica = Replica()
         self.role = role
         self.status: Status = "offline"
+        self.saved = False
         self.unsaved_count = 0
 
     def flush(self, timeout_s: float) -> bool:
@@ -146,6 +147,11 @@ class _Member:
     @property
     def role(self) -> Role:
         return self._binding.part.role
+
+    @property
+    def saved(self) -> bool:
+        self._session.push(self._ctx, self._binding)
+        return self._binding.saved
 
     @property
     def unsaved_count(self) -> int:

@@ -17,6 +17,7 @@ from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
 from streamlit_crdt.room import Status
+from streamlit_crdt.shown import ShownSaving
 from streamlit_crdt.ticket import Ticket
 from streamlit_crdt.way import Way
 
@@ -41,14 +42,14 @@ class Tab:
     Attributes:
         channel_fragment: the fragment in which the channel is mounted.
         status_was_read: whether the script has asked for the status, so that a change of it is worth a run.
-        saved_was_read: whether the script has asked what is saved; likewise.
+        shown: what the script was told of what is saved; likewise.
     """
 
     def __init__(self, place: Place, way: Way, mirror: Mirror, part: Callable[[], Part]) -> None:
         self.ticket = Ticket(way.room, place.keys)
         self.channel_fragment: str | None = None
         self.status_was_read = False
-        self.saved_was_read = False
+        self.shown = ShownSaving(lambda: way.door.saving, mirror)
         self._place = place
         self._way = way
         self._mirror = mirror
@@ -57,9 +58,10 @@ class Tab:
         self._held_since: float | None = None
         self._explained: set[str] = set()
 
-    def begin_run(self) -> None:
+    def begin_run(self, message: Message | None) -> None:
         """Forget what the former run has read and mounted."""
-        self.status_was_read = self.saved_was_read = False
+        self.status_was_read = False
+        self.shown.begin_run(message)
         self._badges = 0
 
     @property
@@ -100,6 +102,7 @@ class Tab:
             epoch=way.door.epoch,
             wants_saved=not has_peer,
             unsaved=way.door.saving.unsaved_count if has_peer else 0,
+            refused_edits=way.door.saving.refused_count,
         )
 
     def receive(self, frame: Frame, message: Message | None) -> bool:
@@ -112,11 +115,13 @@ class Tab:
         self._explain(way.link.error)
         if way.link.report.why == "token":
             self.ticket.renew()
-        newly_saved = self._note_saved(frame)
+        shows_other = self._note_saved(frame)
         missed = self._mirror.confirm(way.link.confirmed, message, st.session_state.to_dict())
-        if self._hold_ends() or self._shows_change(*was) or (newly_saved and self.saved_was_read):
+        if self._hold_ends() or self._shows_change(*was) or missed or self._mirror.needs_run():
             return True
-        return missed or self._mirror.needs_run()
+        if shows_other:
+            self.shown.asked()
+        return shows_other
 
     def without_edits(self, frame: Frame) -> Frame:
         """Take from a viewer's frame what it would change, where the room comes from this process anyway (rule A1)."""
@@ -132,11 +137,11 @@ class Tab:
         door.epoch = door.epoch or epoch
 
     def _note_saved(self, frame: Frame) -> bool:
-        """Take the tab's word for what is saved, where it is the only one who hears of it; return whether some is."""
-        saving, before = self._way.door.saving, self._way.door.saving.unsaved_count
+        """Take the tab's word for what is saved, where only it hears of that; say if the script shows else."""
+        saving, before = self._way.door.saving, self._way.door.saving.unsaved_by_cause
         if self._way.door.peer is None and frame.ack_of == self._way.replica.replica_id:
             saving.confirmed(min(read_report(frame).saved_v, frame.ack))
-        return saving.unsaved_count != before
+        return self.shown.wants_run(before)
 
     def _hold_ends(self) -> bool:
         """Say whether the first run has waited long enough: the room is here, or cannot be."""

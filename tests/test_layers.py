@@ -41,6 +41,7 @@ LAYERS = (
     ("_compat.wrapping",),
     ("_compat",),
     ("way",),
+    ("shown",),
     ("tab",),
     ("binding",),
     ("run",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,9 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import crdt_sync
 from streamlit_crdt.binding import Binding
+from streamlit_crdt.channel import Frame, decode_frame
+from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import TAB, Replica
 from streamlit_crdt.saving import Saving
-from streamlit_crdt_server import HubNotRunningError, RoomFullError
+from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
 
 
 @pytest.fixture
@@ -170,3 +173,146 @@ def test_in_no_room_nothing_is_ever_saved() -> None:
     room = crdt_sync(None)
     assert (room.saved, room.unsaved_count, room.flush()) == (False, 0, False)
     room.status_badge()
+
+
+def shows_saving(room: str, role: str = "editor") -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    joined = crdt_sync(room, role=role, server="ws://127.0.0.1:9")  # type: ignore[arg-type]
+    st.slider("moved", key="moved")
+    st.slider("untouched")
+    if st.button("assign"):
+        st.session_state["plain"] = 1
+        st.session_state["unshareable"] = object()
+    st.session_state["crdt-private:seen"] = (joined.saved, joined.unsaved_count, joined.flush(0.01))
+
+
+def test_S4_nothing_counts_as_saved_while_the_rooms_content_is_not_here(room: str) -> None:
+    one = AppTest.from_function(shows_saving, kwargs={"room": room}).run()
+    assert one.session_state["crdt-private:seen"] == (True, 0, True)  # nothing was edited
+    one.slider[0].set_value(7).run()
+    assert one.session_state["crdt-private:seen"] == (False, 1, False)
+    one.button[0].click().run()
+    assert one.session_state["crdt-private:seen"] == (False, 2, False)
+    one.slider[0].set_value(0).run()
+    assert one.session_state["crdt-private:seen"] == (False, 1, False)
+
+
+def test_A1_a_viewer_has_nothing_to_save_where_the_rooms_content_is_not_here(room: str) -> None:
+    one = AppTest.from_function(shows_saving, kwargs={"room": room, "role": "viewer"}).run()
+    one.slider[0].set_value(7).run()
+    assert one.session_state["crdt-private:seen"] == (True, 0, True)
+
+
+def test_S4_what_waited_for_the_rooms_content_is_saved_once_it_is_pushed(room: str) -> None:
+    one = AppTest.from_function(shows_saving, kwargs={"room": room}).run()
+    one.slider[0].set_value(7).run()
+    tab = Tab(room)
+    tab.frame()
+    one.run()
+    assert one.session_state["crdt-private:seen"] == (False, 1, False)
+    tab.frame()
+    one.run()
+    assert one.session_state["crdt-private:seen"] == (True, 0, True)
+
+
+class Tab:
+    """A tab that is connected, and whose server commits at once."""
+
+    def __init__(self, room: str) -> None:
+        self.binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+        self.sent = 0
+
+    def frame(self) -> bool:
+        """Answer the session's newest frame; return whether its script must run."""
+        self.sent += 1
+        said = decode_frame(self.binding.frame())
+        report = {"why": "saved", "status": "connected", "synced": True, "n": self.sent, "saved_v": said.v}
+        return self.binding.receive(
+            Frame(id=77, v=self.sent, ack_of=said.id, ack=said.v, build=said.build, extra=report), None
+        )
+
+
+def assigns_on_each_run(room: str) -> None:
+    import time
+
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    joined = crdt_sync(room, server="ws://127.0.0.1:9")
+    st.slider("moved", key="moved")
+    st.session_state["now"] = time.time()
+    assert joined.saved in (True, False)
+
+
+def assigns_after_reading(room: str) -> None:
+    import time
+
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    joined = crdt_sync(room, server="ws://127.0.0.1:9")
+    st.slider("moved", key="moved")
+    assert joined.unsaved_count >= 0
+    st.session_state["now"] = time.time()
+
+
+@pytest.mark.parametrize("app", [assigns_on_each_run, assigns_after_reading])
+def test_P4_a_script_that_shows_what_is_saved_and_assigns_on_each_run_comes_to_rest(
+    room: str, app: Callable[..., None]
+) -> None:
+    one = AppTest.from_function(app, kwargs={"room": room}).run()
+    tab = Tab(room)
+    tab.frame()
+    for move in (1, 2):
+        one.slider[0].set_value(move).run()
+        runs = 0
+        while tab.frame():
+            runs += 1
+            assert runs < 4
+            one.run()
+
+
+def test_P4_a_change_of_what_the_script_has_shown_is_worth_one_run(room: str) -> None:
+    one = AppTest.from_function(shows_saving, kwargs={"room": room}).run()
+    tab = Tab(room)
+    tab.frame()
+    one.run()
+    assert not tab.frame()
+    one.slider[0].set_value(7).run()
+    assert one.session_state["crdt-private:seen"][:2] == (False, 1)
+    assert tab.frame()
+    one.run()
+    assert one.session_state["crdt-private:seen"][:2] == (True, 0)
+    assert not tab.frame()
+
+
+def refused_edits(binding: Binding) -> object:
+    return decode_frame(binding.frame()).extra["refused_edits"]
+
+
+@pytest.mark.parametrize("refusal", [RoomFullError("r", 1000), UpdateRefusedError("it is malformed")])
+def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusal: Exception) -> None:
+    first, second = SlowPeer(), SlowPeer()
+    binding = Binding("r", Place(first, second))
+    binding.attach()
+    binding.replica.set("a", 1)
+    assert refused_edits(binding) == 0
+    first.answers[0].set_exception(refusal)
+    assert (refused_edits(binding), binding.unsaved_count) == (1, 1)
+    first.is_closed = True
+    binding.attach()
+    assert refused_edits(binding) == 0
+
+
+def test_S5_an_edit_that_a_stopped_room_did_not_take_is_not_refused() -> None:
+    peer = SlowPeer()
+    binding = Binding("r", Place(peer))
+    binding.attach()
+    binding.replica.set("a", 1)
+    peer.answers[0].set_exception(HubNotRunningError())
+    assert (refused_edits(binding), binding.unsaved_count) == (0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Edits:
     def push(self, state: Mapping[str, Any], occasion: Occasion) -> list[ValueNotShareableError]:
         """Push all edits in `state`; return what cannot be shared."""
         errors = []
+        self._memory.held_back.clear()
         for key in list(state):
             if self._memory.shares(key):
                 try:
@@ -55,8 +57,16 @@ class Edits:
             memory.before_sync.setdefault(key, values.detach(current))
         if self._is_known(key, current, occasion):
             return
-        if occasion.synced and not self._volatility.is_damped(key, remote=occasion.remote):
+        if not occasion.synced:
+            self._hold_back(key, current)
+        elif not self._volatility.is_damped(key, remote=occasion.remote):
             self._write(key, current)
+
+    def _hold_back(self, key: str, current: Any) -> None:
+        """Note an edit that may be made once the room's content is here; what cannot be shared never will."""
+        with suppress(ValueNotShareableError):
+            values.encode(current, key=key)
+            self._memory.held_back.add(key)
 
     def _shared(self, key: str, value: Any, message: Message | None) -> Any:
         widget = self._memory.widgets.get(key)

@@ -26,6 +26,7 @@ class Memory:
         refused: values of the room that cannot be shown here (P2).
         in_room: keys of which the room has, or had, a value.
         before_sync: first values that came before the room's content was here (R4).
+        held_back: keys whose edits wait for the room's content (R4).
         assigned: widgets that code assigned before their first drawing; that is an edit, not a default (R4).
         untold: keys that were written and that no widget has shown since.
         drawn: widgets that former runs drew and that are still there (P3).
@@ -42,6 +43,7 @@ class Memory:
         self.refused: dict[str, Any] = {}
         self.in_room: set[str] = set()
         self.before_sync: dict[str, Any] = {}
+        self.held_back: set[str] = set()
         self.assigned: set[str] = set()
         self.untold: set[str] = set()
         self.drawn: set[str] = set()
@@ -85,7 +87,15 @@ class Memory:
         self.replica = self.replica if replica is None else replica
         for known in (self.seen, self.refused, self.before_sync):
             known.clear()
-        for keys in (self.assigned, self.in_room, self.drawn, self.drawn_now, self.written_now, self.untold):
+        for keys in (
+            self.held_back,
+            self.assigned,
+            self.in_room,
+            self.drawn,
+            self.drawn_now,
+            self.written_now,
+            self.untold,
+        ):
             keys.clear()
 
     def warn(self, key: str, kind: str, text: str) -> None:

@@ -104,8 +104,15 @@ class Mirror:
             if at_top and message is not None:
                 self._deliveries.receive(state, message)
             if self.is_read_only:
+                self._memory.held_back.clear()
                 return []
             return self._edits.push(state, Occasion(message, synced, remote, assigned))
+
+    @property
+    def held_back(self) -> frozenset[str]:
+        """Keys that were edited here, as the last push found, and wait for the room's content (R4)."""
+        with self._lock:
+            return frozenset(self._memory.held_back)
 
     # -- remote edits --------------------------------------------------------------------------------------------
 
