@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,18 @@ from streamlit import config
 from streamlit_crdt import place
 from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt.storing import store_beside
-from streamlit_crdt_server import Hub, KeyRing, Settings, create_app, derive_ring, ring_from_settings
+from streamlit_crdt_server import (
+    Hub,
+    KeyRing,
+    Settings,
+    SettingsError,
+    create_app,
+    derive_ring,
+    process_ring,
+    ring_from_settings,
+)
+
+_log = logging.getLogger("streamlit_crdt")
 
 
 def crdt_app(
@@ -74,7 +86,14 @@ def _keys(settings: Settings) -> KeyRing | None:
     """Return what tokens are signed with: the secret that is set, else a key derived from Streamlit's own."""
     if not settings.require_token:
         return None
-    return ring_from_settings(settings) or derive_ring(str(config.get_option("server.cookieSecret")))
+    ring = ring_from_settings(settings)
+    if ring is not None:
+        return ring
+    try:
+        return derive_ring(str(config.get_option("server.cookieSecret") or ""))
+    except SettingsError as error:
+        _log.warning("tokens are signed with a key of this process alone, which ends with it: %s", error)
+        return process_ring()
 
 
 def _folder_of_caller() -> Path:

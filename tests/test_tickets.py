@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from streamlit import config
 
 from streamlit_crdt import crdt_app
 from streamlit_crdt.binding import Binding
@@ -18,7 +19,7 @@ from streamlit_crdt.place import Elsewhere, find
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.ticket import TTL_S, Ticket
-from streamlit_crdt_server import KeyRing, Role, verify
+from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.server.asgi import Request, visit
 
 
@@ -317,3 +318,30 @@ def test_A2_an_app_that_keeps_its_cookie_secret_keeps_its_keys() -> None:
     assert one == two
     assert crdt_app(store=None, secret="a secret of some length")["routes"][0].app.state.hub.keys == KEYS
     assert crdt_app(store=None, require_token=False)["routes"][0].app.state.hub.keys is None
+
+
+@pytest.mark.parametrize("cookie_secret", [None, "", "None", "changeme"])
+def test_A2_an_app_whose_cookie_secret_could_be_guessed_has_keys_of_its_process(
+    cookie_secret: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    get_option = config.get_option
+    monkeypatch.setattr(
+        config,
+        "get_option",
+        lambda name: cookie_secret if name == "server.cookieSecret" else get_option(name),
+    )
+    keys = crdt_app(store=None)["routes"][0].app.state.hub.keys
+    for guess in (str(cookie_secret), cookie_secret or ""):
+        forged = mint(
+            KeyRing.from_secret(guess, label="cookie secret"),
+            rooms={"*": Role.EDITOR},
+            user="eve",
+            name="Admin",
+            session="s",
+            ttl_s=600,
+            now=0.0,
+        )
+        with pytest.raises(TokenError):
+            verify(keys, forged, now=0.0)
+    assert keys is process_ring()
+    assert "server.cookieSecret" in caplog.text

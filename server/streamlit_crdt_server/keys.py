@@ -91,8 +91,14 @@ def user_ring(*, environ: Mapping[str, str] | None = None) -> KeyRing:
 
 
 def derive_ring(cookie_secret: str) -> KeyRing:
-    """The key of an app that serves its own rooms, from the secret with which it signs its cookies."""
-    return KeyRing.from_secret(cookie_secret, label="cookie secret")
+    """The key of an app that serves its own rooms, from the secret with which it signs its cookies.
+
+    Raises:
+        SettingsError: The secret is missing or too short: everybody could derive the same key.
+    """
+    return KeyRing.from_secret(
+        *_checked((cookie_secret.strip(),), "server.cookieSecret"), label="cookie secret"
+    )
 
 
 @cache

@@ -110,6 +110,7 @@ TOKENS: dict[str, str] = {
     "a key of zeros": signed(key=bytes(32)),
     "the key's name as the key": signed(key=RING.current.encode()),
     "the same secret as a cookie secret": token(derive_ring("the secret of this server")),
+    "an empty cookie secret": token(KeyRing.from_secret("", label="cookie secret")),
     "the secret itself as the key": signed(key=b"the secret of this server"),
     "no key's name": headed(kid=...),
     "a key's name that is a path": headed(kid="../../../../dev/null"),

@@ -121,6 +121,12 @@ def test_a_key_from_a_cookie_secret_is_not_that_of_the_secret_itself() -> None:
     assert derive_ring(SECRET).current != KeyRing.from_secret(SECRET).current
 
 
+@pytest.mark.parametrize("cookie_secret", ["", "   ", "None", "changeme", " " * 40])
+def test_A2_a_cookie_secret_that_anybody_could_guess_makes_no_key(cookie_secret: str) -> None:
+    with pytest.raises(SettingsError, match="token_hex"):
+        derive_ring(cookie_secret)
+
+
 def test_the_key_of_a_process_is_one() -> None:
     assert process_ring() is process_ring()
 
