@@ -213,7 +213,10 @@ class RoomDocument(YRoom):
             )
         unsaved = [batch.update for batch in self._saver.waiting if batch.update is not None]
         fresh: Doc[Any] = Doc()
+        known = len(self._outbox)
         updates = await self._load_log([*unsaved, *self._outbox])
+        if len(self._outbox) > known:  # server code wrote to the old document meanwhile
+            updates, _ = sort_out([*updates, *self._outbox[known:]])
         _apply_all(fresh, updates)
         self._holdings.reset(fresh, updates)
         self._unobserve()

@@ -20,6 +20,7 @@ from streamlit_crdt_server import (
     Store,
     protocol,
 )
+from streamlit_crdt_server.backlog import MIN_LONG_BYTES
 from streamlit_crdt_server.peer import SocketPeer
 from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.wire import Reader
@@ -129,6 +130,40 @@ async def test_S4_an_edit_that_waits_for_the_store_costs_no_more_the_longer_it_w
         store.can_write = True
         await until(lambda: not room.is_saving_failing)
         assert await stored(store) == {"k": 49}
+
+
+def waiting_bytes(room: Room) -> int:
+    return sum(len(batch.update or b"") for batch in room._saver.waiting)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "hangs"])
+async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_more_than_the_room(
+    fails: bool,
+) -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room, connected(room) as ada:
+        local = room.open_local(asyncio.get_running_loop().call_soon)
+        session = Client(FakeChannel())
+        store.can_write = not fails
+        if not fails:
+            store.may_commit.clear()
+        largest = 0
+        for number in range(60):
+            vector = room.ydoc.get_state()
+            ada.edit("ada", f"{number}" + "x" * 20_000)
+            pushed = local.push(session.set("session", f"{number}" + "y" * 20_000))
+            await until(lambda vector=vector: room.ydoc.get_state() != vector)
+            largest = max(largest, waiting_bytes(room))
+        assert largest < 2 * MIN_LONG_BYTES
+        assert not pushed.done()
+        store.can_write = True
+        store.may_commit.set()
+        await done(pushed)
+        await until(lambda: room._saver.is_idle)
+        assert {key: value[:2] for key, value in (await stored(store)).items()} == {
+            "ada": "59",
+            "session": "59",
+        }
 
 
 async def test_a_question_is_answered_once_everything_earlier_on_its_connection_is_saved() -> None:
@@ -266,6 +301,21 @@ async def test_N2_a_room_whose_log_was_poisoned_opens_without_the_bad_rows_which
         assert (await store.load("room")).set_aside == 2
         assert len((await store.load("room")).updates) == 9
         assert hub.metrics.registry.get_sample_value("streamlit_crdt_set_aside_total") == 2
+
+
+async def test_S3_what_server_code_writes_while_a_damaged_room_waits_for_its_log_is_kept() -> None:
+    store = UnreliableStore()
+    async with Room(store=store) as room:
+        store.may_load.clear()
+        room._is_damaged = True
+        room._has_work.set()
+        await until(lambda: store.loads == 2)  # the first was at the start
+        room.ydoc.get("state", type=Map)["x"] = 1
+        store.may_load.set()
+        await until(lambda: not room._is_damaged)
+        assert room.ydoc.get("state", type=Map).to_py() == {"x": 1}
+        await room.flush(DEADLINE_S)
+        assert await stored(store) == {"x": 1}
 
 
 async def test_S4_a_poisoned_room_opens_also_while_the_store_cannot_put_the_bad_row_aside() -> None:

@@ -13,6 +13,8 @@ class UnreliableStore(MemoryStore):
     Attributes:
         can_load: Whether rooms can be read.
         can_write: Whether anything can be written.
+        may_load: Cleared, every load waits until it is set.
+        loads: How often a room was to be read.
         may_commit: Cleared, every append waits until it is set.
         attempts: How often something was to be appended.
     """
@@ -21,11 +23,16 @@ class UnreliableStore(MemoryStore):
         super().__init__()
         self.can_load = True
         self.can_write = True
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.loads = 0
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.attempts = 0
 
     async def load(self, room: str) -> StoredRoom:
+        self.loads += 1
+        await self.may_load.wait()
         if not self.can_load:
             raise StoreUnavailableError("rooms.db", "disk on fire")
         return await super().load(room)
