@@ -27,6 +27,11 @@ _MERGE_AFTER = 256
 """So many updates wait one by one; then they become one, so that a session which never drains costs
 little."""
 
+MIN_LONG_BYTES = 256 * 1024
+LONG_RATIO = 2
+"""Above so many bytes, and above so many times the room's last state, what waits is replaced by the room's
+state: a session that never drains costs no more than the room, however often that is overwritten."""
+
 
 class LocalPeer:
     """A replica in this process. `Hub.open_local` makes it; `close()` ends it.
@@ -53,6 +58,7 @@ class LocalPeer:
         self._post = post
         self._lock = threading.Lock()
         self._waiting = [state] if state != EMPTY_UPDATE else []
+        self._waiting_bytes = self._state_bytes = len(state)
         self._unanswered: set[Future[None]] = set()
         self._is_closed = False
 
@@ -112,7 +118,7 @@ class LocalPeer:
         changes nothing (rule R2).
         """
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not waiting:
             return None
         return waiting[0] if len(waiting) == 1 else merge_updates(*waiting)
@@ -134,8 +140,12 @@ class LocalPeer:
             return
         with self._lock:
             self._waiting.append(update)
+            self._waiting_bytes += len(update)
+            is_long = self._waiting_bytes > max(MIN_LONG_BYTES, LONG_RATIO * self._state_bytes)
             if len(self._waiting) > _MERGE_AFTER:
                 self._waiting = [merge_updates(*self._waiting)]
+        if is_long and (state := self._room.read_shared_state()) is not None:
+            self._put(state)
         self._tell()
 
     def _tell(self) -> None:
@@ -149,9 +159,14 @@ class LocalPeer:
 
     def replace(self, state: bytes) -> None:
         """Start over from a whole state, after the room was loaded again."""
+        self._put(state)
+        self._tell()
+
+    def _put(self, state: bytes) -> None:
+        """Let `state` be all that waits. What is drained meanwhile is drained twice, which changes nothing."""
         with self._lock:
-            self._waiting = []
-        self.deliver(b"", state)
+            self._waiting = [state]
+            self._waiting_bytes = self._state_bytes = len(state)
 
     def dismiss(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
         """End the peer because its room ends: pushes that were not answered fail, and so do later ones."""

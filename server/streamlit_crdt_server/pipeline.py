@@ -102,6 +102,7 @@ class RoomPipeline(RoomDocument):
         self.awareness.observe(self.send_server_awareness)
         self.attendance = Attendance(self.awareness, self.settings.max_presences_per_connection)
         self._news: dict[int, Presence] = {}
+        self._shared_state: bytes | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -179,6 +180,7 @@ class RoomPipeline(RoomDocument):
     def _put(self, applied: list[Entry], foreign: bytes | None, questions: dict[Peer, int]) -> None:
         """Send what the document's observer saw to the others, and leave it to be saved."""
         change = self._take_outbox()
+        self._shared_state = None
         senders = {entry.peer for entry in applied}
         if change is not None:
             self._deliver(self.peers - senders, sync_update(change), change)

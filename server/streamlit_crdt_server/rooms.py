@@ -159,3 +159,12 @@ class Room(RoomReception):
         peer = LocalPeer(self, apply.read_state(self.ydoc), post)
         self.peers.add(peer)
         return peer
+
+    def read_shared_state(self) -> bytes | None:
+        """Return a state that holds all that was delivered, read once for all who need it; None if damaged."""
+        if self._shared_state is None:
+            try:
+                self._shared_state = self._read_whole_state()
+            except apply.DocumentDamagedError:
+                self._recover()
+        return self._shared_state

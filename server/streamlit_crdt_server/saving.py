@@ -15,10 +15,11 @@ from logging import Logger
 from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
 from streamlit_crdt_server.apply import DocumentDamagedError
+from streamlit_crdt_server.backlog import Backlog
 from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.roomlog import RoomLog
-from streamlit_crdt_server.unsaved import Unsaved, join, merged
+from streamlit_crdt_server.unsaved import Unsaved, merged
 
 MIN_RETRY_S = 0.1
 MAX_RETRY_S = 5.0
@@ -62,7 +63,7 @@ class Saver:
         self._confirmer = confirmer
         self._metrics = metrics
         self._on_damaged = on_damaged
-        self._waiting: list[Unsaved] = []
+        self._backlog = Backlog()
         self._bad_rows: list[tuple[bytes, str]] = []
         self._has_work = Event()
         self._retry_s = MIN_RETRY_S
@@ -74,12 +75,12 @@ class Saver:
     @property
     def waiting(self) -> tuple[Unsaved, ...]:
         """What is not saved yet, in order."""
-        return tuple(self._waiting)
+        return tuple(self._backlog.batches)
 
     @property
     def is_idle(self) -> bool:
         """Whether everything is saved."""
-        return not (self._waiting or self._bad_rows)
+        return not (self._backlog.batches or self._bad_rows)
 
     def put(self, batch: Unsaved) -> None:
         """Save a batch soon; a room that was deleted saves nothing any more."""
@@ -88,7 +89,9 @@ class Saver:
         if self.is_failing:
             self._share_now(batch)
             self._confirmer.tell_failing([batch])
-        self._waiting.append(batch)
+        self._backlog.put(batch)
+        if self._backlog.has_many or self._backlog.is_long:
+            self._shorten()
         self._has_work.set()
 
     def put_aside(self, row: bytes, why: str) -> None:
@@ -100,7 +103,7 @@ class Saver:
     def drop(self) -> None:
         """Forget what waits, and what comes: the room is deleted."""
         self._is_dropped = True
-        self._waiting.clear()
+        self._backlog.clear()
         self._bad_rows.clear()
         self.is_failing = False
 
@@ -123,14 +126,15 @@ class Saver:
     async def save(self) -> bool:
         """Try once to save all that waits, and confirm it; return whether that succeeded."""
         async with self.lock:
-            batches = list(self._waiting)
+            batches = self._backlog.send()
             try:
                 await self._set_aside()
                 await self._append(batches)
             except Exception as error:  # a store may be anybody's: whatever it raises means "not saved"
-                self._fail(error, batches)
+                self._backlog.came_back()
+                self._fail(error)
                 return False
-            del self._waiting[: len(batches)]
+            self._backlog.sent()
             self._recover()
             for batch in batches:
                 if batch.update is not None:
@@ -184,15 +188,23 @@ class Saver:
         except Exception:
             self._log.exception("room %r: its log could not be replaced by its state", self._room_log.room)
 
-    def _fail(self, error: Exception, batches: list[Unsaved]) -> None:
+    def _shorten(self) -> None:
+        for batch in self._backlog.waiting:
+            self._share_now(batch)
+        self._backlog.join()
+        if self._backlog.is_long:
+            try:
+                self._backlog.replace(self._read_state())
+            except DocumentDamagedError:
+                self._on_damaged()
+                self._backlog.replace(None)
+
+    def _fail(self, error: Exception) -> None:
         is_news = not self.is_failing
         self._retry_s = MIN_RETRY_S if is_news else min(2 * self._retry_s, MAX_RETRY_S)
         self.is_failing = True
         self._metrics.store_errors.inc()
-        for batch in batches:
-            self._share_now(batch)
-        if len(batches) > 1:
-            self._waiting[: len(batches)] = [join(batches)]
+        self._shorten()
         if is_news:
             self._failing_since = time.monotonic()
             self._log.error(
@@ -201,7 +213,7 @@ class Saver:
                 error,
                 exc_info=error,
             )
-            self._confirmer.tell_failing(self._waiting)
+            self._confirmer.tell_failing(self._backlog.batches)
 
     def _recover(self) -> None:
         if not self.is_failing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pycrdt import merge_updates
 
@@ -52,11 +52,16 @@ class Unsaved:
 
 
 def join(batches: Sequence[Unsaved]) -> Unsaved:
-    """Make one of several that follow each other, so that what waits for long costs little."""
+    """Make one of several that follow each other, so that what waits for long costs little.
+
+    The senders must have been given each other's updates: who sent what is forgotten.
+    """
     joined = Unsaved(merged(batches), is_shared=True, since=batches[0].since)
     for batch in batches:
         joined.echo_to |= batch.echo_to
-        joined.entries += (entry for entry in batch.entries if entry.done is not None)
+        joined.entries += (
+            replace(entry, update=b"", reach={}) for entry in batch.entries if entry.done is not None
+        )
         joined.questions |= batch.questions
     return joined
 

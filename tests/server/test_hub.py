@@ -23,6 +23,7 @@ from streamlit_crdt_server import (
     UpdateRefusedError,
     WrongThreadError,
 )
+from streamlit_crdt_server.local import MIN_LONG_BYTES
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.unreliable_store import UnreliableStore
 
@@ -237,6 +238,22 @@ async def test_N1_a_local_peer_that_never_drains_costs_little() -> None:
             idle.deliver(b"", replica.set("k", number))
         assert len(idle._waiting) <= 257
         assert values_of(idle.drain()) == {"k": 599}
+
+
+async def test_N1_a_local_peer_that_never_drains_costs_no_more_than_the_room() -> None:
+    async with Hub() as hub:
+        ada = await hub.aopen_local("room")
+        idle = [await hub.aopen_local("room") for _ in range(2)]
+        replica = Client(FakeChannel())
+        for number in range(60):
+            await done(ada.push(replica.set("k", f"{number}" + "x" * 20_000)))
+            for peer in idle:
+                assert sum(map(len, peer._waiting)) < MIN_LONG_BYTES + 30_000
+        await done(ada.push(replica.set("last", 1)))
+        for peer in idle:
+            found = values_of(peer.drain())
+            assert (found["k"][:2], found["last"]) == ("59", 1)
+            assert peer.drain() is None
 
 
 async def test_a_closed_local_peer_takes_no_part_any_more() -> None:
