@@ -11,6 +11,7 @@ from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.channel import Frame
+from streamlit_crdt.equality import equal
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.message import Message
@@ -40,6 +41,7 @@ class Binding:
         self._was_elsewhere = False
         self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
+        self._displaced: dict[str, Any] = {}
 
     def select(self, selection: Selection, part: Part, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
@@ -146,19 +148,30 @@ class Binding:
         self._report(self._push(state, message, remote=remote))
         self.mirror.end_run(complete=complete, remote=remote)
         self.tab.shown.end_run()
+        self._displaced = self.mirror.displaced(state) if self.part.is_viewer else {}
         self._request_runs(ctx)
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
         self.mirror.check_drawn(state)
         self._report(self._push(state, message))
-        if self.part.is_viewer and self.mirror.plan(state):
-            self._rerun_owed = True  # only a full run puts back what was changed here
+        if self.part.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
+            self._owe_putting_back(state)
         self._request_runs(ctx)
 
     def owe_rerun(self) -> None:
         """Ask for a full run once the present one is over."""
         self._rerun_owed = True
+
+    def _owe_putting_back(self, state: Mapping[str, Any]) -> None:
+        """Ask for a full run, which alone puts widgets back, if a viewer's fragment run moved one.
+
+        Not for what was so before it, nor for plain values: a script that assigns one on each run would be run whole
+        for each rerun of a fragment.
+        """
+        before, self._displaced = self._displaced, self.mirror.displaced(state)
+        moved = (key not in before or not equal(before[key], shown) for key, shown in self._displaced.items())
+        self._rerun_owed = self._rerun_owed or any(moved)
 
     def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
         written = []

@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
+from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
 from streamlit_crdt.registry import registry
@@ -145,6 +146,93 @@ def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: st
     assert "moved" not in binding.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0
+
+
+def assigns_on_each_run(room: str, role: str) -> None:
+    import time
+
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    if _compat.fragments_of_run(_compat.script_context()):
+        st.stop()  # in this fragment there is nothing to draw
+    with crdt_sync(room, role=role):  # type: ignore[arg-type]
+        st.session_state["refreshed_at"] = time.time()
+        st.session_state["moved"] = 9 if role == "viewer" else 7
+        st.slider("moved", key="moved")
+        st.slider("other", key="other")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The reruns that were asked for: of a fragment, or (None) of the whole script."""
+    fragments: list[str | None] = []
+    monkeypatch.setattr(
+        "streamlit_crdt._compat.request_rerun", lambda _ctx, fragment: fragments.append(fragment)
+    )
+    return fragments
+
+
+def run_fragment(one: AppTest, monkeypatch: pytest.MonkeyPatch, fragment: str) -> None:
+    with monkeypatch.context() as patch:
+        for module in ("_compat", "_compat.runs"):
+            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: (fragment,))
+        one.run()
+
+
+def viewers_binding(room: str) -> Binding:
+    bindings = [live.bindings[room] for live in registry.sessions() if room in live.bindings]
+    return next(binding for binding in bindings if binding.part.is_viewer)
+
+
+def test_A1_what_a_viewers_script_assigns_on_each_run_costs_no_run_for_each_fragment_run(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    session(assigns_on_each_run, room, role="editor")
+    viewer = session(assigns_on_each_run, room, role="viewer")
+    for _ in range(3):
+        caught_up(viewer, room)
+        run_fragment(viewer, monkeypatch, "part")
+    assert asked == []
+
+
+@pytest.mark.parametrize(("fragment", "runs"), [("part", [None]), ("channel", [])])
+def test_A1_a_widget_that_a_viewers_fragment_run_moved_is_put_back_by_one_full_run(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None], fragment: str, runs: list[str | None]
+) -> None:
+    viewer = session(assigns_on_each_run, room, role="viewer")
+    viewers_binding(room).tab.channel_fragment = "channel"
+    viewer.slider[1].set_value(30)
+    run_fragment(viewer, monkeypatch, fragment)
+    assert asked == runs
+    viewer.run()
+    assert viewer.slider[1].value == 0
+
+
+def test_A1_a_deletion_that_meets_a_viewers_fragment_run_is_still_taken_over(
+    room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor, viewer = session(board, room, role="editor"), session(watcher, room)
+    editor.button[0].click().run()
+    caught_up(viewer, room)
+    assert "plain" in viewer.session_state
+    editor.button[1].click().run()
+    caught_up(editor, room)
+    viewers_binding(room).way.drain()
+    run_fragment(viewer, monkeypatch, "part")
+    viewer.run()
+    assert "plain" not in viewer.session_state
+
+
+def watcher(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    if _compat.fragments_of_run(_compat.script_context()):
+        st.stop()  # in this fragment there is nothing to draw
+    crdt_sync(room, role="viewer")
 
 
 def writes_state(room: str) -> None:

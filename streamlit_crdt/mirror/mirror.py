@@ -136,6 +136,11 @@ class Mirror:
         with self._lock:
             return self._plan.has_news()
 
+    def displaced(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what widgets show that a viewer moved, by key; the next full run puts them back (rule A1)."""
+        with self._lock:
+            return self._plan.displaced(state)
+
     # -- widgets -------------------------------------------------------------------------------------------------
 
     def waiting(self, widget: Widget, value: Any) -> Any:

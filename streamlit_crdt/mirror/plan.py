@@ -76,6 +76,18 @@ class Plan:
             key in memory.seen for key in self._gone()
         )
 
+    def displaced(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what drawn widgets show, in shared form, where it is not what they were last told. Notes nothing."""
+        memory, shown = self._memory, {}
+        for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
+            widget = memory.widgets.get(key)
+            if widget is None or not widget.settable or not memory.shares(key):
+                continue
+            seen, form = memory.seen[key], form_of(widget, state[key])
+            if not values.equal(form, seen) and widget.local(seen) is not REFUSED:
+                shown[key] = values.detach(form)
+        return shown
+
     def _gone(self) -> list[str]:
         memory = self._memory
         return [key for key in memory.in_room if key not in memory.replica and key not in memory.widgets]
