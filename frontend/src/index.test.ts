@@ -200,6 +200,7 @@ describe("the component", () => {
     expect([...notice.querySelectorAll("li")].map((item) => item.textContent)).toEqual([
       'note: "<b>mine</b>"',
     ]);
+    expect(notice.querySelector("li")?.style.fontSize).toBe("inherit"); // the page's own rule for lists is larger
     expect(notice.querySelector("button")?.textContent).toBe("Reload");
     host.remove();
     end();

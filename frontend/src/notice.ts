@@ -56,6 +56,9 @@ const LIST: Readonly<Record<string, string>> = {
   "overflow-wrap": "anywhere",
 };
 
+/** Streamlit's own rules for lists in the page would make it larger than the text above it. */
+const ENTRY: Readonly<Record<string, string>> = { "font-size": "inherit" };
+
 export interface Notice {
   /** One of a kind is shown at a time, however many rooms the page is in. */
   readonly kind: string;
@@ -102,6 +105,7 @@ function listOf(page: Document, items: readonly string[]): HTMLElement {
   paint(list, LIST);
   for (const item of items) {
     const entry = page.createElement("li");
+    paint(entry, ENTRY);
     entry.textContent = item;
     list.append(entry);
   }
