@@ -84,6 +84,11 @@ class Binding:
     def attach(self) -> None:
         self.way.attach()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the session has left the room, but not all of its edits are there."""
+        return self.way.door.peer is None and self.way.door.saving.unsaved_count > 0
+
     def detach(self) -> None:
         self.way.detach()
 

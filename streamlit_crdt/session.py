@@ -88,7 +88,7 @@ class Session:
         Returns the keys that others have changed, None if the run has entered this room before.
         """
         if not _compat.is_superseded(ctx):  # else nobody would leave the room again
-            binding.attach()
+            self._attach(binding)
         with self.lock:
             run = self.run_of(ctx)
             if run is None:
@@ -122,6 +122,20 @@ class Session:
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool = False) -> None:
         """Push what the run assigned, unless a newer one has taken its place."""
+        self._end_run(ctx, complete=complete, reruns=reruns)
+        for binding in list(self.bindings.values()):
+            if self.released_at is not None and binding.is_behind:  # the page was closed during the run
+                self._attach(binding)
+                if self.released_at is not None:
+                    binding.detach()
+
+    def _attach(self, binding: Binding) -> None:
+        """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
+        peer = binding.way.reach()
+        with self.lock:
+            binding.way.arrive(peer)
+
+    def _end_run(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         with self.lock:
             run = self.run_of(ctx)
             if run is None:

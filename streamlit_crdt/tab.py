@@ -85,6 +85,7 @@ class Tab:
     def frame(self) -> bytes:
         """Return the next frame to the tab."""
         way, part = self._way, self._part()
+        way.settle()
         way.mounted()
         has_peer = way.door.peer is not None
         hears_from_room = has_peer and way.link.status == "connected"
@@ -108,6 +109,7 @@ class Tab:
     def receive(self, frame: Frame, message: Message | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
         way = self._way
+        way.settle()
         was = way.link.status, way.link.synced
         self._check_epoch(frame)
         way.drain()  # first, or what the room has already would be offered to it once more

@@ -18,6 +18,7 @@ from streamlit_crdt.place import Place
 from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.saving import Saving
+from streamlit_crdt_server import LocalPeer
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -37,12 +38,25 @@ class Way:
         self.door = Door(room, place)
         self.abandoned: Replica | None = None
         self._part = part
+        self._outdated: Replica | None = None
         self._was_synced = False
         self._take_replica(Replica())
 
     def attach(self) -> None:
-        """Join the room where it lives in this process, and take over what it holds."""
-        peer = self.door.open(self._begin_anew)
+        """Join the room and take over what it holds, where no other thread is about."""
+        self.arrive(self.reach())
+
+    def reach(self) -> LocalPeer | None:
+        """Join the room where it lives in this process; return what `arrive` needs.
+
+        This may wait for the room's loop, and so is not done under the session's lock. Nor does it change what another
+        thread may be using: of a room that was begun anew it only notes that the replica has had its day.
+        """
+        return self.door.open(self._outdate)
+
+    def arrive(self, peer: LocalPeer | None) -> None:
+        """Bring the room what the session has, and take over what it holds. Under the session's lock."""
+        self.settle()
         version = self.replica.version
         if peer is not None and version and not self._part().is_viewer:
             self.door.push(peer, self.replica.diff(), range(version + 1))
@@ -53,7 +67,8 @@ class Way:
         self.door.close()
 
     def drain(self) -> None:
-        """Apply what others wrote into the room in this process."""
+        """Apply what others wrote into the room in this process. Under the session's lock."""
+        self.settle()
         peer, replica = self.door.peer, self.replica
         if peer is None or peer is not self.door.peer:
             return  # nor may what a deleted room left behind come into the replica that begins anew
@@ -86,6 +101,14 @@ class Way:
         """Note that a frame to the tab is made of the replica as it is."""
         self._mounted_version = self.replica.version
 
+    def settle(self) -> None:
+        """Begin anew if the room has; nobody else is in the midst of using replica and link, for the session's lock."""
+        if self._outdated is self.replica:
+            self._begin_anew()
+
+    def _outdate(self) -> None:
+        self._outdated = self.replica
+
     def _begin_anew(self) -> None:
         """Start from nothing: the room was deleted, and histories of two rooms are never merged."""
         unsaved = self.door.saving.unsaved_keys()
@@ -105,11 +128,11 @@ class Way:
         replica.subscribe(functools.partial(self._write_through, replica))
 
     def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
-        # Before the next line looks.
+        # The peer first: by the time it is a room's that was begun anew, the replica is outdated.
         peer, saving, version = self.door.peer, self.door.saving, replica.version
         if replica is not self.replica or origin == ROOM:
             return
         if origin == LOCAL:
             saving.edited(version, replica.take_edited())
-        if peer is not None and not self._part().is_viewer:
+        if peer is not None and replica is not self._outdated and not self._part().is_viewer:
             self.door.push(peer, update, range(version, version + 1) if origin == LOCAL else range(0))

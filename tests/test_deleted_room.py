@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import place
+from streamlit_crdt.binding import Binding
+from streamlit_crdt.channel import decode_frame
 from streamlit_crdt.registry import registry
 
 
@@ -65,6 +69,71 @@ def test_sessions_that_are_in_a_deleted_room_bring_nothing_into_the_next(room: s
     late = session(room)
     assert late.slider[0].value == 0
     assert "plain" not in late.session_state
+
+
+class Peer:
+    """A room in this process."""
+
+    level = 2
+    is_closed = False
+
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.updates: list[bytes] = []
+
+    def push(self, update: bytes) -> Future[None]:
+        self.updates.append(update)
+        return Future()
+
+    def drain(self) -> bytes | None:
+        return None
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Place:
+    poll_s = None
+    tab_brings_the_room = False
+    keys = None
+
+    def __init__(self, *peers: Peer) -> None:
+        self.peers = list(peers)
+
+    def open(self, room: str) -> Any:
+        return self.peers.pop(0)
+
+    def socket(self, room: str) -> dict[str, Any]:
+        return {}
+
+
+def test_a_thread_that_finds_the_room_begun_anew_exchanges_nothing_that_another_is_using() -> None:
+    first, second = Peer("1" * 32), Peer("2" * 32)
+    binding = Binding("r", Place(first, second))
+    way = binding.way
+    way.attach()
+    way.replica.set("a", 1)
+    replica, link = way.replica, way.link
+    first.is_closed = True
+    joined = way.reach()
+    assert (way.replica, way.link) == (replica, link)
+    replica.set("b", 1)  # by a script that goes on meanwhile
+    way.arrive(joined)
+    assert way.replica is not replica
+    assert second.updates == []
+
+
+def test_a_tab_that_asks_before_the_replica_was_exchanged_gets_nothing_of_the_deleted_room() -> None:
+    first, second = Peer("1" * 32), Peer("2" * 32)
+    binding = Binding("r", Place(first, second))
+    binding.attach()
+    binding.replica.set("a", 1)
+    first.is_closed = True
+    joined = binding.way.reach()
+    sent = decode_frame(binding.frame())
+    assert (sent.extra["epoch"], sent.v) == (second.epoch, 0)
+    binding.way.arrive(joined)
+    assert second.updates == []
 
 
 def test_after_a_room_was_deleted_its_people_go_on_in_the_new_one(room: str) -> None:

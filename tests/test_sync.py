@@ -769,3 +769,28 @@ def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_an
     binding.way.link.report = TabReport()
     assert binding.synced
     assert not binding.holds()
+
+
+def leaving(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+    from streamlit_crdt.registry import registry
+
+    crdt_sync(room)
+    if st.button("go"):
+        live = registry.find(_compat.script_context())
+        assert live is not None
+        live.release()  # as Streamlit does when the page closes
+        st.session_state["result"] = 42
+
+
+def test_what_a_run_assigns_after_its_page_was_closed_is_shared_and_the_session_leaves_the_room(
+    room: str,
+) -> None:
+    one = session(leaving, room)
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    one.button[0].click().run()
+    assert binding.way.door.peer is None
+    assert binding.flush(5)
+    assert session(leaving, room).session_state["result"] == 42
