@@ -144,7 +144,7 @@ def test_an_idle_room_with_a_badge_and_tokens_costs_no_run(app: RunningApp, tab:
     d.set_number(one, "a", 1)
     two.eventually_shows("a", 1)
     for tab_ in (one, two):
-        badge_says(tab_, "Saved")
+        badge_says(tab_, "In memory only")
     before = [tab_.state()["runs"] for tab_ in (one, two)]
     one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is nothing to wait for
     assert [tab_.state()["runs"] for tab_ in (one, two)] == before

@@ -60,13 +60,30 @@ export function badgeWords(state: LiveState | null): Words {
     case "connecting":
       return CONNECTING;
     case "offline":
-      return offline(state);
+      return refused(state) ?? offline(state);
     case "connected":
-      return connected(state);
+      return refused(state) ?? connected(state);
   }
 }
 
 const CONNECTING = say("Connecting…", "neutral", "");
+
+/** What the room did not take, and will not if nothing else changes. */
+function refused({ isFull, isViewer, refusedBySession }: LiveState): Words | null {
+  if (isViewer) {
+    return null;
+  }
+  if (isFull) {
+    return say(
+      "Not saved: the room is full",
+      "bad",
+      "The room has reached the server's limit and takes no more edits. Copy what you need and reload the page.",
+    );
+  }
+  return refusedBySession === 0
+    ? null
+    : say(`Not saved: the room refused ${edits(refusedBySession)}`, "bad", "Others do not see them.");
+}
 
 function connected(state: LiveState): Words {
   if (state.isViewer) {
@@ -82,13 +99,17 @@ function connected(state: LiveState): Words {
   if (state.isSilent) {
     return say("Connected", "neutral", "This server does not say what it has saved.");
   }
-  if (state.unsaved > 0) {
+  if (state.unsaved > 0 || (state.unsavedBySession ?? 0) > 0) {
     return say("Saving…", "busy", "");
   }
-  if (state.level === 0) {
-    return CONNECTING;
-  }
-  return state.level === 2 ? say("Saved", "good", "") : say("Saved", "good", "In the server's memory only.");
+  return state.level === 0 ? CONNECTING : saved(state, "");
+}
+
+/** Memory is not what people take "Saved" for. */
+function saved({ level }: LiveState, hint: string): Words {
+  return level === 1
+    ? say("In memory only", "neutral", `The server has your edits, but keeps no file of them. ${hint}`.trim())
+    : say("Saved", "good", hint);
 }
 
 function offline(state: LiveState): Words {
@@ -96,17 +117,20 @@ function offline(state: LiveState): Words {
     const hint =
       "This browser does not reach the room's own port, so the app passes edits on, more slowly. " +
       "The app's owner can mend it by starting it with: streamlit-crdt run";
-    return state.unsavedBySession > 0 ? say("Saving…", "busy", hint) : say("Saved", "good", hint);
+    return state.unsavedBySession > 0 ? say("Saving…", "busy", hint) : saved(state, hint);
   }
   if (state.unsaved === 0 || state.isViewer) {
     return say("Offline", "bad", "");
   }
-  const edits = state.unsaved === 1 ? "1 edit" : `${state.unsaved} edits`;
   return say(
-    `Offline, ${edits} not saved yet`,
+    `Offline, ${edits(state.unsaved)} not saved yet`,
     "bad",
     "They are sent when the connection is back; keep this tab open.",
   );
+}
+
+function edits(count: number): string {
+  return count === 1 ? "1 edit" : `${count} edits`;
 }
 
 function say(text: string, tone: Tone, hint: string): Words {

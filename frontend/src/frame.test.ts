@@ -107,6 +107,8 @@ describe("a session's header", () => {
     ["role", true],
     ["wants_saved", 1],
     ["unsaved", -1],
+    ["refused_edits", -1],
+    ["refused_edits", "1"],
   ])("is refused when %s is %j", (field, value) => {
     expect(() => narrowHeader({ ...sessionHeader(), [field]: value })).toThrow(FrameError);
   });
@@ -127,6 +129,7 @@ describe("a session's header", () => {
       role: "editor",
       wants_saved: false,
       unsaved: 0,
+      refused_edits: 0,
     });
   });
 
@@ -138,6 +141,7 @@ describe("a session's header", () => {
       role: "viewer",
       wants_saved: true,
       unsaved: 2,
+      refused_edits: 1,
     };
     expect(narrowHeader(sessionHeader(said))).toMatchObject(said);
   });

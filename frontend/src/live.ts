@@ -14,8 +14,12 @@ export interface LiveState {
   readonly isViewer: boolean;
   /** The room was deleted while this tab held its history. */
   readonly isEnded: boolean;
-  /** Without a socket the session passes edits on; this many of its own are not committed yet. null: it does not. */
+  /** The room is too large to take this tab's edits. */
+  readonly isFull: boolean;
+  /** The session passes its own edits on; this many are not committed yet. null: it does not. */
   readonly unsavedBySession: number | null;
+  /** Edits of the session that the room did not take. */
+  readonly refusedBySession: number;
 }
 
 export type LiveListener = (state: LiveState | null) => void;

@@ -24,6 +24,7 @@ export const SUBPROTOCOL = "streamlit-crdt";
 /** Close codes on which a tab acts. */
 export const CLOSED_TOKEN_EXPIRED = 4302;
 export const CLOSED_OTHER_EPOCH = 4409;
+export const CLOSED_ROOM_FULL = 4414;
 
 /** "failing": the store fails at present, and the question is answered again once it does not. */
 export type SavedOutcome = "saved" | "failing" | "refused";

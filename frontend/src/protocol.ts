@@ -94,6 +94,8 @@ export interface SessionHeader extends CommonHeader {
   readonly wants_saved: boolean;
   /** Edits that the session's own way into the room has not committed yet. */
   readonly unsaved: number;
+  /** Those of them that the room did not take, and will not. */
+  readonly refused_edits: number;
 }
 
 /** A frame that cannot be read. `field` names what was wrong, so that a log line is enough to find the cause. */
@@ -134,6 +136,7 @@ export function narrowHeader(value: unknown): SessionHeader {
     role: absent(value.role) ? "editor" : narrowRole(value.role),
     wants_saved: absent(value.wants_saved) ? false : truth(value, "wants_saved"),
     unsaved: absent(value.unsaved) ? 0 : counter(value, "unsaved"),
+    refused_edits: absent(value.refused_edits) ? 0 : counter(value, "refused_edits"),
   };
 }
 

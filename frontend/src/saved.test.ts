@@ -160,6 +160,19 @@ describe("what is saved", () => {
     expect(saved.sessionVersion).toBe(9);
   });
 
+  it("can be asked for once more, and an answer to an earlier question is none to that", () => {
+    const { saved, open, answer, asked, clock } = setUp();
+    open();
+    saved.check();
+    clock.pass(0);
+    expect(saved.isChecked).toBe(false);
+    answer(0);
+    expect(saved.isChecked).toBe(false);
+    answer(0);
+    expect(saved.isChecked).toBe(true);
+    expect(asked).toEqual([0, 0]);
+  });
+
   it("a server that does not answer within 10 s is one that does not tell, until it does", () => {
     const { saved, open, answer, clock } = setUp();
     open();

@@ -20,6 +20,7 @@ interface Question {
   /** How much of its session the tab had when it asked. */
   readonly session: number | null;
   readonly seen: number;
+  readonly checks: number;
 }
 
 export class Saved {
@@ -33,6 +34,8 @@ export class Saved {
   private session: number | null = null;
   private seen = 0;
   private seenSaved = 0;
+  private checks = 0;
+  private checked = 0;
   private readonly keys = new Map<string, number>();
   private ask: ((version: number) => void) | null = null;
   private question: Question | null = null;
@@ -89,6 +92,17 @@ export class Saved {
     }
   }
 
+  /** Ask once more, whether or not anything has changed here. */
+  check(): void {
+    this.checks += 1;
+    this.want();
+  }
+
+  /** Whether a question that was asked after the last `check` has been answered: all is committed. */
+  get isChecked(): boolean {
+    return this.checked === this.checks;
+  }
+
   /** The server has been sent all that it lacked; `ask` sends a question behind that. */
   open(ask: (version: number) => void): void {
     this.ask = ask;
@@ -125,11 +139,12 @@ export class Saved {
     this.onChange();
   }
 
-  private confirm({ version, session, seen }: Question): void {
+  private confirm({ version, session, seen, checks }: Question): void {
     if (this.isDenied) {
       return;
     }
     this.confirmed = Math.max(this.confirmed, version);
+    this.checked = Math.max(this.checked, checks);
     if (session === this.session) {
       this.seenSaved = Math.max(this.seenSaved, seen);
     }
@@ -160,7 +175,8 @@ export class Saved {
       return;
     }
     this.isDue = false;
-    this.question = { version: this.version, session: this.session, seen: this.seen };
+    const { version, session, seen, checks } = this;
+    this.question = { version, session, seen, checks };
     if (this.level === 0) {
       this.cancelSilence();
       this.cancelSilence = this.clock.after(SILENT_AFTER_MS, () => {

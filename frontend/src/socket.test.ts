@@ -178,6 +178,7 @@ function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
       onSaved: (answer) => news.push(JSON.stringify(answer)),
       onDenied: () => news.push("denied"),
       onEnded: () => news.push("ended"),
+      onFull: () => news.push("full"),
     },
     page,
     NodeSocket as unknown as typeof WebSocket,
@@ -324,7 +325,7 @@ describe("RoomSocket and a server of ours", () => {
     expect(room.offered.at(-1)).toBe("streamlit-crdt,token.d.e.f");
   });
 
-  it("A2: tells that it was not let in, and tries a new token at once", async () => {
+  it("A2: tells that it was not let in, and brings a new token to the next attempt", async () => {
     const room = await openRoom();
     room.isClosedToAll = true;
     const { socket, news, events } = openSocket();
@@ -363,6 +364,37 @@ describe("RoomSocket and a server of ours", () => {
     await expect.poll(() => news).toEqual(["denied"]);
     socket.admit({ token: "d.e.f", epoch: EPOCH, role: "viewer" });
     await expect.poll(() => room.tokens).toEqual(["d.e.f"]);
+    expect(room.offered).toHaveLength(1);
+  });
+
+  it("A1: an answer that says refused is a denial as well: a new token is a new chance", async () => {
+    const { room, socket, news } = await openOurs();
+    room.say(answerBytes(0, 2, 2));
+    await expect.poll(() => news).toHaveLength(1);
+    socket.admit({ token: "d.e.f", epoch: EPOCH, role: "editor" });
+    await expect.poll(() => room.offered).toHaveLength(2);
+    expect(room.tokens).toEqual([]);
+  });
+
+  it.each([
+    ["viewer", "editor"],
+    ["editor", "viewer"],
+  ] as const)("A1: a %s who becomes %s comes anew", async (before, after) => {
+    const { room, socket, events } = await openOurs({ role: before });
+    socket.admit({ token: "a.b.c", epoch: null, role: after });
+    socket.admit({ token: "d.e.f", epoch: EPOCH, role: after });
+    await expect
+      .poll(() => room.offered)
+      .toEqual(["streamlit-crdt,token.a.b.c", "streamlit-crdt,token.d.e.f"]);
+    await expect.poll(() => events.at(-1)).toBe("connected, synced");
+    expect(room.tokens).toEqual([]);
+  });
+
+  it("a room that is full says so, and is tried no more", async () => {
+    const { room, news, events } = await openOurs();
+    room.closeAll(4414);
+    await expect.poll(() => news).toEqual(["closed", "full"]);
+    expect(events.slice(-2)).toEqual(["offline, synced", "refused"]);
     expect(room.offered).toHaveLength(1);
   });
 

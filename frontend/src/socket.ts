@@ -13,6 +13,7 @@ import { WebsocketProvider } from "y-websocket";
 import { extend } from "./extensions";
 import {
   CLOSED_OTHER_EPOCH,
+  CLOSED_ROOM_FULL,
   CLOSED_TOKEN_EXPIRED,
   encodeSavedRequest,
   encodeToken,
@@ -38,6 +39,8 @@ export interface SocketListener {
   readonly onDenied: () => void;
   /** The room was deleted and begun anew; there is no way back for this document. */
   readonly onEnded: () => void;
+  /** The room took no edit of this tab, because it is too large. Not tried again. */
+  readonly onFull: () => void;
 }
 
 /** What lets a tab in. */
@@ -77,6 +80,8 @@ export class RoomSocket {
   private isDenied = false;
   private hasEnded = false;
   private access: Access = { token: null, epoch: null, role: "editor" };
+  /** What the token in `access` makes of the tab; a frame may tell the role before it brings the token. */
+  private tokenRole: Role = "editor";
 
   constructor(
     private readonly replica: Replica,
@@ -93,12 +98,16 @@ export class RoomSocket {
   admit(access: Access): void {
     const { token, epoch, role } = access;
     const isNewToken = token !== this.access.token;
+    const hadRole = this.tokenRole;
     this.access = { token, epoch, role };
+    if (isNewToken) {
+      this.tokenRole = role;
+    }
     const provider = this.provider;
     if (provider !== null) {
       this.present(provider);
-      if (isNewToken && provider.shouldConnect) {
-        this.renew(provider);
+      if (isNewToken && this.isOpen) {
+        this.renew(provider, role !== hadRole);
       }
     }
   }
@@ -164,16 +173,17 @@ export class RoomSocket {
     provider.params = epoch === null ? {} : { epoch };
   }
 
-  /** A tab that was denied writing may be allowed now: only a new connection offers again what was refused. */
-  private renew(provider: WebsocketProvider): void {
+  /**
+   * A tab that was denied writing may be allowed now: only a new connection offers again what was refused. One that is
+   * not open is left to its back-off: the next attempt brings the new token.
+   */
+  private renew(provider: WebsocketProvider, hasOtherRole: boolean): void {
     const { token, role } = this.access;
-    if (this.isOpen && this.isDenied && role === "editor") {
+    if (hasOtherRole || (this.isDenied && role === "editor")) {
       provider.disconnect();
       provider.connect();
-    } else if (this.isOpen && token !== null) {
+    } else if (token !== null) {
       this.send(provider, encodeToken(token));
-    } else {
-      provider.connect();
     }
   }
 
@@ -204,9 +214,12 @@ export class RoomSocket {
     provider.on("closed", ({ code }) => {
       if (code === CLOSED_OTHER_EPOCH) {
         this.listener.onEnded();
-      } else {
-        this.fail("refused", url);
+        return;
       }
+      if (code === CLOSED_ROOM_FULL) {
+        this.listener.onFull();
+      }
+      this.fail("refused", url);
     });
   }
 
@@ -221,7 +234,10 @@ export class RoomSocket {
         this.isDenied = true;
         this.listener.onDenied();
       },
-      onSaved: this.listener.onSaved,
+      onSaved: (answer) => {
+        this.isDenied ||= answer.outcome === "refused";
+        this.listener.onSaved(answer);
+      },
     });
   }
 

@@ -82,10 +82,25 @@ function setUp() {
       return true;
     },
     /** An edit comes by the socket. */
-    remote(by: "session" | "other"): void {
-      const author = by === "session" ? session : other;
-      author.getMap("state").set(by, author.getMap("state").size);
-      Y.applyUpdate(replica.doc, Y.encodeStateAsUpdate(author), { origin: "socket" });
+    remote(...authors: ("session" | "other")[]): void {
+      const docs = { session, other };
+      for (const by of authors) {
+        docs[by].getMap("state").set(by, docs[by].getMap("state").size);
+      }
+      const updates = authors.map((by) => Y.encodeStateAsUpdate(docs[by]));
+      Y.applyUpdate(replica.doc, Y.mergeUpdates(updates), { origin: "socket" });
+      clock.pass(0);
+    },
+    /** The session deletes what it wrote; the room shows it, with an edit of somebody else if there is one. */
+    remoteDeletion(withEdit = false): void {
+      const before = Y.encodeStateVector(session);
+      session.getMap("state").delete("session");
+      const updates = [Y.encodeStateAsUpdate(session, before)];
+      if (withEdit) {
+        other.getMap("state").set("other", 1);
+        updates.push(Y.encodeStateAsUpdate(other));
+      }
+      Y.applyUpdate(replica.doc, Y.mergeUpdates(updates), { origin: "socket" });
       clock.pass(0);
     },
     connect(): void {
@@ -194,12 +209,114 @@ describe("edits that the session brings to the room itself", () => {
     connect();
     answer();
     remote("other");
+    remote("other");
     expect(standing.report().unsaved).toBe(0);
     remote("session");
     expect(standing.report().unsaved).toBe(1);
     answer();
     expect(standing.report().unsaved).toBe(0);
     expect(wants).toEqual([]);
+  });
+});
+
+describe("edits of the session that the socket shows", () => {
+  function joined() {
+    const tab = setUp();
+    tab.frame();
+    tab.connect();
+    tab.answer();
+    return tab;
+  }
+
+  it("S5: count when they come in one update with somebody else's", () => {
+    const { remote, standing, answer, asked } = joined();
+    remote("session", "other");
+    expect(standing.report().unsaved).toBe(1);
+    expect(asked).toHaveLength(2);
+    answer();
+    expect(standing.report().unsaved).toBe(0);
+  });
+
+  it.each([false, true])("S5: count when they only delete (with somebody else's edit: %s)", (withEdit) => {
+    const { remote, remoteDeletion, standing, answer } = joined();
+    remote("session");
+    answer();
+    expect(standing.report().unsaved).toBe(0);
+    remoteDeletion(withEdit);
+    expect(standing.report().unsaved).toBe(1);
+    answer();
+    expect(standing.report().unsaved).toBe(0);
+  });
+});
+
+describe("what the session says of edits that it brings to the room itself", () => {
+  function joined() {
+    const tab = setUp();
+    tab.frame();
+    tab.connect();
+    tab.answer();
+    return tab;
+  }
+
+  it("S5: holds until the server has answered a question that was asked after it", () => {
+    const { remote, frame, answer, live, wants, isWarning } = joined();
+    remote("session");
+    answer();
+    expect(live()).toMatchObject({ unsaved: 0, unsavedBySession: 0 });
+    remote("session");
+    frame({ v: 2, unsaved: 1 });
+    expect(live().unsavedBySession).toBe(1);
+    answer();
+    answer();
+    expect(live()).toMatchObject({ unsaved: 0, unsavedBySession: 0 });
+    expect(wants).toEqual([]);
+    expect(isWarning()).toBe(false);
+  });
+
+  it("S5: holds on if the socket never showed the edit; the session is asked, once", () => {
+    const { frame, answer, live, wants } = joined();
+    frame({ v: 2, unsaved: 1 });
+    answer();
+    expect(live().unsavedBySession).toBe(1);
+    expect(wants).toEqual(["saved"]);
+    frame({ v: 2, unsaved: 1, refused_edits: 1 });
+    answer();
+    expect(live()).toMatchObject({ unsavedBySession: 1, refusedBySession: 1 });
+    expect(wants).toEqual(["saved"]);
+    frame({ v: 3, unsaved: 0 });
+    expect(live()).toMatchObject({ unsavedBySession: 0, refusedBySession: 0 });
+  });
+
+  it("S5: an edit that was shown before says nothing of one that came after", () => {
+    const { remote, frame, answer, live } = joined();
+    remote("session");
+    frame({ v: 2, unsaved: 1 });
+    answer();
+    answer();
+    expect(live().unsavedBySession).toBe(0);
+    frame({ v: 3, unsaved: 1 });
+    answer();
+    expect(live().unsavedBySession).toBe(1);
+  });
+
+  it("is not asked of a session without a way of its own", () => {
+    const { frame, live } = joined();
+    frame({ v: 1, ...ONLY_WAY });
+    expect(live().unsavedBySession).toBeNull();
+  });
+});
+
+describe("a room that is full", () => {
+  it("is shown as such until a connection opens", () => {
+    const { frame, connect, disconnect, standing, live } = setUp();
+    frame();
+    connect();
+    expect(live().isFull).toBe(false);
+    disconnect();
+    standing.listener.onFull();
+    expect(live()).toMatchObject({ isFull: true, status: "offline" });
+    connect();
+    expect(live().isFull).toBe(false);
   });
 });
 
@@ -257,6 +374,17 @@ describe("a token", () => {
     expect(standing.token).toBe("one");
     disconnect(true);
     expect(wants).toEqual(["token"]);
+  });
+
+  it("A2: that was refused may be asked for again once a connection has opened", () => {
+    const { frame, connect, disconnect, wants } = setUp();
+    frame({ token: "one", token_expires_in_s: 600 });
+    disconnect(true);
+    disconnect(true);
+    expect(wants).toEqual(["token"]);
+    connect();
+    disconnect(true);
+    expect(wants).toEqual(["token", "token"]);
   });
 });
 

@@ -17,8 +17,9 @@ import type { Role, SessionHeader, StandingReport, Status } from "./protocol";
 import { CHANNEL_ORIGIN } from "./replica";
 import type { Replica } from "./replica";
 import { Saved } from "./saved";
+import { SessionEdits } from "./session-edits";
 import { Token } from "./token";
-import { concernsSession } from "./wake";
+import { mayHoldEditsOf } from "./wake";
 
 export interface StandingOptions {
   readonly replica: Replica;
@@ -34,12 +35,14 @@ export interface StandingOptions {
 
 export class Standing {
   readonly saved: Saved;
+  private readonly edits: SessionEdits;
   private readonly tokens: Token;
   private readonly warning: LeaveWarning;
   private known: string | null = null;
   private header: SessionHeader | null = null;
   private status: Status = "connecting";
   private isDenied = false;
+  private isFull = false;
   private hasEnded = false;
   private mayLeave = false;
   private toldSaved = "0 false";
@@ -47,6 +50,9 @@ export class Standing {
   constructor(private readonly options: StandingOptions) {
     this.saved = new Saved(options.clock, () => {
       this.tell();
+    });
+    this.edits = new SessionEdits(() => {
+      options.want("saved");
     });
     this.tokens = new Token(
       options.clock,
@@ -93,6 +99,9 @@ export class Standing {
   follow(header: SessionHeader, seen: number): void {
     this.learn(header.epoch);
     this.saved.noteSession(header.id, seen);
+    if (this.edits.follow(header)) {
+      this.saved.check();
+    }
     this.tokens.take(header.token, header.token_expires_in_s);
     this.tell();
   }
@@ -122,10 +131,20 @@ export class Standing {
     onEnded: (): void => {
       this.end();
     },
+    onFull: (): void => {
+      this.isFull = true;
+      this.tell();
+    },
   };
 
   setStatus(status: Status): void {
     this.status = status;
+    if (status !== "offline") {
+      this.isFull = false;
+    }
+    if (status === "connected") {
+      this.tokens.admitted();
+    }
     this.tell();
   }
 
@@ -196,9 +215,13 @@ export class Standing {
     const { replica } = this.options;
     const isFrame = origin === CHANNEL_ORIGIN;
     const cameBySocket = !isFrame && !transaction.local;
+    const isOfSession = mayHoldEditsOf(transaction, replica.own);
+    if (isOfSession) {
+      this.edits.show();
+    }
     const isOurs = isFrame
       ? this.header?.wants_saved === true
-      : !cameBySocket || replica.unlockedPending || !concernsSession(transaction, replica.own);
+      : !cameBySocket || replica.unlockedPending || isOfSession;
     if (isOurs) {
       this.saved.note(changedKeys(transaction));
     }
@@ -225,6 +248,9 @@ export class Standing {
   }
 
   private tell(): void {
+    if (this.saved.isChecked) {
+      this.edits.settle();
+    }
     const state = this.live();
     if (this.header !== null) {
       tellLive(this.header.room, state);
@@ -237,8 +263,7 @@ export class Standing {
   }
 
   private live(): LiveState {
-    const { header, saved } = this;
-    const passesOn = header !== null && !header.wants_saved && header.poll_s !== null;
+    const { saved } = this;
     return {
       status: this.hasEnded ? "offline" : this.status,
       level: saved.level,
@@ -247,8 +272,22 @@ export class Standing {
       isSilent: saved.isSilent,
       isViewer: this.isViewer,
       isEnded: this.hasEnded,
-      unsavedBySession: passesOn ? header.unsaved : null,
+      isFull: this.isFull,
+      unsavedBySession: this.unsavedBySession,
+      refusedBySession: this.header?.refused_edits ?? 0,
     };
+  }
+
+  /** Offline it is the session's word alone, renewed with each poll. */
+  private get unsavedBySession(): number | null {
+    const { header, status } = this;
+    if (header === null || header.wants_saved) {
+      return null;
+    }
+    if (status === "connected") {
+      return this.edits.unsaved;
+    }
+    return header.poll_s === null ? null : header.unsaved;
   }
 
   /** A frame costs a run: only once nothing is missing any more, or when the store begins or ceases to fail. */

@@ -66,6 +66,28 @@ describe("a token (A2)", () => {
     expect(askedAt_ms).toEqual([0, 3_600_000]);
   });
 
+  it("that is refused is asked for once, also where the answer is a fresh one that is refused as well", () => {
+    const { clock, askedAt_ms, token } = setUp();
+    token.take("one", 600);
+    for (let attempt = 0; attempt < 100; attempt++) {
+      clock.pass(2_500);
+      token.refused();
+      token.take(`after refusal ${askedAt_ms.length}`, 600);
+    }
+    expect(askedAt_ms).toEqual([2_500]);
+  });
+
+  it("is asked for at the next refusal once a connection has opened", () => {
+    const { clock, askedAt_ms, token } = setUp();
+    token.take("one", 600);
+    token.refused();
+    token.take("two", 600);
+    token.admitted();
+    clock.pass(1_000);
+    token.refused();
+    expect(askedAt_ms).toEqual([0, 1_000]);
+  });
+
   it("is not asked for where there is none", () => {
     const { askedAt_ms, token } = setUp();
     token.refused();

@@ -32,7 +32,6 @@ export class Token {
       return;
     }
     this.current = text;
-    this.askedAt_ms = null;
     this.renewAt_ms = expiresIn_s === null ? Infinity : this.clock.now_ms + expiresIn_s * 1_000 * RENEW_AT;
     this.waitForRenewal();
     this.onNew();
@@ -43,6 +42,11 @@ export class Token {
     if (this.current !== null) {
       this.askOnce();
     }
+  }
+
+  /** A connection is open: the next refusal has another cause. */
+  admitted(): void {
+    this.askedAt_ms = null;
   }
 
   stop(): void {
@@ -61,7 +65,10 @@ export class Token {
     }
   }
 
-  /** Once when refused and once when due: a server that is down refuses every attempt, and each question costs a run. */
+  /**
+   * Once when refused and once when due: a server that is down refuses every attempt, and each question costs a run. A
+   * fresh token is no reason to ask again: sessions answer each question with one.
+   */
   private askOnce(): void {
     const now_ms = this.clock.now_ms;
     const wasAskedInTime = this.askedAt_ms !== null && this.askedAt_ms >= this.renewAt_ms;

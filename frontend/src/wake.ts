@@ -1,5 +1,5 @@
 /**
- * Does a change that came by the socket concern the session?
+ * Does a change that came by the socket concern the session, and may it hold the session's own edits?
  *
  * With write-through a tab receives its own session's edits from the room as well; waking the session for them would cost
  * a run each. Overwriting a map's entry deletes the value before it, so the deletions in such an update do not tell it
@@ -13,6 +13,23 @@ export function concernsSession(transaction: Y.Transaction, own: ReadonlySet<num
   for (const [client, clock] of transaction.afterState) {
     if (clock > (transaction.beforeState.get(client) ?? 0)) {
       if (!own.has(client)) {
+        return true;
+      }
+      hasStructs = true;
+    }
+  }
+  return !hasStructs || deletesOutright(transaction);
+}
+
+/**
+ * False only if every struct is of others and there is no deletion that may be of `own`: one does not tell who made it. An
+ * update may hold edits of several, because the room passes on together what came together.
+ */
+export function mayHoldEditsOf(transaction: Y.Transaction, own: ReadonlySet<number>): boolean {
+  let hasStructs = false;
+  for (const [client, clock] of transaction.afterState) {
+    if (clock > (transaction.beforeState.get(client) ?? 0)) {
+      if (own.has(client)) {
         return true;
       }
       hasStructs = true;
