@@ -15,10 +15,17 @@ from pycrdt import Doc, get_update, merge_updates
 
 from streamlit_crdt_server.apply import read_state, read_vector
 from streamlit_crdt_server.batch import Entry
+from streamlit_crdt_server.premature import Premature
 from streamlit_crdt_server.updates import check_state_vector, check_update
+from streamlit_crdt_server.wire import varuint
 
 _CHUNK = 64
 """Merging many updates at once costs the square of their number: 0.8 s for 10 000."""
+
+MAX_REFUSED_BYTES = 16 * 1024 * 1024
+_OVERHEAD_BYTES = 4096
+"""What was refused stays inside the document, which gives nothing back; above this it is worth loading it again.
+A small update costs there as much as this overhead says."""
 
 
 class Holdings:
@@ -26,7 +33,13 @@ class Holdings:
 
     def __init__(self) -> None:
         self._clocks: dict[int, int] = {}
-        self._premature: list[tuple[bytes, Mapping[int, int]]] = []
+        self._premature = Premature()
+        self._refused_bytes = 0
+
+    @property
+    def is_overgrown(self) -> bool:
+        """Whether so much was refused that the document, which still has it inside, is worth loading again."""
+        return self._refused_bytes > MAX_REFUSED_BYTES
 
     def reset(self, ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
         """Begin with a document that was just loaded from `updates`, which it took.
@@ -36,15 +49,20 @@ class Holdings:
         """
         vector = read_vector(ydoc)
         self._clocks = check_state_vector(vector)
-        self._premature = []
+        self._premature = Premature()
+        self._refused_bytes = 0
         for start in range(0, len(updates), _CHUNK):
             beyond = get_update(merge_updates(*updates[start : start + _CHUNK]), vector)
             reach = check_update(beyond)
             if not self._covers(reach):
-                self._premature.append((beyond, reach))
+                self._premature.add(beyond, reach)
 
-    def take_in(self, entries: Iterable[Entry], change: bytes | None) -> list[bytes]:
-        """Note what a batch changed, and return those of its updates that are not in the document yet.
+    def take_in(self, entries: Sequence[Entry], change: bytes | None) -> tuple[list[bytes], list[Entry]]:
+        """Note what a batch changed.
+
+        Returns:
+            Those of its updates that are not in the document yet and are to be stored as they came, and those
+            that are not kept, because too much waits already.
 
         Args:
             entries: What was applied.
@@ -52,10 +70,23 @@ class Holdings:
         """
         if change is not None:
             self._note(change, entries)
-            self._premature = [waiting for waiting in self._premature if not self._covers(waiting[1])]
-        premature = [(entry.update, entry.reach) for entry in entries if not self._covers(entry.reach)]
-        self._premature += premature
-        return [update for update, _ in premature]
+            self._premature.release(self._covers, self._vector)
+        kept: list[bytes] = []
+        refused: list[Entry] = []
+        for entry in entries:
+            if self._covers(entry.reach) or self._premature.holds(entry.update):
+                continue
+            if self._premature.has_space(entry.update):
+                self._premature.add(entry.update, entry.reach)
+                kept.append(entry.update)
+            else:
+                self._refused_bytes += len(entry.update) + _OVERHEAD_BYTES
+                refused.append(entry)
+        return kept, refused
+
+    def forget_refused(self) -> None:
+        """Start to count again."""
+        self._refused_bytes = 0
 
     def read_state(self, ydoc: Doc[Any]) -> bytes:
         """Encode `ydoc` with what waits inside it.
@@ -64,7 +95,11 @@ class Holdings:
             DocumentDamagedError: The document panicked.
         """
         state = read_state(ydoc)
-        return merge_updates(state, *(update for update, _ in self._premature)) if self._premature else state
+        return merge_updates(state, *self._premature.parts) if self._premature else state
+
+    def _vector(self) -> bytes:
+        clocks = (varuint(replica) + varuint(clock) for replica, clock in self._clocks.items())
+        return varuint(len(self._clocks)) + b"".join(clocks)
 
     def _note(self, change: bytes, entries: Iterable[Entry]) -> None:
         reach = next((entry.reach for entry in entries if entry.update == change), None)

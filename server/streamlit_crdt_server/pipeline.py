@@ -26,13 +26,12 @@ from streamlit_crdt_server import apply
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.document import RoomDocument
-from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError
+from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, UpdateRefusedError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.peer import Peer, SocketPeer
 from streamlit_crdt_server.presence import Attendance, RoomAwareness
 from streamlit_crdt_server.protocol import (
-    CloseCode,
     Presence,
     awareness,
     sync_update,
@@ -175,6 +174,8 @@ class RoomPipeline(RoomDocument):
             questions, self._questions = self._questions, {}
             applied = await self._apply(self._without_news_if_full(self._take_inbox()))
             self._put(applied, foreign, questions)
+            if self._holdings.is_overgrown:
+                await self._shed()
             self._next_flush_at = started_at + max(TICK_S, MAX_DUTY * (time.monotonic() - started_at))
 
     def _put(self, applied: list[Entry], foreign: bytes | None, questions: dict[Peer, int]) -> None:
@@ -184,7 +185,10 @@ class RoomPipeline(RoomDocument):
         senders = {entry.peer for entry in applied}
         if change is not None:
             self._deliver(self.peers - senders, sync_update(change), change)
-        premature = self._holdings.take_in(applied, change)
+        premature, refused = self._holdings.take_in(applied, change)
+        for entry in refused:
+            entry.refuse(UpdateRefusedError("it needs updates that are missing, as too many others do"))
+        applied = [entry for entry in applied if entry not in refused]
         parts = premature if change is None else [change, *premature]
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
         echo_to = set() if update is None else self._expecting(senders, foreign is not None)
@@ -234,11 +238,10 @@ class RoomPipeline(RoomDocument):
         self._inbox_emptied = Event()
         return batch
 
-    def _resync(self) -> None:
-        """Let every peer start over with the document that was loaded again."""
-        state = apply.read_state(self.ydoc)
-        for peer in tuple(self.peers):
-            if isinstance(peer, LocalPeer):
-                peer.replace(state)
-            else:
-                peer.dismiss(CloseCode.SERVICE_RESTART, "the room was loaded again")
+    async def _shed(self) -> None:
+        """Load the document again, without what it has inside and what was refused. Nobody sees a difference."""
+        self._holdings.forget_refused()
+        try:
+            await self._reload()
+        except Exception:
+            self.log.exception("room %r keeps what it refused: it could not be loaded again", self.name)

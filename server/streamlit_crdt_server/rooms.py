@@ -168,3 +168,12 @@ class Room(RoomReception):
             except apply.DocumentDamagedError:
                 self._recover()
         return self._shared_state
+
+    def _resync(self) -> None:
+        """Let every peer start over with the document that was loaded again."""
+        state = apply.read_state(self.ydoc)
+        for peer in tuple(self.peers):
+            if isinstance(peer, LocalPeer):
+                peer.replace(state)
+            else:
+                peer.dismiss(CloseCode.SERVICE_RESTART, "the room was loaded again")

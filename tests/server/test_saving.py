@@ -18,10 +18,14 @@ from streamlit_crdt_server import (
     Settings,
     SQLiteStore,
     Store,
+    UpdateRefusedError,
+    holdings,
+    premature,
     protocol,
 )
 from streamlit_crdt_server.backlog import MIN_LONG_BYTES
 from streamlit_crdt_server.peer import SocketPeer
+from streamlit_crdt_server.premature import MAX_UPDATES
 from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.wire import Reader
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
@@ -362,3 +366,47 @@ async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> N
         await done(peer.push(first))
         await done(peer.push(second))
     assert (await stored(store, "room"))["k"] == 2
+
+
+async def test_N2_who_sends_ever_more_that_needs_what_is_missing_is_closed_with_4400() -> None:
+    store = UnreliableStore()
+    first, *others = typed_in_order(MAX_UPDATES + 2)
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        room, peer = hub.rooms["room"], await hub.aopen_local("room")
+        for update in others:
+            ada.channel.put(protocol.sync_update(update))
+            ada.channel.put(protocol.sync_update(update))  # what waits already costs nothing
+        await until(lambda: ada.channel.closed_with == CloseCode.MALFORMED)
+        assert len(room._holdings._premature) == MAX_UPDATES
+        assert len(room._holdings._premature.parts) <= 65
+        with pytest.raises(UpdateRefusedError):
+            await done(peer.push(others[-1]))
+        await done(peer.push(others[0]))
+        await done(peer.push(first))
+        assert not room._holdings._premature
+        size = sum(map(len, (await store.load("room")).updates))
+        assert size < 3 * sum(map(len, others))
+    assert (await stored(store, "room"))["k"] == MAX_UPDATES + 1  # the document kept it inside
+
+
+async def test_N2_a_document_lets_go_of_what_was_refused_and_nobody_notices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(premature, "MAX_UPDATES", 1)
+    monkeypatch.setattr(holdings, "MAX_REFUSED_BYTES", 1)
+    store = UnreliableStore()
+    first, second, third = typed_in_order(3)
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        room, peer = hub.rooms["room"], await hub.aopen_local("room")
+        loaded = room.ydoc
+        ada.edit("x", 1)
+        await done(peer.push(third))
+        with pytest.raises(UpdateRefusedError):
+            await done(peer.push(second))
+        await until(lambda: room.ydoc is not loaded)
+        await done(peer.push(first))
+        await until(lambda: ada.look() == {"x": 1, "k": 0})
+        await done(peer.push(second))
+        await until(lambda: ada.look() == {"x": 1, "k": 2})
+        assert ada.channel.closed_with is None
+    assert await stored(store, "room") == {"x": 1, "k": 2}
