@@ -11,7 +11,7 @@ from typing import Any
 from pycrdt import Doc
 
 from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, reraise_if_ending
-from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, ServerError, UpdateRefusedError
+from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
 from streamlit_crdt_server.peer import Peer
 from streamlit_crdt_server.protocol import CloseCode
 
@@ -31,18 +31,28 @@ class Entry:
     reach: Mapping[int, int] = field(default_factory=dict)
 
     def accept(self) -> None:
-        if self.done is not None and self.done.set_running_or_notify_cancel():
-            self.done.set_result(None)
+        if self.done is not None:
+            settle(self.done)
 
     def refuse(self, error: ServerError) -> None:
-        if self.done is not None and self.done.set_running_or_notify_cancel():
-            self.done.set_exception(error)
+        if self.done is not None:
+            settle(self.done, error)
         elif isinstance(error, UpdateRefusedError):
             self.peer.dismiss(CloseCode.MALFORMED, error.reason)
         elif isinstance(error, RoomFullError):
             self.peer.dismiss(CloseCode.ROOM_FULL, str(error))
-        elif isinstance(error, HubNotRunningError):
+        else:
             self.peer.dismiss(CloseCode.SERVICE_RESTART, "the room ends: an update was not taken in")
+
+
+def settle(done: Future[None], error: Exception | None = None) -> None:
+    """Answer somebody who waits, unless that was done already, or nobody waits any more."""
+    if done.done() or not done.set_running_or_notify_cancel():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 def apply_batch(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list[Entry]:

@@ -15,6 +15,7 @@ from pycrdt import Doc, get_update, merge_updates
 
 from streamlit_crdt_server.apply import read_state, read_vector
 from streamlit_crdt_server.batch import Entry
+from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.premature import Premature
 from streamlit_crdt_server.updates import check_state_vector, check_update
 from streamlit_crdt_server.wire import varuint
@@ -57,32 +58,34 @@ class Holdings:
             if not self._covers(reach):
                 self._premature.add(beyond, reach)
 
-    def take_in(self, entries: Sequence[Entry], change: bytes | None) -> tuple[list[bytes], list[Entry]]:
-        """Note what a batch changed.
-
-        Returns:
-            Those of its updates that are not in the document yet and are to be stored as they came, and those
-            that are not kept, because too much waits already.
+    def take_in(self, entries: Sequence[Entry], change: bytes | None) -> tuple[list[Entry], list[bytes]]:
+        """Note what a batch changed, and refuse what would have to wait although too much waits already.
 
         Args:
             entries: What was applied.
             change: The update that the document's observer saw, None if nothing was changed.
+
+        Returns:
+            What was not refused, and those updates that are not in the document yet: they are to be stored as
+            they came.
         """
         if change is not None:
             self._note(change, entries)
             self._premature.release(self._covers, self._vector)
-        kept: list[bytes] = []
-        refused: list[Entry] = []
+        accepted: list[Entry] = []
+        premature: list[bytes] = []
         for entry in entries:
-            if self._covers(entry.reach) or self._premature.holds(entry.update):
-                continue
-            if self._premature.has_space(entry.update):
+            if not (self._covers(entry.reach) or self._premature.holds(entry.update)):
+                if not self._premature.has_space(entry.update):
+                    self._refused_bytes += len(entry.update) + _OVERHEAD_BYTES
+                    entry.refuse(
+                        UpdateRefusedError("it needs updates that are missing, as too many others do")
+                    )
+                    continue
                 self._premature.add(entry.update, entry.reach)
-                kept.append(entry.update)
-            else:
-                self._refused_bytes += len(entry.update) + _OVERHEAD_BYTES
-                refused.append(entry)
-        return kept, refused
+                premature.append(entry.update)
+            accepted.append(entry)
+        return accepted, premature
 
     def forget_refused(self) -> None:
         """Start to count again."""

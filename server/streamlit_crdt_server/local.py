@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pycrdt import merge_updates
 
 from streamlit_crdt_server.apply import try_update
+from streamlit_crdt_server.batch import settle
 from streamlit_crdt_server.errors import HubNotRunningError
 from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode
 
@@ -174,8 +175,7 @@ class LocalPeer:
             self._is_closed = True
             unanswered = tuple(self._unanswered)
         for done in unanswered:
-            if done.set_running_or_notify_cancel():
-                done.set_exception(HubNotRunningError())
+            settle(done, HubNotRunningError())
 
     def _forget(self, done: Future[None]) -> None:
         with self._lock:

@@ -26,16 +26,12 @@ from streamlit_crdt_server import apply
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.document import RoomDocument
-from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, UpdateRefusedError
+from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, ServerError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.peer import Peer, SocketPeer
 from streamlit_crdt_server.presence import Attendance, RoomAwareness
-from streamlit_crdt_server.protocol import (
-    Presence,
-    awareness,
-    sync_update,
-)
+from streamlit_crdt_server.protocol import Presence, awareness, sync_update
 from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import Store
@@ -172,11 +168,20 @@ class RoomPipeline(RoomDocument):
                 return
             foreign = merge_updates(*self._outbox) if self._outbox else None
             questions, self._questions = self._questions, {}
-            applied = await self._apply(self._without_news_if_full(self._take_inbox()))
+            applied = await self._apply_inbox()
             self._put(applied, foreign, questions)
             if self._holdings.is_overgrown:
                 await self._shed()
             self._next_flush_at = started_at + max(TICK_S, MAX_DUTY * (time.monotonic() - started_at))
+
+    async def _apply_inbox(self) -> list[Entry]:
+        batch = self._take_inbox()
+        try:
+            return await self._apply(self._without_news_if_full(batch))
+        except BaseException as error:  # the room ends: nobody may wait for ever
+            for entry in batch:
+                entry.refuse(error if isinstance(error, ServerError) else HubNotRunningError())
+            raise
 
     def _put(self, applied: list[Entry], foreign: bytes | None, questions: dict[Peer, int]) -> None:
         """Send what the document's observer saw to the others, and leave it to be saved."""
@@ -185,10 +190,7 @@ class RoomPipeline(RoomDocument):
         senders = {entry.peer for entry in applied}
         if change is not None:
             self._deliver(self.peers - senders, sync_update(change), change)
-        premature, refused = self._holdings.take_in(applied, change)
-        for entry in refused:
-            entry.refuse(UpdateRefusedError("it needs updates that are missing, as too many others do"))
-        applied = [entry for entry in applied if entry not in refused]
+        applied, premature = self._holdings.take_in(applied, change)
         parts = premature if change is None else [change, *premature]
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
         echo_to = set() if update is None else self._expecting(senders, foreign is not None)

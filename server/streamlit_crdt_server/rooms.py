@@ -119,8 +119,8 @@ class Room(RoomReception):
         """
         async with self._saver.lock:
             await self._log.delete()
-            self._saver.drop()
             self.close(CloseCode.OTHER_EPOCH, DELETED)
+            self._saver.drop()
         await self.stop()
 
     def close(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = RESTARTS) -> None:
@@ -128,7 +128,8 @@ class Room(RoomReception):
         self.is_closed = True
         for peer in tuple(self.peers):  # first, so that it is this code that they are told
             peer.dismiss(code, reason)
-        for entry in self._take_inbox():
+        unsaved = (entry for batch in self._saver.waiting for entry in batch.entries)
+        for entry in (*self._take_inbox(), *unsaved):  # also of those who have left meanwhile
             entry.refuse(HubNotRunningError())
         self._unobserve()
         self.ydoc_observed.set()  # who waits to be served finds the room closed

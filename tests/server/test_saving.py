@@ -13,11 +13,13 @@ from pycrdt import Doc, Map
 from streamlit_crdt_server import (
     CloseCode,
     Hub,
+    HubNotRunningError,
     Room,
     RoomUnavailableError,
     Settings,
     SQLiteStore,
     Store,
+    StoreUnavailableError,
     UpdateRefusedError,
     holdings,
     premature,
@@ -279,6 +281,38 @@ async def test_S4_a_store_that_keeps_failing_does_not_hold_up_the_end_for_ever_a
         await asyncio.wait_for(hub.drain(), DEADLINE_S)
         assert pushed.exception() is not None
         assert ada.channel.closed_with == CloseCode.SERVICE_RESTART
+
+
+@pytest.mark.parametrize("how", ["stop", "delete"])
+async def test_S4_who_pushed_and_left_is_told_that_the_room_ended_before_it_was_saved(how: str) -> None:
+    store = UnreliableStore()
+    settings = Settings(require_token=False, flush_timeout_s=0.05)
+    async with Hub(settings, store=store) as hub:
+        peer = await hub.aopen_local("room")
+        store.can_write = False
+        pushed = [peer.push(Client(FakeChannel()).set("x", number)) for number in range(2)]
+        await until(lambda: peer.is_failing)
+        peer.close()
+        if how == "stop":
+            await hub.rooms["room"].stop()
+        else:
+            store.can_write = True
+            await hub.delete_room("room")
+        for future in pushed:
+            with pytest.raises(HubNotRunningError):
+                await done(future)
+
+
+async def test_S4_who_pushed_to_a_room_that_cannot_be_loaded_again_is_told_so() -> None:
+    store = UnreliableStore()
+    async with Hub(store=store) as hub:
+        peer = await hub.aopen_local("room")
+        store.can_load = False
+        hub.rooms["room"]._recover()
+        pushed = peer.push(Client(FakeChannel()).set("x", 1))
+        peer.close()
+        with pytest.raises(StoreUnavailableError):
+            await done(pushed)
 
 
 async def test_S4_a_room_is_served_again_once_it_can_be_loaded() -> None:
