@@ -103,5 +103,7 @@ def brings_news(ydoc: Doc[Any], update: bytes) -> bool:
 
 def reraise_if_ending(error: BaseException) -> None:
     """Raise cancellation and exit again, where everything else, panics included, is caught."""
-    if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)):
+    endings = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
+    found = error.subgroup(endings) if isinstance(error, BaseExceptionGroup) else isinstance(error, endings)
+    if found:
         raise error

@@ -12,6 +12,7 @@ from functools import partial
 from anyio import CancelScope, Event
 from pycrdt.websocket import WebsocketServer, YRoom
 
+from streamlit_crdt_server.apply import reraise_if_ending
 from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError, TooManyRoomsError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
@@ -171,10 +172,14 @@ class RoomRegistry(WebsocketServer):
         return room
 
     async def _run_room(self, room: Room) -> None:
-        """Run a room to its end. Its failure is its own: its sockets come back and find it loaded again."""
+        """Run a room to its end. Its failure is its own: its sockets come back and find it loaded again.
+
+        Also a panic of pycrdt ends here, which is no `Exception` and would end every other room.
+        """
         try:
             await room.start()
-        except Exception:
+        except BaseException as error:
+            reraise_if_ending(error)
             self.log.exception("room %r failed and is closed", room.name)
             if not room.started.is_set():
                 self._note_failure(room.name)

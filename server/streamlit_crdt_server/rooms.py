@@ -15,7 +15,7 @@ from anyio import CancelScope, Event, Lock, sleep
 from anyio.abc import TaskStatus
 
 from streamlit_crdt_server import apply
-from streamlit_crdt_server.errors import HubNotRunningError
+from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.peer import SocketPeer
 from streamlit_crdt_server.protocol import CloseCode
@@ -106,7 +106,8 @@ class Room(RoomReception):
     async def _save_rest(self) -> None:
         try:
             await self._flush()
-        except Exception:
+        except BaseException as error:  # a panic of pycrdt is no `Exception`
+            apply.reraise_if_ending(error)
             self.log.exception("room %r could not apply what waited when it ended", self.name)
         if not await self._saver.drain(self.settings.flush_timeout_s):
             self.log.error("room %r ends with edits that its store did not take", self.name)
@@ -156,8 +157,17 @@ class Room(RoomReception):
                     peer.dismiss(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
 
     def open_local(self, post: Callable[[Callable[[], None]], None]) -> LocalPeer:
-        """Make a peer in this process. Loop thread only; the room must be started."""
-        peer = LocalPeer(self, apply.read_state(self.ydoc), post)
+        """Make a peer in this process. Loop thread only; the room must be started.
+
+        Raises:
+            RoomUnavailableError: The document is damaged; it is loaded again, so try again.
+        """
+        try:
+            state = apply.read_state(self.ydoc)
+        except apply.DocumentDamagedError as error:
+            self._recover()
+            raise RoomUnavailableError(self.name) from error
+        peer = LocalPeer(self, state, post)
         self.peers.add(peer)
         return peer
 

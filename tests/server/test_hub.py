@@ -121,6 +121,55 @@ async def test_a_room_that_fails_does_not_take_the_others_with_it() -> None:
             await until(lambda: len(again.channel.sent) >= 3)
 
 
+class Panic(BaseException):
+    """What a panic in Rust is to Python: no `Exception`."""
+
+
+async def test_a_room_in_which_pycrdt_panics_does_not_take_the_others_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def panic(*_: object) -> None:
+        raise Panic()
+
+    async with Hub() as hub, connected(hub, "good") as ada, connected(hub, "bad") as bob:
+        pushed = (await hub.aopen_local("bad")).push(an_update())
+        monkeypatch.setattr(hub.rooms["bad"], "_put", panic)
+        await until(lambda: bob.channel.closed_with == CloseCode.SERVICE_RESTART)
+        with pytest.raises(HubNotRunningError):
+            await done(pushed)
+        ada.edit("x", 1)
+        await until(lambda: len(ada.channel.sent) >= 3)
+        async with connected(hub, "bad") as again:
+            again.edit("y", 2)
+            await until(lambda: len(again.channel.sent) >= 3)
+
+
+@pytest.mark.parametrize("how", ["loop", "thread"])
+async def test_a_document_that_cannot_be_read_is_unavailable_for_a_moment_and_loaded_again(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Hub() as hub:
+        ada = await hub.aopen_local("room")
+        await done(ada.push(an_update()))
+        room = hub.rooms["room"]
+        damaged = room.ydoc
+        get_update = Doc.get_update
+
+        def read(ydoc: Doc[Any], vector: bytes | None = None) -> bytes:
+            if ydoc is damaged:
+                raise Panic()
+            return get_update(ydoc, vector)
+
+        monkeypatch.setattr(Doc, "get_update", read)
+        with pytest.raises(RoomUnavailableError):
+            if how == "loop":
+                await hub.aopen_local("room")
+            else:
+                await asyncio.to_thread(hub.open_local, "room")
+        await until(lambda: room.ydoc is not damaged)
+        assert values_of((await hub.aopen_local("room")).drain()) == {"x": 1}
+
+
 async def test_S4_a_room_that_cannot_be_loaded_is_not_an_empty_room() -> None:
     store = UnreliableStore()
     store.can_load = False
