@@ -77,7 +77,9 @@ def crdt_sync(
     ctx = _compat.script_context()
     if room is None or ctx is None:
         return Room(room, _Alone(role_of(role)))
-    _compat.install(SessionHooks(registry))
+    hooks = SessionHooks(registry)
+    _compat.install(hooks)
+    _compat.watch_end(hooks, ctx)
     session = registry.open(ctx)
     part = part_of(role, user, session.guest)
     _lifetime(session.id)

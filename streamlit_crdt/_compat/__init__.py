@@ -26,6 +26,7 @@ from streamlit_crdt._compat.context import (
     session_key,
 )
 from streamlit_crdt._compat.launching import command_line, load_config, makes_its_own_app
+from streamlit_crdt._compat.runs import watch_end
 from streamlit_crdt._compat.version import require_streamlit
 from streamlit_crdt._compat.widget_state import RawState, caller_argument, widget_keys
 from streamlit_crdt._compat.wrapping import install
@@ -48,5 +49,6 @@ __all__ = [
     "script_context",
     "script_folder",
     "session_key",
+    "watch_end",
     "widget_keys",
 ]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt._compat.browser_message import read_message
 from streamlit_crdt._compat.context import fragments_of_run
 from streamlit_crdt._compat.hooks import Hooks, guarded
+
+_watched: Final[WeakSet[Any]] = WeakSet()
+"""The script runners of which the end of the present run will be seen."""
 
 
 def wrap_message(hooks: Hooks) -> None:
@@ -38,7 +42,13 @@ def wrap_end(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def execute(func: Callable[[], Any], ctx: Any) -> Any:
-        outcome = native(func, ctx)
+        runner = _runner_of(ctx)
+        if runner is not None:
+            _watched.add(runner)
+        try:
+            outcome = native(func, ctx)
+        finally:
+            _watched.discard(runner)
         _result, _without_errors, rerun, *_ = outcome
         # st.stop() and errors count too: the page drops what such a run has not drawn.
         complete = rerun is None and not fragments_of_run(ctx)
@@ -46,6 +56,36 @@ def wrap_end(hooks: Hooks) -> None:
         return outcome
 
     script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
+
+
+def watch_end(hooks: Hooks, ctx: Any) -> None:
+    """See the end of this run too if it began before `wrap_end`, as the first runs of a process do (on_event, 1.65+).
+
+    They are inside of the function that is wrapped now. So their end is heard of where Streamlit's own session hears of
+    it: once triggers are reset, and the values of widgets that were not drawn are gone.
+    """
+    runner = _runner_of(ctx)
+    if runner is None or runner in _watched:
+        return
+    _watched.add(runner)
+
+    def hear(_sender: Any, event: Any = None, **_more: Any) -> None:
+        name = getattr(event, "name", "")
+        if "_STOPPED_" not in name:
+            return
+        runner.on_event.disconnect(hear)
+        _watched.discard(runner)
+        reruns = name == "SCRIPT_STOPPED_FOR_RERUN"
+        complete = not reruns and not fragments_of_run(ctx)
+        guarded(lambda: hooks.run_ended(ctx, complete=complete, reruns=reruns))
+
+    runner.on_event.connect(hear, weak=False)
+
+
+def _runner_of(ctx: Any) -> Any:
+    """Return the ScriptRunner of a run, None if it cannot be found (ScriptRunContext._enqueue, 1.65+)."""
+    runner = getattr(getattr(ctx, "_enqueue", None), "__self__", None)
+    return runner if hasattr(runner, "on_event") else None
 
 
 def wrap_runner(hooks: Hooks) -> None:

@@ -1,0 +1,84 @@
+"""The first runs of a process, which began before anything of Streamlit was wrapped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEADLINE_S = 60
+
+APP = """
+import threading
+from streamlit.testing.v1 import AppTest
+
+def app(how):
+    import streamlit as st
+    from streamlit_crdt import crdt_sync, private_key
+    crdt_sync("r")
+    st.slider("moved", key="moved")
+    st.session_state["plain"] = how
+    if how == "stop":
+        st.stop()
+    if how == "error":
+        raise RuntimeError("meant to be")
+    if how == "rerun" and private_key("again") not in st.session_state:
+        st.session_state[private_key("again")] = 1
+        st.rerun()
+
+def shared():
+    from streamlit_crdt.registry import registry
+    return [sorted(live.bindings["r"].replica.items()) for live in registry.sessions()]
+"""
+
+ALONE = """
+AppTest.from_function(app, kwargs={"how": HOW}).run()
+assert shared() == [[("plain", HOW)]], shared()
+"""
+
+TWO_AT_ONCE = """
+def late(how, inside, may_go_on):
+    import streamlit as st
+    inside.set()
+    assert may_go_on.wait(30)
+    from streamlit_crdt import crdt_sync
+    crdt_sync("r")
+    st.session_state["late"] = how
+
+inside, may_go_on = threading.Event(), threading.Event()
+second = AppTest.from_function(late, default_timeout=30, kwargs=dict(how=HOW, inside=inside, may_go_on=may_go_on))
+running = threading.Thread(target=second.run)
+running.start()
+assert inside.wait(30)
+AppTest.from_function(app, kwargs={"how": HOW}).run()
+may_go_on.set()
+running.join()
+assert [("late", HOW), ("plain", HOW)] in shared(), shared()
+"""
+
+
+@pytest.mark.parametrize("how", ["end", "stop", "error", "rerun"])
+def test_what_the_first_run_of_a_process_assigns_is_shared_at_its_end(how: str, tmp_path: Path) -> None:
+    check(f"HOW = {how!r}" + APP + ALONE, tmp_path)
+
+
+def test_what_a_run_assigns_that_began_before_the_first_was_here_is_shared_too(tmp_path: Path) -> None:
+    check("HOW = 'end'" + APP + TWO_AT_ONCE, tmp_path)
+
+
+def check(script: str, folder: Path) -> None:
+    """Run a script in a process of its own."""
+    (folder / "script.py").write_text(script)
+    environment = {**os.environ, "STREAMLIT_CRDT_STORE": "memory"}
+    ended = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
