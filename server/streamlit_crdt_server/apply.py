@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pycrdt import Doc, get_update, merge_updates
+from pycrdt import Doc, get_state, get_update, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.updates import check_update
+from streamlit_crdt_server.updates import check_state_vector, check_update
 
 
 class DocumentDamagedError(Exception):
@@ -82,6 +82,21 @@ def read_vector(ydoc: Doc[Any]) -> bytes:
     except BaseException as error:
         reraise_if_ending(error)
         raise DocumentDamagedError("read") from error
+
+
+def loads_alike(ydoc: Doc[Any], state: bytes) -> bool:
+    """Whether `state`, which was read from `ydoc`, reaches as far as `ydoc` itself. Costs less than reading it.
+
+    It does, unless the document is faulty in a way that no check has foreseen. Then its log still is what its
+    clients wrote, and must not be replaced by the state.
+
+    Raises:
+        DocumentDamagedError: The document panicked.
+    """
+    reached = check_state_vector(get_state(state))
+    return all(
+        reached.get(replica, 0) >= clock for replica, clock in check_state_vector(read_vector(ydoc)).items()
+    )
 
 
 def brings_news(ydoc: Doc[Any], update: bytes) -> bool:

@@ -12,8 +12,10 @@ from pycrdt.websocket import YRoom
 from streamlit_crdt_server import apply
 from streamlit_crdt_server.apply import DocumentDamagedError
 from streamlit_crdt_server.batch import Entry, apply_batch
+from streamlit_crdt_server.characters import Characters
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.holdings import Holdings
+from streamlit_crdt_server.mending import mend
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
 from streamlit_crdt_server.repair import BadRow, sort_out
@@ -50,6 +52,8 @@ class RoomDocument(YRoom):
         self._is_loaded = False
         self._is_damaged = False
         self._is_batching = False
+        self._is_faulty = False
+        self._characters = Characters()
 
     @property
     def epoch(self) -> str:
@@ -92,7 +96,7 @@ class RoomDocument(YRoom):
         for row in bad:
             self._put_aside(row)
         self._size.at_most_bytes = sum(map(len, updates))
-        return updates
+        return self._characters.reset(updates)
 
     def _put_aside(self, row: BadRow) -> None:
         update, why = row
@@ -111,11 +115,17 @@ class RoomDocument(YRoom):
         self._is_damaged = True
         self._has_work.set()
 
-    def _read_whole_state(self) -> bytes:
-        """Encode the document with what waits inside it, and note how large that is."""
-        state = self._holdings.read_state(self.ydoc)
+    def _read_whole_state(self) -> bytes | None:
+        """Encode the document with what waits inside it, and note how large that is; None if it lost something."""
+        own = apply.read_state(self.ydoc)
+        state = self._holdings.complete(own)
         self._note_size(len(state))
-        return state
+        if apply.loads_alike(self.ydoc, own):
+            return state
+        if not self._is_faulty:
+            self.log.error("room %r: its log is kept, because its state lacks some of it", self.name)
+        self._is_faulty = True
+        return None
 
     def _watch_size(self, update: bytes) -> None:
         """Note that the document grew, and measure it if it may have become too large."""
@@ -157,6 +167,7 @@ class RoomDocument(YRoom):
     def _collect(self, event: TransactionEvent) -> None:
         if event.update == EMPTY_UPDATE:
             return
+        self._characters.note(event.update)
         self._outbox.append(event.update)
         if not self._is_batching:
             self._has_work.set()
@@ -174,6 +185,8 @@ class RoomDocument(YRoom):
             self._resync()
         kept = len(self._outbox)
         try:
+            batch = await mend(self.ydoc, self._characters, batch)
+            kept = len(self._outbox)
             return self._apply_together(batch)
         except DocumentDamagedError:
             self.log.exception(
@@ -187,6 +200,7 @@ class RoomDocument(YRoom):
     async def _apply_one_by_one(self, batch: Sequence[Entry]) -> list[Entry]:
         """Find the update that damages the document, so that the others of its batch are not lost with it."""
         await self._reload()
+        batch = await mend(self.ydoc, self._characters, batch)
         applied = []
         for entry in batch:
             kept = len(self._outbox)

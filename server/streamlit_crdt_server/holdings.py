@@ -13,7 +13,7 @@ from typing import Any
 
 from pycrdt import Doc, get_update, merge_updates
 
-from streamlit_crdt_server.apply import read_state, read_vector
+from streamlit_crdt_server.apply import read_vector
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.premature import Premature
@@ -91,13 +91,8 @@ class Holdings:
         """Start to count again."""
         self._refused_bytes = 0
 
-    def read_state(self, ydoc: Doc[Any]) -> bytes:
-        """Encode `ydoc` with what waits inside it.
-
-        Raises:
-            DocumentDamagedError: The document panicked.
-        """
-        state = read_state(ydoc)
+    def complete(self, state: bytes) -> bytes:
+        """Return the document's own state with what waits inside it."""
         return merge_updates(state, *self._premature.parts) if self._premature else state
 
     def _vector(self) -> bytes:

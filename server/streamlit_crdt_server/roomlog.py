@@ -49,9 +49,11 @@ class RoomLog:
         """Move an update that damages the document out of the log."""
         await self._store.set_aside(self.room, update, why)
 
-    async def compact(self, state: bytes) -> None:
-        """Replace the log by `state`; if that fails it is worth trying again once the log has doubled."""
+    async def compact(self, state: bytes | None) -> None:
+        """Replace the log by `state`; if that fails, or there is none, it is tried again once the log has doubled."""
         self._compact_over_bytes = 2 * self.size_bytes
+        if state is None:
+            return
         await self._store.compact(self.room, state)
         self.size_bytes = len(state)
         self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))

@@ -43,7 +43,7 @@ class Saver:
         metrics: Metrics,
         *,
         confirmer: Confirmer,
-        read_state: Callable[[], bytes],
+        read_state: Callable[[], bytes | None],
         on_damaged: Callable[[], None],
     ) -> None:
         """Make the saver of a room; the callables are called in the loop's thread and do not wait.
@@ -53,7 +53,7 @@ class Saver:
             log: Where failures are told.
             metrics: Where they are counted, and how long a commit takes.
             confirmer: Tells those who wait for a batch what becomes of it.
-            read_state: Encodes the document, with everything that it waits for, for compaction.
+            read_state: Encodes the document, with everything that it waits for, for compaction; None if it cannot.
             on_damaged: Called when `read_state` found the document damaged.
         """
         self.is_failing = False
