@@ -36,13 +36,18 @@ def app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
 
 
 @pytest.mark.parametrize("way", THREE_WAYS, ids=str)
-def test_S5_what_the_badge_calls_saved_survives_a_kill(
+def test_S5_what_is_called_saved_survives_a_kill(
     start_app: StartApp, tab: OpenTab, room: str, way: Way
 ) -> None:
     app = start_app("trust.py", way, env=STORE)
     one = tab(app, room=room)
     d.set_number(one, "a", 7)
     one.eventually_shows("a", 7)
+    if way is Way.STANDALONE:
+        one.eventually_shows("saved", True)
+    else:
+        d.click(one, "flush")
+        one.eventually_shows("flushed", True)
     badge_says(one, "Saved")
     one.page.close()
     for process in app.processes:
