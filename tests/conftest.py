@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,14 @@ def no_hidden_fault(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         record for record in caplog.get_records("call") if "failed beside a Streamlit call" in record.message
     ]
     assert not hidden, hidden[0].exc_text
+
+
+@pytest.fixture(autouse=True)
+def no_session_left() -> Iterator[None]:
+    """A session that another test leaves, perhaps with edits that can never be saved, is nobody's to wait for."""
+    yield
+    loaded = sys.modules.get("streamlit_crdt.registry")
+    if loaded is not None:
+        for session in loaded.registry.sessions():
+            session.release()
+        loaded.registry._sessions.clear()
