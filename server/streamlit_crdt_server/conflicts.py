@@ -26,7 +26,7 @@ STEPS_PER_STRUCT = 4
 
 def check_steps(shape: Shape) -> None:
     """Raise ValueError if an empty document takes far more comparisons for the structs of an update than it has."""
-    if shape.loose_count * shape.structs > MAX_STEPS:
+    if shape.contenders * shape.structs > MAX_STEPS:
         count_steps(shape, MAX_STEPS + STEPS_PER_STRUCT * shape.structs)
 
 

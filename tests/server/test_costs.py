@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Text, merge_updates
 
-from streamlit_crdt_server import CloseCode, MemoryStore, Room, UpdateRefusedError, protocol
+from streamlit_crdt_server import CloseCode, MemoryStore, Room, UpdateRefusedError, conflicts, protocol
 from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.conflicts import count_steps
 from streamlit_crdt_server.runs import join_runs
@@ -181,3 +181,9 @@ def test_structs_that_wait_for_each_other_are_no_reason_to_wait() -> None:
     circle = encode([(1, [struct(ARRAY, (2, 0))]), (2, [struct(ARRAY, (1, 0))])])
     assert count_steps(read_shape(circle), 0) == 0
     try_update(circle)
+
+
+def test_an_update_of_many_keys_is_not_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conflicts, "count_steps", lambda shape, max_steps: pytest.fail("rehearsed"))
+    entries = [b"\x28\1\1t\4%04d\1\x7e" % number for number in range(5000)]
+    try_update(encode([(1, entries)]))
