@@ -11,8 +11,9 @@ from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.errors import MalformedFrameError, UpdateRefusedError
 from streamlit_crdt_server.settings import Settings
 
-CHECK_IN_THREAD_OVER_BYTES = 64 * 1024
-"""A larger frame is checked in a worker thread, so that it does not hold up other rooms."""
+CHECK_IN_THREAD_OVER_BYTES = 2 * 1024
+"""A larger frame is checked in a worker thread, so that it does not hold up other rooms: a smaller one has too few
+structs to be rehearsed, see `conflicts`."""
 
 
 async def decode_fairly(frame: bytes, settings: Settings) -> protocol.Message:
@@ -34,7 +35,8 @@ def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
     message = protocol.parse(frame, limits)
     if isinstance(message, protocol.SyncUpdate) and message.update != protocol.EMPTY_UPDATE:
         try:
-            return replace(message, reach=try_update(message.update))
+            update, reach = try_update(message.update)
+            return replace(message, update=update, reach=reach)
         except UpdateRefusedError as error:
             raise MalformedFrameError(error.reason) from error
     return message

@@ -243,7 +243,6 @@ class RoomDocument(YRoom):
 
 
 def _apply_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
-    """Apply what `sort_out` found good."""
-    with ydoc.transaction():
-        for update in updates:
-            apply.apply_update(ydoc, update)
+    """Apply what `sort_out` found good, each in a transaction of its own as `batch.TOGETHER` says."""
+    for update in updates:
+        apply.apply_update(ydoc, update)

@@ -95,7 +95,7 @@ class LocalPeer:
         """
         done: Future[None] = Future()
         try:
-            reach = try_update(update)
+            update, reach = try_update(update)
         except ValueError as error:
             done.set_exception(error)
             return done

@@ -13,6 +13,9 @@ from pycrdt import Doc
 
 from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, read_state, reraise_if_ending
 from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.runs import join_runs
+
+JOIN_OVER_BYTES = 2 * 1024
 
 BadRow = tuple[bytes, str]
 """A stored update, and what is wrong with it."""
@@ -20,11 +23,23 @@ BadRow = tuple[bytes, str]
 
 def sort_out(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
     """Split a log into what a document takes, in order, and what it does not. Costs one load if all is well."""
-    good, bad = list(updates), list[BadRow]()
+    good, bad = [_joined(update) for update in updates], list[BadRow]()
+    origins = list(updates)
     while (culprit := _first_bad(good)) is not None:
         index, why = culprit
-        bad.append((good.pop(index), why))
+        del good[index]
+        bad.append((origins.pop(index), why))
     return good, bad
+
+
+def _joined(update: bytes) -> bytes:
+    """Return an update that loads fast, where updates were merged before they were stored."""
+    if len(update) < JOIN_OVER_BYTES:
+        return update
+    try:
+        return join_runs(update)
+    except (ValueError, RecursionError):
+        return update  # whoever applies it says what is wrong
 
 
 def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
@@ -32,9 +47,8 @@ def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
     ydoc: Doc[Any] = Doc()
     index = -1
     try:
-        with ydoc.transaction():
-            for index in range(len(updates)):
-                apply_update(ydoc, updates[index])
+        for index in range(len(updates)):
+            apply_update(ydoc, updates[index])
     except UpdateRefusedError as error:
         return index, error.reason
     except DocumentDamagedError:
@@ -62,9 +76,8 @@ def _first_unreadable(updates: Sequence[bytes]) -> int:
 def _can_load(updates: Sequence[bytes]) -> bool:
     ydoc: Doc[Any] = Doc()
     try:
-        with ydoc.transaction():
-            for update in updates:
-                apply_update(ydoc, update)
+        for update in updates:
+            apply_update(ydoc, update)
     except BaseException as error:
         reraise_if_ending(error)
         return False

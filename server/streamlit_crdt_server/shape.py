@@ -47,6 +47,11 @@ class Shape:
         """How many structs do not continue the one before them."""
         return len(self._loose) // _LOOSE.size
 
+    @property
+    def contenders(self) -> int:
+        """How many structs may compete for their place: not those which are alone at a place, such as a key."""
+        return 2 * (self.loose_count - len(self._places))
+
     def begin(self, replica: int, clock: int) -> None:
         """Note that the structs of a replica begin."""
         if replica in self.blocks:

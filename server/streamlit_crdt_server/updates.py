@@ -32,7 +32,7 @@ def check_update(update: bytes) -> dict[int, int]:
 
 def read_shape(update: bytes) -> Shape:
     """Return what else than its values a room has to know of `update`; raises as `check_update`."""
-    walk = _UpdateWalk(update)
+    walk = UpdateWalk(update)
     walk.update()
     return walk.shape
 
@@ -48,22 +48,24 @@ def check_state_vector(vector: bytes) -> dict[int, int]:
     return clocks
 
 
-class _UpdateWalk(Walk):
+class UpdateWalk(Walk):
     """A walk through the structs and deletions of an update, which notes its shape."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self.shape = Shape()
         self._replica = self._clock = 0
+        self._content_at = self._deletions_at = 0
 
     def update(self) -> None:
         for _ in range(self.count()):
             structs = self.count()
             self._replica, self._clock = self.number(), self.number()
-            self.shape.begin(self._replica, self._clock)
+            self.begin_block(self._replica, self._clock)
             for _ in range(structs):
-                self._clock += self._struct()
+                self._clock += self.struct()
             self.shape.end(self._replica, self._clock)
+        self._deletions_at = self._at
         for _ in range(self.count()):
             replica = self.number()
             for _ in range(self.count()):
@@ -71,11 +73,16 @@ class _UpdateWalk(Walk):
                 self.shape.delete(replica, clock, clock + self.positive())
         self.end()
 
-    def _struct(self) -> int:
+    def begin_block(self, replica: int, clock: int) -> None:
+        """Note that the structs of a replica begin."""
+        self.shape.begin(replica, clock)
+
+    def struct(self) -> int:
         """Step over a struct and return its length on its replica's clock."""
         information = self.byte()
         if information in (0, 10):  # garbage collected, skipped
             self.shape.structs += 1
+            self._content_at = self._at
             return self.positive()
         left: Unit | None = (self.number(), self.number()) if information & _HAS_LEFT else None
         right: Unit | None = (self.number(), self.number()) if information & _HAS_RIGHT else None
@@ -83,6 +90,7 @@ class _UpdateWalk(Walk):
         if left is None and right is None:
             place = self._parent(bool(information & _HAS_PARENT_KEY))
         self.shape.insert((self._replica, self._clock), left, right, place)
+        self._content_at = self._at
         content = _CONTENTS.get(information & _CONTENT)
         if content is None:
             raise ValueError(f"content type {information & _CONTENT} is unknown")
@@ -140,14 +148,14 @@ class _UpdateWalk(Walk):
         return 1
 
 
-_CONTENTS: dict[int, Callable[[_UpdateWalk], int]] = {
-    1: _UpdateWalk.positive,  # deleted
-    2: _UpdateWalk._json,
-    3: _UpdateWalk.buffer,
-    4: _UpdateWalk._string,
-    5: _UpdateWalk._embed,
-    6: _UpdateWalk._format,
-    7: _UpdateWalk._type,
-    8: _UpdateWalk._anys,
-    9: _UpdateWalk._subdocument,
+_CONTENTS: dict[int, Callable[[UpdateWalk], int]] = {
+    1: UpdateWalk.positive,  # deleted
+    2: UpdateWalk._json,
+    3: UpdateWalk.buffer,
+    4: UpdateWalk._string,
+    5: UpdateWalk._embed,
+    6: UpdateWalk._format,
+    7: UpdateWalk._type,
+    8: UpdateWalk._anys,
+    9: UpdateWalk._subdocument,
 }

@@ -19,6 +19,7 @@ from pycrdt import Array, Doc, Map, Text
 from streamlit_crdt_server import CloseCode, Hub, Settings, protocol
 from streamlit_crdt_server.wire import block, varuint
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, presence_frame, until
+from tests.server.heavy import contest, row_and_crowd
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +107,12 @@ def bomb(randomness: random.Random, frames: list[bytes]) -> bytes:
     return kind + block(filling * randomness.choice((10, 1_000, 100_000)))
 
 
+def heavy(randomness: random.Random, frames: list[bytes]) -> bytes:
+    """An update that is well formed, and made to be worked on for seconds."""
+    count = randomness.choice((100, 1_000, 5_000))
+    return protocol.sync_update(randomness.choice((contest, row_and_crowd))(count))
+
+
 def oversize(randomness: random.Random, frames: list[bytes]) -> bytes:
     return b"\0\2" + b"\0" * (SETTINGS.max_frame_bytes + randomness.randrange(1000))
 
@@ -114,7 +121,7 @@ def noise(randomness: random.Random, frames: list[bytes]) -> bytes:
     return randomness.randbytes(randomness.randint(0, 200))
 
 
-MAKERS: dict[Make, int] = {
+MAKERS: dict[Make, float] = {
     flipped: 30,
     cut: 10,
     grown: 10,
@@ -122,6 +129,7 @@ MAKERS: dict[Make, int] = {
     inner: 20,
     vector: 8,
     bomb: 4,
+    heavy: 0.1,
     oversize: 1,
     noise: 7,
 }

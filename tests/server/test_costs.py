@@ -1,0 +1,189 @@
+"""What an update costs the room it goes to, and all the others that share its process (rule N2)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Text, merge_updates
+
+from streamlit_crdt_server import CloseCode, MemoryStore, Room, UpdateRefusedError, conflicts, protocol
+from streamlit_crdt_server.apply import try_update
+from streamlit_crdt_server.conflicts import count_steps
+from streamlit_crdt_server.runs import join_runs
+from streamlit_crdt_server.updates import read_shape
+from streamlit_crdt_server.wire import varuint
+from tests.server.fakes import connected, until
+from tests.server.heavy import ARRAY, NULL, contest, encode, row, row_and_crowd, struct
+
+pytestmark = pytest.mark.anyio
+
+MAX_CPU_S = 0.5
+"""Of this thread, on any machine; each of these took 2 s and more, or 0.3 s for a tenth of it."""
+
+
+def cpu_s(action: Callable[[], object]) -> float:
+    started_at = time.thread_time()
+    action()
+    return time.thread_time() - started_at
+
+
+def state_after(*updates: bytes) -> bytes:
+    ydoc: Doc[Any] = Doc()
+    for update in updates:
+        ydoc.apply_update(update)
+    return ydoc.get_update()
+
+
+def appended(count: int) -> list[bytes]:
+    """The updates of somebody who appends to a list, one value after the other."""
+    ydoc: Doc[Any] = Doc(client_id=7)
+    updates: list[bytes] = []
+    values = ydoc.get("t", type=Array)
+    subscription = ydoc.observe(lambda event: updates.append(event.update))
+    for number in range(count):
+        values.append(number)
+    ydoc.unobserve(subscription)
+    return updates
+
+
+@pytest.mark.parametrize(
+    "update", [encode([row(10_000)]), row_and_crowd(10_000)], ids=["row", "row and crowd"]
+)
+def test_N2_a_row_of_ten_thousand_structs_is_joined_before_it_reaches_a_document(update: bytes) -> None:
+    joined, reach = try_update(update)
+    assert reach[1] == 10_000
+    took_s = cpu_s(lambda: Doc[Any]().apply_update(joined))
+    assert took_s < MAX_CPU_S
+
+
+async def test_N2_a_room_does_not_wait_for_a_row_of_ten_thousand_structs() -> None:
+    async with Room() as room, connected(room) as mallory:
+        longest_s = 0.0
+        mallory.channel.put(protocol.sync_update(row_and_crowd(10_000)))
+        apply = room._apply
+
+        async def timed(batch: Any) -> Any:
+            nonlocal longest_s
+            started_at = time.thread_time()
+            applied = await apply(batch)
+            longest_s = max(longest_s, time.thread_time() - started_at)
+            return applied
+
+        room._apply = timed  # type: ignore[method-assign]
+        await until(lambda: len(room.ydoc.get("t", type=Array)) == 20_000)
+        assert longest_s < MAX_CPU_S
+
+
+async def test_N2_an_update_whose_structs_compete_for_one_place_is_refused() -> None:
+    async with Room() as room, connected(room) as mallory:
+        mallory.channel.put(protocol.sync_update(contest(1500)))
+        await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
+        assert room.ydoc.get_state() == b"\0"
+
+
+def test_N2_what_is_admitted_takes_no_longer_than_a_moment() -> None:
+    largest = 0.0
+    for count in range(200, 2000, 100):
+        update = contest(count)
+        try:
+            update, _ = try_update(update)
+        except UpdateRefusedError:
+            break
+        largest = cpu_s(lambda update=update: Doc[Any]().apply_update(update))
+    assert count > 200
+    assert largest < MAX_CPU_S / 2
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 20])
+@pytest.mark.parametrize("kind", ["anywhere", "at the top", "at the end"])
+def test_what_people_write_together_is_never_refused(replicas: int, kind: str) -> None:
+    randomness = random.Random(5)
+    ydocs: list[Doc[Any]] = [Doc(client_id=randomness.randrange(1, 2**31)) for _ in range(replicas)]
+    room: Doc[Any] = Doc()
+    for number in range(3000):
+        ydoc = randomness.choice(ydocs)
+        values = ydoc.get("t", type=Array)
+        at = {"anywhere": randomness.randint(0, len(values)), "at the top": 0, "at the end": len(values)}[
+            kind
+        ]
+        values.insert(at, number)
+        if randomness.random() < 0.7:
+            room.apply_update(ydoc.get_update(room.get_state()))
+            ydoc.apply_update(room.get_update(ydoc.get_state()))
+    update, _ = try_update(room.get_update())
+    copy: Doc[Any] = Doc()
+    copy.apply_update(update)
+    assert copy.get("t", type=Array).to_py() == room.get("t", type=Array).to_py()
+
+
+def test_a_large_paste_is_not_refused() -> None:
+    ydoc: Doc[Any] = Doc()
+    ydoc["text"], ydoc["list"] = Text("line\n" * 200_000), Array(list(range(2000)))
+    with ydoc.transaction():
+        for number in range(3000):
+            ydoc["list"].insert(0, {"row": number})
+    try_update(ydoc.get_update())
+
+
+def test_joining_changes_nothing_of_what_an_update_does() -> None:
+    parts = appended(600)
+    update = merge_updates(*parts, b"\0\1\7\2\5\3\x80\2\1")  # deletes 5 to 7, and 256
+    joined = join_runs(update)
+    assert len(joined) < 0.6 * len(update)
+    assert state_after(joined) == state_after(update)
+    assert read_shape(joined).reach == read_shape(update).reach
+
+
+@pytest.mark.parametrize(
+    "content",
+    [NULL, (4, b"\1a"), (4, "\3\N{EURO SIGN}".encode()), (1, b"\2"), ARRAY, (5, b"\2{}"), (6, b"\1b\4true")],
+)
+def test_structs_of_each_content_are_joined_if_pycrdt_does(content: tuple[int, bytes]) -> None:
+    units = 2 if content[0] == 1 else 1
+    structs = [struct(content, (1, clock * units - 1) if clock else None) for clock in range(400)]
+    update = encode([(1, [*structs[:300], b"\0\3", b"\0\4", *structs[:1]])])
+    assert state_after(join_runs(update)) == state_after(update)
+
+
+def test_values_of_one_key_are_not_joined() -> None:
+    entries = [b"\x28\1\1t\1k\1\x7d\1", *(b"\xa8\1" + varuint(clock) + b"\1\x7d\2" for clock in range(300))]
+    update = encode([(1, entries)])
+    assert state_after(join_runs(update)) == state_after(update)
+
+
+async def test_a_log_of_ten_thousand_short_updates_loads_at_once() -> None:
+    store = MemoryStore()
+    updates = appended(10_000)
+    for update in updates[:5000]:
+        await store.append("room", update)
+    await store.append(
+        "room", merge_updates(*(merge_updates(*updates[at : at + 50]) for at in range(5000, 10_000, 50)))
+    )
+    started_at = time.thread_time()
+    async with Room(store=store, name="room") as room:
+        assert len(room.ydoc.get("t", type=Array)) == 10_000
+        assert time.thread_time() - started_at < 2 * MAX_CPU_S
+
+
+def test_the_steps_of_structs_that_compete_are_counted_up_to_a_limit() -> None:
+    shape = read_shape(contest(100))
+    assert 3000 < count_steps(shape, 10**6) < 20_000
+    with pytest.raises(ValueError, match="compete"):
+        count_steps(shape, 1000)
+    assert count_steps(read_shape(encode([row(5000, ARRAY)])), 0) == 0
+
+
+def test_structs_that_wait_for_each_other_are_no_reason_to_wait() -> None:
+    circle = encode([(1, [struct(ARRAY, (2, 0))]), (2, [struct(ARRAY, (1, 0))])])
+    assert count_steps(read_shape(circle), 0) == 0
+    try_update(circle)
+
+
+def test_an_update_of_many_keys_is_not_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conflicts, "count_steps", lambda shape, max_steps: pytest.fail("rehearsed"))
+    entries = [b"\x28\1\1t\4%04d\1\x7e" % number for number in range(5000)]
+    try_update(encode([(1, entries)]))
