@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from concurrent.futures import Future
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -14,6 +12,7 @@ from streamlit_crdt import place
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import decode_frame
 from streamlit_crdt.registry import registry
+from tests.scripted import ScriptedPeer, ScriptedPlace
 
 
 @pytest.fixture
@@ -71,45 +70,9 @@ def test_sessions_that_are_in_a_deleted_room_bring_nothing_into_the_next(room: s
     assert "plain" not in late.session_state
 
 
-class Peer:
-    """A room in this process."""
-
-    level = 2
-    is_closed = False
-
-    def __init__(self, epoch: str) -> None:
-        self.epoch = epoch
-        self.updates: list[bytes] = []
-
-    def push(self, update: bytes) -> Future[None]:
-        self.updates.append(update)
-        return Future()
-
-    def drain(self) -> bytes | None:
-        return None
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Place:
-    poll_s = None
-    tab_brings_the_room = False
-    keys = None
-
-    def __init__(self, *peers: Peer) -> None:
-        self.peers = list(peers)
-
-    def open(self, room: str) -> Any:
-        return self.peers.pop(0)
-
-    def socket(self, room: str) -> dict[str, Any]:
-        return {}
-
-
 def test_a_thread_that_finds_the_room_begun_anew_exchanges_nothing_that_another_is_using() -> None:
-    first, second = Peer("1" * 32), Peer("2" * 32)
-    binding = Binding("r", Place(first, second))
+    first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
+    binding = Binding("r", ScriptedPlace(first, second))
     way = binding.way
     way.attach()
     way.replica.set("a", 1)
@@ -124,8 +87,8 @@ def test_a_thread_that_finds_the_room_begun_anew_exchanges_nothing_that_another_
 
 
 def test_a_tab_that_asks_before_the_replica_was_exchanged_gets_nothing_of_the_deleted_room() -> None:
-    first, second = Peer("1" * 32), Peer("2" * 32)
-    binding = Binding("r", Place(first, second))
+    first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
+    binding = Binding("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     first.is_closed = True

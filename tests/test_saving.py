@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -18,6 +17,7 @@ from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import TAB, Replica
 from streamlit_crdt.saving import Saving
 from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
+from tests.scripted import ScriptedPeer, ScriptedPlace
 
 
 @pytest.fixture
@@ -25,46 +25,9 @@ def room() -> str:
     return f"room-{uuid.uuid4().hex[:12]}"
 
 
-class SlowPeer:
-    """A room that answers when the test says so."""
-
-    epoch = "0" * 32
-    is_closed = False
-
-    def __init__(self) -> None:
-        self.answers: list[Future[None]] = []
-        self.updates: list[bytes] = []
-
-    def push(self, update: bytes) -> Future[None]:
-        self.updates.append(update)
-        self.answers.append(Future())
-        return self.answers[-1]
-
-    def drain(self) -> bytes | None:
-        return None
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Place:
-    poll_s = None
-    tab_brings_the_room = False
-    keys = None
-
-    def __init__(self, *peers: Any) -> None:
-        self.peers = list(peers)
-
-    def open(self, room: str) -> Any:
-        return self.peers.pop(0)
-
-    def socket(self, room: str) -> dict[str, Any]:
-        return {}
-
-
 def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
-    peer = SlowPeer()
-    binding = Binding("r", Place(peer))
+    peer = ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(peer))
     binding.attach()
     assert binding.unsaved_count == 0
     binding.replica.set("a", 1)
@@ -79,8 +42,8 @@ def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
 
 
 def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
-    peer = SlowPeer()
-    binding = Binding("r", Place(peer))
+    peer = ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(peer))
     binding.attach()
     binding.replica.set("a", 1)
     flushed: list[bool] = []
@@ -92,8 +55,8 @@ def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
 
 
 def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room_took_it() -> None:
-    first, second = SlowPeer(), SlowPeer()
-    binding = Binding("r", Place(first, second))
+    first, second = ScriptedPeer(), ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     first.answers[0].set_exception(HubNotRunningError())
@@ -123,8 +86,8 @@ def test_S5_a_later_edit_that_was_saved_does_not_vouch_for_an_earlier_one_that_f
 def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    peer = SlowPeer()
-    binding = Binding("r", Place(peer))
+    peer = ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(peer))
     binding.attach()
     for number in range(3):
         binding.replica.set("a", number)
@@ -135,8 +98,8 @@ def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
 
 
 def test_S5_what_came_from_the_tab_is_not_counted_as_an_edit_of_the_script() -> None:
-    peer = SlowPeer()
-    binding = Binding("r", Place(peer))
+    peer = ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(peer))
     binding.attach()
     other = Replica()
     other.set("a", 1)
@@ -297,8 +260,8 @@ def refused_edits(binding: Binding) -> object:
 
 @pytest.mark.parametrize("refusal", [RoomFullError("r", 1000), UpdateRefusedError("it is malformed")])
 def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusal: Exception) -> None:
-    first, second = SlowPeer(), SlowPeer()
-    binding = Binding("r", Place(first, second))
+    first, second = ScriptedPeer(), ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     assert refused_edits(binding) == 0
@@ -310,8 +273,8 @@ def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusa
 
 
 def test_S5_an_edit_that_a_stopped_room_did_not_take_is_not_refused() -> None:
-    peer = SlowPeer()
-    binding = Binding("r", Place(peer))
+    peer = ScriptedPeer()
+    binding = Binding("r", ScriptedPlace(peer))
     binding.attach()
     binding.replica.set("a", 1)
     peer.answers[0].set_exception(HubNotRunningError())

@@ -21,6 +21,7 @@ from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.session import Session as LiveSession
 from streamlit_crdt_server import HubNotRunningError
+from tests.scripted import ScriptedPlace
 
 
 @pytest.fixture
@@ -638,27 +639,9 @@ class Peer:
         pass
 
 
-class Place:
-    poll_s = None
-    tab_brings_the_room = False
-    keys = None
-
-    def __init__(self, *peers: Any) -> None:
-        self.peers = list(peers)
-
-    def open(self, room: str) -> Any:
-        peer = self.peers.pop(0)
-        if isinstance(peer, Exception):
-            raise peer
-        return peer
-
-    def socket(self, room: str) -> dict[str, Any]:
-        return {}
-
-
 def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_again() -> None:
     second = Peer()
-    binding = Binding("r", Place(Peer(HubNotRunningError()), second))
+    binding = Binding("r", ScriptedPlace(Peer(HubNotRunningError()), second))
     binding.replica.set("x", 1)
     joining = threading.Thread(target=binding.attach, daemon=True)
     joining.start()
@@ -672,7 +655,7 @@ def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_ag
 
 
 def test_a_room_that_cannot_be_joined_does_not_stop_the_app(caplog: pytest.LogCaptureFixture) -> None:
-    binding = Binding("r", Place(HubNotRunningError()))
+    binding = Binding("r", ScriptedPlace(HubNotRunningError()))
     with caplog.at_level(logging.WARNING):
         binding.attach()
         binding.attach()

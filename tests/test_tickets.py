@@ -20,6 +20,7 @@ from streamlit_crdt.replica import Replica
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.ticket import TTL_S, Ticket
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
+from tests.scripted import ScriptedPeer, ScriptedPlace
 from tests.server.asgi import Request, visit
 
 
@@ -82,45 +83,6 @@ def test_a_token_with_the_longest_user_is_short_enough_for_the_tab() -> None:
     assert 0 < len(text) <= 4096
 
 
-class Peer:
-    """A room that takes everything and says nothing."""
-
-    is_closed = False
-
-    def __init__(self, epoch: str = "a" * 32, first: bytes | None = None) -> None:
-        self.epoch = epoch
-        self.waiting = first
-        self.pushed: list[bytes] = []
-
-    def push(self, update: bytes) -> Any:
-        from concurrent.futures import Future
-
-        self.pushed.append(update)
-        return Future()
-
-    def drain(self) -> bytes | None:
-        waiting, self.waiting = self.waiting, None
-        return waiting
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Place:
-    poll_s = None
-    tab_brings_the_room = False
-    keys = KEYS
-
-    def __init__(self, *peers: Any) -> None:
-        self.peers = list(peers)
-
-    def open(self, room: str) -> Any:
-        return self.peers.pop(0) if self.peers else None
-
-    def socket(self, room: str) -> dict[str, Any]:
-        return {}
-
-
 def header(binding: Binding) -> dict[str, Any]:
     return dict(decode_frame(binding.frame()).extra)
 
@@ -132,7 +94,7 @@ def tab_frame(binding: Binding, ack: int = 0, **extra: Any) -> Frame:
 
 
 def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
-    binding = Binding("r", Place(Peer()))
+    binding = Binding("r", ScriptedPlace(ScriptedPeer("a" * 32), keys=KEYS))
     binding.select(Selection(), VIEWER, again=False)
     binding.attach()
     told = header(binding)
@@ -152,7 +114,7 @@ def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
-    binding = Binding("r", Place(Peer()))
+    binding = Binding("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.tab.ticket._clock = clock = Clock()
     before = header(binding)["token"]
@@ -184,7 +146,7 @@ def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_S5_the_tabs_word_does_not_count_where_the_room_itself_answers() -> None:
-    binding = Binding("r", Place(Peer()))
+    binding = Binding("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.replica.set("a", 1)
     binding.receive(tab_frame(binding, ack=1, saved_v=1), None)
@@ -200,8 +162,8 @@ def history(key: str) -> bytes:
 def test_a_room_that_was_deleted_is_begun_anew_and_gets_nothing_of_its_old_history(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    old, new = Peer("a" * 32, history("old")), Peer("b" * 32, history("new"))
-    binding = Binding("r", Place(old, new))
+    old, new = ScriptedPeer("a" * 32, history("old")), ScriptedPeer("b" * 32, history("new"))
+    binding = Binding("r", ScriptedPlace(old, new, keys=KEYS))
     binding.attach()
     former = binding.replica
     former.set("mine", 1)
@@ -211,28 +173,28 @@ def test_a_room_that_was_deleted_is_begun_anew_and_gets_nothing_of_its_old_histo
     assert "'mine'" in caplog.text
     assert list(binding.replica) == ["new"]
     assert binding.replica.replica_id != former.replica_id
-    assert new.pushed == []
+    assert new.updates == []
     assert binding.unsaved_count == 0
     former.set("afterwards", 1)  # a run that still holds the old replica
-    assert new.pushed == []
+    assert new.updates == []
     binding.replica.set("again", 1)
-    assert len(new.pushed) == 1
+    assert len(new.updates) == 1
 
 
 def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
-    old, new = Peer("a" * 32), Peer("a" * 32)
-    binding = Binding("r", Place(old, new))
+    old, new = ScriptedPeer("a" * 32), ScriptedPeer("a" * 32)
+    binding = Binding("r", ScriptedPlace(old, new, keys=KEYS))
     binding.attach()
     binding.replica.set("mine", 1)
     old.is_closed = True
     binding.attach()
-    assert len(new.pushed) == 1
+    assert len(new.updates) == 1
     assert list(binding.replica) == ["mine"]
 
 
 @pytest.mark.usefixtures("no_state")
 def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
-    binding = Binding("r", Place(Peer("b" * 32)))
+    binding = Binding("r", ScriptedPlace(ScriptedPeer("b" * 32), keys=KEYS))
     binding.attach()
     stale = Frame(id=77, v=1, update=history("old"), extra={"n": 1, "epoch": "a" * 32})
     with pytest.raises(FrameError, match="deleted"):
