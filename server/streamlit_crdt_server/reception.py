@@ -105,7 +105,10 @@ class RoomReception(RoomPipeline):
             peer.dismiss(CloseCode.TOO_LARGE, error.reason)
         except MalformedFrameError as error:
             peer.dismiss(CloseCode.MALFORMED, error.reason)
-        except Exception:
+        except BaseException as error:  # a panic of pycrdt is no `Exception`
+            if isinstance(error, get_cancelled_exc_class()):
+                raise
+            apply.reraise_if_ending(error)
             self.log.exception("room %r: a socket failed and was closed", self.name)
             peer.dismiss(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
 

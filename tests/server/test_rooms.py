@@ -131,6 +131,26 @@ async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_witho
         assert replica.get("state", type=Map).to_py() == {"x": 1, "y": 2}
 
 
+class Panic(BaseException):
+    """As a panic of pycrdt: no `Exception`."""
+
+
+async def test_N2_a_panic_over_one_frame_ends_its_socket_and_nothing_else() -> None:
+    async with Hub() as hub, connected(hub) as ada, connected(hub) as mallory:
+        room = await hub.get_room("room")
+
+        def panic(frame: bytes) -> bool:
+            if frame == b"panic":
+                raise Panic
+            return False
+
+        room.on_message = panic
+        mallory.channel.put(b"panic")
+        await until(lambda: mallory.channel.closed_with == CloseCode.INTERNAL_ERROR)
+        ada.edit("x", 1)
+        await until(lambda: updates_in(ada.channel))
+
+
 async def test_N1_a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it() -> None:
     settings = Settings(max_backlog_bytes_per_peer=50_000, close_timeout_s=0.05)
     async with Room(settings=settings) as room, connected(room) as ada, connected(room) as sloth:
