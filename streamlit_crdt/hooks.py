@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import streamlit as st
 
 from streamlit_crdt import _compat, collector
+from streamlit_crdt.message import CHANNEL_KEY_PREFIX
 from streamlit_crdt.registry import Registry
 from streamlit_crdt.widgets import REFUSED, SETTABLE, unkeyed_key
 
@@ -65,6 +67,10 @@ class SessionHooks:
             session.drew(ctx, widget, value, assigned=assigned)
             session.forget_identity(key)
 
+    def turn(self, ctx: Any) -> AbstractContextManager[bool]:
+        session = self._registry.find(ctx)
+        return nullcontext(True) if session is None else session.turn(ctx)
+
     def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
         session = self._registry.find(ctx)
         if session is not None:
@@ -76,10 +82,18 @@ class SessionHooks:
         if session is not None:
             session.run_ended(ctx, complete=complete, reruns=reruns)
 
+    def needs_whole_run(self, session_id: str, fragment: str, triggers: frozenset[str]) -> bool:
+        session = self._registry.get(session_id)
+        return session is not None and session.is_ours_alone(fragment) and any(map(_is_click, triggers))
+
     def output_dropped(self, session_id: str) -> None:
         session = self._registry.get(session_id)
         if session is not None:
             session.output_dropped()
+
+
+def _is_click(trigger: str) -> bool:
+    return CHANNEL_KEY_PREFIX not in trigger
 
 
 def _replace(state: _compat.RawState, key: str, local: Any) -> None:

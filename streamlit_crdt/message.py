@@ -32,6 +32,10 @@ class Message:
         """Say whether the browser shows `widget`."""
         return widget is not None and widget.element_id in self.states
 
+    def is_new(self, element_id: str) -> bool:
+        """Say whether the browser sent another value of this widget than in the message before."""
+        return element_id in self.states and self.states[element_id] != self.previous.get(element_id)
+
     @property
     def has_news(self) -> bool:
         """Whether somebody has acted: a trigger is set, or a widget holds another value than in the message before."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,7 @@ from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.run import Run
 from streamlit_crdt.selection import Selection
+from streamlit_crdt.unseen import holds_unseen_edit
 from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget
 
 
@@ -74,6 +76,12 @@ class Session:
             if not _compat.fragments_of_run(ctx):
                 self._output_dropped = False  # all is drawn again
             return self._run
+
+    @contextmanager
+    def turn(self, ctx: Any) -> Iterator[bool]:
+        """Hold `lock`, and say whether the run that `ctx` is in still has the session's state."""
+        with self.lock:
+            yield self.run_of(ctx) is not None
 
     def select(self, ctx: Any, binding: Binding, selection: Selection, part: Part) -> None:
         """Choose what is shared in the room of `binding` and as whom, together with what this run has chosen before."""
@@ -149,9 +157,18 @@ class Session:
                 binding.end_run(ctx, state, run.message, complete=complete, remote=run.is_remote)
             if not _compat.fragments_of_run(ctx):
                 self._settle(run, complete=complete)
-            elif self._output_dropped and not reruns:
+            elif not reruns and (self._output_dropped or self._left_unseen(ctx, run, state)):
                 self._output_dropped = False
                 _compat.request_rerun(ctx, None)
+
+    def _left_unseen(self, ctx: Any, run: Run, state: Mapping[str, Any]) -> bool:
+        if run.message is None or not all(map(self.is_ours_alone, _compat.fragments_of_run(ctx))):
+            return False
+        return holds_unseen_edit(ctx, run.message, state, [binding.mirror for binding in self._rooms])
+
+    def is_ours_alone(self, fragment: str) -> bool:
+        """Say whether `fragment` is the one that a channel is mounted in."""
+        return any(binding.tab.channel_fragment == fragment for binding in list(self.bindings.values()))
 
     def _settle(self, run: Run, *, complete: bool) -> None:
         """Remember the rooms that the session is in, and leave those that others have taken the place of."""

@@ -1,14 +1,14 @@
 """Every private name of Streamlit that this library touches, and nothing else.
 
 Why here: private names change without notice. Each entry says since when it looks like this (checked on 1.65 and
-1.67) and what is lost without it. `install()` wraps six functions of Streamlit once per process; where one of them is
+1.67) and what is lost without it. `install()` wraps nine functions of Streamlit once per process; where one of them is
 gone, the library says so in a single warning and goes on with what is left.
 
 The wrapped functions never raise because of us: a fault on our side is logged with its traceback and Streamlit's own
 function runs as if we were not there.
 
 Nothing outside imports from the modules of this package, only from the package. Inside it, imports run one way:
-`wrapping → runs, widget_making → hooks → widget_state`, and `runs → browser_message, context`.
+`wrapping → runs, turns, widget_making → hooks → widget_state`, and `runs, turns → browser_message, context`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streamlit_crdt._compat.context import (
 from streamlit_crdt._compat.launching import command_line, load_config, makes_its_own_app
 from streamlit_crdt._compat.runs import watch_end
 from streamlit_crdt._compat.version import require_streamlit
-from streamlit_crdt._compat.widget_state import RawState, caller_argument, widget_keys
+from streamlit_crdt._compat.widget_state import RawState, caller_argument, unseen_widgets, widget_keys
 from streamlit_crdt._compat.wrapping import install
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "script_context",
     "script_folder",
     "session_key",
+    "unseen_widgets",
     "watch_end",
     "widget_keys",
 ]

@@ -39,9 +39,18 @@ def is_superseded(ctx: Any) -> bool:
     return getattr(state, "name", None) == "STOP"
 
 
+def name_run(ctx: Any) -> None:
+    """Tell the run that begins from all others: a context is used for many."""
+    ctx.streamlit_crdt_run = object()
+
+
 def run_identity(ctx: Any) -> Any:
-    """Return an object that is the same throughout one run and another in the next (`reset` makes it anew)."""
-    return ctx.cursors
+    """Return an object that is the same throughout one run and another in the next.
+
+    A run that began before `name_run` was called for it has its cursors (`reset` makes them anew, but so does a
+    fragment when it begins).
+    """
+    return getattr(ctx, "streamlit_crdt_run", ctx.cursors)
 
 
 def request_rerun(ctx: Any, fragment: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from streamlit_crdt._compat.widget_state import RawState
@@ -12,7 +13,7 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class Hooks(Protocol):
-    """What the session side does at the six places; see `hooks.py` beside this package."""
+    """What the session side does at the nine places; see `hooks.py` beside this package."""
 
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
@@ -29,11 +30,17 @@ class Hooks(Protocol):
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         """Learn what widget `key` shows."""
 
+    def turn(self, ctx: Any) -> AbstractContextManager[bool]:
+        """Keep the session's other runs from its state meanwhile; False if a newer one has had it already."""
+
     def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
         """Keep the widget states that the browser sent with this run."""
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         """Push what the run assigned; `complete` if it was a full run, `reruns` if another follows at once."""
+
+    def needs_whole_run(self, session_id: str, fragment: str, triggers: frozenset[str]) -> bool:
+        """Say whether a request for a rerun of `fragment` holds somebody's click. In the event loop's thread."""
 
     def output_dropped(self, session_id: str) -> None:
         """Note that the page may lack what the last run drew. In the event loop's thread."""

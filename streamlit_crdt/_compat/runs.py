@@ -1,4 +1,4 @@
-"""The wrapped functions that a run passes: the browser's message, its end, the start of its thread."""
+"""The wrapped functions around a run: its end, the page's request for it, the start of its thread."""
 
 from __future__ import annotations
 
@@ -7,31 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet
 
-from streamlit.runtime.scriptrunner import get_script_run_ctx
-
 from streamlit_crdt._compat.browser_message import read_message
-from streamlit_crdt._compat.context import fragments_of_run
+from streamlit_crdt._compat.context import fragments_of_run, name_run
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
 _watched: Final[WeakSet[Any]] = WeakSet()
 """The script runners of which the end of the present run will be seen."""
-
-
-def wrap_message(hooks: Hooks) -> None:
-    """`SessionState.set_widgets_from_proto`: what the browser says each widget holds (1.65+)."""
-    from streamlit.runtime.state.session_state import SessionState
-
-    native = SessionState.set_widgets_from_proto
-
-    @functools.wraps(native)
-    def receive(self: Any, widget_states: Any) -> None:
-        # First the hook: once it returns, no older run can write over what the browser sent.
-        ctx = get_script_run_ctx(suppress_warning=True)
-        if ctx is not None:
-            guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states)))
-        native(self, widget_states)
-
-    SessionState.set_widgets_from_proto = receive  # type: ignore[method-assign]
 
 
 def wrap_end(hooks: Hooks) -> None:
@@ -45,6 +26,7 @@ def wrap_end(hooks: Hooks) -> None:
         runner = _runner_of(ctx)
         if runner is not None:
             _watched.add(runner)
+        name_run(ctx)
         try:
             outcome = native(func, ctx)
         finally:
@@ -86,6 +68,27 @@ def _runner_of(ctx: Any) -> Any:
     """Return the ScriptRunner of a run, None if it cannot be found (ScriptRunContext._enqueue, 1.65+)."""
     runner = getattr(getattr(ctx, "_enqueue", None), "__self__", None)
     return runner if hasattr(runner, "on_event") else None
+
+
+def wrap_request(hooks: Hooks) -> None:
+    """`AppSession.request_rerun`: what the page asks for (1.65+).
+
+    The page sends what happens within one timer as one message. If one of it belongs to a fragment, all of it asks for
+    that fragment's rerun alone, and what somebody clicked elsewhere at that moment is seen by no script.
+    """
+    from streamlit.runtime.app_session import AppSession
+
+    native = AppSession.request_rerun
+
+    @functools.wraps(native)
+    def request(self: Any, client_state: Any) -> None:
+        if client_state and client_state.fragment_id:
+            _states, triggers = read_message(client_state.widget_states)
+            if guarded(lambda: hooks.needs_whole_run(self.id, client_state.fragment_id, triggers)):
+                client_state.fragment_id = ""
+        native(self, client_state)
+
+    AppSession.request_rerun = request  # type: ignore[method-assign]
 
 
 def wrap_runner(hooks: Hooks) -> None:

@@ -39,6 +39,21 @@ def widget_keys(ctx: Any) -> frozenset[str]:
         return frozenset()
 
 
+def unseen_widgets(ctx: Any) -> dict[str, str | None]:
+    """Return the ids of widgets of which the browser sent a value that no script has seen, with their keys.
+
+    That is Streamlit's own test for calling `on_change` (SessionState._widget_changed, 1.65+).
+    """
+    try:
+        state = ctx.session_state._state
+        keys = state._key_id_mapper.id_key_mapping
+        return {
+            known: keys.get(known) for known in list(state._new_widget_state) if state._widget_changed(known)
+        }
+    except AttributeError:
+        return {}
+
+
 def caller_argument(function: str, name: str) -> Any:
     """Return the local variable `name` of the nearest calling function called `function`, or None.
 

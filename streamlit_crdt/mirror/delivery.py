@@ -67,6 +67,14 @@ class Deliveries:
         flight.tries = 0
         self.count += 1
 
+    def is_echo(self, key: str, value: Any) -> bool:
+        """Say whether `value` is older than the one that is on its way to this widget."""
+        flight, widget = self._in_flight.get(key), self._memory.widgets.get(key)
+        if flight is None or widget is None:
+            return False
+        shown = form_of(widget, value)
+        return flight.was(shown) and not values.equal(shown, flight.value)
+
     def drop(self, key: str) -> None:
         self._in_flight.pop(key, None)
 

@@ -201,6 +201,11 @@ class Mirror:
 
     # -- confirmation --------------------------------------------------------------------------------------------
 
+    def is_echo(self, key: str | None, state: Mapping[str, Any]) -> bool:
+        """Say whether `state` holds what the browser still sends from before a value on its way to `key` (P1)."""
+        with self._lock:
+            return key is not None and key in state and self._deliveries.is_echo(key, state[key])
+
     @property
     def deliveries(self) -> int:
         """The number of the newest delivery, by which the tab confirms it."""

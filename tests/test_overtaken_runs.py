@@ -1,0 +1,166 @@
+"""Two runs of one session at the same moment, as Streamlit's fast reruns have them: the newer one has the state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import ScriptRunContext, StopException, add_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests
+from streamlit.runtime.state.common import WidgetMetadata
+from streamlit.runtime.state.safe_session_state import SafeSessionState
+from streamlit.runtime.state.session_state import SessionState
+
+from streamlit_crdt import _compat
+from streamlit_crdt.hooks import SessionHooks
+from streamlit_crdt.registry import registry
+
+BUTTON = WidgetMetadata("button", bool, bool, "trigger_value")
+NUMBER = WidgetMetadata("number", float, float, "double_value")
+WAIT_S = 5.0
+MEANWHILE_S = 0.2
+"""How long one run waits for the other to come in between, which it must not be able to."""
+
+
+class Runner:
+    """One of the session's script runners, as far as the state is concerned."""
+
+    def __init__(self, state: SessionState, name: str) -> None:
+        self.requests = ScriptRequests()
+        self.state = SafeSessionState(state, lambda: None)
+        self.context = ScriptRunContext(
+            session_id="overtaken",
+            _enqueue=lambda message: None,
+            query_string="",
+            session_state=self.state,
+            uploaded_file_mgr=None,  # type: ignore[arg-type]
+            main_script_path="app.py",
+            user_info={},
+            fragment_storage=None,  # type: ignore[arg-type]
+            pages_manager=PagesManager("app.py"),
+            cursors={0: name},  # type: ignore[dict-item]
+            script_requests=self.requests,
+        )
+        self.was_stopped = False
+
+    def start(self, call: Any, *arguments: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                call(*arguments)
+            except StopException:
+                self.was_stopped = True
+
+        thread = threading.Thread(target=run, daemon=True)
+        add_script_run_ctx(thread, self.context)
+        thread.start()
+        return thread
+
+    def begin(self, number: float, *, clicked: bool = False) -> threading.Thread:
+        return self.start(self.state.on_script_will_rerun, message(number, clicked=clicked))
+
+
+def message(number: float, *, clicked: bool) -> WidgetStates:
+    states = WidgetStates()
+    states.widgets.add(id="number", double_value=number)
+    if clicked:
+        states.widgets.add(id="button", trigger_value=True)
+    return states
+
+
+@pytest.fixture
+def state() -> SessionState:
+    made = SessionState()
+    for metadata in (BUTTON, NUMBER):
+        made._new_widget_state.set_widget_metadata(metadata)
+    return made
+
+
+@pytest.fixture
+def older(state: SessionState) -> Iterator[Runner]:
+    """A session that the library knows, and its first run."""
+    _compat.install(SessionHooks(registry))
+    runner = Runner(state, "older")
+    registry.open(runner.context)
+    yield runner
+
+
+@pytest.fixture
+def newer(state: SessionState) -> Runner:
+    return Runner(state, "newer")
+
+
+def come_between(method: str, monkeypatch: pytest.MonkeyPatch, event: Any) -> None:
+    """Call `event` once, right before a state's `method`."""
+    native = getattr(SessionState, method)
+    waiting = [event]
+
+    def call(*arguments: Any) -> Any:
+        if waiting:
+            waiting.pop()()
+        return native(*arguments)
+
+    monkeypatch.setattr(SessionState, method, call)
+
+
+@pytest.mark.parametrize("step", ["_reset_triggers", "_compact_state", "set_widgets_from_proto"])
+def test_P5_what_the_browser_sent_is_not_undone_by_the_beginning_of_an_older_run(
+    step: str, state: SessionState, older: Runner, newer: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def overtake() -> None:
+        older.requests.request_stop()
+        threads.append(newer.begin(22, clicked=True))
+        threads[0].join(MEANWHILE_S)
+
+    come_between(step, monkeypatch, overtake)
+    older.begin(21).join(WAIT_S)
+    threads[0].join(WAIT_S)
+    assert (state["number"], state["button"]) == (22, True)
+
+
+def test_P5_a_run_that_was_overtaken_before_it_began_does_not_begin(
+    state: SessionState, older: Runner, newer: Runner
+) -> None:
+    older.requests.request_stop()
+    newer.begin(22, clicked=True).join(WAIT_S)
+    older.begin(21).join(WAIT_S)
+    assert older.was_stopped
+    assert (state["number"], state["button"]) == (22, True)
+
+
+def test_P5_the_end_of_an_older_run_takes_no_click_from_the_newer_one(
+    state: SessionState, older: Runner, newer: Runner
+) -> None:
+    older.begin(21).join(WAIT_S)
+    older.requests.request_stop()
+    newer.begin(22, clicked=True).join(WAIT_S)
+    older.start(older.state.on_script_finished, frozenset()).join(WAIT_S)
+    assert (state["number"], state["button"]) == (22, True)
+    newer.start(newer.state.on_script_finished, frozenset({"number", "button"})).join(WAIT_S)
+    assert (state["number"], state["button"]) == (22, False)
+
+
+def test_P1_what_an_older_run_writes_does_not_hide_what_the_browser_sends_with_the_newer_one(
+    state: SessionState, older: Runner, newer: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = registry.open(older.context)
+    compacted = threading.Event()
+    come_between("set_widgets_from_proto", monkeypatch, compacted.set)
+    with session.lock:  # as while the mirror writes
+        thread = newer.begin(22)
+        compacted.wait(MEANWHILE_S)
+        state["number"] = 21
+    thread.join(WAIT_S)
+    assert state["number"] == 22
+
+
+def test_a_session_that_the_library_does_not_know_is_left_alone(state: SessionState, newer: Runner) -> None:
+    _compat.install(SessionHooks(registry))
+    newer.begin(22, clicked=True).join(WAIT_S)
+    newer.start(newer.state.on_script_finished, frozenset({"number", "button"})).join(WAIT_S)
+    assert (state["number"], state["button"]) == (22, False)
