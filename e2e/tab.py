@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, Response
 
 from e2e.polling import eventually
 
@@ -26,15 +26,23 @@ HARMLESS = (
 )
 
 
+def new_context(browser: Browser) -> BrowserContext:
+    """Return what a person's own browser is: cookies, a cache, a network."""
+    return browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+
+
 class Tab:
     """A page, what it complained about, and what its app shows."""
 
-    def __init__(self, browser: Browser, url: str, *, name: str = "tab") -> None:
+    def __init__(
+        self, browser: Browser, url: str, *, name: str = "tab", context: BrowserContext | None = None
+    ) -> None:
         self.name = name
         self.url = url
         self.complaints: list[str] = []
         self._allowed = list(HARMLESS)
-        self._context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+        self._owns_context = context is None
+        self._context = context or new_context(browser)
         self.page: Page = self._context.new_page()
         self.page.set_default_timeout(15_000)
         self.page.on("console", self._hear)
@@ -60,7 +68,12 @@ class Tab:
         self.wait_idle(timeout_ms=OPEN_DEADLINE_MS)
 
     def close(self) -> None:
-        self._context.close()
+        if self._owns_context:
+            self._context.close()
+            return
+        self._context.set_offline(False)
+        self._context.clear_cookies()
+        self.page.close()
 
     def go_offline(self, offline: bool = True) -> None:
         """Take the network away from this tab alone, or give it back."""

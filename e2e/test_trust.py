@@ -71,7 +71,10 @@ def test_A1_who_may_only_look_sees_all_and_changes_nothing(app: RunningApp, tab:
     assert viewer.state()["role"] == "viewer"
 
 
-def test_a_socket_without_a_token_is_refused_before_it_is_accepted(app: RunningApp) -> None:
+def test_a_socket_without_a_token_is_refused_before_it_is_accepted(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    tab(app, room=room)  # the first session starts an embedded room server
     address = urlsplit(app.room_socket)
     connection = http.client.HTTPConnection(str(address.hostname), int(address.port or 80), timeout=10)
     connection.request(

@@ -78,6 +78,12 @@ class Session:
             return self._run
 
     @contextmanager
+    def _holding(self, ctx: Any) -> Iterator[None]:
+        """Hold `lock`, and Streamlit's for the state before it: a run that begins or ends has that one already."""
+        with _compat.state_lock(ctx), self.lock:
+            yield
+
+    @contextmanager
     def turn(self, ctx: Any) -> Iterator[bool]:
         """Hold `lock`, and say whether the run that `ctx` is in still has the session's state."""
         with self.lock:
@@ -97,7 +103,7 @@ class Session:
         """
         if not _compat.is_superseded(ctx):  # else nobody would leave the room again
             self._attach(binding)
-        with self.lock:
+        with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return None
@@ -113,13 +119,13 @@ class Session:
 
     def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """Push what the script has assigned so far; return what cannot be shared."""
-        with self.lock:
+        with self._holding(ctx):
             run = self.run_of(ctx)
             return [] if run is None else binding.push_now(run.message, remote=run.is_remote)
 
     def leave(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""
-        with self.lock:
+        with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return []  # the newer run sees what this one assigned
@@ -144,7 +150,7 @@ class Session:
             binding.way.arrive(peer)
 
     def _end_run(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
-        with self.lock:
+        with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return

@@ -164,3 +164,32 @@ def test_a_session_that_the_library_does_not_know_is_left_alone(state: SessionSt
     newer.begin(22, clicked=True).join(WAIT_S)
     newer.start(newer.state.on_script_finished, frozenset({"number", "button"})).join(WAIT_S)
     assert (state["number"], state["button"]) == (22, False)
+
+
+class Watched:
+    """A binding whose push looks at the state, after something else has had the time to come in between."""
+
+    def __init__(self, state: SafeSessionState) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self._state = state
+
+    def push_now(self, message: object, *, remote: bool) -> list[Any]:
+        self.begun.set()
+        self.go_on.wait(WAIT_S)
+        assert self._state["number"] == 21
+        return []
+
+
+def test_a_thread_that_pushes_and_a_run_that_ends_do_not_wait_for_each_other_for_ever(
+    state: SessionState, older: Runner
+) -> None:
+    older.begin(21).join(WAIT_S)
+    binding = Watched(older.state)
+    pushing = older.start(registry.open(older.context).push, older.context, binding)
+    assert binding.begun.wait(WAIT_S)
+    ending = older.start(older.state.on_script_finished, frozenset({"number", "button"}))
+    ending.join(MEANWHILE_S)
+    binding.go_on.set()
+    for thread in (pushing, ending):
+        thread.join(WAIT_S)
+        assert not thread.is_alive()

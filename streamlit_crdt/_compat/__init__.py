@@ -24,6 +24,7 @@ from streamlit_crdt._compat.context import (
     script_context,
     script_folder,
     session_key,
+    state_lock,
 )
 from streamlit_crdt._compat.launching import command_line, load_config, makes_its_own_app
 from streamlit_crdt._compat.runs import watch_end
@@ -49,6 +50,7 @@ __all__ = [
     "script_context",
     "script_folder",
     "session_key",
+    "state_lock",
     "unseen_widgets",
     "watch_end",
     "widget_keys",

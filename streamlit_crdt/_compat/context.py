@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def run_identity(ctx: Any) -> Any:
     fragment when it begins).
     """
     return getattr(ctx, "streamlit_crdt_run", ctx.cursors)
+
+
+def state_lock(ctx: Any) -> AbstractContextManager[Any]:
+    """Return the lock that this run's accesses to the session's state take (SafeSessionState, 1.65+)."""
+    lock: AbstractContextManager[Any] | None = getattr(ctx.session_state, "_lock", None)
+    return nullcontext() if lock is None else lock
 
 
 def request_rerun(ctx: Any, fragment: str | None) -> None:
