@@ -29,7 +29,7 @@ class SessionHooks:
     def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
         session = self._registry.find(ctx)
         if session is not None:
-            session.identified(key, element_type, arguments)
+            session.calls.note(key, element_type, arguments)
 
     def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
         session = self._registry.find(ctx)
@@ -45,7 +45,7 @@ class SessionHooks:
     def before_register(self, ctx: Any, state: _compat.RawState, metadata: Any, key: str) -> None:
         session = self._registry.find(ctx)
         binding = None if session is None else session.room_of(ctx)
-        widget = None if session is None else session.widget(metadata, key)
+        widget = None if session is None else session.calls.widget(metadata, key)
         if binding is None or widget is None or key not in state:
             return
         is_late = not state.is_new(key)
@@ -62,10 +62,10 @@ class SessionHooks:
 
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         session = self._registry.find(ctx)
-        widget = None if session is None else session.widget(metadata, key)
+        widget = None if session is None else session.calls.widget(metadata, key)
         if session is not None and widget is not None:
             session.drew(ctx, widget, value, assigned=assigned)
-            session.forget_identity(key)
+            session.calls.forget(key)
 
     def turn(self, ctx: Any) -> AbstractContextManager[bool]:
         session = self._registry.find(ctx)

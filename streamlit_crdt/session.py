@@ -12,13 +12,14 @@ import streamlit as st
 
 from streamlit_crdt import _compat, place
 from streamlit_crdt.binding import Binding
+from streamlit_crdt.calls import Calls
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
-from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
+from streamlit_crdt.message import Message
 from streamlit_crdt.run import Run
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.unseen import holds_unseen_edit
-from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, Widget
+from streamlit_crdt.widgets import Widget
 
 
 class Session:
@@ -26,7 +27,7 @@ class Session:
 
     `lock` is held while a run compares the state with the room and writes into it. A newer run's browser message
     waits for it, and a run that was superseded finds out under it: else an older run could put its own snapshot,
-    or a remote value, over what the user just did.
+    or a remote value, over what the user just did. `calls` is what its widgets were last called with.
     """
 
     def __init__(self, session_id: str) -> None:
@@ -37,7 +38,7 @@ class Session:
         self.released_at: float | None = None
         self._run: Run | None = None
         self._last_states: Mapping[str, bytes] = {}
-        self._identities: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.calls = Calls()
         self._fragments: dict[str, Binding] = {}
         self._rooms: list[Binding] = []
         self._page = ""
@@ -230,23 +231,6 @@ class Session:
         """Say whether the browser holds a value of `widget`, so that it need not be told one."""
         run = self.run_of(ctx)
         return run is not None and run.message is not None and run.message.holds(widget)
-
-    def identified(self, key: str, kind: str, arguments: Mapping[str, Any]) -> None:
-        self._identities[key] = (kind, {name: arguments[name] for name in JUDGED_BY if name in arguments})
-
-    def forget_identity(self, key: str) -> None:
-        """Drop what is known of a widget's call once the widget is made; its next call comes with its own."""
-        self._identities.pop(key, None)
-
-    def widget(self, metadata: Any, key: str) -> Widget | None:
-        """Describe the widget that is being registered, or None for the library's own."""
-        kind, arguments = self._identities.get(key, ("", {}))
-        if not kind or key.startswith(CHANNEL_KEY_PREFIX):
-            return None
-        settable = kind in SETTABLE and not (
-            kind == "text_input" and _compat.caller_argument("_text_input", "type") == "password"
-        )
-        return Widget(key, metadata.id, kind, settable, metadata.serializer, metadata.deserializer, arguments)
 
     def drew(self, ctx: Any, widget: Widget, value: Any, *, assigned: bool) -> None:
         """Learn what a widget shows. It belongs to one room, and outside of every room's block to none."""

@@ -44,7 +44,7 @@ LAYERS = (
     ("shown",),
     ("tab",),
     ("binding",),
-    ("unseen",),
+    ("unseen", "calls"),
     ("run",),
     ("session",),
     ("registry",),

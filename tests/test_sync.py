@@ -584,7 +584,7 @@ def test_options_that_change_with_each_run_do_not_pile_up(room: str) -> None:
     assert not one.exception
     mine = [s for s in registry.sessions() for name in s.bindings if name == room]
     assert len(mine[0].bindings[room].mirror.widgets) == 1
-    assert mine[0]._identities == {}
+    assert mine[0].calls._calls == {}
 
 
 def test_R4_a_widget_that_its_making_did_not_tell_of_is_no_plain_value(
