@@ -131,7 +131,10 @@ class Room:
     def status_badge(self) -> None:
         """Show in words whether edits are saved, and update that in the page without running the script.
 
-        *Saved*, *Saving…*, *Offline, n edits not saved yet* or *View only*.
+        *Saved*, *Saving…*, *In memory only* (the server has the edits and keeps no file of them), *View only*,
+        *Offline*, *Offline, n edits not saved yet*, *Connecting…*, *Connected* (to a server that does not say what it
+        has saved) or *Room deleted*. What was not taken or not stored is *Not saved: the room is full*, *Not saved: the
+        room refused n edits* or *Not saved: the room's storage fails*.
         """
         self._membership.show_badge()
 

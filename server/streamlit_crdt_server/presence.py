@@ -64,6 +64,18 @@ class Attendance:
         """Everybody who is there, as they announced themselves."""
         return tuple(self._present.values())
 
+    def renew(self) -> tuple[tuple[object, Presence], ...]:
+        """Give everybody who is there a newer clock, and return each with its owner, who must hear of it.
+
+        A client that comes back has forgotten whom it saw, and not their clocks: under those it would take what it is
+        told for old, and see nobody until each of them renews itself, up to 15 seconds later. The owner takes the
+        clock over, so that what it says next is news to the one who came; to others this clock says nothing new.
+        """
+        for client_id, presence in self._present.items():
+            self._present[client_id] = replace(presence, clock=min(presence.clock + 1, MAX_CLOCK))
+            self._awareness.meta[client_id]["clock"] = self._present[client_id].clock
+        return tuple((self._owners[client_id], presence) for client_id, presence in self._present.items())
+
     def announce(self, owner: object, presences: Iterable[Presence]) -> tuple[Presence, ...]:
         """Take in what `owner` says, and return what others should hear of it.
 

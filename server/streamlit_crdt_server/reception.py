@@ -80,7 +80,7 @@ class RoomReception(RoomPipeline):
             peer.deliver(protocol.sync_step1(apply.read_vector(self.ydoc)))
         except apply.DocumentDamagedError:
             self._recover()
-        self._tell_who_is_here(peer)
+        self._introduce(peer)
 
     async def _write(self, peer: SocketPeer) -> None:
         """Write until the connection breaks; then nobody needs to read from it either."""
@@ -157,6 +157,15 @@ class RoomReception(RoomPipeline):
             peer.deliver(protocol.sync_step2(apply.read_state(self.ydoc, state_vector)))
         except apply.DocumentDamagedError:
             self._recover()
+
+    def _introduce(self, newcomer: SocketPeer) -> None:
+        """Tell a newcomer who is here, under clocks that are news to it, and each of them its clock."""
+        renewed = self.attendance.renew()
+        if renewed:
+            newcomer.deliver(protocol.awareness(presence for _, presence in renewed))
+        for owner, presence in renewed:
+            if isinstance(owner, SocketPeer):
+                owner.deliver(protocol.awareness((presence,)))
 
     def _tell_who_is_here(self, peer: SocketPeer) -> None:
         present = self.attendance.present()

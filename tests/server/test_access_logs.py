@@ -31,7 +31,15 @@ from streamlit_crdt_server import Settings, create_app
 app = create_app(Settings(secret=({SECRET!r},)))
 """
 SERVERS = {
-    "hypercorn": ["hypercorn", "app:app", "--access-logfile", "-", "--log-level", "info", "--bind"],
+    "hypercorn": [
+        "hypercorn",
+        "app:app",
+        "--access-logfile",
+        "-",
+        "--access-logformat",
+        "%(r)s ?%(q)s",
+        "--bind",
+    ],
     "uvicorn": ["uvicorn", "app:app", "--log-level", "info", "--port"],
 }
 

@@ -102,6 +102,16 @@ def test_somebody_may_go_and_come_back_on_one_connection() -> None:
     assert room.leave("a") == (gone(1, 10),)
 
 
+def test_A3_whoever_comes_is_told_of_others_under_clocks_that_it_does_not_know_yet() -> None:
+    room = attendance()
+    room.announce("a", [says(1, 5)])
+    assert room.renew() == (("a", says(1, 7)),)
+    assert room.present() == (says(1, 7),)
+    assert room.announce("a", [says(1, 7)]) == (says(1, 7),)
+    assert room.announce("a", [says(1, 7, "Ada Lovelace")]) == (says(1, 8, "Ada Lovelace"),)
+    assert room.leave("a") == (gone(1, 9),)
+
+
 def test_N1_a_connection_can_announce_only_so_many() -> None:
     room = attendance(max_per_owner=3)
     with pytest.raises(MalformedFrameError):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from pycrdt import Map
+from pycrdt import Doc, Map, Subscription
 from pycrdt.websocket import WebsocketServer, YRoom
 
 from streamlit_crdt_server import Hub, Room, protocol
@@ -48,6 +48,102 @@ async def test_S1_shipped_started_comes_before_the_observer() -> None:
         await room.stop()
         await asyncio.wait((starting,))
     assert observed == {YRoom: False, Room: True}
+
+
+class Watched(Doc[Any]):
+    """A document that counts who observes it."""
+
+    observers = 0
+
+    def observe(self, callback: Any) -> Subscription:
+        self.observers += 1
+        return super().observe(callback)
+
+    def unobserve(self, subscription: Subscription) -> None:
+        self.observers -= 1
+        super().unobserve(subscription)
+
+
+class FailsOnce:
+    """A provider whose first start ends the tasks of its room."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        self._failures = failures
+
+    async def __aenter__(self) -> None:
+        if not self._failures:
+            raise OSError
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+async def observers_of_a_restarted_room(kind: type[YRoom]) -> tuple[int, int, int]:
+    """Let a room fail and begin again: how many observe its document, still do once it has stopped, and how often a
+    client gets an edit.
+    """
+    failures: list[Exception] = []
+
+    def begin_again(error: Exception, log: object) -> bool:
+        failures.append(error)
+        return isinstance(error, ExceptionGroup)  # not the failure itself, which is to end the room's tasks
+
+    ydoc, channel = Watched(), FakeChannel()
+    room = kind(
+        ydoc=ydoc,
+        exception_handler=begin_again,
+        provider_factory=lambda **_: FailsOnce(failures),  # type: ignore[arg-type, return-value]
+    )
+    running = asyncio.ensure_future(room.start())
+    await until(lambda: failures)
+    await settle()
+    running_observers = ydoc.observers
+    serving = asyncio.ensure_future(room.serve(channel))
+    await until(lambda: room.clients)
+    ydoc.get("state", type=Map)["x"] = 1
+    await until(lambda: any(frame[:2] == b"\x00\x02" for frame in channel.sent))
+    await settle()
+    channel.leave()
+    await serving
+    await room.stop()
+    await asyncio.wait((running,))
+    times_sent = sum(frame[:2] == b"\x00\x02" for frame in channel.sent)
+    return running_observers, ydoc.observers, times_sent
+
+
+async def test_shipped_restarted_room_observes_once_more_and_keeps_the_first_observer() -> None:
+    assert await observers_of_a_restarted_room(YRoom) == (2, 1, 1)
+    assert await observers_of_a_restarted_room(Room) == (1, 0, 1)
+
+
+async def test_shipped_updates_beyond_a_full_buffer_are_dropped_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Server code writes more in one go than `put_updates` has space for: nobody gets the last of it."""
+    count = 65_536 + 10
+    async with YRoom() as shipped:
+        channel = FakeChannel()
+        serving = asyncio.ensure_future(shipped.serve(channel))
+        await until(lambda: shipped.clients)
+        state = shipped.ydoc.get("state", type=Map)
+        for number in range(count):
+            state[f"k{number % 7}"] = f"value {number}"
+        known = -1
+        while known < len(channel.sent):
+            known = len(channel.sent)
+            await settle()
+        assert any(b"value 65535" in frame for frame in channel.sent)
+        assert not any(b"value %d" % (count - 1) in frame for frame in channel.sent)
+        channel.leave()
+        await serving
+    assert not caplog.records
+
+    async with Room() as ours:
+        state = ours.ydoc.get("state", type=Map)
+        for number in range(count):
+            state["k"] = f"value {number}"
+        assert len(ours._outbox) == count
+        ours._outbox.clear()  # to merge so many takes a minute
 
 
 async def test_shipped_stop_before_the_start_raises() -> None:
@@ -167,6 +263,7 @@ async def presences_after(kind: type[YRoom]) -> tuple[bool, bool]:
         watching = asyncio.ensure_future(room.serve(second))
         await until(lambda: second.sent)
         await settle()
+        clock += kind is Room  # under a clock that is news to whoever was here before
         joiner_knows = presence_frame(1, clock) in second.sent
         first.leave()
         await serving
@@ -185,3 +282,32 @@ async def test_A3_shipped_nobody_is_told_who_is_there_and_who_is_gone() -> None:
 async def test_A3_shipped_the_server_is_a_user_of_its_own() -> None:
     assert list(YRoom().awareness.states.values()) == [{}]
     assert Room().awareness.states == {}
+
+
+async def test_shipped_what_the_server_says_of_itself_is_lost_before_the_start_and_on_who_comes_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logged: dict[type[YRoom], int] = {}
+    told: dict[type[YRoom], tuple[bool, bool]] = {}
+    for kind in (YRoom, Room):
+        room = kind()
+        caplog.clear()
+        room.awareness.set_local_state({"name": "said before"})
+        logged[kind] = len(caplog.records)
+        async with room:
+            first, second = FakeChannel(), FakeChannel()
+            serving = [asyncio.ensure_future(room.serve(first))]
+            await until(lambda channel=first: channel.sent)
+            await settle()
+            is_told_of_before = any(b"said before" in frame for frame in first.sent)
+            room.awareness.set_local_state({"name": "said now"})
+            await until(lambda channel=first: any(b"said now" in frame for frame in channel.sent))
+            serving.append(asyncio.ensure_future(room.serve(second)))
+            await until(lambda channel=second: channel.sent)
+            await settle()
+            told[kind] = is_told_of_before, any(b"said now" in frame for frame in second.sent)
+            for channel in (first, second):
+                channel.leave()
+            await asyncio.gather(*serving)
+    assert logged == {YRoom: 1, Room: 0}
+    assert told == {YRoom: (False, False), Room: (True, True)}

@@ -1,0 +1,167 @@
+"""Rooms mounted in a real `st.App`, on Streamlit's own server as `streamlit run` starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from pycrdt import Map
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import connect as connect_in_thread
+
+from e2e.harness import HOST, ROOMS_ENV, STREAMLIT_ENV, Process, free_port
+from streamlit_crdt_server import KeyRing, Role, mint, protocol
+from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel
+
+pytestmark = pytest.mark.anyio
+
+SCRIPT = "import streamlit as st\n\nst.title('hello')\n"
+APP = """import streamlit as st
+from streamlit_crdt import crdt_app
+
+app = st.App("page.py", **crdt_app(store="rooms.db"))
+"""
+SECRET = ROOMS_ENV["STREAMLIT_CRDT_SECRET"]
+SERVERS = {
+    "streamlit": ["streamlit", "run", "app.py"],
+    "streamlit, chatty": ["streamlit", "run", "app.py", "--logger.level", "debug"],
+    "uvicorn": ["uvicorn", "app:app", "--log-level", "info", "--port"],
+    "hypercorn": [
+        "hypercorn",
+        "app:app",
+        "--access-logfile",
+        "-",
+        "--access-logformat",
+        "%(r)s ?%(q)s",
+        "--bind",
+    ],
+}
+"""By what the app is served; Streamlit's own way, which is uvicorn too, first."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@contextmanager
+def mounted(folder: Path, server: str = "streamlit", **environ: str) -> Iterator[tuple[Process, int]]:
+    """Yield the app's process, and its port."""
+    (folder / "page.py").write_text(SCRIPT, encoding="utf-8")
+    (folder / "app.py").write_text(APP, encoding="utf-8")
+    port = free_port()
+    where = {"uvicorn": [str(port)], "hypercorn": [f"{HOST}:{port}"]}.get(server, [])
+    variables = {**STREAMLIT_ENV, **ROOMS_ENV, "STREAMLIT_SERVER_PORT": str(port), **environ}
+    variables["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", *SERVERS[server], *where]
+    process = Process("app", command, f"http://{HOST}:{port}/_stcore/health", variables, folder)
+    process.start()
+    try:
+        yield process, port
+    finally:
+        process.stop()
+
+
+def token_for(*rooms: str) -> str:
+    return mint(
+        KeyRing.from_secret(SECRET),
+        rooms=dict.fromkeys(rooms, Role.EDITOR),
+        user="ada", name="Ada", session="s", ttl_s=3600, now=time.time(),
+    )  # fmt: skip
+
+
+def health(port: int) -> set[int]:
+    """What Streamlit and the room server answer when they are asked how they are."""
+    statuses = set()
+    for path in ("_stcore/health", "crdt/healthz"):
+        with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=DEADLINE_S) as answer:
+            statuses.add(int(answer.status))
+    return statuses
+
+
+async def open_and_close(address: str, number: int) -> bool:
+    """Open a socket and be gone: before the answer, at once after it, or politely. Return whether it was open."""
+    was_open = False
+    with suppress(OSError, ConnectionClosed, EOFError, TimeoutError):
+        async with asyncio.timeout(0.001 if number % 5 == 0 else DEADLINE_S):
+            async with connect(address) as socket:
+                was_open = True
+                if number % 2:
+                    socket.transport.abort()
+    return was_open
+
+
+async def meet(address: str) -> None:
+    """Let two people edit one room, and wait until each has the other's edit."""
+    expected = {"x": 1, "y": 2}
+
+    async def take_part(key: str, value: int) -> None:
+        async with connect(address) as socket:
+            replica = Client(FakeChannel())
+            await socket.send(protocol.sync_step1(b"\0"))
+            await socket.send(protocol.sync_update(replica.set(key, value)))
+            while replica.ydoc.get("state", type=Map).to_py() != expected:
+                message = protocol.parse(bytes(await socket.recv(decode=False)), LIMITS)
+                if isinstance(message, protocol.SyncUpdate):
+                    replica.ydoc.apply_update(message.update)
+
+    async with asyncio.timeout(4 * DEADLINE_S):
+        await asyncio.gather(*(take_part(key, value) for key, value in expected.items()))
+
+
+async def storm(folder: Path, count: int) -> None:
+    rooms = [f"room{number}" for number in range(50)]
+    token = token_for(*rooms)
+    with mounted(folder) as (process, port):
+        addresses = [f"ws://{HOST}:{port}/crdt/{room}?token={token}" for room in rooms]
+        statuses, opened = set(), 0
+        started_at = time.monotonic()
+        for first in range(0, count, 20):
+            numbers = range(first, first + 20)
+            opened += sum(
+                await asyncio.gather(*(open_and_close(addresses[number % 50], number) for number in numbers))
+            )
+            statuses |= await asyncio.to_thread(health, port)
+        took_s = time.monotonic() - started_at
+        await meet(addresses[1])
+    print(f"asked {count} x, opened and closed {opened} x in {took_s:.1f} s, health {statuses}")
+    assert statuses == {200}
+    assert opened >= count / 2
+    assert process.log.count("You can now view") == 1
+    assert "Traceback" not in process.log
+
+
+async def test_N2_opening_and_closing_at_once_stops_nothing(tmp_path: Path) -> None:
+    await storm(tmp_path, 300)
+
+
+@pytest.mark.soak
+async def test_N2_opening_and_closing_at_once_2000_times_stops_nothing(tmp_path: Path) -> None:
+    await storm(tmp_path, 2000)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_token_in_an_address_is_in_no_log(server: str, tmp_path: Path) -> None:
+    token = token_for("room")
+    with mounted(tmp_path, server) as (process, port):
+        rooms = f"{HOST}:{port}/crdt"
+        with connect_in_thread(f"ws://{rooms}/room?token={token}") as socket:
+            socket.recv(timeout=DEADLINE_S)
+        for refused in ("other", "a/b", "healthz/x"):
+            with pytest.raises(InvalidHandshake):
+                connect_in_thread(f"ws://{rooms}/{refused}?token={token}")
+        for path in ("room", "", "healthz"):
+            with suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(f"http://{rooms}/{path}?token={token}", timeout=DEADLINE_S).close()
+    assert not any(part in process.log for part in token.split("."))
+    if not server.startswith("streamlit"):  # whose access log is off
+        assert "/crdt/room" in process.log
