@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -193,38 +194,62 @@ async def round_trips(server: EmbeddedServer, key: str, count: int, size_bytes: 
     return sorted(took_s)
 
 
-async def overwhelm(path: Path, megabytes: int) -> None:
-    """Send so much into a room in which ten never read."""
-    count = 10 * megabytes
-    server = EmbeddedServer(settings(path, close_timeout_s=0.2, max_bytes_per_s_per_connection=10**9))
-    await asyncio.to_thread(server.start)
-    deaf = []
+DEAF = 10
+ROUNDS = 9
+MAX_SLOWDOWN = 1.5
+
+
+@asynccontextmanager
+async def deaf_peers(port: int) -> AsyncIterator[None]:
+    """Have some connected that never read."""
+    deaf = [await asyncio.to_thread(deaf_socket, port) for _ in range(DEAF)]
     try:
-        await round_trips(server, "warm", 50, 100_000)  # warms up
-        alone_s = await round_trips(server, "alone", count, 100_000)
-        deaf = [await asyncio.to_thread(deaf_socket, server.port) for _ in range(10)]
-        before = resident_bytes()
-        crowded_s = await round_trips(server, "crowded", count, 100_000)
-        grown = (resident_bytes() - before) / MEGABYTE
-        too_slow = server.hub.metrics.registry.get_sample_value(
-            "streamlit_crdt_closes_total", {"code": "4300"}
-        )
-        assert too_slow == 10  # every one of them was there, and was let go
+        yield
     finally:
         for one in deaf:
             one.close()
+
+
+def p99_ms(took_s: list[float]) -> float:
+    return 1000 * took_s[int(0.99 * len(took_s))]
+
+
+async def overwhelm(path: Path, megabytes: int) -> None:
+    """Send so much into a room in which ten never read, and as much without them, in turns.
+
+    In turns, and as the median of the rounds, because the machine is slower at one time than at another.
+    """
+    count = 10 * megabytes // ROUNDS
+    limits = {"max_backlog_bytes_per_peer": 2 * 2**20, "max_bytes_per_s_per_connection": 10**9}
+    server = EmbeddedServer(settings(path, close_timeout_s=0.2, **limits))
+    await asyncio.to_thread(server.start)
+    alone_ms, crowded_ms, grown = [], [], []
+    try:
+        await round_trips(server, "warm", 50, 100_000)
+        for number in range(ROUNDS):
+            alone_ms.append(p99_ms(await round_trips(server, f"alone{number}", count, 100_000)))
+            async with deaf_peers(server.port):
+                before = resident_bytes()
+                crowded_ms.append(p99_ms(await round_trips(server, f"crowded{number}", count, 100_000)))
+                grown.append((resident_bytes() - before) / MEGABYTE)
+        too_slow = server.hub.metrics.registry.get_sample_value(
+            "streamlit_crdt_closes_total", {"code": "4300"}
+        )
+        assert too_slow == DEAF * ROUNDS  # every one of them was there, and was let go
+    finally:
         await asyncio.to_thread(server.stop)
-    p99 = [1000 * took[int(0.99 * len(took))] for took in (alone_s, crowded_s)]
+    alone, crowded = median(alone_ms), median(crowded_ms)
     print(
-        f"10 peers that never read, {megabytes} MB: memory {grown:+.0f} MB, p99 of the others {p99[1]:.1f} ms "
-        f"({p99[1] / p99[0]:.2f} x of {p99[0]:.1f} ms)"
+        f"{DEAF} peers that never read, {megabytes} MB: memory {max(grown):+.0f} MB, p99 of the others "
+        f"{crowded:.1f} ms ({crowded / alone:.2f} x of {alone:.1f} ms)"
     )
-    assert grown < 100
+    assert max(grown) < 100
+    assert crowded < MAX_SLOWDOWN * alone
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 async def test_N1_peers_that_never_read_cost_little_memory(tmp_path: Path) -> None:
-    await overwhelm(tmp_path, 20)
+    await overwhelm(tmp_path, 60)
 
 
 @pytest.mark.soak
