@@ -21,6 +21,7 @@ from websockets.sync.client import connect as connect_in_thread
 from e2e.harness import HOST, ROOMS_ENV, STREAMLIT_ENV, Process, free_port
 from streamlit_crdt_server import KeyRing, Role, mint, protocol
 from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel
+from tests.servers import SERVERS
 
 pytestmark = pytest.mark.anyio
 
@@ -31,19 +32,10 @@ from streamlit_crdt import crdt_app
 app = st.App("page.py", **crdt_app(store="rooms.db"))
 """
 SECRET = ROOMS_ENV["STREAMLIT_CRDT_SECRET"]
-SERVERS = {
+WAYS = {
     "streamlit": ["streamlit", "run", "app.py"],
     "streamlit, chatty": ["streamlit", "run", "app.py", "--logger.level", "debug"],
-    "uvicorn": ["uvicorn", "app:app", "--log-level", "info", "--port"],
-    "hypercorn": [
-        "hypercorn",
-        "app:app",
-        "--access-logfile",
-        "-",
-        "--access-logformat",
-        "%(r)s ?%(q)s",
-        "--bind",
-    ],
+    **SERVERS,
 }
 """By what the app is served; Streamlit's own way, which is uvicorn too, first."""
 
@@ -62,7 +54,7 @@ def mounted(folder: Path, server: str = "streamlit", **environ: str) -> Iterator
     where = {"uvicorn": [str(port)], "hypercorn": [f"{HOST}:{port}"]}.get(server, [])
     variables = {**STREAMLIT_ENV, **ROOMS_ENV, "STREAMLIT_SERVER_PORT": str(port), **environ}
     variables["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", *SERVERS[server], *where]
+    command = [sys.executable, "-m", *WAYS[server], *where]
     process = Process("app", command, f"http://{HOST}:{port}/_stcore/health", variables, folder)
     process.start()
     try:
@@ -149,7 +141,7 @@ async def test_N2_opening_and_closing_at_once_2000_times_stops_nothing(tmp_path:
     await storm(tmp_path, 2000)
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", WAYS)
 def test_a_token_in_an_address_is_in_no_log(server: str, tmp_path: Path) -> None:
     token = token_for("room")
     with mounted(tmp_path, server) as (process, port):

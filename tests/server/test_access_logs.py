@@ -23,6 +23,7 @@ from streamlit_crdt_server import KeyRing, Role, mint
 from streamlit_crdt_server.embedded import listen
 from streamlit_crdt_server.serving import address_of
 from tests.server.fakes import DEADLINE_S
+from tests.servers import SERVERS
 
 SECRET = "a secret of this test"
 APP = f"""
@@ -30,18 +31,6 @@ from streamlit_crdt_server import Settings, create_app
 
 app = create_app(Settings(secret=({SECRET!r},)))
 """
-SERVERS = {
-    "hypercorn": [
-        "hypercorn",
-        "app:app",
-        "--access-logfile",
-        "-",
-        "--access-logformat",
-        "%(r)s ?%(q)s",
-        "--bind",
-    ],
-    "uvicorn": ["uvicorn", "app:app", "--log-level", "info", "--port"],
-}
 
 
 @pytest.mark.parametrize("name", SERVERS)
