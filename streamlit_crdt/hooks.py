@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -85,6 +85,10 @@ class SessionHooks:
     def needs_whole_run(self, session_id: str, fragment: str, triggers: frozenset[str]) -> bool:
         session = self._registry.get(session_id)
         return session is not None and session.is_ours_alone(fragment) and any(map(_is_click, triggers))
+
+    def are_ours_alone(self, session_id: str, fragments: Sequence[str]) -> bool:
+        session = self._registry.get(session_id)
+        return session is not None and all(map(session.is_ours_alone, fragments))
 
     def output_dropped(self, session_id: str) -> None:
         session = self._registry.get(session_id)

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import ScriptRunContext, StopException, add_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests
@@ -193,3 +196,28 @@ def test_a_thread_that_pushes_and_a_run_that_ends_do_not_wait_for_each_other_for
     for thread in (pushing, ending):
         thread.join(WAIT_S)
         assert not thread.is_alive()
+
+
+class Drawn:
+    """As much of Streamlit's session as has a queue to the page, with what a full run has drawn of one fragment."""
+
+    id = "overtaken"
+
+    def __init__(self, fragment: str) -> None:
+        message = ForwardMsg()
+        message.metadata.delta_path[:] = [0, 1]
+        message.delta.fragment_id = fragment
+        message.delta.new_element.markdown.body = "drawn"
+        self._browser_queue = ForwardMsgQueue()
+        self._browser_queue.enqueue(message)
+
+
+@pytest.mark.parametrize(("mounted", "left"), [("channel", 1), ("another", 0)])
+def test_what_a_full_run_drew_of_a_channel_reaches_the_page_though_its_fragment_runs_again(
+    older: Runner, monkeypatch: pytest.MonkeyPatch, mounted: str, left: int
+) -> None:
+    session = registry.open(older.context)
+    monkeypatch.setattr(session, "is_ours_alone", lambda fragment: fragment == "channel")
+    page = Drawn(mounted)
+    AppSession._clear_queue(page, [mounted])  # type: ignore[arg-type]
+    assert len(page._browser_queue.flush()) == left

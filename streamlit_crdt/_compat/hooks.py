@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class Hooks(Protocol):
-    """What the session side does at the nine places; see `hooks.py` beside this package."""
+    """What the session side does at the ten places; see `hooks.py` beside this package."""
 
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
@@ -41,6 +41,9 @@ class Hooks(Protocol):
 
     def needs_whole_run(self, session_id: str, fragment: str, triggers: frozenset[str]) -> bool:
         """Say whether a request for a rerun of `fragment` holds somebody's click. In the event loop's thread."""
+
+    def are_ours_alone(self, session_id: str, fragments: Sequence[str]) -> bool:
+        """Say whether nothing but channels is mounted in `fragments`. In the event loop's thread."""
 
     def output_dropped(self, session_id: str) -> None:
         """Note that the page may lack what the last run drew. In the event loop's thread."""

@@ -91,6 +91,27 @@ def wrap_request(hooks: Hooks) -> None:
     AppSession.request_rerun = request  # type: ignore[method-assign]
 
 
+def wrap_queue(hooks: Hooks) -> None:
+    """`AppSession._clear_queue`: what the page has not been sent yet of a fragment that runs again (1.65+).
+
+    Streamlit drops it, also where a full run has drawn it. The page then takes that fragment away at the end of the
+    full run, all that stands below moves up by one, and the fragment is drawn over the first of it.
+    """
+    from streamlit.runtime.app_session import AppSession
+
+    native = AppSession._clear_queue
+
+    @functools.wraps(native)
+    def clear(self: Any, fragment_ids_this_run: list[str] | None = None) -> None:
+        fragments = fragment_ids_this_run
+        if fragments and guarded(lambda: hooks.are_ours_alone(self.id, fragments)):
+            self._browser_queue._delta_index_map = {}  # what comes is put behind what is there, not into its place
+            return
+        native(self, fragments)
+
+    AppSession._clear_queue = clear  # type: ignore[method-assign]
+
+
 def wrap_runner(hooks: Hooks) -> None:
     """`AppSession._create_scriptrunner`: where Streamlit drops what a run drew (1.65+, streamlit#9921).
 

@@ -23,6 +23,7 @@ _WRAPPERS: Final[dict[str, Callable[[Hooks], None]]] = {
     "what a run leaves moved (SessionState.on_script_finished)": turns.wrap_finish,
     "the end of a run moved (exec_func_with_error_handling)": runs.wrap_end,
     "the request for a run moved (AppSession.request_rerun)": runs.wrap_request,
+    "the queue to the page moved (AppSession._clear_queue)": runs.wrap_queue,
     "the start of a script's thread moved (AppSession._create_scriptrunner)": runs.wrap_runner,
 }
 """What is wrapped, by what is said where it is missing."""
