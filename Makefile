@@ -80,20 +80,15 @@ test-py: install
 test-js: install
 	npm run --silent test
 
-# What failed beside others on two busy cores is tried once more alone, and named: a test that needs this is a defect to find.
-define second_try
-{ echo "FLAKY OR BROKEN: the failures above are tried once more, alone"; $(1) -m pytest e2e --last-failed --last-failed-no-failures none; }
-endef
-
 test-e2e: install browser
-	$(PY) -m pytest e2e -n $(WORKERS) || $(call second_try,$(PY))
+	$(PY) -m pytest e2e -n $(WORKERS)
 
 # The room server imports no Streamlit, so its own tests have nothing to say of the floor.
 test-floor-py: install-floor
 	$(PY_FLOOR) -m pytest tests --ignore tests/server -n $(WORKERS)
 
 test-floor-e2e: install-floor browser
-	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS) || $(call second_try,$(PY_FLOOR))
+	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS)
 
 test-floor: test-floor-py test-floor-e2e
 

@@ -27,8 +27,10 @@ HARMLESS = (
 
 
 def new_context(browser: Browser) -> BrowserContext:
-    """Return what a person's own browser is: cookies, a cache, a network."""
-    return browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    """Return what a person's own browser is: cookies, a cache, a network. Animations cost the tests time."""
+    return browser.new_context(
+        viewport={"width": 1280, "height": 900}, locale="en-US", reduced_motion="reduce"
+    )
 
 
 class Tab:
