@@ -342,9 +342,7 @@ def test_a_frame_of_the_largest_size_always_passes() -> None:
 
 async def test_metrics_and_readiness_are_answered() -> None:
     async with house() as home, home.visit():
-        status, body = await get(home.app, "/metrics")
-        assert status == 200
-        assert b"streamlit_crdt_connections 1.0" in body
+        await until_counted(home.app, b"streamlit_crdt_connections 1.0")  # it is let in before it is in the room
         assert (await get(home.app, "/readyz"))[0] == 200
 
 
@@ -360,6 +358,16 @@ async def test_S4_a_server_whose_store_fails_is_not_ready_until_it_recovers() ->
         assert (await get(app, "/healthz"))[0] == 200
         store.can_write = True
         await until_status(app, 200)
+
+
+async def until_counted(app: Any, line: bytes) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            status, body = await get(app, "/metrics")
+            assert status == 200
+            if line in body.splitlines():
+                return
+            await asyncio.sleep(0.002)
 
 
 async def until_status(app: Any, expected: int) -> None:
