@@ -342,7 +342,9 @@ def test_a_frame_of_the_largest_size_always_passes() -> None:
 
 async def test_metrics_and_readiness_are_answered() -> None:
     async with house() as home, home.visit():
-        await until_counted(home.app, b"streamlit_crdt_connections 1.0")  # it is let in before it is in the room
+        await until_counted(
+            home.app, b"streamlit_crdt_connections 1.0"
+        )  # it is let in before it is in the room
         assert (await get(home.app, "/readyz"))[0] == 200
 
 
