@@ -4,6 +4,7 @@ from streamlit_crdt.deploy import crdt_app
 from streamlit_crdt.errors import (
     CrdtError,
     FrameError,
+    MergeRuleError,
     RoleError,
     RoomNameError,
     ServerUnavailableError,
@@ -14,12 +15,15 @@ from streamlit_crdt.errors import (
     ValueUnreadableError,
     ViewOnlyError,
 )
+from streamlit_crdt.merge import MergeRule
 from streamlit_crdt.room import Room, SharedState
 from streamlit_crdt.sync import crdt_sync, private_key
 
 __all__ = [
     "CrdtError",
     "FrameError",
+    "MergeRule",
+    "MergeRuleError",
     "RoleError",
     "Room",
     "RoomNameError",

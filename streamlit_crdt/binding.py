@@ -14,6 +14,7 @@ from streamlit_crdt.channel import Frame
 from streamlit_crdt.equality import equal
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.identity import Part, draw_guest
+from streamlit_crdt.merge import MergeRules, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
@@ -35,7 +36,8 @@ class Binding:
         self.selection = Selection()
         self.part = Part("editor", draw_guest())
         self.way = Way(room, place, lambda: self.part)
-        self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key))
+        self.rules = MergeRules()
+        self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self._rule_of)
         self.tab = Tab(place, self.way, self.mirror, lambda: self.part)
         self._rerun_owed = False
         self._was_elsewhere = False
@@ -43,9 +45,10 @@ class Binding:
         self._reported: set[str] = set()
         self._displaced: dict[str, Any] = {}
 
-    def select(self, selection: Selection, part: Part, *, again: bool) -> None:
+    def select(self, selection: Selection, rules: MergeRules, part: Part, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
         self.part = self.part.joined(part) if again else part
+        self.rules = self.rules.joined(rules) if again else rules
         self.mirror.is_read_only = self.part.is_viewer
         if again:
             self._private_later = tuple({*self._private_later, *selection.private})
@@ -111,6 +114,7 @@ class Binding:
     def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
         """Local first, then merge, then write remote values. Returns the keys that were written."""
         self.tab.begin_run(message)
+        self.replica.begin_group()
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
@@ -133,7 +137,9 @@ class Binding:
         self._check_may_write(key)
         if not self.selection.shares(key):
             raise ValueNotShareableError(type(value).__name__, "its key is private", key=key)
-        self.replica.set(key, value)
+        widget = self.mirror.widgets.get(key)
+        rule = self._rule_of(key, value, None if widget is None else widget.kind)
+        self.replica.edit(key, self.replica.get(key), value, rule)
 
     def remove(self, key: str) -> None:
         self._check_may_write(key)
@@ -219,12 +225,15 @@ class Binding:
                 self._reported.add(text)
                 _log.warning("%s", text)
 
+    def _rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
+        return self.rules.rule(key, value, widget_kind)
+
     def _check_may_write(self, key: str) -> None:
         if self.part.is_viewer:
             raise ViewOnlyError(self.room, key)
 
     def _request_runs(self, ctx: Any) -> None:
-        if self._rerun_owed:
+        if self._rerun_owed or self.mirror.has_merged:
             self._rerun_owed = False
             _compat.request_rerun(ctx, None)
         elif self.tab.channel_fragment and self.way.tab_is_behind:

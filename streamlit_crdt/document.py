@@ -9,28 +9,37 @@ of a map's event panic on an item that arrives deleted.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from pycrdt import Doc, Map, TransactionEvent
 
 from streamlit_crdt.errors import UpdateRefusedError
+from streamlit_crdt.guarding import refusing
+from streamlit_crdt.history import History
 from streamlit_crdt.log import merged
+from streamlit_crdt.merge import Merged, Rule
+from streamlit_crdt.roots import Roots
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
 MAX_WAITING_BYTES = 1024 * 1024
 """Updates that came before what they build on are dropped beyond this; a diff brings them again."""
 
 
+REMOTE = "remote"
+"""Origin of what others made, and of first values: nobody here can undo it."""
+
+
 class Document:
-    """The root map "state" and the updates that edits of it make. Not thread-safe."""
+    """The root map "state", the root types of merged values, and the updates that edits make. Not thread-safe."""
 
     def __init__(self, replica_id: int | None) -> None:
         self._waiting: list[bytes] = []
         self._awaited: dict[int, int] = {}
         self._made: list[bytes] = []
+        self._depth = 0
+        self._transaction: AbstractContextManager[object] | None = None
         self._open(replica_id, None)
 
     def _open(self, replica_id: int | None, content: bytes | None) -> None:
@@ -40,6 +49,9 @@ class Document:
         if content is not None:
             self._doc.apply_update(content)
         self._state: Map[Any] = self._doc.get("state", type=Map)
+        self._events: Map[Any] = self._doc.get("events", type=Map)
+        self._roots = Roots(self._doc, self._state)
+        self.history = History(self._roots)
         self._doc.observe(self._note)
 
     def _note(self, event: TransactionEvent) -> None:
@@ -50,22 +62,72 @@ class Document:
         return self._doc.client_id
 
     def read(self) -> dict[str, Any]:
-        """Return the whole state as pycrdt reads it: numbers as float, bytes as bytearray."""
-        return self._state.to_py() or {}
+        """Return the whole state: values as pycrdt reads them (numbers as float, bytes as bytearray), or `Merged`."""
+        return self._roots.read_all()
 
     def put(self, key: str, stored: Any) -> Any:
         """Set `key` and return the value as it is read."""
+        self._write()
+        self._roots.clear(key)
         self._state[key] = stored
         return self._state[key]
 
+    def edit(self, key: str, rule: Rule, before: Any, after: Any) -> Merged:
+        """Make of the merged value of `key` what `after` is of `before`, and return it as it is read."""
+        self._write()
+        shared = self._roots.get(key, rule)
+        self.history.watch(shared)
+        rule.edit(shared, before, after, self.replica_id)
+        return self._roots.mark(key, rule, rule.form(after))
+
+    def seed(self, key: str, rule: Rule, form: str, update: bytes) -> None:
+        """Put in a first value, apart from what is edited here, so that it is not undone with it."""
+        self._commit()
+        with self._doc.transaction(origin=REMOTE):
+            self._doc.apply_update(update)
+            self._roots.mark(key, rule, form)
+
+    def content(self, key: str, rule: Rule) -> Any:
+        """Return what the root type of `key` holds under `rule`, as it is stored."""
+        return rule.read(self._roots.get(key, rule))
+
     def remove(self, key: str) -> None:
-        del self._state[key]
+        self._write()
+        self._roots.clear(key)
+        if key in self._state:
+            del self._state[key]
+
+    def read_events(self) -> dict[str, Any]:
+        return self._events.to_py() or {}
+
+    def post_event(self, event_id: str, stored: Any, outdated: Iterable[str]) -> None:
+        self._write()
+        for former in outdated:
+            if former in self._events:
+                del self._events[former]
+        self._events[event_id] = stored
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make one update of all edits in the block, also if it raises."""
-        with self._doc.transaction():
+        """Make few updates of all edits in the block, also if it raises: one, unless a first value comes between."""
+        self._depth += 1
+        try:
             yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._commit()
+
+    def _write(self) -> None:
+        """Open the transaction that edits go into; outside of `transaction()` each is one by itself."""
+        if self._depth and self._transaction is None:
+            self._transaction = self._doc.transaction()
+            self._transaction.__enter__()
+
+    def _commit(self) -> None:
+        if self._transaction is not None:
+            transaction, self._transaction = self._transaction, None
+            transaction.__exit__(None, None, None)
 
     def take_updates(self) -> list[bytes]:
         """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""
@@ -80,19 +142,19 @@ class Document:
         malformed."""
         if state_vector is not None:
             _checked(check_state_vector, state_vector)
-        with _refusing():
+        with refusing():
             return self._doc.get_update(state_vector)
 
     def apply(self, update: bytes) -> None:
         """Merge `update`. Raises UpdateRefusedError; the document is as it was, and made no update."""
         reach = _checked(check_update, update)
-        with _refusing():
+        with refusing():
             Doc().apply_update(update)
             intact = self._doc.get_update()
         try:
-            with _refusing():
+            with refusing():
                 before = self._doc.get_state()
-                self._doc.apply_update(update)
+                self._merge(update)
                 if self._is_ahead(reach):
                     self._let_wait(update, reach)
                 if self._waiting and self._doc.get_state() != before:
@@ -102,6 +164,10 @@ class Document:
             self._waiting, self._awaited = [], {}
             self._open(self.replica_id, intact)
             raise
+
+    def _merge(self, update: bytes) -> None:
+        with self._doc.transaction(origin=REMOTE):
+            self._doc.apply_update(update)
 
     def _let_wait(self, update: bytes, reach: dict[int, int]) -> None:
         """Keep an update that came before what it builds on.
@@ -119,7 +185,7 @@ class Document:
         early, before = merged(self._waiting), b""
         while self._is_ahead(self._awaited) and before != self._doc.get_state():
             before = self._doc.get_state()
-            self._doc.apply_update(early)
+            self._merge(early)
         ahead = self._is_ahead(self._awaited)
         self._waiting, self._awaited = ([early], self._awaited) if ahead else ([], {})
 
@@ -134,14 +200,3 @@ def _checked(check: Any, content: bytes) -> dict[int, int]:
     except ValueError as error:
         raise UpdateRefusedError(str(error)) from error
     return clocks
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn whatever a call into Rust raises, panics included, into UpdateRefusedError; let exits pass."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError):
-        raise
-    except BaseException as error:
-        raise UpdateRefusedError(f"{type(error).__name__}: {error}") from error

@@ -46,6 +46,24 @@ class ValueNotShareableError(CrdtError, TypeError):
         )
 
 
+class MergeRuleError(CrdtError, ValueError):
+    """`merge=` names a rule that does not exist.
+
+    Attributes: `key`, `rule`.
+    """
+
+    def __init__(self, key: object, rule: object) -> None:
+        super().__init__(key, rule)
+        self.key = key
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return (
+            f"merge={{{self.key!r}: {self.rule!r}}} names no merge rule: "
+            'use "value", "text", "list", "map", "set" or "counter".'
+        )
+
+
 class RoleError(CrdtError, ValueError):
     """A role is neither "editor" nor "viewer"."""
 

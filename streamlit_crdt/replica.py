@@ -8,15 +8,15 @@ older state vector: a diff carries every deletion there ever was, and a deletion
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import RLock
-from typing import Any
+from typing import Any, Literal
 
-from streamlit_crdt.document import Document
-from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.contents import Contents
+from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.log import UpdateLog
-from streamlit_crdt.values import decode, detach, encode, equal, is_leaf
+from streamlit_crdt.merge import Rule
 
 LOCAL = "local"
 """Origin of this session's own edits."""
@@ -24,8 +24,6 @@ TAB = "tab"
 """Origin of what came from the session's own browser tab, which therefore need not be sent there."""
 ROOM = "room"
 """Origin of what came from the room in this process."""
-
-_MAX_KEY_BYTES = 4096
 
 Subscriber = Callable[[bytes, str], None]
 
@@ -35,18 +33,15 @@ class Replica:
 
     def __init__(self, *, replica_id: int | None = None) -> None:
         self._lock = RLock()
-        self._document = Document(replica_id)
-        self._stored = self._document.read()
-        self._cache: dict[str, Any] = {}
+        self._contents = Contents(replica_id)
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
-        self._edited: set[str] = set()
         self._depth = 0
 
     @property
     def replica_id(self) -> int:
         """The 53-bit id under which this replica writes."""
-        return self._document.replica_id
+        return self._contents.document.replica_id
 
     @property
     def version(self) -> int:
@@ -54,10 +49,10 @@ class Replica:
         return self._log.version
 
     def __contains__(self, key: object) -> bool:
-        return key in self._stored
+        return key in self._contents
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return len(self._contents)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -65,7 +60,7 @@ class Replica:
     def keys(self) -> list[str]:
         """Return the keys, sorted."""
         with self._lock:
-            return sorted(self._stored)
+            return self._contents.keys()
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a private copy of the value of `key`.
@@ -74,7 +69,7 @@ class Replica:
             ValueUnreadableError: what is stored cannot be read here. Other keys are not affected.
         """
         with self._lock:
-            return detach(self._read(key)) if key in self._stored else default
+            return self._contents.get(key, default)
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yield key and value, decoded one at a time. A value that cannot be read is left out; `get` says
@@ -86,33 +81,88 @@ class Replica:
                     yield key, value
 
     def set(self, key: str, value: object) -> bool:
-        """Store `value` and return whether it differed from what was stored; an equal one sends nothing (R1).
+        """Store `value` as a whole and say whether it differed from what was stored; an equal one sends nothing (R1).
 
         Raises:
             ValueNotShareableError: key or value has no shared form; the replica is as it was (R5).
         """
-        _check_key(key)
-        stored = encode(value, key=key)
-        with self._lock:
-            if key in self._stored and self._holds(key, value):
-                return False
-            with self.transaction():
-                self._edited.add(key)
-                self._stored[key] = self._document.put(key, stored)
-                self._cache.pop(key, None)
-            return True
+        with self.transaction():
+            return self._contents.set(key, value)
+
+    def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
+        """Make of the value of `key` what `after` is of `before`, by a merge rule, and say whether it differs then.
+
+        Where the room has no value, or not by this rule, what is there (else `before`, else `after`) goes in first, as
+        a seed that is the same for all who bring it (R8).
+
+        Args:
+            before: what the author of the change saw; None if that was nothing.
+            rule: None if the last writer wins.
+
+        Raises:
+            ValueNotShareableError: as `set` does.
+        """
+        with self.transaction():
+            return self._contents.edit(key, before, after, rule)
+
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> bool:
+        """Edit the value of `key` as it is now, by a merge rule: `change` gets it, `empty` if there is none.
+
+        Raises:
+            ValueNotShareableError: as `set` does. Whatever `change` raises.
+        """
+        with self.transaction():
+            before = self._contents.get(key, empty)
+            return self._contents.edit(key, before, change(self._contents.get(key, empty)), rule)
 
     def delete(self, key: str) -> bool:
         """Remove `key` and return whether it was there."""
+        with self.transaction():
+            return self._contents.delete(key)
+
+    def begin_group(self) -> None:
+        """Have what is edited from now on be undone by itself."""
         with self._lock:
-            if key not in self._stored:
-                return False
-            with self.transaction():
-                self._edited.add(key)
-                self._document.remove(key)
-                del self._stored[key]
-                self._cache.pop(key, None)
-            return True
+            self._contents.document.history.begin_group()
+
+    @property
+    def can_undo(self) -> bool:
+        with self._lock:
+            return self._contents.document.history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        with self._lock:
+            return self._contents.document.history.can_redo
+
+    def undo(self) -> frozenset[str]:
+        """Take back the last group of this replica's own edits; return the keys whose value that changed."""
+        return self._travel("undo")
+
+    def redo(self) -> frozenset[str]:
+        """Bring back the group that was undone last; return the keys whose value that changed."""
+        return self._travel("redo")
+
+    def _travel(self, way: Literal["undo", "redo"]) -> frozenset[str]:
+        with self._lock:
+            if self._depth:
+                raise RuntimeError(f"{way}() cannot be called inside transaction()")
+            getattr(self._contents.document.history, way)()
+            changed = self._contents.refresh()
+            self._contents.edited |= changed
+            self._publish(LOCAL)
+            return changed
+
+    @property
+    def events(self) -> Mapping[str, Any]:
+        """The events that are in the room, by id, as they are stored (see `events`)."""
+        with self._lock:
+            return self._contents.document.read_events()
+
+    def post(self, event_id: str, stored: Any, outdated: Iterable[str] = ()) -> None:
+        """Put an event into the room, and take outdated ones out."""
+        with self.transaction():
+            self._contents.document.post_event(event_id, stored, outdated)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -121,7 +171,7 @@ class Replica:
         with self._lock:
             self._depth += 1
             try:
-                with self._document.transaction():
+                with self._contents.document.transaction():
                     yield
             finally:
                 self._depth -= 1
@@ -140,18 +190,15 @@ class Replica:
         with self._lock:
             if self._depth:
                 raise RuntimeError("apply() cannot be called inside transaction()")
-            self._document.apply(update)
-            former, self._stored = self._stored, self._document.read()
-            changed = _changed_keys(former, self._stored)
-            for key in changed:
-                self._cache.pop(key, None)
+            self._contents.document.apply(update)
+            changed = self._contents.refresh()
             self._publish(origin)
             return changed
 
     def state_vector(self) -> bytes:
         """Return what this replica has seen, as a Yjs state vector."""
         with self._lock:
-            return self._document.state_vector()
+            return self._contents.document.state_vector()
 
     def diff(self, state_vector: bytes | None = None) -> bytes:
         """Return an update with everything that a replica at `state_vector` lacks; None: the whole state.
@@ -160,7 +207,7 @@ class Replica:
             UpdateRefusedError: the state vector is malformed.
         """
         with self._lock:
-            return self._document.diff(state_vector)
+            return self._contents.document.diff(state_vector)
 
     def update_since(self, version: int) -> bytes | None:
         """Return one update of all changes after `version`, b"" if there are none, None if the log begins
@@ -181,7 +228,7 @@ class Replica:
     def take_edited(self) -> frozenset[str]:
         """Return the keys that were set or deleted here since the last call."""
         with self._lock:
-            edited, self._edited = frozenset(self._edited), set()
+            edited, self._contents.edited = frozenset(self._contents.edited), set()
             return edited
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
@@ -200,52 +247,8 @@ class Replica:
         return unsubscribe
 
     def _publish(self, origin: str) -> None:
-        for update in self._document.take_updates():
+        for update in self._contents.document.take_updates():
             if origin != TAB:
                 self._log.append(update)
             for subscriber in tuple(self._subscribers):
                 subscriber(update, origin)
-
-    def _read(self, key: str) -> Any:
-        if key in self._cache:
-            return self._cache[key]
-        try:
-            value = decode(self._stored[key])
-        except ValueUnreadableError as error:
-            error.key = key
-            raise
-        if is_leaf(value):
-            self._cache[key] = value
-        return value
-
-    def _holds(self, key: str, value: object) -> bool:
-        try:
-            return equal(self._read(key), value)
-        except ValueUnreadableError:
-            return False
-
-
-def _changed_keys(former: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:
-    changed = former.keys() ^ stored.keys()
-    changed.update(key for key in former.keys() & stored.keys() if _differ(former[key], stored[key]))
-    return frozenset(changed)
-
-
-def _differ(former: Any, stored: Any) -> bool:
-    kind = type(former)
-    if kind is not type(stored):
-        return True
-    return not equal(former, stored) if kind in (list, dict, float) else bool(former != stored)
-
-
-def _check_key(key: object) -> None:
-    if type(key) is not str:
-        raise ValueNotShareableError(type(key).__name__, "a shared key is a str")
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError as error:
-        raise ValueNotShareableError("str", "the key itself is not valid Unicode", key=ascii(key)) from error
-    if size > _MAX_KEY_BYTES:
-        raise ValueNotShareableError(
-            "str", f"the key itself is longer than {_MAX_KEY_BYTES} bytes", key=key[:40]
-        )

@@ -15,6 +15,7 @@ from streamlit_crdt.binding import Binding
 from streamlit_crdt.calls import Calls
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
+from streamlit_crdt.merge import MergeRules
 from streamlit_crdt.message import Message
 from streamlit_crdt.run import Run
 from streamlit_crdt.selection import Selection
@@ -90,12 +91,12 @@ class Session:
         with self.lock:
             yield self.run_of(ctx) is not None
 
-    def select(self, ctx: Any, binding: Binding, selection: Selection, part: Part) -> None:
-        """Choose what is shared in the room of `binding` and as whom, together with what this run has chosen before."""
+    def select(self, ctx: Any, binding: Binding, selection: Selection, rules: MergeRules, part: Part) -> None:
+        """Choose what is shared in the room of `binding`, how it merges and as whom, with what this run has chosen."""
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                binding.select(selection, part, again=binding in run.entered)
+                binding.select(selection, rules, part, again=binding in run.entered)
 
     def enter(self, ctx: Any, binding: Binding) -> list[str] | None:
         """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.

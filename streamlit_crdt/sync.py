@@ -14,6 +14,7 @@ from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
 from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Role, part_of, role_of
+from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Room, Status
@@ -30,6 +31,7 @@ def crdt_sync(
     *,
     keys: Iterable[str] | None = None,
     private: Iterable[str] = (),
+    merge: Mapping[str, MergeRule] | None = None,
     role: Role = "editor",
     user: str | Mapping[str, Any] | None = None,
     server: str | None = None,
@@ -52,6 +54,10 @@ def crdt_sync(
         room: 1 to 128 of the characters A-Z a-z 0-9 . _ - ; None shares nothing.
         keys: globs; share only these keys. None shares all.
         private: globs; never share these keys.
+        merge: how edits of a key merge, by key or glob: "value" (the last writer wins), "text" (by character), "list",
+            "map", "set" or "counter" (all additions count). Where it says nothing, `st.text_area` is a text, a
+            multi-select widget a set, a plain dict, list or set in `st.session_state` a map, list or set, and all else
+            a value.
         role: "viewer" may look and change nothing: what is moved or assigned here goes back to what the room has, and
             the room server refuses this session's edits (rule A1).
         user: who this is to the others: a name, or a mapping with "id" and "name". None: who is logged in to the app
@@ -67,6 +73,7 @@ def crdt_sync(
 
     Raises:
         RoomNameError: the name has other characters.
+        MergeRuleError: `merge` names a rule that does not exist.
         RoleError, UserError: the role is another word, or the user says nothing of who it is.
         ValueNotShareableError: on leaving the `with` block, if a value cannot be shared; everything else was.
         StreamlitTooOldError: Streamlit is older than the library's floor.
@@ -74,6 +81,7 @@ def crdt_sync(
     _compat.require_streamlit()
     if room is not None:
         _check_name(room)
+    rules = MergeRules(dict(merge or {}))
     ctx = _compat.script_context()
     if room is None or ctx is None:
         return Room(room, _Alone(role_of(role)))
@@ -84,7 +92,8 @@ def crdt_sync(
     part = part_of(role, user, session.guest)
     _lifetime(session.id)
     binding = session.bind(room, server, ctx)
-    session.select(ctx, binding, Selection(None if keys is None else tuple(keys), tuple(private)), part)
+    selection = Selection(None if keys is None else tuple(keys), tuple(private))
+    session.select(ctx, binding, selection, rules, part)
     written = session.enter(ctx, binding)
     if written is not None:
         held = binding.holds()

@@ -30,6 +30,7 @@ SETTABLE: Final = frozenset(
 WITH_OPTIONS: Final = frozenset(
     {"radio", "selectbox", "multiselect", "pills", "segmented_control", "select_slider"}
 )
+MULTIPLE: Final = frozenset({"multiselect", "pills", "segmented_control"})
 UNKEYED_PREFIX: Final = "crdt:"
 
 JUDGED_BY: Final = ("accept_new_options", "max_selections")
@@ -98,6 +99,22 @@ class Widget:
         if self._shows(shared):
             return shared
         return self._from_labels(shared) if self.kind in WITH_OPTIONS else REFUSED
+
+    def in_option_order(self, shared: Any) -> Any:
+        """Return what several people selected in the order of the options, which is the only one that they share."""
+        options = self._options()
+        if self.kind not in MULTIPLE or not isinstance(shared, list | set) or options is None:
+            return shared
+        places = {label: place for place, label in enumerate(options)}
+        return sorted(shared, key=lambda item: places.get(self._label(item), len(places)))
+
+    def _label(self, item: Any) -> str:
+        try:
+            return str(self._labels([item])[0])
+        except Exception:
+            return str(
+                item
+            )  # a label itself, or no option any more, for which the app's own format_func may raise
 
     def is_default(self, value: Any) -> bool:
         """Say whether the widget would show `value` untouched."""

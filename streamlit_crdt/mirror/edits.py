@@ -9,6 +9,7 @@ from typing import Any
 
 from streamlit_crdt import values
 from streamlit_crdt.errors import ValueNotShareableError
+from streamlit_crdt.merge import Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.memory import Memory
@@ -110,12 +111,25 @@ class Edits:
 
     def _write(self, key: str, current: Any) -> None:
         memory = self._memory
-        memory.replica.set(key, current)
+        rule = memory.rule(key, current)
+        memory.replica.edit(key, self._base(key, current, rule), current, rule)
         memory.see(key, current)
+        if rule is not None and not values.equal(memory.read(key), current):
+            memory.merged.add(key)
         memory.assigned.discard(key)
         memory.before_sync.pop(key, None)
         memory.refused.pop(key, None)
         memory.in_room.add(key)
+
+    def _base(self, key: str, current: Any, rule: Rule | None) -> Any:
+        """Return what the author of an edit saw: while a value is on its way to the browser, that or one before it."""
+        memory = self._memory
+        seen = memory.seen.get(key, memory.before_sync.get(key))
+        flight = self._deliveries.get(key)
+        if rule is None or flight is None:
+            return seen
+        held = [value for value in (seen, *reversed(flight.before)) if rule.takes(value)]
+        return min(held, key=lambda value: rule.distance(value, current), default=seen)
 
     def _push_deletions(self, state: Mapping[str, Any]) -> None:
         memory = self._memory

@@ -8,10 +8,15 @@ from typing import Any
 
 from streamlit_crdt import values
 from streamlit_crdt.errors import ValueUnreadableError
+from streamlit_crdt.merge import Rule
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import REFUSED, Widget
 
 _log = logging.getLogger("streamlit_crdt")
+
+
+RuleOf = Callable[[str, Any, str | None], Rule | None]
+"""By which rule a value is stored under a key, given the kind of the key's widget; None where the last writer wins."""
 
 
 class Memory:
@@ -20,6 +25,7 @@ class Memory:
     Attributes:
         replica: the room's content.
         shares: whether a key is shared.
+        rule_of: by which rule a value is stored.
         is_read_only: whether the session may only look (rule A1).
         widgets: each widget as it was last drawn, or excluded.
         seen: the value of each key, in shared form, in which state and room last agreed, or which is nobody's edit.
@@ -32,11 +38,13 @@ class Memory:
         drawn: widgets that former runs drew and that are still there (P3).
         drawn_now: widgets that this run has drawn.
         written_now: keys that this run was sent.
+        merged: keys that this session edited, and whose value is another one since: it was merged with others' edits.
     """
 
-    def __init__(self, replica: Replica, shares: Callable[[str], bool]) -> None:
+    def __init__(self, replica: Replica, shares: Callable[[str], bool], rule_of: RuleOf) -> None:
         self.replica = replica
         self.shares = shares
+        self.rule_of = rule_of
         self.is_read_only = False
         self.widgets: dict[str, Widget] = {}
         self.seen: dict[str, Any] = {}
@@ -49,6 +57,7 @@ class Memory:
         self.drawn: set[str] = set()
         self.drawn_now: set[str] = set()
         self.written_now: set[str] = set()
+        self.merged: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
 
     def is_drawn(self, key: str) -> bool:
@@ -58,12 +67,17 @@ class Memory:
         self.seen[key] = values.detach(shared)
 
     def read(self, key: str) -> Any:
-        """Return the room's value, `REFUSED` if it cannot be read here."""
+        """Return the room's value, `REFUSED` if it cannot be read here; what has no order, in that of the options."""
         try:
-            return self.replica.get(key)
+            value, widget = self.replica.get(key), self.widgets.get(key)
+            return value if widget is None else widget.in_option_order(value)
         except ValueUnreadableError as error:
             self.warn(key, "unreadable", f"the room's value of {key!r} cannot be read here: {error}")
             return REFUSED
+
+    def rule(self, key: str, value: Any) -> Rule | None:
+        widget = self.widgets.get(key)
+        return self.rule_of(key, value, None if widget is None else widget.kind)
 
     def refuse(self, key: str, remote: Any) -> None:
         """Keep the room's value and the local one apart until either changes (P2)."""
@@ -95,6 +109,7 @@ class Memory:
             self.drawn_now,
             self.written_now,
             self.untold,
+            self.merged,
         ):
             keys.clear()
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Mapping
-from typing import Any
+from typing import Any, Final
 
 from streamlit_crdt.errors import ValueNotShareableError
+from streamlit_crdt.merge import MergeRules
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.drawing import Drawing
 from streamlit_crdt.mirror.edits import Edits, Occasion
-from streamlit_crdt.mirror.memory import Memory
+from streamlit_crdt.mirror.memory import Memory, RuleOf
 from streamlit_crdt.mirror.plan import Plan, Write
 from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
 
+DEFAULT_RULES: Final = MergeRules()
+
 
 class Mirror:
     """The bookkeeping between one session's state and one room's replica. Thread-safe."""
 
-    def __init__(self, replica: Replica, shares: Callable[[str], bool]) -> None:
+    def __init__(
+        self, replica: Replica, shares: Callable[[str], bool], rule_of: RuleOf = DEFAULT_RULES.rule
+    ) -> None:
         self._lock = threading.RLock()
-        self._memory = Memory(replica, shares)
+        self._memory = Memory(replica, shares, rule_of)
         self._deliveries = Deliveries(self._memory)
         self._volatility = Volatility(self._memory)
         self._edits = Edits(self._memory, self._deliveries, self._volatility)
@@ -135,6 +140,11 @@ class Mirror:
         """Say whether the room holds a change that this session has not been shown and would use."""
         with self._lock:
             return self._plan.has_news()
+
+    @property
+    def has_merged(self) -> bool:
+        """Whether an edit of this session was merged into something that its script has not been shown."""
+        return bool(self._memory.merged)
 
     def displaced(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what widgets show that a viewer moved, by key; the next full run puts them back (rule A1)."""

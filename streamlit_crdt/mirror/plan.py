@@ -101,6 +101,7 @@ class Plan:
         if remote is REFUSED or memory.is_refused(key, remote):
             return None
         memory.in_room.add(key)
+        memory.merged.discard(key)
         if key in state and _shows(widget, state[key], remote):
             if key not in self._deliveries:
                 memory.see(key, remote)

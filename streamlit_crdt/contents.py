@@ -1,0 +1,167 @@
+"""The values of a room by key, in the document that one replica holds: stored, merged, read and compared.
+
+Not thread-safe, and nothing leaves from here: `replica` holds a lock around it and sends what was edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from streamlit_crdt.document import Document
+from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.merge import Merged, Rule, seed
+from streamlit_crdt.values import decode, detach, encode, equal, is_leaf
+
+_MAX_KEY_BYTES = 4096
+
+
+class Contents:
+    """What a replica's document holds.
+
+    Attributes:
+        document: the document itself.
+        edited: the keys that were edited here, for whoever takes them.
+    """
+
+    def __init__(self, replica_id: int | None) -> None:
+        self.document = Document(replica_id)
+        self.edited: set[str] = set()
+        self._stored = self.document.read()
+        self._cache: dict[str, Any] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._stored
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def keys(self) -> list[str]:
+        return sorted(self._stored)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return detach(self._read(key)) if key in self._stored else default
+
+    def set(self, key: str, value: object) -> bool:
+        """See `Replica.set`."""
+        check_key(key)
+        stored = encode(value, key=key)
+        is_plain = key in self._stored and not isinstance(self._stored[key], Merged)
+        if is_plain and self._holds(key, value):
+            return False
+        with self._editing(key):
+            self._stored[key] = self.document.put(key, stored)
+        return True
+
+    def delete(self, key: str) -> bool:
+        """See `Replica.delete`."""
+        if key not in self._stored:
+            return False
+        with self._editing(key):
+            self.document.remove(key)
+            del self._stored[key]
+        return True
+
+    def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
+        """See `Replica.edit`."""
+        if rule is None or not rule.takes(after):
+            return self.set(key, after)
+        check_key(key)
+        encode(after, key=key)
+        former = self._stored.get(key)
+        was_held = isinstance(former, Merged) and former.rule is rule
+        with self.document.transaction():
+            base = self._bring(key, rule, before, after)
+            if was_held and equal(base, after):
+                return False
+            with self._editing(key):
+                self._stored[key] = self.document.edit(key, rule, base, after)
+        return former is None or _differ(former, self._stored[key])
+
+    def refresh(self) -> frozenset[str]:
+        """Read the document again, and return the keys whose value differs from before."""
+        former, self._stored = self._stored, self.document.read()
+        changed = _changed_keys(former, self._stored)
+        for key in changed:
+            self._cache.pop(key, None)
+        return changed
+
+    @contextmanager
+    def _editing(self, key: str) -> Iterator[None]:
+        with self.document.transaction():
+            self.edited.add(key)
+            self._cache.pop(key, None)
+            yield
+
+    def _bring(self, key: str, rule: Rule, before: object, after: object) -> Any:
+        """Have the root type of `key` hold what the edit is made on, and return that."""
+        held = self._stored.get(key)
+        if isinstance(held, Merged) and held.rule is rule:
+            return before if rule.takes(before) else rule.value(held.content, rule.form(after))
+        first = before if rule.takes(before) else after
+        with suppress(ValueUnreadableError):
+            if key in self._stored and rule.takes(there := self._read(key)):
+                first = there
+        self.document.seed(key, rule, rule.form(first), seed(key, rule, first))
+        content = self.document.content(key, rule)
+        if not content and not equal(rule.value(content, rule.form(first)), first):
+            self.document.edit(key, rule, None, first)  # the seed was here in an earlier life of the key
+        return before if rule.takes(before) else first
+
+    def _read(self, key: str) -> Any:
+        if key in self._cache:
+            return self._cache[key]
+        try:
+            value = _value(self._stored[key])
+        except ValueUnreadableError as error:
+            error.key = key
+            raise
+        if is_leaf(value):
+            self._cache[key] = value
+        return value
+
+    def _holds(self, key: str, value: object) -> bool:
+        try:
+            return equal(self._read(key), value)
+        except ValueUnreadableError:
+            return False
+
+
+def _value(stored: Any) -> Any:
+    if not isinstance(stored, Merged):
+        return decode(stored)
+    try:
+        return stored.value()
+    except Exception as error:  # another program may have put anything there
+        raise ValueUnreadableError(f"{type(error).__name__}: {error}") from error
+
+
+def _changed_keys(former: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:
+    changed = former.keys() ^ stored.keys()
+    changed.update(key for key in former.keys() & stored.keys() if _differ(former[key], stored[key]))
+    return frozenset(changed)
+
+
+def _differ(former: Any, stored: Any) -> bool:
+    kind = type(former)
+    if kind is not type(stored):
+        return True
+    if kind is Merged:
+        return (former.rule, former.form) != (stored.rule, stored.form) or _differ(
+            former.content, stored.content
+        )
+    return not equal(former, stored) if kind in (list, dict, float) else bool(former != stored)
+
+
+def check_key(key: object) -> None:
+    if type(key) is not str:
+        raise ValueNotShareableError(type(key).__name__, "a shared key is a str")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise ValueNotShareableError("str", "the key itself is not valid Unicode", key=ascii(key)) from error
+    if size > _MAX_KEY_BYTES:
+        raise ValueNotShareableError(
+            "str", f"the key itself is longer than {_MAX_KEY_BYTES} bytes", key=key[:40]
+        )

@@ -1,0 +1,47 @@
+"""The rule "list": items in an order, where all insertions are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pycrdt import Array
+
+from streamlit_crdt.merge.items import decode, encode, token
+from streamlit_crdt.merge.sequence import difference, rebase, size_of
+from streamlit_crdt.scalars import Stored
+
+
+class ListRule:
+    """Merges by item. An item that is changed inside counts as replaced by another one."""
+
+    name = "list"
+    kind = Array
+
+    def takes(self, value: object) -> bool:
+        return type(value) is list
+
+    def form(self, value: object) -> str:
+        return "list"
+
+    def edit(
+        self, shared: Array[Any], before: Sequence[Any] | None, after: Sequence[Any], author: int
+    ) -> None:
+        new = [encode(item) for item in after]
+        old = [token(encode(item)) for item in before or ()]
+        current = [token(item) for item in shared.to_py() or ()]
+        for step in rebase(old, [token(item) for item in new], current, difference, follows=False):
+            if step.end > step.at:
+                del shared[step.at : step.end]
+            for offset, item in enumerate(new[step.start : step.stop]):
+                shared.insert(step.at + offset, item)
+
+    def distance(self, before: Sequence[Any], after: Sequence[Any]) -> float:
+        old, new = ([token(encode(item)) for item in items] for items in (before, after))
+        return size_of(difference(old, new))
+
+    def read(self, shared: Array[Any]) -> Stored:
+        return shared.to_py() or []
+
+    def value(self, content: Stored, form: str) -> Any:
+        return [decode(item) for item in content]

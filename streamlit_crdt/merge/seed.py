@@ -1,0 +1,34 @@
+"""First values: the same one, brought along by several sessions, goes into a room only once (R8)."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from pycrdt import Doc
+
+from streamlit_crdt.merge.items import encode, name_of
+from streamlit_crdt.merge.rule import Rule
+
+_ID_BYTES = 7
+MAX_ID = 2**53 - 1
+
+
+def seed(key: str, rule: Rule, value: Any) -> bytes:
+    """Return the update that puts `value` into the root type of `key`.
+
+    Its replica id comes from key, rule and value, so that all who bring this value make the very same update, and
+    another value is another replica's.
+    """
+    author = _author(f"{rule.name}:{key}\0{rule.form(value)}\0{name_of(encode(value))}")
+    document: Doc[Any] = Doc(client_id=author)
+    shared = document.get(f"{rule.name}:{key}", type=rule.kind)
+    with document.transaction():
+        rule.edit(shared, None, value, author)
+    update: bytes = document.get_update()
+    return update
+
+
+def _author(text: str) -> int:
+    digest = blake2b(text.encode(), digest_size=_ID_BYTES).digest()
+    return int.from_bytes(digest, "big") & MAX_ID
