@@ -102,7 +102,7 @@ def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -
     assert verify(KEYS, told["token"], now=0).role_in("r") is Role.VIEWER
     assert told["token_expires_in_s"] == pytest.approx(TTL_S, abs=2)
     assert (told["role"], told["epoch"], told["wants_saved"]) == ("viewer", "a" * 32, False)
-    binding.select(Selection(), EDITOR, again=False)
+    binding.select(Selection(), MergeRules(), EDITOR, again=False)
     binding.replica.set("a", 1)
     assert (header(binding)["role"], header(binding)["unsaved"]) == ("editor", 1)
 
