@@ -8,6 +8,7 @@ from streamlit_crdt.errors import (
     RoleError,
     RoomNameError,
     ServerUnavailableError,
+    SharedTypeError,
     StreamlitTooOldError,
     UpdateRefusedError,
     UserError,
@@ -15,12 +16,15 @@ from streamlit_crdt.errors import (
     ValueUnreadableError,
     ViewOnlyError,
 )
+from streamlit_crdt.events import Event
 from streamlit_crdt.merge import MergeRule
 from streamlit_crdt.room import Room, SharedState
+from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
 from streamlit_crdt.sync import crdt_sync, private_key
 
 __all__ = [
     "CrdtError",
+    "Event",
     "FrameError",
     "MergeRule",
     "MergeRuleError",
@@ -28,7 +32,13 @@ __all__ = [
     "Room",
     "RoomNameError",
     "ServerUnavailableError",
+    "SharedCounter",
+    "SharedList",
+    "SharedMap",
+    "SharedSet",
     "SharedState",
+    "SharedText",
+    "SharedTypeError",
     "StreamlitTooOldError",
     "UpdateRefusedError",
     "UserError",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.channel import Frame
+from streamlit_crdt.clicks import Clicks
 from streamlit_crdt.equality import equal
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
+from streamlit_crdt.events import Events
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergeRules, Rule
 from streamlit_crdt.message import Message
@@ -38,7 +40,9 @@ class Binding:
         self.way = Way(room, place, lambda: self.part)
         self.rules = MergeRules()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self._rule_of)
-        self.tab = Tab(place, self.way, self.mirror, lambda: self.part)
+        self.events = Events()
+        self.clicks = Clicks()
+        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, self._has_events)
         self._rerun_owed = False
         self._was_elsewhere = False
         self._private_later: tuple[str, ...] = ()
@@ -114,7 +118,7 @@ class Binding:
     def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
         """Local first, then merge, then write remote values. Returns the keys that were written."""
         self.tab.begin_run(message)
-        self.replica.begin_group()
+        self._rerun_owed = False  # this is it
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
@@ -124,6 +128,8 @@ class Binding:
         state = st.session_state.to_dict()
         self._report(self._push(state, message, remote=remote, at_top=True))
         self.way.drain()
+        if self.synced:
+            self.events.arrive(self.replica)
         self.mirror.begin_run()
         return self._write_remote(state)
 
@@ -145,6 +151,28 @@ class Binding:
         self._check_may_write(key)
         self.replica.delete(key)
 
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        """Edit one shared value as it is now, by a merge rule; raises as `assign` does."""
+        self._check_may_write(key)
+        if not self.selection.shares(key):
+            raise ValueNotShareableError(rule.name, "its key is private", key=key)
+        self.replica.change(key, rule, empty, change)
+
+    def travel(self, way: Literal["undo", "redo"]) -> bool:
+        """Take back this session's last group of edits, or bring back what was; show it in a run that follows."""
+        self._check_may_write(way)
+        changed = self.replica.undo() if way == "undo" else self.replica.redo()
+        self._rerun_owed = self._rerun_owed or bool(changed)
+        return bool(changed)
+
+    def broadcast(self, name: str, payload: Any) -> None:
+        self._check_may_write(name)
+        self.events.arrive(self.replica)
+        self.events.broadcast(self.replica, name, payload)
+
+    def _has_events(self) -> bool:
+        return self.events.has_news(self.replica)
+
     def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
         """Push what the block assigned."""
         state = st.session_state.to_dict()
@@ -152,15 +180,15 @@ class Binding:
         return self._push(state, message, remote=remote)
 
     def end_run(
-        self, ctx: Any, state: Mapping[str, Any], message: Message | None, *, complete: bool, remote: bool
+        self, state: Mapping[str, Any], message: Message | None, *, complete: bool, remote: bool
     ) -> None:
         """Close a full run, however it ended."""
         self.mirror.check_drawn(state)
         self._report(self._push(state, message, remote=remote))
         self.mirror.end_run(complete=complete, remote=remote)
+        self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
         self.tab.shown.end_run()
         self._displaced = self.mirror.displaced(state) if self.part.is_viewer else {}
-        self._request_runs(ctx)
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
@@ -168,11 +196,18 @@ class Binding:
         self._report(self._push(state, message))
         if self.part.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
             self._owe_putting_back(state)
-        self._request_runs(ctx)
 
     def owe_rerun(self) -> None:
         """Ask for a full run once the present one is over."""
         self._rerun_owed = True
+
+    def request_runs(self, ctx: Any) -> None:
+        """Ask for the run that is owed, once the present one is over."""
+        if self._rerun_owed or self.mirror.has_merged or self._has_events():
+            self._rerun_owed = False
+            _compat.request_rerun(ctx, None)
+        elif self.tab.channel_fragment and self.way.tab_is_behind:
+            _compat.request_rerun(ctx, self.tab.channel_fragment)
 
     def _owe_putting_back(self, state: Mapping[str, Any]) -> None:
         """Ask for a full run, which alone puts widgets back, if a viewer's fragment run moved one.
@@ -203,6 +238,7 @@ class Binding:
     def _forget_values(self, former: Replica) -> None:
         """Take the plain values of a deleted room out of the state, or they would come into the new one."""
         self.mirror.start_over(self.replica)
+        self.events.start_over()
         for key in former:
             if key in st.session_state and key not in self.mirror.widgets and self.selection.shares(key):
                 del st.session_state[key]
@@ -231,10 +267,3 @@ class Binding:
     def _check_may_write(self, key: str) -> None:
         if self.part.is_viewer:
             raise ViewOnlyError(self.room, key)
-
-    def _request_runs(self, ctx: Any) -> None:
-        if self._rerun_owed or self.mirror.has_merged:
-            self._rerun_owed = False
-            _compat.request_rerun(ctx, None)
-        elif self.tab.channel_fragment and self.way.tab_is_behind:
-            _compat.request_rerun(ctx, self.tab.channel_fragment)

@@ -64,6 +64,25 @@ class MergeRuleError(CrdtError, ValueError):
         )
 
 
+class SharedTypeError(CrdtError, TypeError):
+    """A key holds a value that is of another kind than the shared type asked for.
+
+    Attributes: `key`, `wanted`, `type_name`.
+    """
+
+    def __init__(self, key: str, wanted: str, type_name: str) -> None:
+        super().__init__(key, wanted, type_name)
+        self.key = key
+        self.wanted = wanted
+        self.type_name = type_name
+
+    def __str__(self) -> str:
+        return (
+            f"room.{self.wanted}({self.key!r}) cannot be used: the room's value of this key is of the type "
+            f"{self.type_name}. Use another key, or assign room.state[{self.key!r}] anew."
+        )
+
+
 class RoleError(CrdtError, ValueError):
     """A role is neither "editor" nor "viewer"."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
+from streamlit_crdt.events import Event
 from streamlit_crdt.identity import Role
+from streamlit_crdt.merge import Rule
 from streamlit_crdt.replica import Replica
+from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
 
 Status = Literal["connecting", "connected", "offline"]
 
@@ -15,7 +18,8 @@ Status = Literal["connecting", "connected", "offline"]
 class Membership(Protocol):
     """What a room needs of the session that is in it."""
 
-    replica: Replica
+    @property
+    def replica(self) -> Replica: ...
 
     @property
     def status(self) -> Status: ...
@@ -36,6 +40,16 @@ class Membership(Protocol):
     def write(self, key: str, value: Any) -> None: ...
 
     def remove(self, key: str) -> None: ...
+
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None: ...
+
+    def travel(self, way: Literal["undo", "redo"]) -> bool: ...
+
+    def broadcast(self, name: str, payload: Any) -> None: ...
+
+    def events(self, name: str) -> Iterator[Event]: ...
+
+    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool: ...
 
     def leave(self, error: BaseException | None) -> None: ...
 
@@ -127,6 +141,88 @@ class Room:
             timeout: seconds to wait.
         """
         return self._membership.flush(timeout) and self.name is not None
+
+    def text(self, key: str) -> SharedText:
+        """Return the text of `key`, in which what several people write at once is kept.
+
+        This and the other shared types are views: they can be made before there is a value. Using one raises
+        `SharedTypeError` if the value is of another kind, changing it `ValueNotShareableError` and `ViewOnlyError` as
+        `room.state` does.
+        """
+        return SharedText(self._membership, key)
+
+    def list(self, key: str) -> SharedList:
+        """Return the list of `key`, in which what several people put in at once is kept."""
+        return SharedList(self._membership, key)
+
+    def map(self, key: str) -> SharedMap:
+        """Return the dict of `key`, which merges entry by entry."""
+        return SharedMap(self._membership, key)
+
+    def set(self, key: str) -> SharedSet:
+        """Return the set of `key`, in which an addition wins over a removal at the same moment."""
+        return SharedSet(self._membership, key)
+
+    def counter(self, key: str) -> SharedCounter:
+        """Return the counter of `key`, to which everybody's additions count."""
+        return SharedCounter(self._membership, key)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether this session has made an edit in this room that can be taken back."""
+        return self._membership.replica.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether this session has taken an edit back, and made none since."""
+        return self._membership.replica.can_redo
+
+    def undo(self) -> bool:
+        """Take back what this session's last run with an edit has edited; what others have done since stays.
+
+        As a callback it takes effect in the same run: `st.button("Undo", on_click=room.undo)`. In the body of the
+        script another run follows.
+
+        Returns:
+            Whether there was something to take back.
+        """
+        return self._membership.travel("undo")
+
+    def redo(self) -> bool:
+        """Bring back what was undone last; likewise."""
+        return self._membership.travel("redo")
+
+    def broadcast(self, name: str, payload: Any = None) -> None:
+        """Tell everybody who is in the room now, this session as well, of something that happens once.
+
+        Raises:
+            ValueNotShareableError: the payload has no shared form.
+            ViewOnlyError: the session may only look (rule A1).
+        """
+        self._membership.broadcast(name, payload)
+
+    def events(self, name: str) -> Iterator[Event]:
+        """Yield each event that was broadcast under `name` since this session came, once.
+
+        A script that asks for events is run when one comes. Who joins later is not told of earlier ones::
+
+            for event in room.events("balloons"):
+                st.balloons()
+        """
+        return self._membership.events(name)
+
+    def button(self, label: str, *, key: str | None = None, **options: Any) -> bool:
+        """Show a button whose click is seen in exactly one run of this session, however often runs are interrupted.
+
+        A click of `st.button` is lost if another run, such as one that a remote edit causes, takes the place of the
+        click's run before the script has come to the button.
+
+        Args:
+            label: as of `st.button`.
+            key: names the button; the label if None.
+            options: as of `st.button`: `on_click`, `args`, `kwargs`, `help`, `disabled`, `width`, …
+        """
+        return self._membership.button(label, key or label, options)
 
     def status_badge(self) -> None:
         """Show in words whether edits are saved, and update that in the page without running the script.

@@ -161,8 +161,12 @@ class Session:
             if _compat.fragments_of_run(ctx):
                 for binding in self._rooms:
                     binding.end_fragment(ctx, state, run.message)
+                    if not reruns:
+                        binding.request_runs(ctx)
             for binding in run.entered:
-                binding.end_run(ctx, state, run.message, complete=complete, remote=run.is_remote)
+                binding.end_run(state, run.message, complete=complete, remote=run.is_remote)
+                if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
+                    binding.request_runs(ctx)
             if not _compat.fragments_of_run(ctx):
                 self._settle(run, complete=complete)
             elif not reruns and (self._output_dropped or self._left_unseen(ctx, run, state)):
@@ -227,6 +231,8 @@ class Session:
                     states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx))
                 )
                 self._last_states = states
+                for binding in self.bindings.values():
+                    binding.replica.begin_group()  # callbacks come next
 
     def browser_shows(self, ctx: Any, widget: Widget) -> bool:
         """Say whether the browser holds a value of `widget`, so that it need not be told one."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
 
 import streamlit as st
 
 from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import Binding
+from streamlit_crdt.button import button
 from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
+from streamlit_crdt.events import Event, Events
 from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Role, part_of, role_of
-from streamlit_crdt.merge import MergeRule, MergeRules
+from streamlit_crdt.merge import MergeRule, MergeRules, Rule
 from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Room, Status
@@ -120,6 +122,8 @@ class _Alone:
 
     def __init__(self, role: Role) -> None:
         self.replica = Replica()
+        self._events = Events()
+        self._events.arrive(self.replica)
         self.role = role
         self.status: Status = "offline"
         self.saved = False
@@ -137,6 +141,21 @@ class _Alone:
     def remove(self, key: str) -> None:
         self.replica.delete(key)
 
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        self.replica.change(key, rule, empty, change)
+
+    def travel(self, way: Literal["undo", "redo"]) -> bool:
+        return bool(getattr(self.replica, way)())
+
+    def broadcast(self, name: str, payload: Any) -> None:
+        self._events.broadcast(self.replica, name, payload)
+
+    def events(self, name: str) -> Iterator[Event]:
+        return self._events.take(self.replica, name)
+
+    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
+        return bool(st.button(label, key=key, **options))
+
     def leave(self, error: BaseException | None) -> None:
         """Nothing to push."""
 
@@ -148,7 +167,10 @@ class _Member:
         self._session = session
         self._binding = binding
         self._ctx = ctx
-        self.replica = binding.replica
+
+    @property
+    def replica(self) -> Replica:
+        return self._binding.replica
 
     @property
     def status(self) -> Status:
@@ -181,6 +203,22 @@ class _Member:
 
     def remove(self, key: str) -> None:
         self._binding.remove(key)
+
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        self._binding.change(key, rule, empty, change)
+
+    def travel(self, way: Literal["undo", "redo"]) -> bool:
+        self._session.push(self._ctx, self._binding)
+        return self._binding.travel(way)
+
+    def broadcast(self, name: str, payload: Any) -> None:
+        self._binding.broadcast(name, payload)
+
+    def events(self, name: str) -> Iterator[Event]:
+        return self._binding.events.take(self.replica, name)
+
+    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
+        return button(self._binding.clicks, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
         refused = self._session.leave(self._ctx, self._binding)

@@ -45,7 +45,14 @@ class Tab:
         shown: what the script was told of what is saved; likewise.
     """
 
-    def __init__(self, place: Place, way: Way, mirror: Mirror, part: Callable[[], Part]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        way: Way,
+        mirror: Mirror,
+        part: Callable[[], Part],
+        has_events: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.ticket = Ticket(way.room, place.keys)
         self.channel_fragment: str | None = None
         self.status_was_read = False
@@ -54,6 +61,7 @@ class Tab:
         self._way = way
         self._mirror = mirror
         self._part = part
+        self._has_events = has_events
         self._badges = 0
         self._held_since: float | None = None
         self._explained: set[str] = set()
@@ -120,6 +128,8 @@ class Tab:
         shows_other = self._note_saved(frame)
         missed = self._mirror.confirm(way.link.confirmed, message, st.session_state.to_dict())
         if self._hold_ends() or self._shows_change(*was) or missed or self._mirror.needs_run():
+            return True
+        if self._has_events():
             return True
         if shows_other:
             self.shown.asked()

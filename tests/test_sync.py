@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
@@ -22,23 +21,12 @@ from streamlit_crdt.replica import Replica
 from streamlit_crdt.session import Session as LiveSession
 from streamlit_crdt_server import HubNotRunningError
 from tests.scripted import ScriptedPlace
+from tests.sessions import caught_up, session
 
 
 @pytest.fixture
 def room() -> str:
     return f"room-{uuid.uuid4().hex[:12]}"
-
-
-def caught_up(session: AppTest) -> AppTest:
-    """Run `session` once the room has applied what the others wrote."""
-    for other in registry.sessions():
-        for binding in other.bindings.values():
-            assert binding.flush(timeout_s=5)
-    return session.run()
-
-
-def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
-    return AppTest.from_function(app, kwargs={"room": room, **kwargs}).run()
 
 
 def readme(room: str) -> None:

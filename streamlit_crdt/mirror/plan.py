@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlit_crdt import values
 from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.form import form_of
+from streamlit_crdt.mirror.form import default_of, form_of
 from streamlit_crdt.mirror.memory import Memory
 from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX, Widget
@@ -42,6 +42,9 @@ class Plan:
         writes = [write for key in memory.replica if (write := self._plan_key(key, state)) is not None]
         for key in self._gone():
             memory.in_room.discard(key)
+            if key in memory.widgets:
+                writes += self._reset(key, state)
+                continue
             memory.seen.pop(key, None)
             if key in state:
                 writes.append(Write(key, None, None, delete=True))
@@ -89,8 +92,21 @@ class Plan:
         return shown
 
     def _gone(self) -> list[str]:
+        """Return what the room had and has no more; of widgets those that are there."""
         memory = self._memory
-        return [key for key in memory.in_room if key not in memory.replica and key not in memory.widgets]
+        gone = [key for key in memory.in_room if key not in memory.replica]
+        return [key for key in gone if key not in memory.widgets or memory.is_drawn(key)]
+
+    def _reset(self, key: str, state: Mapping[str, Any]) -> list[Write]:
+        """Have a widget show its default again: what somebody had chosen was undone, or deleted."""
+        widget = self._memory.widgets[key]
+        if not widget.settable or key not in state or not self._memory.shares(key):
+            return []
+        default = default_of(widget)
+        shared = form_of(widget, default)
+        if shared is REFUSED or _shows(widget, state[key], shared):
+            return []
+        return [Write(key, values.detach(default), values.detach(shared))]
 
     def _plan_key(self, key: str, state: Mapping[str, Any]) -> Write | None:
         memory = self._memory

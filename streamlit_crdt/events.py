@@ -1,0 +1,108 @@
+"""Events: what everybody who is in a room hears of once, and nobody who comes later.
+
+An event is an entry in the document, so that it takes the same ways as an edit, and may be repeated or come late like
+one. Each session remembers which it has seen. Who broadcasts takes out what is too old for anybody to wait for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from streamlit_crdt.errors import ValueUnreadableError
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.values import decode, encode
+
+KEPT_S: Final = 60.0
+"""So long an event stays in the room for those who have just lost the connection, by its sender's clock."""
+
+KEPT_OF_OTHERS_S: Final = 600.0
+"""The same where another one sent it, whose clock may be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that was broadcast.
+
+    Attributes:
+        name: what it was broadcast as.
+        payload: what came with it.
+        is_self: whether this session broadcast it.
+    """
+
+    name: str
+    payload: Any
+    is_self: bool
+
+
+class Events:
+    """The events of one room, for one session. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] | None = None
+        self._asked: set[str] = set()
+        self._numbers = itertools.count()
+
+    def arrive(self, replica: Replica) -> None:
+        """Be in the room from now on: what was broadcast before is not for this session."""
+        if self._seen is None:
+            self._seen = set(replica.events)
+
+    def broadcast(self, replica: Replica, name: str, payload: Any) -> None:
+        """Tell everybody who is in the room.
+
+        Raises:
+            ValueNotShareableError: the payload has no shared form.
+        """
+        now = time.time()
+        prefix = f"{replica.replica_id:x}-"
+        outdated = [
+            event_id
+            for event_id, stored in replica.events.items()
+            if now - _sent_at(stored) > (KEPT_S if event_id.startswith(prefix) else KEPT_OF_OTHERS_S)
+        ]
+        stored = {"name": name, "payload": encode(payload, key=None), "at": now}
+        replica.post(f"{prefix}{next(self._numbers)}", stored, outdated)
+
+    def take(self, replica: Replica, name: str) -> Iterator[Event]:
+        """Yield what was broadcast under `name` and was not yielded here before; each counts as seen when yielded."""
+        self.arrive(replica)
+        self._asked.add(name)
+        own = f"{replica.replica_id:x}-"
+        for event_id, stored in self._unseen(replica):
+            if stored["name"] != name or self._seen is None:
+                continue
+            self._seen.add(event_id)
+            with suppress(ValueUnreadableError):
+                yield Event(name, decode(stored["payload"]), event_id.startswith(own))
+
+    def has_news(self, replica: Replica) -> bool:
+        """Say whether there is an event that the script would be told of."""
+        return bool(self._asked) and any(stored["name"] in self._asked for _, stored in self._unseen(replica))
+
+    def start_over(self) -> None:
+        """Be in no room: another one has begun in the place of the former."""
+        self._seen = None
+
+    def _unseen(self, replica: Replica) -> list[tuple[str, dict[str, Any]]]:
+        if self._seen is None:
+            return []
+        events = replica.events
+        self._seen &= events.keys()
+        unseen = [
+            (event_id, stored)
+            for event_id, stored in events.items()
+            if event_id not in self._seen
+            and isinstance(stored, dict)
+            and {"name", "payload"} <= stored.keys()
+        ]
+        return sorted(unseen, key=lambda entry: (_sent_at(entry[1]), entry[0]))
+
+
+def _sent_at(stored: Any) -> float:
+    at = stored.get("at") if isinstance(stored, dict) else None
+    return at if isinstance(at, float | int) else 0.0

@@ -1,0 +1,73 @@
+"""`room.list(key)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableSequence
+from typing import Any, overload
+
+from streamlit_crdt.equality import equal
+from streamlit_crdt.shared.view import View
+
+
+class SharedList(View[list[Any]], MutableSequence[Any]):
+    """A list in which all that several people put in at once is kept, in one order for everybody."""
+
+    _rule_name = "list"
+
+    def _empty(self) -> list[Any]:
+        return []
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Any]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        return self._read()[place]
+
+    def __setitem__(self, place: int | slice, value: Any) -> None:
+        def put(items: list[Any]) -> list[Any]:
+            items[place] = value
+            return items
+
+        self._change(put)
+
+    def __delitem__(self, place: int | slice) -> None:
+        def take(items: list[Any]) -> list[Any]:
+            del items[place]
+            return items
+
+        self._change(take)
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __iter__(self) -> Any:
+        return iter(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        return equal(self._read(), other._read() if isinstance(other, SharedList) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def insert(self, place: int, value: Any) -> None:
+        self._change(lambda items: [*items[:place], value, *items[place:]])
+
+    def append(self, value: Any) -> None:
+        self._change(lambda items: [*items, value])
+
+    def extend(self, values: Iterable[Any]) -> None:
+        more = list(values)
+        self._change(lambda items: [*items, *more])
+
+    def pop(self, place: int = -1) -> Any:
+        taken: list[Any] = []
+
+        def take(items: list[Any]) -> list[Any]:
+            taken.append(items.pop(place))
+            return items
+
+        self._change(take)
+        return taken[0]
+
+    def clear(self) -> None:
+        self._change(lambda items: [])

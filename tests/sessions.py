@@ -1,0 +1,28 @@
+"""Several sessions of one app, run by Streamlit's AppTest, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt.registry import registry
+
+
+def settle() -> None:
+    """Wait until the rooms have applied what all sessions wrote."""
+    for session in registry.sessions():
+        for binding in session.bindings.values():
+            assert binding.flush(timeout_s=5)
+
+
+def caught_up(session: AppTest) -> AppTest:
+    """Run `session` once the room has applied what the others wrote."""
+    settle()
+    return session.run()
+
+
+def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
+    """Open the app, as a new tab does."""
+    return AppTest.from_function(app, kwargs={"room": room, **kwargs}).run()

@@ -1,0 +1,160 @@
+"""Merge rules in real scripts: ordinary widgets and values that several sessions edit at once."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from streamlit_crdt import MergeRuleError, crdt_sync
+from tests.sessions import caught_up, session, settle
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def notes(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room):
+        st.text_area("Notes", "one\ntwo\nthree")
+
+
+def test_two_drafts_of_one_text_area_merge(room: str) -> None:
+    one, two = session(notes, room), session(notes, room)
+    one.text_area[0].set_value("ONE 👍\ntwo\nthree").run()
+    settle()
+    two.text_area[0].set_value("one\ntwo\nTHREE é").run()
+    caught_up(one)
+    assert one.text_area[0].value == two.text_area[0].value == "ONE 👍\ntwo\nTHREE é"
+
+
+def test_R8_a_default_that_two_sessions_edit_at_the_same_moment_is_there_once(room: str) -> None:
+    one, two = session(notes, room), session(notes, room)
+    one.text_area[0].set_value("one\ntwo\nthree!").run()
+    two.text_area[0].set_value("zero\none\ntwo\nthree").run()
+    caught_up(one)
+    caught_up(two)
+    assert one.text_area[0].value == two.text_area[0].value == "zero\none\ntwo\nthree!"
+
+
+def clicker(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room, merge={"NB_*": "counter"}):
+        if "NB_CLICKS" not in st.session_state:
+            st.session_state["NB_CLICKS"] = 0
+        if st.button("click"):
+            st.session_state["NB_CLICKS"] += 1
+
+
+def test_clicks_in_two_sessions_at_the_same_moment_count_twice(room: str) -> None:
+    one, two = session(clicker, room), session(clicker, room)
+    for _ in range(3):
+        one.button[0].click().run()
+        two.button[0].click().run()
+    caught_up(one)
+    caught_up(two)
+    assert one.session_state["NB_CLICKS"] == two.session_state["NB_CLICKS"] == 6
+
+
+def containers(room: str, name: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.session_state.setdefault("log", ["begun"])
+    st.session_state.setdefault("plan", {"who": {}, "done": False})
+    st.session_state.setdefault("tags", {"a"})
+    if st.button("add"):
+        st.session_state["log"].append(f"{name} was here")
+        st.session_state["plan"]["who"][name] = {"hours": len(name)}
+        st.session_state["tags"] = st.session_state["tags"] | {name}
+
+
+def test_lists_dicts_and_sets_keep_what_two_sessions_put_in(room: str) -> None:
+    one, two = session(containers, room, name="Ada"), session(containers, room, name="Charles")
+    one.button[0].click().run()
+    two.button[0].click().run()
+    for at in (caught_up(one), caught_up(two)):
+        assert at.session_state["log"] == ["begun", "Ada was here", "Charles was here"]
+        assert at.session_state["plan"] == {
+            "who": {"Ada": {"hours": 3}, "Charles": {"hours": 7}},
+            "done": False,
+        }
+        assert at.session_state["tags"] == {"a", "Ada", "Charles"}
+
+
+def choices(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.multiselect("Drinks", ["tea", "coffee", "milk", "water"], default=["coffee"], key="drinks")
+
+
+def test_selections_of_several_are_a_set_in_the_order_of_the_options(room: str) -> None:
+    one, two = session(choices, room), session(choices, room)
+    one.multiselect[0].set_value(["coffee", "tea"]).run()
+    two.multiselect[0].set_value(["coffee", "milk"]).run()
+    for at in (caught_up(one), caught_up(two), caught_up(one)):
+        assert at.multiselect[0].value == ["tea", "coffee", "milk"]
+    one.multiselect[0].set_value(["tea", "milk"]).run()
+    caught_up(two)
+    assert two.multiselect[0].value == ["tea", "milk"]
+
+
+def whole(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room, merge={"draft*": "value", "drafts": "text"})
+    st.text_area("A", "base", key="draft")
+    st.text_input("B", "base", key="drafts")
+
+
+def test_what_merge_names_goes_before_the_default(room: str) -> None:
+    one, two = session(whole, room), session(whole, room)
+    for at, text in ((one, "base one"), (two, "two base")):
+        at.text_area[0].set_value(text)
+        at.text_input[0].set_value(text).run()
+    caught_up(one)
+    caught_up(two)
+    assert one.text_area[0].value == two.text_area[0].value == "two base"
+    assert one.text_input[0].value == two.text_input[0].value == "two base one"
+
+
+def test_a_rule_that_does_not_exist_is_refused_at_the_call() -> None:
+    with pytest.raises(MergeRuleError, match="counter"):
+        crdt_sync("r", merge={"x": "sum"})  # type: ignore[dict-item]
+
+
+def version(room: str, rule: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room, merge={"notes": rule})  # type: ignore[dict-item]
+    st.text_area("Notes", key="notes")
+
+
+def test_a_new_version_of_an_app_may_change_the_rule_of_a_key(room: str) -> None:
+    old, new = session(version, room, rule="value"), session(version, room, rule="text")
+    old.text_area[0].set_value("kept").run()
+    caught_up(new)
+    assert new.text_area[0].value == "kept"
+    new.text_area[0].set_value("kept and merged").run()
+    caught_up(old)
+    assert old.text_area[0].value == "kept and merged"
+    old.text_area[0].set_value("replaced").run()
+    caught_up(new)
+    assert new.text_area[0].value == "replaced"

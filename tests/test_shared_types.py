@@ -1,0 +1,272 @@
+"""`room.text`, `.list`, `.map`, `.set`, `.counter`, undo, events and `room.button`, in real scripts."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from streamlit_crdt import Room, SharedTypeError, ValueNotShareableError, ViewOnlyError, crdt_sync
+from tests.sessions import caught_up, session, settle
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def alone() -> Room:
+    """A room that nobody else is in: the shared types are the same there."""
+    return crdt_sync(None)
+
+
+def test_a_text_counts_characters(alone: Room) -> None:
+    text = alone.text("t")
+    text += "a👍é"
+    text.insert(2, "-")
+    text.append("!")
+    assert (str(text), len(text), text[1], text[1:3], "👍-" in text) == ("a👍-é!", 5, "👍", "👍-", True)
+    text.delete(1, 3)
+    text.replace("é", "e")
+    assert text == "ae!"
+    text.set("new")
+    assert repr(text) == "SharedText('t', 'new')"
+    text.delete(-1)
+    assert str(text) == "ne"
+
+
+def test_a_list_is_a_mutable_sequence(alone: Room) -> None:
+    items = alone.list("l")
+    items += ["b", "d"]
+    items.insert(0, "a")
+    items.insert(2, "c")
+    items[0] = {"x": [1]}
+    assert items == [{"x": [1]}, "b", "c", "d"]
+    assert items.pop() == "d" and items.pop(0) == {"x": [1]}
+    items.extend([True, 1, 1.0])
+    items.remove(1)  # the first that is `==`, as in any sequence
+    del items[0]
+    items.reverse()
+    assert list(items) == [1.0, 1, "c"] and items.index("c") == 2 and 1 in items
+    items[0:2] = []
+    with pytest.raises(IndexError):
+        items.pop(7)
+    items.clear()
+    assert len(items) == 0
+
+
+def test_a_map_is_a_mutable_mapping_and_carries_frames(alone: Room) -> None:
+    frame = pd.DataFrame({"n": [1, 2]})
+    entries = alone.map("m")
+    entries["f"] = frame
+    entries[("a", 1)] = {"deep": {"x": None}}
+    entries.update(z=1)
+    pd.testing.assert_frame_equal(entries["f"], frame)
+    assert entries[("a", 1)] == {"deep": {"x": None}} and entries.get("no") is None
+    assert entries.setdefault("z", 9) == 1 and entries.pop("z") == 1 and "z" not in entries
+    with pytest.raises(KeyError):
+        del entries["z"]
+    entries.clear()
+    assert dict(entries) == {}
+
+
+def test_a_set_is_a_mutable_set(alone: Room) -> None:
+    tags = alone.set("s")
+    tags |= {"a", "b"}
+    tags.add("c")
+    tags.discard("a")
+    tags.update(["d"], {"e"})
+    assert tags == {"b", "c", "d", "e"} and tags & {"b", "z"} == {"b"} and "c" in tags
+    tags.remove("e")
+    with pytest.raises(KeyError):
+        tags.remove("e")
+    tags.clear()
+    assert len(tags) == 0
+
+
+def test_a_counter_adds(alone: Room) -> None:
+    counter = alone.counter("n")
+    assert counter.value == 0
+    counter.increment()
+    counter.increment(by=4)
+    counter.increment(-2)
+    assert counter.value == int(counter) == 3 and type(counter.value) is int
+    counter.increment(0.5)
+    assert float(counter) == 3.5
+
+
+def test_a_value_of_another_kind_is_named(alone: Room) -> None:
+    alone.state["k"] = "text"
+    with pytest.raises(SharedTypeError, match=r"room\.list\('k'\)"):
+        alone.list("k").append(1)
+    with pytest.raises(TypeError):
+        alone.counter("k").increment()
+    assert alone.text("k") == "text"
+
+
+def test_R5_what_cannot_be_shared_leaves_a_shared_type_as_it_was(alone: Room) -> None:
+    alone.list("l").append(1)
+    with pytest.raises(ValueNotShareableError, match="'l'"):
+        alone.list("l").append(object())
+    assert alone.list("l") == [1]
+
+
+def everywhere(room: str) -> None:
+    import threading
+
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import add_script_run_ctx
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room)
+    log = room_.list("log")
+
+    def clicked() -> None:
+        log.append("callback")
+
+    @st.fragment
+    def part() -> None:
+        if st.button("in fragment", key="in_fragment"):
+            log.append("fragment")
+
+    st.button("in callback", on_click=clicked)
+    part()
+    if st.button("in thread"):
+        thread = threading.Thread(target=lambda: log.append("thread"))
+        add_script_run_ctx(thread)
+        thread.start()
+        thread.join()
+        log.append("body")
+    st.text(str(list(log)))
+
+
+def test_changes_arrive_from_callbacks_bodies_fragments_and_threads(room: str) -> None:
+    one, two = session(everywhere, room), session(everywhere, room)
+    for place in range(3):
+        one.button[place].click().run()
+    caught_up(two)
+    assert two.text[0].value == "['callback', 'fragment', 'thread', 'body']"
+
+
+def viewer(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import ViewOnlyError, crdt_sync
+
+    room_ = crdt_sync(room, role="viewer", private=["mine"])
+    for act in (lambda: room_.list("log").append(1), room_.undo, lambda: room_.broadcast("x")):
+        try:
+            act()
+        except ViewOnlyError:
+            st.text("refused")
+
+
+def test_A1_a_viewer_changes_nothing(room: str) -> None:
+    assert [said.value for said in session(viewer, room).text] == ["refused"] * 3
+    assert issubclass(ViewOnlyError, PermissionError)
+
+
+def undoing(room: str, name: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room, merge={"n": "counter"})
+    st.button("Undo", on_click=room_.undo, disabled=not room_.can_undo)
+    if st.button("Redo", disabled=not room_.can_redo):
+        room_.redo()
+    st.text_area("Notes", key="notes")
+    st.slider("Size", 0, 10, key="size")
+    st.session_state.setdefault("n", 0)
+    if st.button("all"):
+        st.session_state["n"] += 10
+        room_.list("log").append(name)
+
+
+def test_undo_takes_back_ones_own_runs_and_leaves_what_others_did(room: str) -> None:
+    ada, bob = session(undoing, room, name="Ada"), session(undoing, room, name="Bob")
+    assert ada.button[0].disabled
+    ada.text_area[0].set_value("Ada writes").run()
+    ada.slider[0].set_value(7).run()
+    ada.button[2].click().run()
+    caught_up(bob).button[2].click().run()
+    bob.text_area[0].set_value("Ada writes, Bob too").run()
+    caught_up(ada)
+    assert (ada.session_state["n"], ada.session_state["log"]) == (20, ["Ada", "Bob"])
+    ada.button[0].click().run()
+    assert (ada.session_state["n"], ada.session_state["log"], ada.slider[0].value) == (10, ["Bob"], 7)
+    ada.button[0].click().run()
+    ada.button[0].click().run()
+    assert (ada.slider[0].value, ada.text_area[0].value) == (0, ", Bob too")
+    assert ada.button[0].disabled and not ada.button[1].disabled
+    caught_up(bob)
+    assert (bob.session_state["n"], bob.text_area[0].value, bob.slider[0].value) == (10, ", Bob too", 0)
+
+
+def test_redo_brings_back_what_was_undone(room: str) -> None:
+    ada, bob = session(undoing, room, name="Ada"), session(undoing, room, name="Bob")
+    ada.slider[0].set_value(7).run()
+    ada.button[2].click().run()
+    for _ in range(2):
+        ada.button[0].click().run()
+    assert (ada.slider[0].value, ada.session_state["n"]) == (0, 0)
+    for _ in range(2):
+        ada.button[1].click().run()
+    ada.run()
+    assert (ada.slider[0].value, ada.session_state["n"], ada.session_state["log"]) == (7, 10, ["Ada"])
+    caught_up(bob)
+    assert (bob.slider[0].value, bob.session_state["n"]) == (7, 10)
+
+
+def party(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room)
+    if st.button("celebrate"):
+        room_.broadcast("balloons", {"n": 3})
+    st.session_state.setdefault("private:seen", [])
+    for event in room_.events("balloons"):
+        st.text(f"{event.name} {event.payload} {event.is_self}")
+
+
+def heard(at: Any) -> list[str]:
+    return [said.value for said in at.text]
+
+
+def test_each_session_that_is_here_sees_each_event_once_and_later_ones_do_not(room: str) -> None:
+    one, two = session(party, room), session(party, room)
+    one.button[0].click().run()
+    assert heard(one) == ["balloons {'n': 3} True"]
+    assert heard(caught_up(two)) == ["balloons {'n': 3} False"]
+    assert heard(caught_up(two)) == heard(caught_up(one)) == []
+    late = session(party, room)
+    assert heard(late) == []
+    two.button[0].click().run()
+    settle()
+    assert heard(late.run()) == heard(one.run()) == ["balloons {'n': 3} False"]
+
+
+def interrupted(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room)
+    if st.session_state.pop("interrupt", False):
+        st.rerun()  # as if a remote edit took this run's place before it came to the button
+    if room_.button("act", key="act", on_click=lambda: st.session_state.update(interrupt=True)):
+        st.session_state["acts"] = st.session_state.get("acts", 0) + 1
+
+
+def test_P5_a_click_is_seen_by_exactly_one_run_even_if_its_own_is_interrupted(room: str) -> None:
+    at = session(interrupted, room)
+    for clicks in (1, 2):
+        at.button[0].click().run()
+        at.run()
+        assert at.session_state["acts"] == clicks
