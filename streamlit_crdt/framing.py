@@ -60,7 +60,8 @@ class TabReport:
     delivery that the browser has shown. `error`: a word for what keeps the socket from connecting. `n` grows
     with each frame sent. `saved_v`: everything up to this version of the replica that the frame acknowledges
     is committed. `unsaved`: how many of the tab's updates are not, `failing` because the server's store
-    fails. `epoch`: of the history that the tab's document holds.
+    fails. `epoch`: of the history that the tab's document holds. `drafts`: digests of the texts that open
+    drafts were begun on (see `mirror.drafts`).
     """
 
     why: Why = "update"
@@ -73,9 +74,12 @@ class TabReport:
     unsaved: int = 0
     failing: bool = False
     epoch: str | None = None
+    drafts: frozenset[str] = frozenset()
 
 
 _EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_DIGEST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_MAX_DRAFTS: Final = 16
 _OWN_FIELDS = ("id", "v", "since", "ack_of", "ack", "sv", "build")
 
 
@@ -134,6 +138,7 @@ def read_report(frame: Frame) -> TabReport:
         unsaved=_number(header, "unsaved"),
         failing=_flag(header, "failing"),
         epoch=None if header.get("epoch") is None else _epoch(header["epoch"]),
+        drafts=_digests(header.get("drafts", [])),
     )
 
 
@@ -194,6 +199,14 @@ def _epoch(value: object) -> str:
     if not isinstance(value, str) or not _EPOCH.fullmatch(value):
         raise FrameError("its 'epoch' is not 32 digits 0-9 a-f")
     return value
+
+
+def _digests(value: object) -> frozenset[str]:
+    if not isinstance(value, list) or len(value) > _MAX_DRAFTS:
+        raise FrameError(f"its 'drafts' is no list of at most {_MAX_DRAFTS}")
+    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in value):
+        raise FrameError("its 'drafts' holds something else than 16 digits 0-9 a-f")
+    return frozenset(value)
 
 
 def _vector(value: object) -> bytes:

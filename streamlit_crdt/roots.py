@@ -43,10 +43,11 @@ class Roots:
         for key, rule, shared in self._named():
             lies_in.setdefault(key, []).append((rule, shared))
         for key, roots in lies_in.items():
-            if key not in values or is_marker(values[key]):
-                found = self._find(values.get(key), roots)
-                if found is not None:
-                    values[key] = found
+            if key not in values and (found := self._first_held(roots)) is not None:
+                values[key] = found
+        for key, stored in values.items():
+            if is_marker(stored):
+                values[key] = self._marked(key, stored)
         return values
 
     def mark(self, key: str, rule: Rule, form: str) -> Merged:
@@ -70,22 +71,20 @@ class Roots:
             if rule is not None and colon:
                 yield key, rule, self.get(key, rule)
 
-    def _find(self, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
-        """Return what the marker names, or without one the first root type that holds something."""
-        wanted, form = _read_marker(mark)
+    def _first_held(self, roots: list[tuple[Rule, Shared]]) -> Merged | None:
+        """Return what the first root type holds that holds anything."""
         for rule, shared in roots:
-            if wanted is None or rule.name == wanted:
-                content = _read(rule, shared)
-                if content or wanted is not None:
-                    return Merged(rule, form, content)
+            if content := _read(rule, shared):
+                return Merged(rule, "", content)
         return None
 
-
-def _read_marker(mark: Any) -> tuple[str | None, str]:
-    named = mark[MARKER] if is_marker(mark) else None
-    if isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named):
-        return named[0], named[1]
-    return None, ""
+    def _marked(self, key: str, mark: Any) -> Any:
+        """Return what a marker names, and the marker itself if it names no rule that is known here."""
+        named = mark[MARKER]
+        if not (isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named)):
+            return mark
+        rule = RULES.get(named[0])
+        return mark if rule is None else Merged(rule, named[1], _read(rule, self.get(key, rule)))
 
 
 def _read(rule: Rule, shared: Shared) -> Any:

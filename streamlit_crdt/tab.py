@@ -123,6 +123,7 @@ class Tab:
         way.drain()  # first, or what the room has already would be offered to it once more
         way.link.receive(self.without_edits(frame))
         self._explain(way.link.error)
+        self._mirror.note_drafts(way.link.report.drafts)
         if way.link.report.why == "token":
             self.ticket.renew()
         shows_other = self._note_saved(frame)

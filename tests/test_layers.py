@@ -31,6 +31,7 @@ LAYERS = (
     ("channel",),
     ("widgets",),
     ("message",),
+    ("mirror.drafts",),
     ("mirror.form", "mirror.memory"),
     ("mirror.delivery", "mirror.volatility"),
     ("mirror.edits", "mirror.plan", "mirror.drawing"),

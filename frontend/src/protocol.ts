@@ -75,6 +75,8 @@ export interface TabHeader extends CommonHeader, StandingReport {
   readonly error: TabError | null;
   /** Grows with every trigger, so that two equal frames differ. */
   readonly n: number;
+  /** Digests of the texts that open drafts were begun on; left out where there are none. */
+  readonly drafts?: readonly string[];
 }
 
 export interface SessionHeader extends CommonHeader {

@@ -6,6 +6,7 @@ import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
 import { Channel } from "./channel";
 import { browserClock } from "./clock";
+import { Drafts } from "./drafts";
 import { hostElement, takeNoRoom } from "./layout";
 import { showNotice } from "./notice";
 import { TRIGGER_NAME } from "./protocol";
@@ -23,6 +24,7 @@ export class Tab {
   private readonly channel: Channel;
   private readonly socket: RoomSocket;
   private readonly standing: Standing;
+  private readonly drafts = new Drafts(document, browserClock);
   private readonly undo: (() => void)[] = [];
   private readonly noticed = new Set<string>();
   private readonly logged = new Set<string>();
@@ -74,6 +76,7 @@ export class Tab {
         this.component.setTriggerValue(TRIGGER_NAME, frame);
       },
       standing: () => this.standing.report(),
+      drafts: () => this.drafts.bases(),
       admits: (header) => {
         const isOurs = this.standing.admits(header);
         if (!isOurs) {
@@ -114,6 +117,7 @@ export class Tab {
     this.channel.pause();
     this.socket.destroy();
     this.standing.destroy();
+    this.drafts.destroy();
     this.replica.destroy();
     for (const undo of this.undo.splice(0)) {
       undo();

@@ -113,6 +113,7 @@ class Edits:
         memory = self._memory
         rule = memory.rule(key, current)
         memory.replica.edit(key, self._base(key, current, rule), current, rule)
+        memory.drafts.committed(key)
         memory.see(key, current)
         if rule is not None and not values.equal(memory.read(key), current):
             memory.merged.add(key)
@@ -122,13 +123,22 @@ class Edits:
         memory.in_room.add(key)
 
     def _base(self, key: str, current: Any, rule: Rule | None) -> Any:
-        """Return what the author of an edit saw: while a value is on its way to the browser, that or one before it."""
+        """Return what the author of an edit saw.
+
+        For a draft it is what the page says. While a value is on its way to the browser, it is that or one before it.
+        """
         memory = self._memory
         seen = memory.seen.get(key, memory.before_sync.get(key))
         flight = self._deliveries.get(key)
-        if rule is None or flight is None:
+        if rule is None:
             return seen
-        held = [value for value in (seen, *reversed(flight.before)) if rule.takes(value)]
+        begun_on = memory.drafts.base(key)
+        if begun_on is not None and rule.takes(begun_on):
+            return begun_on
+        if flight is None:
+            return seen
+        former = (seen, *reversed(flight.before))
+        held = [value for value in former if rule.takes(value) and not values.equal(value, current)]
         return min(held, key=lambda value: rule.distance(value, current), default=seen)
 
     def _push_deletions(self, state: Mapping[str, Any]) -> None:

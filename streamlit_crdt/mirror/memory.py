@@ -9,6 +9,7 @@ from typing import Any
 from streamlit_crdt import values
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import Rule
+from streamlit_crdt.mirror.drafts import Drafts
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import REFUSED, Widget
 
@@ -38,6 +39,7 @@ class Memory:
         drawn: widgets that former runs drew and that are still there (P3).
         drawn_now: widgets that this run has drawn.
         written_now: keys that this run was sent.
+        drafts: which texts were shown, and which of them the page's open drafts were begun on.
         merged: keys that this session edited, and whose value is another one since: it was merged with others' edits.
     """
 
@@ -58,6 +60,7 @@ class Memory:
         self.drawn_now: set[str] = set()
         self.written_now: set[str] = set()
         self.merged: set[str] = set()
+        self.drafts = Drafts()
         self._warned: set[tuple[str, str]] = set()
 
     def is_drawn(self, key: str) -> bool:
@@ -65,6 +68,8 @@ class Memory:
 
     def see(self, key: str, shared: Any) -> None:
         self.seen[key] = values.detach(shared)
+        if key in self.widgets:
+            self.drafts.note_shown(key, shared)
 
     def read(self, key: str) -> Any:
         """Return the room's value, `REFUSED` if it cannot be read here; what has no order, in that of the options."""
@@ -99,6 +104,7 @@ class Memory:
 
     def start_over(self, replica: Replica | None) -> None:
         self.replica = self.replica if replica is None else replica
+        self.drafts.start_over()
         for known in (self.seen, self.refused, self.before_sync):
             known.clear()
         for keys in (

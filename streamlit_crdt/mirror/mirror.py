@@ -141,6 +141,11 @@ class Mirror:
         with self._lock:
             return self._plan.has_news()
 
+    def note_drafts(self, digests: frozenset[str]) -> None:
+        """Learn which texts the page's open drafts were begun on, by digest (see `drafts`)."""
+        with self._lock:
+            self._memory.drafts.open = digests
+
     @property
     def has_merged(self) -> bool:
         """Whether an edit of this session was merged into something that its script has not been shown."""

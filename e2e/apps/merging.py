@@ -1,0 +1,59 @@
+"""Values that several people work in at once: a text, a selection, a counter, a list, a dict; undo, and events."""
+
+import json
+import os
+
+import streamlit as st
+
+from streamlit_crdt import crdt_sync, private_key
+
+HEARD, ACTS = private_key("heard"), private_key("acts")
+
+name = st.query_params.get("name", "?")
+room = crdt_sync(
+    st.query_params.get("room", "merging"), server=os.environ.get("CRDT_SERVER"), merge={"NB_*": "counter"}
+)
+st.session_state.setdefault(HEARD, 0)
+st.session_state.setdefault(ACTS, 0)
+st.session_state.setdefault("NB_CLICKS", 0)
+st.session_state.setdefault("log", [])
+st.session_state.setdefault("plan", {"done": False, "hours": {}})
+
+with st.container(horizontal=True):
+    if st.button("count"):
+        st.session_state["NB_CLICKS"] += 1
+    if st.button("sign"):
+        st.session_state["log"].append(name)
+        st.session_state["plan"]["hours"][name] = len(name)
+    st.button("undo", on_click=room.undo)
+    st.button("redo", on_click=room.redo)
+    if room.button("act"):
+        st.session_state[ACTS] += 1
+    if st.button("celebrate"):
+        room.broadcast("balloons", name)
+
+for _ in room.events("balloons"):
+    st.session_state[HEARD] += 1
+
+notes = st.text_area("Notes", "one\ntwo\nthree", height=120)
+drinks = st.multiselect("Drinks", ["tea", "coffee", "milk", "water"], key="drinks")
+sizes = st.pills("Sizes", ["S", "M", "L"], selection_mode="multi", key="sizes")
+level = st.slider("Level", 0, 100, key="level")
+
+with st.container(key="state"):
+    st.code(
+        json.dumps(
+            {
+                "notes": notes,
+                "drinks": drinks,
+                "sizes": sizes,
+                "level": level,
+                "clicks": st.session_state["NB_CLICKS"],
+                "log": st.session_state["log"],
+                "plan": st.session_state["plan"],
+                "heard": st.session_state[HEARD],
+                "acts": st.session_state[ACTS],
+            }
+        ),
+        language=None,
+    )

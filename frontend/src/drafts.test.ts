@@ -1,0 +1,73 @@
+// @vitest-environment happy-dom
+import { beforeEach, describe, expect, it } from "vitest";
+
+import { digestOf, Drafts } from "./drafts";
+import { FakeClock } from "./testing";
+
+function type(field: HTMLTextAreaElement, text: string): void {
+  field.dispatchEvent(new Event("beforeinput", { bubbles: true }));
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function press(field: HTMLTextAreaElement, key: string, ctrlKey = false): void {
+  field.dispatchEvent(new KeyboardEvent("keydown", { key, ctrlKey, bubbles: true }));
+}
+
+describe("Drafts", () => {
+  let clock: FakeClock;
+  let drafts: Drafts;
+  let area: HTMLTextAreaElement;
+
+  beforeEach(() => {
+    document.body.innerHTML = "<textarea>shown</textarea>";
+    area = document.querySelector("textarea") ?? expect.fail("no field");
+    clock = new FakeClock();
+    drafts = new Drafts(document, clock);
+    return () => {
+      drafts.destroy();
+    };
+  });
+
+  it("names the text that a draft was begun on, however far the draft has come", () => {
+    expect(drafts.bases()).toEqual([]);
+    type(area, "shown, m");
+    type(area, "shown, mine");
+    expect(drafts.bases()).toEqual([digestOf("shown")]);
+  });
+
+  it("keeps naming it for a moment after the commit, which may be on its way", () => {
+    type(area, "mine");
+    press(area, "Enter", true);
+    clock.pass(2_000);
+    expect(drafts.bases()).toEqual([digestOf("shown")]);
+    clock.pass(2_000);
+    expect(drafts.bases()).toEqual([]);
+  });
+
+  it("takes what is typed after a commit for a draft of its own", () => {
+    type(area, "mine");
+    area.dispatchEvent(new Event("focusout", { bubbles: true }));
+    area.value = "merged";
+    type(area, "merged!");
+    expect(drafts.bases()).toEqual([digestOf("merged")]);
+  });
+
+  it("goes on with a draft after a line end in it", () => {
+    type(area, "a line");
+    press(area, "Enter");
+    type(area, "a line\n");
+    expect(drafts.bases()).toEqual([digestOf("shown")]);
+  });
+
+  it("forgets a field that has left the page", () => {
+    type(area, "mine");
+    area.remove();
+    expect(drafts.bases()).toEqual([]);
+  });
+
+  it("digests a text as the session does", () => {
+    expect(digestOf("Grüße 👍\r\nline")).toBe("bc133868b36786a6");
+    expect(digestOf("Grüße 👍\r\nline")).toBe(digestOf("Grüße 👍\nline"));
+  });
+});

@@ -1,0 +1,94 @@
+/**
+ * Which text each open draft was begun on.
+ *
+ * Streamlit keeps what somebody is typing when the script writes another text into the widget. What is committed then
+ * differs from both, and only the page knows from which text it was made. So each frame names the texts that drafts were
+ * begun on, by digest; the session, which knows the texts that it has shown, finds it among them.
+ */
+import { toHexString } from "lib0/buffer";
+import { digest } from "lib0/hash/sha256";
+
+import type { Clock } from "./clock";
+
+const FIELDS = "textarea, input[type=text]";
+/** What was just committed is still on its way to the session. */
+const KEPT_AFTER_COMMIT_MS = 3_000;
+/** Nobody writes in more fields at once. */
+const MAX_DRAFTS = 16;
+const DIGEST_BYTES = 8;
+
+type Field = HTMLTextAreaElement | HTMLInputElement;
+
+interface Draft {
+  readonly base: string;
+  closed_ms: number | null;
+}
+
+export class Drafts {
+  private readonly drafts = new Map<Field, Draft>();
+
+  constructor(
+    private readonly page: Document,
+    private readonly clock: Clock,
+  ) {
+    page.addEventListener("beforeinput", this.begin, true);
+    page.addEventListener("focusout", this.close, true);
+    page.addEventListener("keydown", this.commit, true);
+  }
+
+  destroy(): void {
+    this.page.removeEventListener("beforeinput", this.begin, true);
+    this.page.removeEventListener("focusout", this.close, true);
+    this.page.removeEventListener("keydown", this.commit, true);
+    this.drafts.clear();
+  }
+
+  /** Digests of the texts that open drafts were begun on, and those committed a moment ago. */
+  bases(): string[] {
+    const oldest = this.clock.now_ms - KEPT_AFTER_COMMIT_MS;
+    for (const [field, draft] of this.drafts) {
+      if (!field.isConnected || (draft.closed_ms !== null && draft.closed_ms < oldest)) {
+        this.drafts.delete(field);
+      }
+    }
+    const newest = [...this.drafts.values()].slice(-MAX_DRAFTS);
+    return [...new Set(newest.map((draft) => digestOf(draft.base)))];
+  }
+
+  /** Before the page's own handlers: the field still holds what it showed. */
+  private readonly begin = (event: Event): void => {
+    const field = fieldOf(event);
+    const draft = field === null ? undefined : this.drafts.get(field);
+    if (field !== null && (draft === undefined || draft.closed_ms !== null)) {
+      this.drafts.delete(field); // the newest comes last
+      this.drafts.set(field, { base: field.value, closed_ms: null });
+    }
+  };
+
+  private readonly close = (event: Event): void => {
+    const field = fieldOf(event);
+    const draft = field === null ? undefined : this.drafts.get(field);
+    if (draft !== undefined) {
+      draft.closed_ms ??= this.clock.now_ms;
+    }
+  };
+
+  private readonly commit = (event: Event): void => {
+    const { key, ctrlKey, metaKey } = event as KeyboardEvent;
+    const field = fieldOf(event);
+    if (field !== null && key === "Enter" && (ctrlKey || metaKey || field.tagName === "INPUT")) {
+      this.close(event);
+    }
+  };
+}
+
+/** As the session digests what it has shown. */
+export function digestOf(text: string): string {
+  const bytes = new TextEncoder().encode(text.replaceAll("\r\n", "\n"));
+  return toHexString(digest(bytes).subarray(0, DIGEST_BYTES));
+}
+
+function fieldOf(event: Event): Field | null {
+  const { target } = event;
+  return target instanceof Element && target.matches(FIELDS) ? (target as Field) : null;
+}
