@@ -12,7 +12,8 @@ STATUS_COLOURS = {"connected": "green", "connecting": "orange", "offline": "red"
 
 st.set_page_config(page_title="Coffee sales, together", page_icon="☕", layout="wide")
 
-room = crdt_sync("demo")  # The one line: all widgets below are shared with everybody who has this page open.
+# The one line: all widgets below are shared with everybody who has this page open, and every cup counts.
+room = crdt_sync("demo", merge={"cups_drunk": "counter"})
 
 
 @st.cache_data
@@ -30,8 +31,15 @@ with st.sidebar:
     least = st.slider("Days with at least this many cups per shop", 0, 350, 0, step=10)
     measure = st.radio("Show", list(MEASURES), horizontal=True)
 
-title, status = st.columns([5, 1], vertical_alignment="bottom")
+title, history, status = st.columns([4, 1, 1], vertical_alignment="bottom")
 title.title("☕ Coffee sales, together")
+with history.container(horizontal=True):
+    st.button(
+        "", icon=":material/undo:", help="Undo", key="undo", on_click=room.undo, disabled=not room.can_undo
+    )
+    st.button(
+        "", icon=":material/redo:", help="Redo", key="redo", on_click=room.redo, disabled=not room.can_redo
+    )
 status.markdown(f":{STATUS_COLOURS[room.status]}-badge[{room.status}]")
 st.caption("Open this page in a second window and move anything: a filter, the notes, the cups counter.")
 
@@ -69,9 +77,14 @@ notes_side.text_area(
 )
 
 st.session_state.setdefault("cups_drunk", 0)
+
+
+def drink() -> None:
+    st.session_state.cups_drunk += 1
+
+
 with counter_side:
-    if st.button("☕ One more cup", width="stretch"):
-        st.session_state.cups_drunk += 1
+    st.button("☕ One more cup", width="stretch", on_click=drink)
     st.metric("Drunk while looking at this", st.session_state.cups_drunk)
 
 if st.checkbox("Show the rows"):
