@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -13,8 +13,7 @@ from streamlit_crdt import _compat
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.clicks import Clicks
 from streamlit_crdt.equality import equal
-from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
-from streamlit_crdt.events import Events
+from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergeRules, Rule
 from streamlit_crdt.message import Message
@@ -25,6 +24,7 @@ from streamlit_crdt.room import Status
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.tab import Tab
 from streamlit_crdt.way import Way
+from streamlit_crdt.writing import Writing
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -39,10 +39,10 @@ class Binding:
         self.part = Part("editor", draw_guest())
         self.way = Way(room, place, lambda: self.part)
         self.rules = MergeRules()
-        self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self._rule_of)
-        self.events = Events()
+        self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
+        self.writing = Writing(self)
         self.clicks = Clicks()
-        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, self._has_events)
+        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_events)
         self._rerun_owed = False
         self._was_elsewhere = False
         self._private_later: tuple[str, ...] = ()
@@ -129,49 +129,9 @@ class Binding:
         self._report(self._push(state, message, remote=remote, at_top=True))
         self.way.drain()
         if self.synced:
-            self.events.arrive(self.replica)
+            self.writing.events.arrive(self.replica)
         self.mirror.begin_run()
         return self._write_remote(state)
-
-    def assign(self, key: str, value: Any) -> None:
-        """Set one shared value; this session's script sees it from its next run on.
-
-        Raises:
-            ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
-            ViewOnlyError: the session may only look (rule A1).
-        """
-        self._check_may_write(key)
-        if not self.selection.shares(key):
-            raise ValueNotShareableError(type(value).__name__, "its key is private", key=key)
-        widget = self.mirror.widgets.get(key)
-        rule = self._rule_of(key, value, None if widget is None else widget.kind)
-        self.replica.edit(key, self.replica.get(key), value, rule)
-
-    def remove(self, key: str) -> None:
-        self._check_may_write(key)
-        self.replica.delete(key)
-
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        """Edit one shared value as it is now, by a merge rule; raises as `assign` does."""
-        self._check_may_write(key)
-        if not self.selection.shares(key):
-            raise ValueNotShareableError(rule.name, "its key is private", key=key)
-        self.replica.change(key, rule, empty, change)
-
-    def travel(self, way: Literal["undo", "redo"]) -> bool:
-        """Take back this session's last group of edits, or bring back what was; show it in a run that follows."""
-        self._check_may_write(way)
-        changed = self.replica.undo() if way == "undo" else self.replica.redo()
-        self._rerun_owed = self._rerun_owed or bool(changed)
-        return bool(changed)
-
-    def broadcast(self, name: str, payload: Any) -> None:
-        self._check_may_write(name)
-        self.events.arrive(self.replica)
-        self.events.broadcast(self.replica, name, payload)
-
-    def _has_events(self) -> bool:
-        return self.events.has_news(self.replica)
 
     def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
         """Push what the block assigned."""
@@ -203,7 +163,7 @@ class Binding:
 
     def request_runs(self, ctx: Any) -> None:
         """Ask for the run that is owed, once the present one is over."""
-        if self._rerun_owed or self.mirror.has_merged or self._has_events():
+        if self._rerun_owed or self.mirror.has_merged or self.writing.has_events:
             self._rerun_owed = False
             _compat.request_rerun(ctx, None)
         elif self.tab.channel_fragment and self.way.tab_is_behind:
@@ -238,7 +198,7 @@ class Binding:
     def _forget_values(self, former: Replica) -> None:
         """Take the plain values of a deleted room out of the state, or they would come into the new one."""
         self.mirror.start_over(self.replica)
-        self.events.start_over()
+        self.writing.events.start_over()
         for key in former:
             if key in st.session_state and key not in self.mirror.widgets and self.selection.shares(key):
                 del st.session_state[key]
@@ -261,9 +221,6 @@ class Binding:
                 self._reported.add(text)
                 _log.warning("%s", text)
 
-    def _rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
+    def rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
+        """Return the merge rule by which `value` is stored under `key`; None where the last writer wins."""
         return self.rules.rule(key, value, widget_kind)
-
-    def _check_may_write(self, key: str) -> None:
-        if self.part.is_viewer:
-            raise ViewOnlyError(self.room, key)

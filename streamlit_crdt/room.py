@@ -43,7 +43,7 @@ class Membership(Protocol):
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None: ...
 
-    def travel(self, way: Literal["undo", "redo"]) -> bool: ...
+    def travel(self, way: Literal["undo", "redo"]) -> None: ...
 
     def broadcast(self, name: str, payload: Any) -> None: ...
 
@@ -177,20 +177,17 @@ class Room:
         """Whether this session has taken an edit back, and made none since."""
         return self._membership.replica.can_redo
 
-    def undo(self) -> bool:
+    def undo(self) -> None:
         """Take back what this session's last run with an edit has edited; what others have done since stays.
 
         As a callback it takes effect in the same run: `st.button("Undo", on_click=room.undo)`. In the body of the
-        script another run follows.
-
-        Returns:
-            Whether there was something to take back.
+        script another run follows. With nothing to take back it does nothing.
         """
-        return self._membership.travel("undo")
+        self._membership.travel("undo")
 
-    def redo(self) -> bool:
+    def redo(self) -> None:
         """Bring back what was undone last; likewise."""
-        return self._membership.travel("redo")
+        self._membership.travel("redo")
 
     def broadcast(self, name: str, payload: Any = None) -> None:
         """Tell everybody who is in the room now, this session as well, of something that happens once.

@@ -144,8 +144,8 @@ class _Alone:
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
         self.replica.change(key, rule, empty, change)
 
-    def travel(self, way: Literal["undo", "redo"]) -> bool:
-        return bool(getattr(self.replica, way)())
+    def travel(self, way: Literal["undo", "redo"]) -> None:
+        getattr(self.replica, way)()
 
     def broadcast(self, name: str, payload: Any) -> None:
         self._events.broadcast(self.replica, name, payload)
@@ -199,23 +199,24 @@ class _Member:
         component.mount_badge(self._binding)
 
     def write(self, key: str, value: Any) -> None:
-        self._binding.assign(key, value)
+        self._binding.writing.assign(key, value)
 
     def remove(self, key: str) -> None:
-        self._binding.remove(key)
+        self._binding.writing.remove(key)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        self._binding.change(key, rule, empty, change)
+        self._binding.writing.change(key, rule, empty, change)
 
-    def travel(self, way: Literal["undo", "redo"]) -> bool:
+    def travel(self, way: Literal["undo", "redo"]) -> None:
         self._session.push(self._ctx, self._binding)
-        return self._binding.travel(way)
+        if self._binding.writing.travel(way):
+            self._binding.owe_rerun()
 
     def broadcast(self, name: str, payload: Any) -> None:
-        self._binding.broadcast(name, payload)
+        self._binding.writing.broadcast(name, payload)
 
     def events(self, name: str) -> Iterator[Event]:
-        return self._binding.events.take(self.replica, name)
+        return self._binding.writing.events.take(self.replica, name)
 
     def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
         return button(self._binding.clicks, label, key, options)

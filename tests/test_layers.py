@@ -50,6 +50,7 @@ LAYERS = (
     ("_compat",),
     ("way",),
     ("shown",),
+    ("writing",),
     ("tab",),
     ("binding",),
     ("unseen", "calls"),

@@ -1,0 +1,91 @@
+"""What a script writes into a room by its own calls, past widgets and `st.session_state`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
+from streamlit_crdt.events import Events
+from streamlit_crdt.identity import Part
+from streamlit_crdt.merge import Rule
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.selection import Selection
+
+
+class Scope(Protocol):
+    """What may be written: by whom, where, and by which rule."""
+
+    room: str
+    part: Part
+    selection: Selection
+    mirror: Mirror
+
+    @property
+    def replica(self) -> Replica: ...
+
+    def rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None: ...
+
+
+class Writing:
+    """Writes for one session in one room.
+
+    Every method raises `ViewOnlyError` if the session may only look (rule A1).
+
+    Attributes:
+        events: what the session has heard.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self.events = Events()
+        self._scope = scope
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there is an event that the script would be told of."""
+        return self.events.has_news(self._scope.replica)
+
+    def assign(self, key: str, value: Any) -> None:
+        """Set one shared value; this session's script sees it from its next run on.
+
+        Raises:
+            ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
+        """
+        self._check(key, type(value).__name__)
+        scope = self._scope
+        widget = scope.mirror.widgets.get(key)
+        rule = scope.rule_of(key, value, None if widget is None else widget.kind)
+        if rule is None:
+            scope.replica.set(key, value)
+        else:
+            scope.replica.change(key, rule, None, lambda _: value)
+
+    def remove(self, key: str) -> None:
+        self._check_role(key)
+        self._scope.replica.delete(key)
+
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        """Edit one shared value as it is now, by a merge rule; raises as `assign` does."""
+        self._check(key, rule.name)
+        self._scope.replica.change(key, rule, empty, change)
+
+    def travel(self, way: Literal["undo", "redo"]) -> bool:
+        """Take back this session's last group of edits, or bring back what was; say whether that changed anything."""
+        self._check_role(way)
+        replica = self._scope.replica
+        return bool(replica.undo() if way == "undo" else replica.redo())
+
+    def broadcast(self, name: str, payload: Any) -> None:
+        self._check_role(name)
+        self.events.arrive(self._scope.replica)
+        self.events.broadcast(self._scope.replica, name, payload)
+
+    def _check(self, key: str, type_name: str) -> None:
+        self._check_role(key)
+        if not self._scope.selection.shares(key):
+            raise ValueNotShareableError(type_name, "its key is private", key=key)
+
+    def _check_role(self, key: str) -> None:
+        if self._scope.part.is_viewer:
+            raise ViewOnlyError(self._scope.room, key)
