@@ -122,6 +122,15 @@ def test_what_two_select_at_the_same_moment_is_selected_in_both_tabs(
         tab_.eventually_shows("drinks", ["tea", "milk"])
 
 
+@pytest.mark.floor
+def test_what_a_thread_writes_after_its_run_has_ended_arrives(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    one, two = tab(app, room=room), tab(app, room=room)
+    press(one, "later")
+    two.eventually_shows("log", ["from a thread"])
+
+
 def test_undo_takes_back_ones_own_edits_and_leaves_the_others(
     embedded: RunningApp, tab: OpenTab, room: str
 ) -> None:

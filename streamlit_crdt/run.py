@@ -17,6 +17,7 @@ class Run:
         open: the rooms whose block the script is in, innermost last, with the fragment that opened them.
         entered: the rooms that `crdt_sync` has been called for.
         is_remote: whether a remote edit caused it (rule P4).
+        is_over: whether it has ended; a thread that it started may go on.
     """
 
     def __init__(self, identity: Any) -> None:
@@ -25,3 +26,4 @@ class Run:
         self.open: list[tuple[Binding, str | None]] = []
         self.entered: list[Binding] = []
         self.is_remote = False
+        self.is_over = False

@@ -158,6 +158,7 @@ class Session:
                 return
             state = st.session_state.to_dict()
             run.open = []
+            run.is_over = True
             if _compat.fragments_of_run(ctx):
                 for binding in self._rooms:
                     binding.end_fragment(ctx, state, run.message)
@@ -212,6 +213,12 @@ class Session:
                 self._fragments[fragment] = binding
             return binding
         return self._fragments.get(fragment or "") if _compat.fragments_of_run(ctx) else None
+
+    def wrote(self, ctx: Any, binding: Binding) -> None:
+        """Have the tab fetch what was written, if no run is under way at the end of which it would."""
+        run = self._run
+        if (run is None or run.is_over) and binding.tab.channel_fragment and binding.tab.is_to_fetch():
+            _compat.run_fragment_soon(ctx, binding.tab.channel_fragment)
 
     def output_dropped(self) -> None:
         """Note that the page may lack what the last run drew: unless a full run comes next, one is asked for."""

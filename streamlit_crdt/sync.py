@@ -200,12 +200,15 @@ class _Member:
 
     def write(self, key: str, value: Any) -> None:
         self._binding.writing.assign(key, value)
+        self._session.wrote(self._ctx, self._binding)
 
     def remove(self, key: str) -> None:
         self._binding.writing.remove(key)
+        self._session.wrote(self._ctx, self._binding)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
         self._binding.writing.change(key, rule, empty, change)
+        self._session.wrote(self._ctx, self._binding)
 
     def travel(self, way: Literal["undo", "redo"]) -> None:
         self._session.push(self._ctx, self._binding)
@@ -214,6 +217,7 @@ class _Member:
 
     def broadcast(self, name: str, payload: Any) -> None:
         self._binding.writing.broadcast(name, payload)
+        self._session.wrote(self._ctx, self._binding)
 
     def events(self, name: str) -> Iterator[Event]:
         return self._binding.writing.events.take(self.replica, name)

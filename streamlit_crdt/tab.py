@@ -63,6 +63,7 @@ class Tab:
         self._part = part
         self._has_events = has_events
         self._badges = 0
+        self._is_asked = False
         self._held_since: float | None = None
         self._explained: set[str] = set()
 
@@ -90,8 +91,14 @@ class Tab:
             self._held_since = time.monotonic()
         return time.monotonic() - self._held_since < HOLD_S
 
+    def is_to_fetch(self) -> bool:
+        """Say whether only the tab can bring the room what the session wrote, and was not asked to come for it yet."""
+        asked, self._is_asked = self._is_asked, self._way.tab_is_behind
+        return self._is_asked and not asked
+
     def frame(self) -> bytes:
         """Return the next frame to the tab."""
+        self._is_asked = False
         way, part = self._way, self._part()
         way.settle()
         way.mounted()

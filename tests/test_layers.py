@@ -45,7 +45,7 @@ LAYERS = (
         "_compat.launching",
     ),
     ("_compat.hooks",),
-    ("_compat.runs", "_compat.turns", "_compat.widget_making"),
+    ("_compat.runs", "_compat.turns", "_compat.widget_making", "_compat.waking"),
     ("_compat.wrapping",),
     ("_compat",),
     ("way",),

@@ -2,8 +2,10 @@
 
 import json
 import os
+import threading
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import add_script_run_ctx
 
 from streamlit_crdt import crdt_sync, private_key
 
@@ -29,6 +31,10 @@ with st.container(horizontal=True):
     st.button("redo", on_click=room.redo)
     if room.button("act"):
         st.session_state[ACTS] += 1
+    if st.button("later"):
+        timer = threading.Timer(1.0, room.list("log").append, ["from a thread"])
+        add_script_run_ctx(timer)
+        timer.start()
     if st.button("celebrate"):
         room.broadcast("balloons", name)
 

@@ -8,7 +8,8 @@ The wrapped functions never raise because of us: a fault on our side is logged w
 function runs as if we were not there.
 
 Nothing outside imports from the modules of this package, only from the package. Inside it, imports run one way:
-`wrapping → runs, turns, widget_making → hooks → widget_state`, and `runs, turns → browser_message, context`.
+`wrapping → runs, turns, widget_making → hooks → widget_state`, `waking → hooks`, and
+`runs, turns → browser_message, context`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from streamlit_crdt._compat.context import (
 from streamlit_crdt._compat.launching import command_line, load_config, makes_its_own_app
 from streamlit_crdt._compat.runs import watch_end
 from streamlit_crdt._compat.version import require_streamlit
+from streamlit_crdt._compat.waking import run_fragment_soon
 from streamlit_crdt._compat.widget_state import RawState, caller_argument, unseen_widgets, widget_keys
 from streamlit_crdt._compat.wrapping import install
 
@@ -46,6 +48,7 @@ __all__ = [
     "makes_its_own_app",
     "request_rerun",
     "require_streamlit",
+    "run_fragment_soon",
     "run_identity",
     "script_context",
     "script_folder",
