@@ -34,7 +34,8 @@ def press(tab: Tab, button: str) -> None:
 
 
 def draft(tab: Tab, line: int, text: str) -> None:
-    """Change one line of what the text area shows, without committing it."""
+    """Change one line of what the text area shows, without committing it. Streamlit first draws it empty."""
+    settles_on(lambda: area(tab).input_value().count("\n"), 2)
     lines = area(tab).input_value().split("\n")
     lines[line] = text
     area(tab).fill("\n".join(lines))
