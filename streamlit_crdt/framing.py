@@ -60,8 +60,8 @@ class TabReport:
     delivery that the browser has shown. `error`: a word for what keeps the socket from connecting. `n` grows
     with each frame sent. `saved_v`: everything up to this version of the replica that the frame acknowledges
     is committed. `unsaved`: how many of the tab's updates are not, `failing` because the server's store
-    fails. `epoch`: of the history that the tab's document holds. `drafts`: digests of the texts that open
-    drafts were begun on (see `mirror.drafts`).
+    fails. `epoch`: of the history that the tab's document holds. `drafts`: digest of the text that each open
+    draft was begun on, by its widget's class name (see `mirror.drafts`).
     """
 
     why: Why = "update"
@@ -74,7 +74,7 @@ class TabReport:
     unsaved: int = 0
     failing: bool = False
     epoch: str | None = None
-    drafts: frozenset[str] = frozenset()
+    drafts: Mapping[str, str] = field(default_factory=dict)
 
 
 _EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -138,7 +138,7 @@ def read_report(frame: Frame) -> TabReport:
         unsaved=_number(header, "unsaved"),
         failing=_flag(header, "failing"),
         epoch=None if header.get("epoch") is None else _epoch(header["epoch"]),
-        drafts=_digests(header.get("drafts", [])),
+        drafts=_drafts(header.get("drafts", {})),
     )
 
 
@@ -201,12 +201,12 @@ def _epoch(value: object) -> str:
     return value
 
 
-def _digests(value: object) -> frozenset[str]:
-    if not isinstance(value, list) or len(value) > _MAX_DRAFTS:
-        raise FrameError(f"its 'drafts' is no list of at most {_MAX_DRAFTS}")
-    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in value):
+def _drafts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > _MAX_DRAFTS:
+        raise FrameError(f"its 'drafts' is no object of at most {_MAX_DRAFTS} fields")
+    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in value.values()):
         raise FrameError("its 'drafts' holds something else than 16 digits 0-9 a-f")
-    return frozenset(value)
+    return value
 
 
 def _vector(value: object) -> bytes:

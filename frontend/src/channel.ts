@@ -41,8 +41,8 @@ export interface ChannelOptions {
   readonly onSession: (header: SessionHeader, seen: number) => void;
   /** How the room stands with its server, told in each frame. */
   readonly standing: () => StandingReport;
-  /** Digests of the texts that open drafts in the page were begun on. */
-  readonly drafts?: () => readonly string[];
+  /** Digest of the text that each open draft in the page was begun on, by its widget's class name. */
+  readonly drafts?: () => Readonly<Record<string, string>>;
   /** Called when the page should be reloaded: another build speaks on the other side. */
   readonly onOldBuild: () => void;
   /** Called when the session, which answered before, has fallen silent. */
@@ -217,7 +217,7 @@ export class Channel {
 
   private header(why: Why, since: number, acked: number): TabHeader {
     const { replica, build, standing } = this.options;
-    const drafts = this.options.drafts?.() ?? [];
+    const drafts = this.options.drafts?.() ?? {};
     this.count += 1;
     return {
       id: replica.id,
@@ -234,7 +234,7 @@ export class Channel {
       error: this.errors.next(),
       n: this.count,
       ...standing(),
-      ...(drafts.length > 0 ? { drafts } : {}),
+      ...(Object.keys(drafts).length > 0 ? { drafts } : {}),
     };
   }
 

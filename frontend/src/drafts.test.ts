@@ -20,7 +20,8 @@ describe("Drafts", () => {
   let area: HTMLTextAreaElement;
 
   beforeEach(() => {
-    document.body.innerHTML = "<textarea>shown</textarea>";
+    document.body.innerHTML =
+      '<div class="stTextArea st-key-notes"><textarea>shown</textarea></div><textarea id="other"></textarea>';
     area = document.querySelector("textarea") ?? expect.fail("no field");
     clock = new FakeClock();
     drafts = new Drafts(document, clock);
@@ -30,19 +31,19 @@ describe("Drafts", () => {
   });
 
   it("names the text that a draft was begun on, however far the draft has come", () => {
-    expect(drafts.bases()).toEqual([]);
+    expect(drafts.bases()).toEqual({});
     type(area, "shown, m");
     type(area, "shown, mine");
-    expect(drafts.bases()).toEqual([digestOf("shown")]);
+    expect(drafts.bases()).toEqual({ notes: digestOf("shown") });
   });
 
   it("keeps naming it for a moment after the commit, which may be on its way", () => {
     type(area, "mine");
     press(area, "Enter", true);
     clock.pass(2_000);
-    expect(drafts.bases()).toEqual([digestOf("shown")]);
+    expect(drafts.bases()).toEqual({ notes: digestOf("shown") });
     clock.pass(2_000);
-    expect(drafts.bases()).toEqual([]);
+    expect(drafts.bases()).toEqual({});
   });
 
   it("takes what is typed after a commit for a draft of its own", () => {
@@ -50,20 +51,25 @@ describe("Drafts", () => {
     area.dispatchEvent(new Event("focusout", { bubbles: true }));
     area.value = "merged";
     type(area, "merged!");
-    expect(drafts.bases()).toEqual([digestOf("merged")]);
+    expect(drafts.bases()).toEqual({ notes: digestOf("merged") });
   });
 
   it("goes on with a draft after a line end in it", () => {
     type(area, "a line");
     press(area, "Enter");
     type(area, "a line\n");
-    expect(drafts.bases()).toEqual([digestOf("shown")]);
+    expect(drafts.bases()).toEqual({ notes: digestOf("shown") });
+  });
+
+  it("leaves out a field that is no widget of a key", () => {
+    type(document.querySelector("#other") ?? expect.fail("no field"), "text");
+    expect(drafts.bases()).toEqual({});
   });
 
   it("forgets a field that has left the page", () => {
     type(area, "mine");
     area.remove();
-    expect(drafts.bases()).toEqual([]);
+    expect(drafts.bases()).toEqual({});
   });
 
   it("digests a text as the session does", () => {

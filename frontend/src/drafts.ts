@@ -3,13 +3,14 @@
  *
  * Streamlit keeps what somebody is typing when the script writes another text into the widget. What is committed then
  * differs from both, and only the page knows from which text it was made. So each frame names the texts that drafts were
- * begun on, by digest; the session, which knows the texts that it has shown, finds it among them.
+ * begun on, by widget and digest; the session, which knows the texts that it has shown, finds it among them.
  */
 import { toHexString } from "lib0/buffer";
 import { digest } from "lib0/hash/sha256";
 
 import type { Clock } from "./clock";
 
+const CLASS_PREFIX = "st-key-";
 const FIELDS = "textarea, input[type=text]";
 /** What was just committed is still on its way to the session. */
 const KEPT_AFTER_COMMIT_MS = 3_000;
@@ -43,23 +44,23 @@ export class Drafts {
     this.drafts.clear();
   }
 
-  /** Digests of the texts that open drafts were begun on, and those committed a moment ago. */
-  bases(): string[] {
+  /** Digest of the text that each open draft was begun on, or one committed a moment ago, by its widget's class name. */
+  bases(): Record<string, string> {
     const oldest = this.clock.now_ms - KEPT_AFTER_COMMIT_MS;
     for (const [field, draft] of this.drafts) {
       if (!field.isConnected || (draft.closed_ms !== null && draft.closed_ms < oldest)) {
         this.drafts.delete(field);
       }
     }
-    const newest = [...this.drafts.values()].slice(-MAX_DRAFTS);
-    return [...new Set(newest.map((draft) => digestOf(draft.base)))];
+    const newest = [...this.drafts].slice(-MAX_DRAFTS);
+    return Object.fromEntries(newest.map(([field, { base }]) => [classOf(field), digestOf(base)]));
   }
 
   /** Before the page's own handlers: the field still holds what it showed. */
   private readonly begin = (event: Event): void => {
     const field = fieldOf(event);
     const draft = field === null ? undefined : this.drafts.get(field);
-    if (field !== null && (draft === undefined || draft.closed_ms !== null)) {
+    if (field !== null && classOf(field) !== "" && (draft === undefined || draft.closed_ms !== null)) {
       this.drafts.delete(field); // the newest comes last
       this.drafts.set(field, { base: field.value, closed_ms: null });
     }
@@ -86,6 +87,12 @@ export class Drafts {
 export function digestOf(text: string): string {
   const bytes = new TextEncoder().encode(text.replaceAll("\r\n", "\n"));
   return toHexString(digest(bytes).subarray(0, DIGEST_BYTES));
+}
+
+/** What Streamlit makes of the key of the widget around a field; empty if it has none. */
+function classOf(field: Field): string {
+  const names = [...(field.closest(`[class*="${CLASS_PREFIX}"]`)?.classList ?? [])];
+  return names.find((name) => name.startsWith(CLASS_PREFIX))?.slice(CLASS_PREFIX.length) ?? "";
 }
 
 function fieldOf(event: Event): Field | null {

@@ -75,8 +75,8 @@ export interface TabHeader extends CommonHeader, StandingReport {
   readonly error: TabError | null;
   /** Grows with every trigger, so that two equal frames differ. */
   readonly n: number;
-  /** Digests of the texts that open drafts were begun on; left out where there are none. */
-  readonly drafts?: readonly string[];
+  /** Digest of the text that each open draft was begun on, by its widget's class name; left out where there is none. */
+  readonly drafts?: Readonly<Record<string, string>>;
 }
 
 export interface SessionHeader extends CommonHeader {

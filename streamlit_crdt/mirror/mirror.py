@@ -141,10 +141,10 @@ class Mirror:
         with self._lock:
             return self._plan.has_news()
 
-    def note_drafts(self, digests: frozenset[str]) -> None:
-        """Learn which texts the page's open drafts were begun on, by digest (see `drafts`)."""
+    def note_drafts(self, drafts: Mapping[str, str]) -> None:
+        """Learn which texts the page's open drafts were begun on (see `drafts`)."""
         with self._lock:
-            self._memory.drafts.open = digests
+            self._memory.drafts.open = drafts
 
     @property
     def has_merged(self) -> bool:
