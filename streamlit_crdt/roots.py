@@ -40,7 +40,7 @@ class Roots:
         """Return all values by key, merged ones as `Merged`."""
         values = self.state.to_py() or {}
         lies_in = dict[str, list[tuple[Rule, Shared]]]()
-        for key, rule, shared in self._named():
+        for key, rule, shared in self._named(values):
             lies_in.setdefault(key, []).append((rule, shared))
         for key, roots in lies_in.items():
             if key not in values or is_marker(values[key]):
@@ -63,8 +63,13 @@ class Roots:
             if shared is not None and len(shared):
                 shared.clear()
 
-    def _named(self) -> Iterator[tuple[str, Rule, Shared]]:
-        for name in list(self._doc.keys()):
+    def _named(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule, Shared]]:
+        """Yield the root types that are there, or that a marker names: an empty one comes with no update."""
+        names = dict.fromkeys(self._doc.keys())
+        names.update(
+            (f"{_read_marker(value)[0]}:{key}", None) for key, value in values.items() if is_marker(value)
+        )
+        for name in names:
             prefix, colon, key = name.partition(":")
             rule = RULES.get(prefix)
             if rule is not None and colon:

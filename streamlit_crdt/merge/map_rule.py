@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pycrdt import Map
 
 from streamlit_crdt.equality import MAX_DEPTH
-from streamlit_crdt.merge.items import decode, encode, name_of, token
+from streamlit_crdt.merge.items import decode, encode, name_of, of_name, token
 from streamlit_crdt.scalars import Stored
 
 
@@ -83,7 +82,7 @@ def _part(key: object) -> str:
 
 def _key(part: str) -> Any:
     if part.startswith("$"):
-        return decode(json.loads(_plain(part[1:])))
+        return decode(of_name(_plain(part[1:])))
     return "$" + _plain(part[2:]) if part.startswith("~2") else _plain(part)
 
 
