@@ -58,10 +58,14 @@ class Roots:
 
     def clear(self, key: str) -> None:
         """Empty the root types of `key`, of whatever rule."""
-        for name in RULES:
-            shared = self._known.get(f"{name}:{key}")
-            if shared is not None and len(shared):
+        for shared in self.of(key):
+            if len(shared):
                 shared.clear()
+
+    def of(self, key: str) -> list[Shared]:
+        """Return the root types of `key` that are there, of whatever rule."""
+        names = (f"{name}:{key}" for name in RULES)
+        return [self._known[name] for name in names if name in self._known]
 
     def _named(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule, Shared]]:
         """Yield the root types that are there, or that a marker names: an empty one comes with no update."""

@@ -32,12 +32,14 @@ class MapRule:
         self, shared: Map[Any], before: Mapping[Any, Any] | None, after: Mapping[Any, Any], author: int
     ) -> None:
         old, new = dict(_leaves(before or {})), dict(_leaves(after))
-        for name in sorted(old.keys() - new.keys()):
+        written = {name for name in new if name not in old or token(old[name]) != token(new[name])}
+        removed = old.keys() - new.keys()
+        hidden = {above for name in written | removed for above in _above(name)} - new.keys()
+        for name in sorted(removed | hidden):
             if name in shared:
                 del shared[name]
-        for name in sorted(new):
-            if name not in old or token(old[name]) != token(new[name]):
-                shared[name] = new[name]
+        for name in sorted(written):
+            shared[name] = new[name]
 
     def distance(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> float:
         old, new = ({(name, token(leaf)) for name, leaf in _leaves(value)} for value in (before, after))
@@ -60,6 +62,13 @@ def _leaves(value: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tu
             yield from _leaves(item, below)
         else:
             yield "/".join(below), encode(item)
+
+
+def _above(name: str) -> Iterator[str]:
+    """Yield the names of the leaves that an entry hides: those on the way to it."""
+    parts = name.split("/")
+    for count in range(1, len(parts)):
+        yield "/".join(parts[:count])
 
 
 def _put(tree: dict[Any, Any], path: list[Any], value: Any) -> None:
