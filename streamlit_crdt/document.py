@@ -86,10 +86,8 @@ class Document:
         with self._doc.transaction(origin=REMOTE):
             self._roots.clear(key)  # what an earlier life of the key has left
             self._doc.apply_update(update)
-            form = rule.form(value)
-            content = self._roots.mark(key, rule, form).content
-            # A map's entry may lose against one of the same name that was deleted long ago.
-            rule.edit(self._roots.get(key, rule), rule.value(content, form), value, self.replica_id)
+            self._roots.restore(key, rule, update)
+            self._roots.mark(key, rule, rule.form(value))
 
     def remove(self, key: str) -> None:
         self._empty(key)

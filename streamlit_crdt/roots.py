@@ -56,6 +56,16 @@ class Roots:
             self.state[key] = mark
         return Merged(rule, form, rule.read(self.get(key, rule)))
 
+    def restore(self, key: str, rule: Rule, update: bytes) -> None:
+        """Set what a first value lacks of its entries: in a map, one may lose against a former one that was deleted."""
+        shared = self.get(key, rule)
+        if isinstance(shared, Map):
+            first: Doc[Any] = Doc()
+            first.apply_update(update)
+            entries = first.get(f"{rule.name}:{key}", type=Map).to_py() or {}
+            for name in sorted(entries.keys() - shared.keys()):
+                shared[name] = entries[name]
+
     def clear(self, key: str) -> None:
         """Empty the root types of `key`, of whatever rule."""
         for shared in self.of(key):
