@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from pycrdt import Doc, Map
+from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.guarding import refusing
@@ -44,7 +44,7 @@ class Roots:
             lies_in.setdefault(key, []).append((rule, shared))
         for key, roots in lies_in.items():
             if key not in values or is_marker(values[key]):
-                found = self._find(values.get(key), roots)
+                found = self._find(key, values.get(key), roots)
                 if found is not None:
                     values[key] = found
         return values
@@ -68,9 +68,18 @@ class Roots:
 
     def clear(self, key: str) -> None:
         """Empty the root types of `key`, of whatever rule."""
-        for shared in self.of(key):
-            if len(shared):
-                shared.clear()
+        for rule in RULES.values():
+            name = f"{rule.name}:{key}"
+            if name in self._known:
+                shared = self._known[name] if rule.kind is Map else self._as_it_is(name)
+                if len(shared):
+                    shared.clear()
+
+    def _as_it_is(self, name: str) -> Shared:
+        """Return a sequence as what is in it: pycrdt counts the places of a text in an array wrong, and vice versa."""
+        text: Text = self._doc.get(name, type=Text)
+        array: Array[Any] = self._doc.get(name, type=Array)
+        return text if str(text) else array
 
     def of(self, key: str) -> list[Shared]:
         """Return the root types of `key` that are there, of whatever rule."""
@@ -89,15 +98,26 @@ class Roots:
             if rule is not None and colon:
                 yield key, rule, self.get(key, rule)
 
-    def _find(self, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
+    def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
         """Return what the marker names, or without one the first root type that holds something."""
         wanted, form = _read_marker(mark)
         for rule, shared in roots:
             if wanted is None or rule.name == wanted:
-                content = _read(rule, shared)
+                content = self._read(rule, shared, key)
                 if content or wanted is not None:
                     return Merged(rule, form, content)
         return None
+
+    def _read(self, rule: Rule, shared: Shared, key: str) -> Any:
+        """Read a root type; None if another program made it of another kind, and it cannot be read."""
+        try:
+            with refusing():
+                if rule.kind is Array and not isinstance(self._as_it_is(f"{rule.name}:{key}"), Array):
+                    return None  # pycrdt 0.14.13 reads a text as an array for ever
+                return rule.read(shared)
+        except UpdateRefusedError as error:
+            _log.debug("a root type of the rule %s cannot be read: %s", rule.name, error)
+            return None
 
 
 def _read_marker(mark: Any) -> tuple[str | None, str]:
@@ -105,13 +125,3 @@ def _read_marker(mark: Any) -> tuple[str | None, str]:
     if isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named):
         return named[0], named[1]
     return None, ""
-
-
-def _read(rule: Rule, shared: Shared) -> Any:
-    """Read a root type; None if another program made it of another kind, and it cannot be read."""
-    try:
-        with refusing():
-            return rule.read(shared)
-    except UpdateRefusedError as error:
-        _log.debug("a root type of the rule %s cannot be read: %s", rule.name, error)
-        return None

@@ -28,18 +28,24 @@ class TextRule:
 
     def edit(self, shared: Text, before: str | None, after: str, author: int) -> None:
         current = str(shared)
+        embeds = _embeds(shared, current)
         for step in rebase(before or "", after, current, difference, follows=True):
             at = _bytes(current[: step.at])
             if step.end > step.at:
-                del shared[at : at + _bytes(current[step.at : step.end])]
+                end = _bytes(current[: step.end])
+                first = at + sum(embed <= at for embed in embeds)
+                del shared[first : end + sum(embed < end for embed in embeds)]
             if step.stop > step.start:
-                shared.insert(at, after[step.start : step.stop])
+                shared.insert(at + sum(embed < at for embed in embeds), after[step.start : step.stop])
 
     def distance(self, before: str, after: str) -> float:
         return size_of(difference(before, after))
 
     def read(self, shared: Text) -> Stored:
-        return str(shared)
+        text = str(shared)
+        if len(shared) != _bytes(text) + len(_embeds(shared, text)):
+            raise TypeError("not a text")
+        return text
 
     def value(self, content: Stored, form: str) -> Any:
         if type(content) is not str:
@@ -86,6 +92,19 @@ def _are_one(left: Opcode, right: Opcode) -> bool:
 def _size(opcode: Opcode) -> int:
     i1, i2, j1, j2 = opcode
     return max(i2 - i1, j2 - j1)
+
+
+def _embeds(shared: Text, current: str) -> list[int]:
+    """Return before which byte of the text each thing stands that is none, such as an image; each takes a place."""
+    if len(shared) == _bytes(current):
+        return []
+    places, at = list[int](), 0
+    for part, _ in shared.diff():
+        if isinstance(part, str):
+            at += _bytes(part)
+        else:
+            places.append(at)
+    return places
 
 
 def _bytes(text: str) -> int:
