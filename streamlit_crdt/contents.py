@@ -11,7 +11,7 @@ from typing import Any
 
 from streamlit_crdt.document import Document
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.merge import Merged, Rule, seed
+from streamlit_crdt.merge import Merged, Rule
 from streamlit_crdt.values import decode, detach, encode, equal, is_leaf
 
 _MAX_KEY_BYTES = 4096
@@ -69,8 +69,8 @@ class Contents:
             return self.set(key, after)
         check_key(key)
         encode(after, key=key)
-        former = self._stored.get(key)
-        was_held = isinstance(former, Merged) and former.rule is rule
+        before = before if rule.takes(before) and _is_shareable(before) else None
+        former, was_held = self._stored.get(key), self._is_held(key, rule)
         with self.document.transaction():
             base = self._bring(key, rule, before, after)
             if was_held and equal(base, after):
@@ -96,18 +96,24 @@ class Contents:
 
     def _bring(self, key: str, rule: Rule, before: object, after: object) -> Any:
         """Have the root type of `key` hold what the edit is made on, and return that."""
-        held = self._stored.get(key)
-        if isinstance(held, Merged) and held.rule is rule:
-            return before if rule.takes(before) else rule.value(held.content, rule.form(after))
-        first = before if rule.takes(before) else after
+        if self._is_held(key, rule):
+            return rule.value(self._stored[key].content, rule.form(after)) if before is None else before
+        first = after if before is None else before
         with suppress(ValueUnreadableError):
             if key in self._stored and rule.takes(there := self._read(key)):
                 first = there
-        self.document.seed(key, rule, rule.form(first), seed(key, rule, first))
-        content = self.document.content(key, rule)
-        if not content and not equal(rule.value(content, rule.form(first)), first):
-            self.document.edit(key, rule, None, first)  # the seed was here in an earlier life of the key
-        return before if rule.takes(before) else first
+        self.document.seed(key, rule, first)
+        return first if before is None else before
+
+    def _is_held(self, key: str, rule: Rule) -> bool:
+        """Say whether the value lies under this rule, and can be read."""
+        held = self._stored.get(key)
+        if not isinstance(held, Merged) or held.rule is not rule:
+            return False
+        with suppress(ValueUnreadableError):
+            self._read(key)
+            return True
+        return False
 
     def _read(self, key: str) -> Any:
         if key in self._cache:
@@ -135,6 +141,14 @@ def _value(stored: Any) -> Any:
         return stored.value()
     except Exception as error:  # another program may have put anything there
         raise ValueUnreadableError(f"{type(error).__name__}: {error}") from error
+
+
+def _is_shareable(value: object) -> bool:
+    try:
+        encode(value, key=None)
+    except ValueNotShareableError:
+        return False
+    return True
 
 
 def _changed_keys(former: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:

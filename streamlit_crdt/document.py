@@ -19,7 +19,7 @@ from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.guarding import refusing
 from streamlit_crdt.history import History
 from streamlit_crdt.log import merged
-from streamlit_crdt.merge import Merged, Rule
+from streamlit_crdt.merge import Merged, Rule, seed
 from streamlit_crdt.roots import Roots
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
@@ -67,8 +67,7 @@ class Document:
 
     def put(self, key: str, stored: Any) -> Any:
         """Set `key` and return the value as it is read."""
-        self._write()
-        self._roots.clear(key)
+        self._empty(key)
         self._state[key] = stored
         return self._state[key]
 
@@ -80,22 +79,27 @@ class Document:
         rule.edit(shared, before, after, self.replica_id)
         return self._roots.mark(key, rule, rule.form(after))
 
-    def seed(self, key: str, rule: Rule, form: str, update: bytes) -> None:
+    def seed(self, key: str, rule: Rule, value: Any) -> None:
         """Put in a first value, apart from what is edited here, so that it is not undone with it."""
         self._commit()
+        update = seed(key, rule, value, check_state_vector(self._doc.get_state()))
         with self._doc.transaction(origin=REMOTE):
+            self._roots.clear(key)  # what an earlier life of the key has left
             self._doc.apply_update(update)
-            self._roots.mark(key, rule, form)
-
-    def content(self, key: str, rule: Rule) -> Any:
-        """Return what the root type of `key` holds under `rule`, as it is stored."""
-        return rule.read(self._roots.get(key, rule))
+            self._roots.restore(key, rule, update)
+            self._roots.mark(key, rule, rule.form(value))
 
     def remove(self, key: str) -> None:
-        self._write()
-        self._roots.clear(key)
+        self._empty(key)
         if key in self._state:
             del self._state[key]
+
+    def _empty(self, key: str) -> None:
+        """Empty the root types of `key`, in a way that can be undone."""
+        self._write()
+        for shared in self._roots.of(key):
+            self.history.watch(shared)
+        self._roots.clear(key)
 
     def read_events(self) -> dict[str, Any]:
         return self._events.to_py() or {}

@@ -70,10 +70,11 @@ class History:
         self._count()
         if not source:
             return False
-        wanted = sum(source[:-1])
-        while depth() > wanted and step():
-            """Each step takes one item, or more where others left nothing of them."""
         source.pop()
+        while depth() > sum(source) and step():
+            # A step takes more than one item where others left nothing of them, perhaps of the next group as well.
+            while sum(source) > depth():
+                source.pop()
         moved = (self._redo_depth if target is self._redoable else self._undo_depth) - sum(target)
         if moved > 0:
             target.append(moved)

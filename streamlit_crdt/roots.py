@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from pycrdt import Doc, Map
+from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.guarding import refusing
@@ -40,14 +40,13 @@ class Roots:
         """Return all values by key, merged ones as `Merged`."""
         values = self.state.to_py() or {}
         lies_in = dict[str, list[tuple[Rule, Shared]]]()
-        for key, rule, shared in self._named():
+        for key, rule, shared in self._named(values):
             lies_in.setdefault(key, []).append((rule, shared))
         for key, roots in lies_in.items():
-            if key not in values and (found := self._first_held(roots)) is not None:
-                values[key] = found
-        for key, stored in values.items():
-            if is_marker(stored):
-                values[key] = self._marked(key, stored)
+            if key not in values or is_marker(values[key]):
+                found = self._find(key, values.get(key), roots)
+                if found is not None:
+                    values[key] = found
         return values
 
     def mark(self, key: str, rule: Rule, form: str) -> Merged:
@@ -57,41 +56,72 @@ class Roots:
             self.state[key] = mark
         return Merged(rule, form, rule.read(self.get(key, rule)))
 
+    def restore(self, key: str, rule: Rule, update: bytes) -> None:
+        """Set what a first value lacks of its entries: in a map, one may lose against a former one that was deleted."""
+        shared = self.get(key, rule)
+        if isinstance(shared, Map):
+            first: Doc[Any] = Doc()
+            first.apply_update(update)
+            entries = first.get(f"{rule.name}:{key}", type=Map).to_py() or {}
+            for name in sorted(entries.keys() - shared.keys()):
+                shared[name] = entries[name]
+
     def clear(self, key: str) -> None:
         """Empty the root types of `key`, of whatever rule."""
-        for name in RULES:
-            shared = self._known.get(f"{name}:{key}")
-            if shared is not None and len(shared):
-                shared.clear()
+        for rule in RULES.values():
+            name = f"{rule.name}:{key}"
+            if name in self._known:
+                shared = self._known[name] if rule.kind is Map else self._as_it_is(name)
+                if len(shared):
+                    shared.clear()
 
-    def _named(self) -> Iterator[tuple[str, Rule, Shared]]:
-        for name in list(self._doc.keys()):
+    def _as_it_is(self, name: str) -> Shared:
+        """Return a sequence as what is in it: pycrdt counts the places of a text in an array wrong, and vice versa."""
+        text: Text = self._doc.get(name, type=Text)
+        array: Array[Any] = self._doc.get(name, type=Array)
+        return text if str(text) else array
+
+    def of(self, key: str) -> list[Shared]:
+        """Return the root types of `key` that are there, of whatever rule."""
+        names = (f"{name}:{key}" for name in RULES)
+        return [self._known[name] for name in names if name in self._known]
+
+    def _named(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule, Shared]]:
+        """Yield the root types that are there, or that a marker names: an empty one comes with no update."""
+        names = dict.fromkeys(self._doc.keys())
+        names.update(
+            (f"{_read_marker(value)[0]}:{key}", None) for key, value in values.items() if is_marker(value)
+        )
+        for name in names:
             prefix, colon, key = name.partition(":")
             rule = RULES.get(prefix)
             if rule is not None and colon:
                 yield key, rule, self.get(key, rule)
 
-    def _first_held(self, roots: list[tuple[Rule, Shared]]) -> Merged | None:
-        """Return what the first root type holds that holds anything."""
+    def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
+        """Return what the marker names, or without one the first root type that holds something."""
+        wanted, form = _read_marker(mark)
         for rule, shared in roots:
-            if content := _read(rule, shared):
-                return Merged(rule, "", content)
+            if wanted is None or rule.name == wanted:
+                content = self._read(rule, shared, key)
+                if content or wanted is not None:
+                    return Merged(rule, form, content)
         return None
 
-    def _marked(self, key: str, mark: Any) -> Any:
-        """Return what a marker names, and the marker itself if it names no rule that is known here."""
-        named = mark[MARKER]
-        if not (isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named)):
-            return mark
-        rule = RULES.get(named[0])
-        return mark if rule is None else Merged(rule, named[1], _read(rule, self.get(key, rule)))
+    def _read(self, rule: Rule, shared: Shared, key: str) -> Any:
+        """Read a root type; None if another program made it of another kind, and it cannot be read."""
+        try:
+            with refusing():
+                if rule.kind is Array and not isinstance(self._as_it_is(f"{rule.name}:{key}"), Array):
+                    return None  # pycrdt 0.14.13 reads a text as an array for ever
+                return rule.read(shared)
+        except UpdateRefusedError as error:
+            _log.debug("a root type of the rule %s cannot be read: %s", rule.name, error)
+            return None
 
 
-def _read(rule: Rule, shared: Shared) -> Any:
-    """Read a root type; None if another program made it of another kind, and it cannot be read."""
-    try:
-        with refusing():
-            return rule.read(shared)
-    except UpdateRefusedError as error:
-        _log.debug("a root type of the rule %s cannot be read: %s", rule.name, error)
-        return None
+def _read_marker(mark: Any) -> tuple[str | None, str]:
+    named = mark[MARKER] if is_marker(mark) else None
+    if isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named):
+        return named[0], named[1]
+    return None, ""

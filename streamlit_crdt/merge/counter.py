@@ -10,6 +10,9 @@ from pycrdt import Map
 from streamlit_crdt.merge.items import decode, encode
 from streamlit_crdt.scalars import Stored
 
+_MAX_BITS = 1000
+"""Of an integer that can still be added to a float."""
+
 
 class CounterRule:
     """Each replica keeps the sum of its own additions, under its id; the value is the sum of those."""
@@ -18,7 +21,9 @@ class CounterRule:
     kind = Map
 
     def takes(self, value: object) -> bool:
-        return type(value) is int or (type(value) is float and isfinite(value))
+        if type(value) is int:
+            return value.bit_length() <= _MAX_BITS
+        return type(value) is float and isfinite(value)
 
     def form(self, value: float) -> str:
         return type(value).__name__

@@ -10,6 +10,8 @@ from typing import Any
 from streamlit_crdt import values
 from streamlit_crdt.scalars import Stored
 
+_BYTES = "$bytes"
+
 
 def token(stored: Stored) -> Hashable:
     """Return what is `==` for two stored items exactly if they are the same, also after pycrdt has read one."""
@@ -31,6 +33,11 @@ def name_of(stored: Stored) -> str:
     return json.dumps(_plain(stored), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def of_name(name: str) -> Stored:
+    """Return the stored item that has this name."""
+    return json.loads(name, object_hook=_from_plain)
+
+
 def encode(value: object) -> Stored:
     return values.encode(value, key=None)
 
@@ -41,7 +48,7 @@ def decode(stored: Stored) -> Any:
 
 def _plain(stored: Stored) -> Stored:
     if isinstance(stored, bytes | bytearray):
-        return {"$bytes": base64.b64encode(stored).decode()}
+        return {_BYTES: base64.b64encode(stored).decode()}
     if isinstance(stored, float) and stored.is_integer():
         return int(stored)
     if isinstance(stored, list):
@@ -49,3 +56,7 @@ def _plain(stored: Stored) -> Stored:
     if isinstance(stored, dict):
         return {name: _plain(item) for name, item in stored.items()}
     return stored
+
+
+def _from_plain(tagged: dict[str, Any]) -> Stored:
+    return base64.b64decode(tagged[_BYTES]) if tagged.keys() == {_BYTES} else tagged

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pycrdt import Map
 
 from streamlit_crdt.equality import MAX_DEPTH
-from streamlit_crdt.merge.items import decode, encode, name_of, token
+from streamlit_crdt.merge.items import decode, encode, name_of, of_name, token
 from streamlit_crdt.scalars import Stored
 
 
@@ -33,12 +32,14 @@ class MapRule:
         self, shared: Map[Any], before: Mapping[Any, Any] | None, after: Mapping[Any, Any], author: int
     ) -> None:
         old, new = dict(_leaves(before or {})), dict(_leaves(after))
-        for name in sorted(old.keys() - new.keys()):
+        written = {name for name in new if name not in old or token(old[name]) != token(new[name])}
+        removed = old.keys() - new.keys()
+        hidden = {above for name in written | removed for above in _above(name)} - new.keys()
+        for name in sorted(removed | hidden):
             if name in shared:
                 del shared[name]
-        for name in sorted(new):
-            if name not in old or token(old[name]) != token(new[name]):
-                shared[name] = new[name]
+        for name in sorted(written):
+            shared[name] = new[name]
 
     def distance(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> float:
         old, new = ({(name, token(leaf)) for name, leaf in _leaves(value)} for value in (before, after))
@@ -63,6 +64,13 @@ def _leaves(value: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tu
             yield "/".join(below), encode(item)
 
 
+def _above(name: str) -> Iterator[str]:
+    """Yield the names of the leaves that an entry hides: those on the way to it."""
+    parts = name.split("/")
+    for count in range(1, len(parts)):
+        yield "/".join(parts[:count])
+
+
 def _put(tree: dict[Any, Any], path: list[Any], value: Any) -> None:
     *above, last = path
     for key in above:
@@ -83,7 +91,7 @@ def _part(key: object) -> str:
 
 def _key(part: str) -> Any:
     if part.startswith("$"):
-        return decode(json.loads(_plain(part[1:])))
+        return decode(of_name(_plain(part[1:])))
     return "$" + _plain(part[2:]) if part.startswith("~2") else _plain(part)
 
 

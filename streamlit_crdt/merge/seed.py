@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from hashlib import blake2b
+from itertools import count
 from typing import Any
 
 from pycrdt import Doc
@@ -14,13 +16,18 @@ _ID_BYTES = 7
 MAX_ID = 2**53 - 1
 
 
-def seed(key: str, rule: Rule, value: Any) -> bytes:
+def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
     """Return the update that puts `value` into the root type of `key`.
 
     Its replica id comes from key, rule and value, so that all who bring this value make the very same update, and
-    another value is another replica's.
+    another value is another replica's. After the key was deleted, what this replica wrote is gone for good; then it is
+    the next one of a row that is the same for all.
+
+    Args:
+        known: ids of replicas that have written to the room.
     """
-    author = _author(f"{rule.name}:{key}\0{rule.form(value)}\0{name_of(encode(value))}")
+    first = f"{rule.name}:{key}\0{rule.form(value)}\0{name_of(encode(value))}"
+    author = next(author for life in count() if (author := _author(f"{first}\0{life}")) not in known)
     document: Doc[Any] = Doc(client_id=author)
     shared = document.get(f"{rule.name}:{key}", type=rule.kind)
     with document.transaction():

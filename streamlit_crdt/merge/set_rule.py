@@ -7,31 +7,38 @@ from typing import Any
 
 from pycrdt import Map
 
+from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge.items import decode, encode, name_of
 from streamlit_crdt.scalars import Stored
 
 
 class SetRule:
-    """Merges by item: one entry for each, under its own name. Multi-select widgets hold a set as a list."""
+    """Merges by item: each has an entry for everybody who added it. Multi-select widgets hold a set as a list.
+
+    Were there one entry for all, an addition could be lost with another one of the same moment that somebody removed.
+    """
 
     name = "set"
     kind = Map
 
     def takes(self, value: object) -> bool:
-        if type(value) is set:
-            return True
-        return type(value) is list and len(_entries(value)) == len(value)
+        if type(value) is not list:
+            return type(value) is set
+        try:
+            return len(_entries(value)) == len(value)
+        except ValueNotShareableError:
+            return False
 
     def form(self, value: object) -> str:
         return type(value).__name__
 
     def edit(self, shared: Map[Any], before: Iterable[Any] | None, after: Iterable[Any], author: int) -> None:
         old, new = _entries(before or ()), _entries(after)
-        for name in sorted(old.keys() - new.keys()):
-            if name in shared:
-                del shared[name]
+        for entry, item in sorted((shared.to_py() or {}).items()):
+            if name_of(item) in old.keys() - new.keys():
+                del shared[entry]
         for name in sorted(new.keys() - old.keys()):
-            shared[name] = new[name]
+            shared[f"{author}:{name}"] = new[name]
 
     def distance(self, before: Iterable[Any], after: Iterable[Any]) -> float:
         return len(_entries(before).keys() ^ _entries(after).keys())
@@ -40,7 +47,8 @@ class SetRule:
         return shared.to_py() or {}
 
     def value(self, content: Stored, form: str) -> Any:
-        items = [decode(content[name]) for name in sorted(content)]
+        by_name = {name_of(item): item for item in content.values()}
+        items = [decode(by_name[name]) for name in sorted(by_name)]
         return items if form == "list" else set(items)
 
 

@@ -45,7 +45,7 @@ class Drafts:
             self._spent[key] = digest  # the tab names it for a moment longer
 
     def base(self, key: str) -> str | None:
-        """Return the text that the draft of this widget was begun on, None if the page has named none of those shown."""
+        """Return the text that the draft of this widget was begun on, None if the page has named none of them."""
         digest = self.open.get(class_of(key))
         if digest is None or digest == self._spent.get(key):
             return None

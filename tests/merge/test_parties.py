@@ -1,0 +1,152 @@
+"""Whatever the network did, sessions agree in the end, and what nobody took out is there. Failures name the seed."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from random import Random
+from typing import Any
+
+import pytest
+
+from streamlit_crdt.merge import RULES
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.values import equal
+from tests.convergence import Peer
+from tests.merge.sessions import DEFAULTS, Made, flat, hold_a_party
+
+SEEDS = range(40)
+SOAK_SEEDS = range(40, 1_040)
+SEEDS_PER_TEST = 10
+SESSIONS = 5
+EDITS = 120
+
+
+@pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
+def test_R2_R3_no_sessions_edit_is_lost_over_a_bad_network(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
+        check_a_party(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first_seed", SOAK_SEEDS[::SEEDS_PER_TEST])
+def test_R2_R3_no_sessions_edit_is_lost_over_a_bad_network_for_long(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
+        check_a_party(seed)
+
+
+def check_a_party(seed: int) -> None:
+    peers, made = hold_a_party(SESSIONS, EDITS, Random(seed))
+    values = [{rule: peer.replica.get(f"k-{rule}") for rule in DEFAULTS} for peer in peers]
+    for value in values[1:]:
+        assert equal(value, values[0]), f"seed {seed}: sessions differ"
+    check_parts(values[0], made, f"seed {seed}")
+    check_that_nobody_sends_more(peers, f"seed {seed}")
+
+
+def check_parts(values: dict[str, Any], made: Made, hint: str) -> None:
+    text = values["text"]
+    assert made.kept("text") <= set(text), f"{hint}: text {text!r}"
+    assert all(text.count(own) <= 1 for own in made.added["text"]), f"{hint}: twice in {text!r}"
+    assert sorted(set(values["list"]) - {"first"}) == sorted(made.kept("list")), hint
+    assert len(values["list"]) == len(set(values["list"])), f"{hint}: twice in {values['list']}"
+    assert values["set"] - {"first"} == made.kept("set"), hint
+    assert {path for path, _ in flat(values["map"])} - {("a", "b")} == made.kept("map"), hint
+    assert values["counter"] == made.total, hint
+
+
+def check_that_nobody_sends_more(peers: list[Peer], hint: str) -> None:
+    """R1: what is there already is no edit."""
+    for peer in peers:
+        version = peer.replica.version
+        for rule in DEFAULTS:
+            value = peer.replica.get(f"k-{rule}")
+            assert not peer.replica.edit(f"k-{rule}", value, value, RULES[rule]), hint
+        assert peer.replica.version == version, hint
+
+
+def three(*ids: int) -> tuple[Replica, Replica, Replica]:
+    one, two, three = (Replica(replica_id=number) for number in ids)
+    return one, two, three
+
+
+@pytest.mark.parametrize("ids", list(permutations([11, 22, 33])))
+@pytest.mark.parametrize("kind", [set, list])
+def test_an_addition_wins_over_the_removal_of_another_one_of_the_same_moment(ids: Any, kind: Any) -> None:
+    one, two, other = three(*ids)
+    rule = RULES["set"]
+    one.edit("k", None, kind(["z"]), rule)
+    two.apply(one.diff())
+    one.edit("k", kind(["z"]), kind(["z", "x"]), rule)
+    two.edit("k", kind(["z"]), kind(["z", "x"]), rule)
+    other.apply(one.diff())
+    other.edit("k", kind(["z", "x"]), kind(["z"]), rule)
+    for replica in (one, two, other):
+        for peer in (one, two, other):
+            replica.apply(peer.diff())
+        assert set(replica.get("k")) == {"z", "x"} and len(replica.get("k")) == 2
+
+
+@pytest.mark.parametrize("ids", list(permutations([11, 22, 33])))
+def test_an_item_that_is_removed_and_put_back_stays_though_another_removes_the_older_one(ids: Any) -> None:
+    one, two, other = three(*ids)
+    rule = RULES["set"]
+    one.edit("k", None, {"x"}, rule)
+    two.apply(one.diff())
+    other.apply(one.diff())
+    for replica in (one, other):
+        replica.edit("k", {"x"}, set(), rule)
+    one.edit("k", set(), {"x"}, rule)
+    two.edit("k", {"x"}, {"x", "y"}, rule)
+    other.apply(two.diff())
+    other.apply(one.diff())
+    assert other.get("k") == {"x", "y"}
+    other.edit("k", {"x", "y"}, {"y"}, rule)
+    one.apply(other.diff())
+    assert one.get("k") == {"y"}, "and who removes it having seen it removes it"
+
+
+@pytest.mark.parametrize("ids", list(permutations([11, 22])))
+def test_entries_below_a_leaf_of_the_same_moment_are_kept_and_the_leaf_does_not_come_back(ids: Any) -> None:
+    one, two = (Replica(replica_id=number) for number in ids)
+    rule = RULES["map"]
+    one.edit("k", None, {"z": 0}, rule)
+    two.apply(one.diff())
+    one.edit("k", {"z": 0}, {"z": 0, "a": 5}, rule)
+    two.edit("k", {"z": 0}, {"z": 0, "a": {"x": {"y": 1}}}, rule)
+    one.apply(two.diff())
+    two.apply(one.diff())
+    assert one.get("k") == two.get("k") == {"z": 0, "a": {"x": {"y": 1}}}
+    two.edit("k", two.get("k"), {"z": 0}, rule)
+    assert two.get("k") == {"z": 0}
+
+
+def test_dicts_that_are_filled_at_the_same_moment_keep_all_entries() -> None:
+    one, two = Replica(), Replica()
+    rule = RULES["map"]
+    one.edit("k", None, {"a": {}}, rule)
+    two.apply(one.diff())
+    one.edit("k", {"a": {}}, {"a": {"x": 1}}, rule)
+    two.edit("k", {"a": {}}, {"a": {"y": {"z": 2}}}, rule)
+    two.apply(one.diff())
+    assert two.get("k") == {"a": {"x": 1, "y": {"z": 2}}}
+
+
+def test_fractions_and_integers_add_up_and_the_number_stays_a_float() -> None:
+    one, two = Replica(), Replica()
+    rule = RULES["counter"]
+    one.edit("k", None, 0.5, rule)
+    two.apply(one.diff())
+    one.edit("k", 0.5, 0.75, rule)
+    two.edit("k", 0.5, 1.5, rule)
+    two.apply(one.diff())
+    assert repr(two.get("k")) == "1.75"
+    two.edit("k", 1.75, 2.0, rule)
+    assert repr(two.get("k")) == "2.0"
+
+
+def test_what_is_too_large_to_be_added_to_is_stored_as_a_whole() -> None:
+    replica = Replica()
+    rule = RULES["counter"]
+    for value in (5, 10**400, 10**400 + 1, float("inf"), 1.5, float("nan"), 2):
+        replica.edit("k", replica.get("k"), value, rule)
+        assert equal(replica.get("k"), value)

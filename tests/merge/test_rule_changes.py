@@ -1,0 +1,163 @@
+"""One key, several rules, and what other programs put where a rule keeps its values."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Map, Text, XmlFragment, XmlText
+
+from streamlit_crdt.errors import ValueUnreadableError
+from streamlit_crdt.merge import RULES
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.values import equal
+
+OF_RULE: dict[str, Any] = {
+    "value": "plain", "text": "a text", "list": ["a"], "map": {"a": {"b": 1}}, "set": {"a"}, "counter": 5,
+}  # fmt: skip
+ODD_NAMES = ("", "a//b", "$nonsense", "$", "~", "~2", "/", "a", "__proto__")
+
+
+def rule_of(name: str) -> Any:
+    return RULES.get(name)
+
+
+@pytest.mark.parametrize(("first", "second"), list(permutations(OF_RULE, 2)))
+def test_a_value_of_another_rule_takes_its_place_and_comes_back(first: str, second: str) -> None:
+    one, two = Replica(), Replica()
+    for name in (first, second, first, second):
+        assert one.edit("k", one.get("k"), OF_RULE[name], rule_of(name))
+        assert two.apply(one.diff(two.state_vector())) == {"k"}
+        assert equal(one.get("k"), OF_RULE[name]) and equal(two.get("k"), OF_RULE[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "made", "expected"),
+    [("text", "ab", ["Xab", "abY"], "XabY"), ("list", [1], [[0, 1], [1, 2]], [0, 1, 2]),
+     ("map", {"a": 1}, [{"a": 1, "b": 2}, {"a": 1, "c": 3}], {"a": 1, "b": 2, "c": 3}),
+     ("set", {1}, [{1, 2}, {1, 3}], {1, 2, 3}), ("set", [1], [[1, 2], [1, 3]], [1, 2, 3]),
+     ("counter", 10, [11, 15], 16)],
+)  # fmt: skip
+def test_what_was_stored_as_a_whole_is_there_once_if_two_change_its_rule_at_once(
+    name: str, value: Any, made: list[Any], expected: Any
+) -> None:
+    one, two = Replica(), Replica()
+    one.set("k", value)
+    two.apply(one.diff())
+    for replica, after in zip((one, two), made, strict=True):
+        replica.edit("k", value, after, RULES[name])
+    one.apply(two.diff())
+    two.apply(one.diff())
+    assert equal(one.get("k"), expected) and equal(two.get("k"), expected)
+
+
+def test_a_list_becomes_a_set_and_back_with_what_is_in_it() -> None:
+    one, two = Replica(), Replica()
+    one.edit("k", None, ["b", "a"], RULES["list"])
+    two.apply(one.diff())
+    one.edit("k", ["b", "a"], ["b", "a", "c"], RULES["set"])
+    two.edit("k", ["b", "a"], ["b", "a", "d"], RULES["set"])
+    two.apply(one.diff())
+    assert two.get("k") == ["a", "b", "c", "d"]
+    two.edit("k", two.get("k"), ["d", "a"], RULES["list"])
+    one.apply(two.diff())
+    assert one.get("k") == ["d", "a"]
+
+
+def test_what_an_overwritten_rule_has_left_does_not_come_back() -> None:
+    one, two = Replica(), Replica()
+    one.edit("k", None, "old", RULES["text"])
+    two.apply(one.diff())
+    one.set("k", "new")
+    two.edit("k", "old", "old!", RULES["text"])
+    one.apply(two.diff())
+    two.apply(one.diff())
+    value = one.get("k")
+    one.edit("k", value, value + "?", RULES["text"])
+    two.apply(one.diff())
+    assert one.get("k") == two.get("k") == value + "?"
+
+
+def test_an_edit_of_the_moment_of_a_deletion_keeps_the_key() -> None:
+    one, two = Replica(), Replica()
+    one.edit("k", None, "text", RULES["text"])
+    two.apply(one.diff())
+    one.delete("k")
+    two.edit("k", "text", "text!", RULES["text"])
+    one.apply(two.diff())
+    two.apply(one.diff())
+    assert one.get("k") == two.get("k") == "!"
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [["unknown", "str"], ["text"], "text", None, [1, 2], ["", ""], ["text", "str", "x"], {"text": "str"}, []],
+)
+def test_N2_a_marker_that_is_not_known_here_is_unreadable_and_can_be_overwritten(mark: Any) -> None:
+    document: Doc[Any] = Doc()
+    document.get("state", type=Map).update({"k": {"$rule": mark}, "other": 1})
+    replica = Replica()
+    assert replica.apply(document.get_update()) == {"k", "other"}
+    with pytest.raises(ValueUnreadableError):
+        replica.get("k")
+    assert replica.get("other") == 1
+    assert replica.edit("k", None, "mine", RULES["text"]) and replica.get("k") == "mine"
+
+
+def hostile(rule: str, kind: Any, *, marked: bool, long: bool = False) -> bytes:
+    """Return an update in which another program has made the root type of "k" in a way of its own."""
+    document: Doc[Any] = Doc()
+    shared: Any = document.get(f"{rule}:k", type=kind)
+    if kind is Text:
+        shared.insert(0, "hi 👍")
+        shared.insert_embed(1, {"image": "x"})
+        shared.format(0, 1, {"bold": True})
+    elif kind is Array:
+        shared.extend([1, "two", {"a": 1}, Map({"b": 2}), Text("t"), None])
+    elif kind is Map:
+        shared.update(
+            {name: name for name in ODD_NAMES} | {"map": Map({"a": 1}), "number": 1.5, "none": None}
+        )
+    else:
+        shared.children.append(XmlText("hey"))
+    state = document.get("state", type=Map)
+    state["other"] = 1
+    if marked:
+        state["k"] = {"$rule": [rule, "list"]}
+    return bytes(document.get_update())
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("kind", [Text, Array, Map, XmlFragment])
+@pytest.mark.parametrize("name", RULES)
+def test_N2_a_root_type_of_another_kind_does_no_harm(name: str, kind: Any, marked: bool) -> None:
+    replica, peer = Replica(), Replica()
+    replica.apply(hostile(name, kind, marked=marked))
+    seen = None
+    try:
+        seen = replica.get("k")
+    except ValueUnreadableError:
+        assert "k" in replica
+    for value in (OF_RULE[name], seen, OF_RULE["value"], OF_RULE[name]):
+        rule = RULES[name] if RULES[name].takes(value) else None
+        replica.edit("k", seen, value, rule)
+        seen = replica.get("k")
+    assert equal(seen, OF_RULE[name])
+    assert replica.delete("k") and replica.get("other") == 1
+    peer.apply(replica.diff())
+    assert dict(peer.items()) == dict(replica.items()) == {"other": 1}
+
+
+def test_a_text_is_edited_around_what_an_editor_has_embedded_in_it() -> None:
+    document: Doc[Any] = Doc()
+    text = document.get("text:k", type=Text)
+    text.insert(0, "ä👍b")
+    text.insert_embed(2, {"image": "x"})
+    document.get("state", type=Map)["k"] = {"$rule": ["text", "str"]}
+    replica = Replica()
+    replica.apply(document.get_update())
+    assert replica.get("k") == "ä👍b"
+    for before, after in (("ä👍b", "ä👍b!"), ("ä👍b!", "äb!"), ("äb!", "?äüb!"), ("?äüb!", "?"), ("?", "")):
+        replica.edit("k", before, after, RULES["text"])
+        assert replica.get("k") == after

@@ -1,0 +1,88 @@
+"""What people see and edit at the same moment merges: the mirror's side of the merge rules, without Streamlit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamlit_crdt.errors import MergeRuleError
+from streamlit_crdt.merge import MergeRules
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.widgets import Widget
+from tests.test_mirror import Session, _same
+
+
+def session(room: Replica, *widgets: Widget, **merge: Any) -> Session:
+    made = Session(room, *widgets)
+    made.mirror = Mirror(made.replica, lambda _key: True, MergeRules(merge).rule)
+    return made
+
+
+def area(default: str = "hello") -> Widget:
+    return Widget(
+        "a", "$$ID-hash-a", "text_area", True, _same, lambda value: default if value is None else value
+    )
+
+
+def test_P1_a_draft_from_before_a_value_on_its_way_merges_with_it() -> None:
+    room = Replica()
+    one, two = session(room, area()), session(room, area())
+    one.run()
+    two.run()
+    two.touch(a="hello world")
+    one.run(delivered=False)
+    one.touch(a="Oh, hello")
+    assert room.get("a") == one.state["a"] == "Oh, hello world"
+
+
+def test_R8_a_default_that_two_text_areas_bring_along_is_there_once() -> None:
+    room = Replica()
+    one, two = session(room, area()), session(room, area())
+    one.run()
+    two.run()
+    one.replica.edit("a", "hello", "hello!", MergeRules().rule("a", "", "text_area"))
+    two.touch(a="Oh, hello")
+    room.apply(one.replica.diff())
+    assert room.get("a") == "Oh, hello!"
+
+
+@pytest.mark.parametrize(
+    ("first", "mine", "theirs", "expected", "rule"),
+    [(1, 2, 2, 3, "counter"), ([0], [0, 1], [0, 2], {0, 1, 2}, "list"),
+     ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}, "map")],
+)  # fmt: skip
+def test_what_two_scripts_make_of_the_same_value_is_merged(
+    first: Any, mine: Any, theirs: Any, expected: Any, rule: str
+) -> None:
+    room, rooms = Replica(), [Replica(), Replica()]
+    session(room, k=rule).run(body=lambda state: state.update(k=first))
+    scripts = []
+    for each in rooms:
+        each.apply(room.diff())
+        scripts.append(session(each, k=rule))
+        scripts[-1].run()
+    for script, value in zip(scripts, (mine, theirs), strict=True):
+        script.run(body=lambda state, value=value: state.update(k=value))
+    rooms[0].apply(rooms[1].diff())
+    value = rooms[0].get("k")
+    assert (set(value) if rule == "list" else value) == expected
+
+
+def test_A1_a_viewer_pushes_nothing() -> None:
+    room = Replica()
+    one = session(room, area())
+    one.run()
+    one.mirror.is_read_only = True
+    one.touch(a="mine")
+    assert room.keys() == []
+
+
+def test_the_authors_rule_comes_before_that_of_the_widget_and_an_unknown_one_is_refused() -> None:
+    rules = MergeRules({"a*": "value", "n_*": "counter"})
+    assert rules.rule("area", "text", "text_area") is None
+    assert getattr(rules.rule("n_clicks", 1, None), "name", None) == "counter"
+    assert getattr(rules.rule("b", ["x"], "multiselect"), "name", None) == "set"
+    with pytest.raises(MergeRuleError):
+        MergeRules({"a": "nonsense"})  # type: ignore[dict-item]
