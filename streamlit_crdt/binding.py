@@ -43,7 +43,9 @@ class Binding:
         self.writing = Writing(self)
         self.clicks = Clicks()
         self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_events)
+        self.has_company = False
         self._rerun_owed = False
+        self._is_asking = False
         self._was_elsewhere = False
         self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
@@ -119,6 +121,8 @@ class Binding:
         """Local first, then merge, then write remote values. Returns the keys that were written."""
         self.tab.begin_run(message)
         self._rerun_owed = False  # this is it
+        self._is_asking = self._is_asking and not (message is not None and message.has_news)
+        self.writing.events.begin_run()
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
@@ -163,8 +167,10 @@ class Binding:
 
     def request_runs(self, ctx: Any) -> None:
         """Ask for the run that is owed, once the present one is over."""
-        if self._rerun_owed or self.mirror.has_merged or self.writing.has_events:
+        to_show = self.mirror.has_merged or self.writing.has_events
+        if self._rerun_owed or (to_show and not self._is_asking):
             self._rerun_owed = False
+            self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
             _compat.request_rerun(ctx, None)
         elif self.tab.channel_fragment and self.way.tab_is_behind:
             _compat.request_rerun(ctx, self.tab.channel_fragment)
@@ -222,5 +228,11 @@ class Binding:
                 _log.warning("%s", text)
 
     def rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
-        """Return the merge rule by which `value` is stored under `key`; None where the last writer wins."""
+        """Return the merge rule by which `value` is stored under `key`; None where the last writer wins.
+
+        So it does for plain values of a session that is in several rooms: what came from one room would be taken for
+        an edit in the other one, and be added there once more.
+        """
+        if widget_kind is None and self.has_company:
+            return None
         return self.rules.rule(key, value, widget_kind)

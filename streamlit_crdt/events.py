@@ -50,7 +50,12 @@ class Events:
     def arrive(self, replica: Replica) -> None:
         """Be in the room from now on: what was broadcast before is not for this session."""
         if self._seen is None:
-            self._seen = set(replica.events)
+            own = f"{replica.replica_id:x}-"
+            self._seen = {event_id for event_id in replica.events if not event_id.startswith(own)}
+
+    def begin_run(self) -> None:
+        """Forget what the script has asked for: it is run for what it asks for in its present run."""
+        self._asked.clear()
 
     def broadcast(self, replica: Replica, name: str, payload: Any) -> None:
         """Tell everybody who is in the room.
@@ -70,7 +75,6 @@ class Events:
 
     def take(self, replica: Replica, name: str) -> Iterator[Event]:
         """Yield what was broadcast under `name` and was not yielded here before; each counts as seen when yielded."""
-        self.arrive(replica)
         self._asked.add(name)
         own = f"{replica.replica_id:x}-"
         for event_id, stored in self._unseen(replica):
@@ -96,11 +100,13 @@ class Events:
         unseen = [
             (event_id, stored)
             for event_id, stored in events.items()
-            if event_id not in self._seen
-            and isinstance(stored, dict)
-            and {"name", "payload"} <= stored.keys()
+            if event_id not in self._seen and _is_event(stored)
         ]
         return sorted(unseen, key=lambda entry: (_sent_at(entry[1]), entry[0]))
+
+
+def _is_event(stored: Any) -> bool:
+    return isinstance(stored, dict) and isinstance(stored.get("name"), str) and "payload" in stored
 
 
 def _sent_at(stored: Any) -> float:

@@ -28,7 +28,8 @@ class Session:
 
     `lock` is held while a run compares the state with the room and writes into it. A newer run's browser message
     waits for it, and a run that was superseded finds out under it: else an older run could put its own snapshot,
-    or a remote value, over what the user just did. `calls` is what its widgets were last called with.
+    or a remote value, over what the user just did. `calls` is what its widgets were last called with, `alone` its
+    membership in no room.
     """
 
     def __init__(self, session_id: str) -> None:
@@ -47,6 +48,7 @@ class Session:
         self._output_dropped = False
         self._run_lock = threading.Lock()
         self.anchor: object = None
+        self.alone: Any = None
 
     def bind(self, room: str, server: str | None, ctx: Any) -> Binding:
         """Return the binding to `room`, made on first use."""
@@ -117,6 +119,9 @@ class Session:
                 run.is_remote = self._remote_wake and run.message is None
                 self._remote_wake = False
             run.entered.append(binding)
+            rooms = {*self._rooms, *run.entered}
+            for one in rooms:
+                one.has_company = len(rooms) > 1
             return binding.begin_run(run.message, remote=run.is_remote)
 
     def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:

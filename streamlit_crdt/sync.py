@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import streamlit as st
 
@@ -86,7 +86,7 @@ def crdt_sync(
     rules = MergeRules(dict(merge or {}))
     ctx = _compat.script_context()
     if room is None or ctx is None:
-        return Room(room, _Alone(role_of(role)))
+        return Room(room, _alone(ctx, role_of(role)))
     hooks = SessionHooks(registry)
     _compat.install(hooks)
     _compat.watch_end(hooks, ctx)
@@ -117,14 +117,28 @@ def _check_name(room: object) -> None:
         raise RoomNameError(room)
 
 
+def _alone(ctx: Any, role: Role) -> _Alone:
+    """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
+    session = None if ctx is None else registry.open(ctx)
+    alone = None if session is None else session.alone
+    if alone is None:
+        alone = _Alone()
+        if session is not None:
+            session.alone = alone
+            _lifetime(session.id)
+    alone.role = role
+    return cast(_Alone, alone)
+
+
 class _Alone:
     """Membership in no room: values stay in this script."""
 
-    def __init__(self, role: Role) -> None:
+    role: Role = "editor"
+
+    def __init__(self) -> None:
         self.replica = Replica()
         self._events = Events()
         self._events.arrive(self.replica)
-        self.role = role
         self.status: Status = "offline"
         self.saved = False
         self.unsaved_count = 0

@@ -55,11 +55,9 @@ class Writing:
         self._check(key, type(value).__name__)
         scope = self._scope
         widget = scope.mirror.widgets.get(key)
-        rule = scope.rule_of(key, value, None if widget is None else widget.kind)
-        if rule is None:
-            scope.replica.set(key, value)
-        else:
-            scope.replica.change(key, rule, None, lambda _: value)
+        scope.replica.edit(
+            key, None, value, scope.rule_of(key, value, None if widget is None else widget.kind)
+        )
 
     def remove(self, key: str) -> None:
         self._check_role(key)
@@ -78,7 +76,6 @@ class Writing:
 
     def broadcast(self, name: str, payload: Any) -> None:
         self._check_role(name)
-        self.events.arrive(self._scope.replica)
         self.events.broadcast(self._scope.replica, name, payload)
 
     def _check(self, key: str, type_name: str) -> None:

@@ -115,12 +115,18 @@ class Edits:
         memory.replica.edit(key, self._base(key, current, rule), current, rule)
         memory.drafts.committed(key)
         memory.see(key, current)
-        if rule is not None and not values.equal(memory.read(key), current):
+        if rule is not None and self._was_merged(rule, memory.read(key), current):
             memory.merged.add(key)
         memory.assigned.discard(key)
         memory.before_sync.pop(key, None)
         memory.refused.pop(key, None)
         memory.in_room.add(key)
+
+    def _was_merged(self, rule: Rule, held: Any, current: Any) -> bool:
+        """Say whether the room holds another value than was put in, to the rule: a set has no order."""
+        if held is REFUSED or values.equal(held, current):
+            return False
+        return not rule.takes(held) or bool(rule.distance(held, current))
 
     def _base(self, key: str, current: Any, rule: Rule | None) -> Any:
         """Return what the author of an edit saw.
@@ -146,7 +152,7 @@ class Edits:
         for key in [key for key in memory.seen if key not in state]:
             if key in memory.widgets or key.startswith(UNKEYED_PREFIX) or not memory.shares(key):
                 continue  # P3: a widget that vanished was not deleted
-            if key in memory.replica and values.equal(memory.replica.get(key), memory.seen[key]):
+            if key in memory.replica and values.equal(memory.read(key), memory.seen[key]):
                 memory.replica.delete(key)
             del memory.seen[key]
             memory.in_room.discard(key)

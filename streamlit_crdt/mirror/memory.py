@@ -81,8 +81,12 @@ class Memory:
             return REFUSED
 
     def rule(self, key: str, value: Any) -> Rule | None:
+        """Return the merge rule of a key. Two selections that a widget limits together could be too many for it."""
         widget = self.widgets.get(key)
-        return self.rule_of(key, value, None if widget is None else widget.kind)
+        if widget is None:
+            return self.rule_of(key, value, None)
+        is_limited = widget.arguments.get("max_selections") is not None
+        return self.rule_of(key, value, "" if is_limited else widget.kind)
 
     def refuse(self, key: str, remote: Any) -> None:
         """Keep the room's value and the local one apart until either changes (P2)."""

@@ -39,14 +39,17 @@ class Plan:
     def writes(self, state: Mapping[str, Any]) -> list[Write]:
         """Return the writes that `state` needs."""
         memory = self._memory
+        memory.merged.clear()
         writes = [write for key in memory.replica if (write := self._plan_key(key, state)) is not None]
         for key in self._gone():
             memory.in_room.discard(key)
-            if key in memory.widgets:
+            if key in memory.widgets and memory.is_drawn(key):
                 writes += self._reset(key, state)
                 continue
-            memory.seen.pop(key, None)
-            if key in state:
+            memory.seen.pop(
+                key, None
+            )  # a hidden widget comes back with its default, which is nobody's edit (R4)
+            if key in state and key not in memory.widgets:
                 writes.append(Write(key, None, None, delete=True))
         memory.in_room.update(write.key for write in writes if not write.delete)
         if memory.is_read_only:
@@ -75,9 +78,8 @@ class Plan:
     def has_news(self) -> bool:
         """Say whether the room holds a change that the session has not been shown and would use."""
         memory = self._memory
-        return any(self._is_news(key) for key in memory.replica) or any(
-            key in memory.seen for key in self._gone()
-        )
+        gone = (key for key in self._gone() if key not in memory.widgets or memory.is_drawn(key))
+        return any(map(self._is_news, memory.replica)) or any(key in memory.seen for key in gone)
 
     def displaced(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what drawn widgets show, in shared form, where it is not what they were last told. Notes nothing."""
@@ -92,10 +94,8 @@ class Plan:
         return shown
 
     def _gone(self) -> list[str]:
-        """Return what the room had and has no more; of widgets those that are there."""
-        memory = self._memory
-        gone = [key for key in memory.in_room if key not in memory.replica]
-        return [key for key in gone if key not in memory.widgets or memory.is_drawn(key)]
+        """Return what the room had and has no more."""
+        return [key for key in self._memory.in_room if key not in self._memory.replica]
 
     def _reset(self, key: str, state: Mapping[str, Any]) -> list[Write]:
         """Have a widget show its default again: what somebody had chosen was undone, or deleted."""
@@ -117,7 +117,6 @@ class Plan:
         if remote is REFUSED or memory.is_refused(key, remote):
             return None
         memory.in_room.add(key)
-        memory.merged.discard(key)
         if key in state and _shows(widget, state[key], remote):
             if key not in self._deliveries:
                 memory.see(key, remote)

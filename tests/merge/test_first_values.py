@@ -127,7 +127,6 @@ def test_R1_an_equal_edit_sends_nothing(rule: str, value: Any) -> None:
     [("list", [1], [1, object()]), ("set", ["a"], ["a", object()]), ("set", {1}, {1, object()}),
      ("map", {"a": 1}, {"a": 2, "b": {"c": [object()]}}), ("map", {"a": 1}, {"a": 2, object(): 1}),
      ("text", "a", object()), ("counter", 1, object())],
-    ids=repr,
 )  # fmt: skip
 def test_R5_what_cannot_be_shared_leaves_all_as_it_was(rule: str, good: Any, bad: Any, stored: str) -> None:
     replica = Replica()
