@@ -119,6 +119,9 @@ def test_every_member_of_a_room_works_without_streamlit(server: EmbeddedServer) 
         assert room.can_undo and room.undo() and room.state["options"] == {"a": 1}
         assert room.can_redo and room.redo() and room.state["options"] == {"a": 1, "b": 2}
         del room.state["clicks"]
+        assert room.state.get("clicks", 0) == 0 and "clicks" not in room.state
+        with pytest.raises(KeyError, match="clicks"):
+            room.state["clicks"]
         room.broadcast("done", 7)
         assert [(event.payload, event.is_self) for event in room.events("done")] == [(7, True)]
         assert not list(room.events("done"))
