@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import sys
 import threading
@@ -232,6 +233,26 @@ def test_two_threads_write_into_one_room(server: EmbeddedServer) -> None:
         assert sorted(room.list("log")) == sorted([*range(200), *range(200)])
     with connect("room", server=address(server)) as fresh:
         assert (fresh.state["n"], len(fresh.list("log"))) == (400, 400)
+
+
+def test_s5_what_another_thread_edits_as_the_block_ends_is_saved_or_refused(server: EmbeddedServer) -> None:
+    taken, half = [], threading.Event()
+
+    def write(room: JobRoom) -> None:
+        with pytest.raises(RoomLeftError):
+            for number in itertools.count():
+                room.state[str(number % 10)] = number
+                taken.append(number)
+                if number == 50:
+                    half.set()
+
+    with connect("room", server=address(server)) as room:
+        writer = threading.Thread(target=write, args=(room,))
+        writer.start()
+        assert half.wait(DEADLINE_S)
+    writer.join()
+    with connect("room", server=address(server)) as fresh:
+        assert max(fresh.state.values()) == taken[-1]
 
 
 def test_a2_a_token_that_the_server_does_not_take_is_one_sentence(server: EmbeddedServer) -> None:

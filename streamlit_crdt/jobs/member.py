@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from streamlit_crdt.errors import ViewOnlyError
@@ -76,24 +77,24 @@ class Member:
             return self._news_seen > before
 
     def write(self, key: str, value: Any) -> None:
-        replica = self._writable(key)
-        with self._lock, replica.transaction():
+        with self._editing(key) as replica, replica.transaction():
             rule = self._rules.rule(key, value, None)
             replica.edit(key, replica.get(key), value, rule)
 
     def remove(self, key: str) -> None:
-        self._writable(key).delete(key)
+        with self._editing(key) as replica:
+            replica.delete(key)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        self._writable(key).change(key, rule, empty, change)
+        with self._editing(key) as replica:
+            replica.change(key, rule, empty, change)
 
     def travel(self, way: Literal["undo", "redo"]) -> bool:
-        replica = self._writable(way, begins_group=False)
-        return bool(replica.undo() if way == "undo" else replica.redo())
+        with self._editing(way, begins_group=False) as replica:
+            return bool(replica.undo() if way == "undo" else replica.redo())
 
     def broadcast(self, name: str, payload: Any) -> None:
-        replica = self._writable(name)
-        with self._lock:
+        with self._editing(name) as replica:
             self._events.broadcast(replica, name, payload)
 
     def events(self, name: str) -> Iterator[Event]:
@@ -115,7 +116,8 @@ class Member:
         Raises:
             EditsNotSavedError, RoomDeletedError: some are not. Logged instead if `error` is under way.
         """
-        self._has_left = True
+        with self._lock:
+            self._has_left = True  # no thread is in the midst of an edit that nobody would wait for
         progress = self._exchange.progress
         if progress.wait_saved(timeout_s):
             return
@@ -139,16 +141,21 @@ class Member:
             return progress.reason or "there is no connection"
         return f"the server did not confirm them within {timeout_s:g} s"
 
-    def _writable(self, key: str, *, begins_group: bool = True) -> Replica:
-        """Return the replica to edit; each edit is undone by itself."""
-        if self._has_left:
-            raise RoomLeftError(self._room)
-        if self.role == "viewer" or self._exchange.progress.is_denied:
-            raise ViewOnlyError(self._room, key)
-        replica = self.replica
-        if begins_group:
-            replica.begin_group()
-        return replica
+    @contextmanager
+    def _editing(self, key: str, *, begins_group: bool = True) -> Iterator[Replica]:
+        """Yield the replica to edit, from before the look whether that may be until the edit is made.
+
+        Each edit is undone by itself.
+        """
+        with self._lock:
+            if self._has_left:
+                raise RoomLeftError(self._room)
+            if self.role == "viewer" or self._exchange.progress.is_denied:
+                raise ViewOnlyError(self._room, key)
+            replica = self.replica
+            if begins_group:
+                replica.begin_group()
+            yield replica
 
     def _check_is_the_same(self) -> None:
         if self._exchange.progress.fault is not None:
