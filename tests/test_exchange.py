@@ -130,6 +130,23 @@ def test_r3_what_a_connection_lost_on_its_way_is_sent_by_the_next(server: Server
     assert dict(server.replica.items()) == {"b": "b"}
 
 
+def test_a_large_value_that_was_overwritten_often_while_away_is_sent_once(server: Server) -> None:
+    server.exchange.close("lost")
+    for number in range(40):
+        server.exchange.replica.begin_group()
+        server.exchange.replica.set("large", f"{number}{'x' * 1_000_000}")
+    server.exchange.open()
+    server.exchange.receive(protocol.sync_step1(server.replica.state_vector()))
+    frames = server.exchange.take()
+    assert sum(map(len, frames)) < 2_000_000
+    server.exchange.close("lost")
+    server.meet()
+    assert str(server.replica.get("large")).startswith("39x")
+    assert server.exchange.replica.undo()
+    server.look()
+    assert str(server.replica.get("large")).startswith("38x")
+
+
 def test_r6_what_comes_from_the_server_is_not_sent_back(server: Server) -> None:
     server.replica.set("a", 1)
     server.exchange.receive(protocol.sync_update(server.replica.diff()))

@@ -12,13 +12,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any, Final
 
+from pycrdt import Doc
+
+from streamlit_crdt.guarding import refusing
 from streamlit_crdt.jobs.errors import RoomDeletedError
 from streamlit_crdt.jobs.messages import Denied, News, Question, SavedAnswer, read
 from streamlit_crdt.jobs.progress import Progress
 from streamlit_crdt.replica import LOCAL, TAB, Replica
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import SaveStatus
+
+MAX_PLAIN_BYTES: Final = 256 * 1024
+"""Leaving out what is not needed takes as long as loading the room does; below this it is not worth that."""
 
 
 class Exchange:
@@ -145,16 +152,30 @@ class Exchange:
     def _updates(self, server_has: bytes) -> list[bytes]:
         version, vector = self.replica.version, self.replica.state_vector()
         if self._sent is None:
-            frames = [protocol.sync_step2(self.replica.diff(server_has))]
+            frames = [protocol.sync_step2(self._lacks(server_has))]
             self._vector = vector
         elif (update := self.replica.update_since(self._sent)) is None:
-            frames = [protocol.sync_update(self.replica.diff(server_has))]
+            frames = [protocol.sync_update(self._lacks(server_has))]
             self._vector = vector
         else:
             frames = [protocol.sync_update(update)] if update else []
         self._sent = version
         self.replica.acknowledge(version)
         return frames
+
+    def _lacks(self, state_vector: bytes) -> bytes:
+        """Return what a document at `state_vector` lacks; a long one without what only this replica's undo needs.
+
+        Else a large value that was overwritten while the server was away would be in it once for each time, up to more
+        than the server takes in one frame.
+        """
+        update = self.replica.diff(state_vector)
+        if len(update) <= MAX_PLAIN_BYTES:
+            return update
+        with refusing():
+            visible: Doc[Any] = Doc()
+            visible.apply_update(self.replica.diff())
+            return visible.get_update(state_vector)
 
     def _questions(self, made: int) -> list[bytes]:
         frames = []

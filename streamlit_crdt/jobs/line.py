@@ -21,9 +21,9 @@ from websockets.typing import Subprotocol
 from streamlit_crdt.errors import ServerUnavailableError, UpdateRefusedError
 from streamlit_crdt.jobs.errors import EntryRefusedError, RoomDeletedError
 from streamlit_crdt.jobs.exchange import Exchange
-from streamlit_crdt.jobs.tokens import Sign, is_here
+from streamlit_crdt.jobs.tokens import TTL_S, Sign, is_here
 from streamlit_crdt_server import CloseCode, MalformedFrameError
-from streamlit_crdt_server.protocol import awareness
+from streamlit_crdt_server.protocol import awareness, renewal
 from streamlit_crdt_server.ticket import SUBPROTOCOL, TOKEN_PREFIX
 
 _log = logging.getLogger("streamlit_crdt")
@@ -62,6 +62,8 @@ class Line:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_awake = self._is_over = False
+        self._token: str | None = None
+        self._signed_at = 0.0
         self._thread = threading.Thread(target=self._serve, name=f"streamlit-crdt-{room}", daemon=True)
 
     def start(self) -> None:
@@ -131,7 +133,7 @@ class Line:
             self.exchange.end(RoomDeletedError(self._room))
 
     async def _connect_once(self) -> None:
-        self._token = self._sign()
+        self._token, self._signed_at = self._sign(), time.monotonic()
         epoch = self.exchange.progress.epoch
         offered = [] if self._token is None else [SUBPROTOCOL, f"{TOKEN_PREFIX}{self._token}"]
         async with connect(
@@ -171,10 +173,18 @@ class Line:
             self._news.clear()
             with self._lock:
                 self._is_awake = False
-            frames = self.exchange.take() or [awareness(())]
+            frames = [*self._renewal(), *self.exchange.take()] or [awareness(())]
             for frame in frames:
                 await socket.send(frame)
             await asyncio.sleep(max(TICK_S, sum(map(len, frames)) / MAX_BYTES_PER_S))
+
+    def _renewal(self) -> list[bytes]:
+        """Return the frame that brings a new token while the last one is still valid; none for a server not of ours."""
+        if time.monotonic() - self._signed_at < TTL_S / 2 or self.exchange.progress.epoch is None:
+            return []
+        self._signed_at = time.monotonic()
+        former, self._token = self._token, self._sign()
+        return [] if self._token in (None, former) else [renewal(self._token)]
 
 
 def _code(error: ConnectionClosed) -> int | None:

@@ -17,7 +17,7 @@ from streamlit_crdt_server import Role as TokenRole
 from streamlit_crdt_server.names import is_loopback
 
 TTL_S: Final = 3600.0
-"""How long a token that is signed here is valid. When it ends the server closes the socket, and a new one is shown."""
+"""How long a token that is signed here is valid. Half-way the server is shown a new one."""
 
 SERVER_VARIABLE: Final = "STREAMLIT_CRDT_SERVER"
 
