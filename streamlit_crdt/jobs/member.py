@@ -89,9 +89,12 @@ class Member:
         with self._editing(key) as replica:
             replica.change(key, rule, empty, change)
 
-    def travel(self, way: Literal["undo", "redo"]) -> bool:
+    def travel(self, way: Literal["undo", "redo"]) -> None:
         with self._editing(way, begins_group=False) as replica:
-            return bool(replica.undo() if way == "undo" else replica.redo())
+            if way == "undo":
+                replica.undo()
+            else:
+                replica.redo()
 
     def broadcast(self, name: str, payload: Any) -> None:
         with self._editing(name) as replica:
