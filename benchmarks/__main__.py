@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import latency
+from benchmarks import growth, latency
 
 BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
     "latency": (
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
         latency.DEFAULT_ROUNDS,
         "from an edit to the other tab's page, by the time to its own",
     ),
+    "growth": (growth.run, growth.DEFAULT_ROUNDS, "what long use makes of a room's document"),
 }
 """Name → what runs it, its rounds, and what it measures."""
 

@@ -13,9 +13,11 @@ from e2e.polling import eventually
 
 OPEN_DEADLINE_MS = 60_000
 
-# No script runs, and what it drew is there: a widget's own code is loaded when it is first drawn.
+# No script runs, and what it drew is there: a widget's own code is loaded when it is first drawn. With a chat input at
+# its bottom the page has another frame.
 IDLE = """() => document.querySelector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-    && document.querySelector('[data-testid="stMain"] [data-testid="stElementContainer"]')
+    && document.querySelector(':is([data-testid="stMain"], [data-testid="stAppScrollToBottomContainer"])' +
+        ' [data-testid="stElementContainer"]')
     && !document.querySelector('[data-testid="stSkeleton"], [data-testid="stAppSkeleton"]')"""
 
 # What Streamlit's own page says on a machine without a network, and nothing else.

@@ -17,6 +17,15 @@ from streamlit_crdt.errors import (
     ViewOnlyError,
 )
 from streamlit_crdt.events import Event
+from streamlit_crdt.jobs import (
+    EditsNotSavedError,
+    EntryRefusedError,
+    JobRoom,
+    OutsideAppError,
+    RoomDeletedError,
+    RoomLeftError,
+    connect,
+)
 from streamlit_crdt.merge import MergeRule
 from streamlit_crdt.room import Room, SharedState
 from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
@@ -24,12 +33,18 @@ from streamlit_crdt.sync import crdt_sync, private_key
 
 __all__ = [
     "CrdtError",
+    "EditsNotSavedError",
+    "EntryRefusedError",
     "Event",
     "FrameError",
+    "JobRoom",
     "MergeRule",
     "MergeRuleError",
+    "OutsideAppError",
     "RoleError",
     "Room",
+    "RoomDeletedError",
+    "RoomLeftError",
     "RoomNameError",
     "ServerUnavailableError",
     "SharedCounter",
@@ -45,6 +60,7 @@ __all__ = [
     "ValueNotShareableError",
     "ValueUnreadableError",
     "ViewOnlyError",
+    "connect",
     "crdt_app",
     "crdt_sync",
     "private_key",

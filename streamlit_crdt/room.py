@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 from streamlit_crdt.events import Event
 from streamlit_crdt.identity import Role
@@ -13,6 +13,8 @@ from streamlit_crdt.replica import Replica
 from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
 
 Status = Literal["connecting", "connected", "offline"]
+
+_ABSENT: Final = object()
 
 
 class Membership(Protocol):
@@ -65,7 +67,10 @@ class SharedState(MutableMapping[str, Any]):
         self._membership = membership
 
     def __getitem__(self, key: str) -> Any:
-        return self._membership.replica.get(key)
+        value = self._membership.replica.get(key, _ABSENT)
+        if value is _ABSENT:
+            raise KeyError(key)
+        return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._membership.write(key, value)
