@@ -152,8 +152,8 @@ class RoomDocument(YRoom):
     def _observe(self) -> None:
         """Collect the document's own updates, whoever makes them; once, also when the room restarts.
 
-        Mends two faults of the shipped `_watch_ready`: a restarted room observed twice and sent everything
-        twice, and `put_updates` drops updates in silence when its buffer of 65 536 is full.
+        Mends two faults of pycrdt-websocket 0.16.5: `_watch_ready` of a restarted room observes once more and
+        never lets the first observer go, and `put_updates` drops updates in silence when 65 536 wait.
         """
         if self._subscription is None:
             self._subscription = self.ydoc.observe(self._collect)
