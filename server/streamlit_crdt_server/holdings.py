@@ -17,11 +17,14 @@ from streamlit_crdt_server.apply import read_vector
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.premature import Premature
-from streamlit_crdt_server.updates import check_state_vector, check_update
+from streamlit_crdt_server.updates import check_state_vector, check_update, read_shape
 from streamlit_crdt_server.wire import varuint
 
 _CHUNK = 64
 """Merging many updates at once costs the square of their number: 0.8 s for 10 000."""
+
+_NO_DELETIONS, _SKIPPED = b"\0", b"\n"
+"""How an update ends that deletes nothing; and a byte without which it has no gap."""
 
 MAX_REFUSED_BYTES = 16 * 1024 * 1024
 _OVERHEAD_BYTES = 4096
@@ -100,8 +103,10 @@ class Holdings:
         return varuint(len(self._clocks)) + b"".join(clocks)
 
     def _note(self, change: bytes, entries: Iterable[Entry]) -> None:
-        reach = next((entry.reach for entry in entries if entry.update == change), None)
-        for replica, clock in (check_update(change) if reach is None else reach).items():
+        reach = None
+        if change.endswith(_NO_DELETIONS) and _SKIPPED not in change:
+            reach = next((entry.reach for entry in entries if entry.update == change), None)
+        for replica, clock in (read_shape(change).solid() if reach is None else reach).items():
             if clock > self._clocks.get(replica, 0):
                 self._clocks[replica] = clock
 

@@ -17,6 +17,7 @@ from streamlit_crdt_server.shape import Shape, Unit
 from streamlit_crdt_server.walk import Walk
 
 _HAS_LEFT, _HAS_RIGHT, _HAS_PARENT_KEY, _CONTENT = 0x80, 0x40, 0x20, 0x1F
+_COLLECTED, _SKIPPED = 0, 10
 _NAMED_TYPES = (3, 5)
 _TYPE_COUNT = 7
 
@@ -80,8 +81,10 @@ class UpdateWalk(Walk):
     def struct(self) -> int:
         """Step over a struct and return its length on its replica's clock."""
         information = self.byte()
-        if information in (0, 10):  # garbage collected, skipped
+        if information in (_COLLECTED, _SKIPPED):
             self.shape.structs += 1
+            if information == _SKIPPED:
+                self.shape.skip(self._replica, self._clock)
             self._content_at = self._at
             return self.positive()
         left: Unit | None = (self.number(), self.number()) if information & _HAS_LEFT else None

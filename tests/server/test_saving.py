@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycrdt import Doc, Map
+from pycrdt import Array, Doc, Map
 
 from streamlit_crdt_server import (
     CloseCode,
@@ -31,6 +31,8 @@ from streamlit_crdt_server.premature import MAX_UPDATES
 from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.wire import Reader
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+from tests.server.heavy import NULL, struct
+from tests.server.hostile import blocks
 from tests.server.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
@@ -384,6 +386,20 @@ async def test_S5_an_update_whose_predecessor_is_missing_is_stored_before_it_is_
     async with Hub(store=store) as hub:
         await done((await hub.aopen_local("room")).push(first))
     assert await stored(store, "room") == {"k": 2}
+
+
+async def test_S5_an_update_that_waits_before_one_that_does_not_is_stored_before_it_is_confirmed() -> None:
+    store = UnreliableStore()
+    values = blocks((4, 0, [struct(NULL)] * 3))
+    waiting = blocks((4, 3, [struct(NULL, (8, 0)), struct(NULL)]))
+    later = blocks((4, 5, [struct(NULL)]))
+    async with Hub(store=store) as hub:
+        peer = await hub.aopen_local("room")
+        for each in (later, values, waiting):
+            await done(peer.push(each))
+    async with Hub(store=store) as hub:
+        await done((await hub.aopen_local("room")).push(blocks((8, 0, [struct(NULL)]))))
+        assert len(hub.rooms["room"].ydoc.get("t", type=Array)) == 7
 
 
 async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> None:
