@@ -89,7 +89,7 @@ class UpdateWalk(Walk):
             return self.positive()
         left: Unit | None = (self.number(), self.number()) if information & _HAS_LEFT else None
         right: Unit | None = (self.number(), self.number()) if information & _HAS_RIGHT else None
-        place = None
+        place: tuple[Unit | str, ...] | None = None
         if left is None and right is None:
             place = self._parent(bool(information & _HAS_PARENT_KEY))
         self.shape.insert((self._replica, self._clock), left, right, place)
@@ -99,12 +99,12 @@ class UpdateWalk(Walk):
             raise ValueError(f"content type {information & _CONTENT} is unknown")
         return content(self)
 
-    def _parent(self, has_key: bool) -> object:
+    def _parent(self, has_key: bool) -> tuple[Unit | str, ...]:
         """Step over the place of a struct that has no neighbours, and return what tells it from others."""
         named = self.number()
         if named > 1:
             raise ValueError("a parent is neither a name nor an id")
-        parent: object = self.text() if named else (self.number(), self.number())
+        parent: Unit | str = self.text() if named else (self.number(), self.number())
         return (parent, self.text()) if has_key else (parent,)
 
     def _json(self) -> int:
