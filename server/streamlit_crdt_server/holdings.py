@@ -41,11 +41,13 @@ class Holdings:
     Attributes:
         is_unsettled: Whether the document is to be given again what waits, which it may have lost: see `settling`.
         settling: How far that has come; None before it begins.
+        has_brought_more: Whether the last batch completed something that waited, so that its change holds that as well.
     """
 
     def __init__(self) -> None:
         self.is_unsettled = False
         self.settling: Settling | None = None
+        self.has_brought_more = False
         self._has_just_lost = False
         self._clocks: dict[int, int] = {}
         self._premature = Premature()
@@ -110,12 +112,13 @@ class Holdings:
             What was not refused, and those updates that are not in the document yet: they are to be stored as
             they came.
         """
-        if change is not None:
-            brings_more = self._note(change, entries)
-            if not self.is_unsettled:
-                self._premature.release(self._covers, self._vector)
-            if brings_more and self._premature:
-                self._settle_again()
+        waited = len(self._premature)
+        self.has_brought_more = change is not None and self._note(change, entries)
+        if change is not None and not self.is_unsettled:
+            self._premature.release(self._covers, self._vector)
+        if self.has_brought_more and self._premature:
+            self._settle_again()
+        self.has_brought_more |= len(self._premature) < waited
         accepted: list[Entry] = []
         premature: list[bytes] = []
         for entry in entries:

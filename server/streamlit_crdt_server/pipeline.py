@@ -201,7 +201,7 @@ class RoomPipeline(SettlingDocument):
 
     def _expecting(self, senders: set[Peer], has_foreign: bool) -> set[Peer]:
         """Which senders get the batch back: sockets, as confirmation; a local peer unless all is its own (R6)."""
-        if len(senders) == 1 and not has_foreign:
+        if len(senders) == 1 and not (has_foreign or self._holdings.has_brought_more):
             return {peer for peer in senders & self.peers if not isinstance(peer, LocalPeer)}
         return senders & self.peers
 

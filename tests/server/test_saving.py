@@ -144,6 +144,11 @@ def waiting_bytes(room: Room) -> int:
     return sum(len(batch.update or b"") for batch in room._saver.waiting)
 
 
+def numbers(room: Room) -> dict[str, str]:
+    values = room.ydoc.get("state", type=Map).to_py() or {}
+    return {key: value.rstrip("xy") for key, value in values.items()}
+
+
 @pytest.mark.parametrize("fails", [True, False], ids=["fails", "hangs"])
 async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_more_than_the_room(
     fails: bool,
@@ -157,10 +162,9 @@ async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_mor
             store.may_commit.clear()
         largest = 0
         for number in range(60):
-            vector = room.ydoc.get_state()
             ada.edit("ada", f"{number}" + "x" * 20_000)
             pushed = local.push(session.set("session", f"{number}" + "y" * 20_000))
-            await until(lambda vector=vector: room.ydoc.get_state() != vector)
+            await until(lambda number=number: numbers(room) == {"ada": str(number), "session": str(number)})
             largest = max(largest, waiting_bytes(room))
         assert largest < 2 * MIN_LONG_BYTES
         assert not pushed.done()
@@ -400,6 +404,21 @@ async def test_S5_an_update_that_waits_before_one_that_does_not_is_stored_before
     async with Hub(store=store) as hub:
         await done((await hub.aopen_local("room")).push(blocks((8, 0, [struct(NULL)]))))
         assert len(hub.rooms["room"].ydoc.get("t", type=Array)) == 7
+
+
+async def test_R6_who_brings_what_was_missing_is_given_what_waited_for_it() -> None:
+    first, second, _ = typed_in_order(3)
+    async with Hub() as hub:
+        ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
+        await done(bob.push(second))
+        await done(ada.push(first))
+        await until(lambda: values_of(ada.drain()) == {"k": 1})
+
+
+def values_of(update: bytes | None) -> dict[str, Any]:
+    ydoc: Doc[Any] = Doc()
+    ydoc.apply_update(update or protocol.EMPTY_UPDATE)
+    return dict(ydoc.get("state", type=Map).to_py() or {})
 
 
 async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> None:
