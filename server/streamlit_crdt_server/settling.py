@@ -15,7 +15,9 @@ from streamlit_crdt_server.apply import MisplacedError, apply_update
 from streamlit_crdt_server.pieces import Pieces, Place
 
 TRIES = 64
-"""So many at a time: whoever has made much wait that is false keeps one room busy, and no other."""
+PIECES = 4096
+"""So many tries at a time, or so many pieces: whoever has made much wait that is false keeps one room busy, and no
+other."""
 
 Part = tuple[int, int]
 """The first of some pieces, and one past the last."""
@@ -52,10 +54,11 @@ class Settling:
         Raises:
             DocumentDamagedError: The document panicked.
         """
-        for _ in range(TRIES):
-            if self.is_over:
-                return
-            self._give(ydoc, self._left.pop())
+        tries = pieces = 0
+        while self._left and tries < TRIES and pieces < PIECES:
+            first, end = self._left.pop()
+            self._give(ydoc, (first, end))
+            tries, pieces = tries + 1, pieces + end - first
 
     def _give(self, ydoc: Doc[Any], part: Part) -> None:
         first, end = part

@@ -16,9 +16,13 @@ from streamlit_crdt_server.updates import check_state_vector, check_update
 from tests.server.fakes import DEADLINE_S, Client, FakeChannel, connected, until
 from tests.server.heavy import NULL, struct
 from tests.server.hostile import MISPLACED, TEXT, VALUE, blocks, child
+from tests.server.stalls import watched
 from tests.server.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
+
+MAX_STALL = 10.0
+"""In units, see `stalls`: it is one."""
 
 AWAITED = blocks((77, 0, [struct(NULL)]))
 WAITING = blocks((77, 1, [struct(NULL, (77, 0))]))
@@ -141,6 +145,30 @@ async def test_N2_a_log_that_proves_one_of_its_updates_false_opens_without_that_
         assert vector_of(hub).items() >= {5: 1, 77: 2}.items()
 
 
+async def test_S5_what_proves_false_while_the_store_fails_takes_nothing_along_that_is_true() -> None:
+    store = UnreliableStore()
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        peer = await hub.aopen_local("room")
+        await done(peer.push(WAITING))
+        store.can_write = False
+        pushed = [peer.push(each) for each in (MISPLACED, blocks(deletions=[(77, 1)]), VALUE)]
+        await until(lambda: 5 in vector_of(hub) and hub.rooms["room"].is_saving_failing)
+        await settled(hub)
+        assert not any(each.done() for each in pushed)
+        store.can_write = True
+        for each in pushed:
+            await done(each)
+        await all_agree(hub, store, ada)
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        await done((await hub.aopen_local("room")).push(AWAITED))
+        await all_agree(hub, store, ada)
+        assert vector_of(hub).items() >= {5: 1, 77: 2}.items()
+        assert (
+            listed([hub.rooms["room"].ydoc.get_update()]).count(None) == 2
+        )  # one of three values was deleted
+        assert (await store.load("room")).set_aside == 1
+
+
 async def test_N2_a_row_of_the_log_that_was_merged_from_true_and_false_updates_keeps_the_true_ones() -> None:
     store = UnreliableStore()
     await store.append("room", merge_updates(MISPLACED, WAITING, VALUE, Client(FakeChannel()).set("x", 1)))
@@ -175,9 +203,11 @@ async def test_N2_of_many_that_wait_and_prove_false_all_are_found_and_what_is_tr
         for false, honest in zip(liars, true, strict=True):
             peer.push(false)
             await done(peer.push(honest))
-        await done(peer.push(VALUE))
-        await settled(hub)
-        await waits(hub, 300)
+        async with watched(hub) as watch:
+            await done(peer.push(VALUE))
+            await settled(hub)
+            await waits(hub, 300)
+        assert watch.worst < MAX_STALL
         await done(peer.push(blocks(*((5000 + n, 0, [struct(NULL)]) for n in range(300)))))
         await all_agree(hub, store, ada)
         assert len(listed([hub.rooms["room"].ydoc.get_update()])) == 601
