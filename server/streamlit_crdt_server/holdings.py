@@ -116,7 +116,7 @@ class Holdings:
         self.has_brought_more = change is not None and self._note(change, entries)
         if change is not None and not self.is_unsettled:
             self._premature.release(self._covers, self._vector)
-        if self.has_brought_more and self._premature:
+        if self.has_brought_more and self._premature and self._premature.is_small:
             self._settle_again()
         self.has_brought_more |= len(self._premature) < waited
         accepted: list[Entry] = []
