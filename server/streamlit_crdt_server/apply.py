@@ -23,6 +23,16 @@ class DocumentDamagedError(Exception):
     """The document panicked and must be replaced. Never leaves the room."""
 
 
+class MisplacedError(UpdateRefusedError):
+    """A struct of an update lies in what is no shared type; the document took what comes before it."""
+
+    def __init__(self) -> None:
+        super().__init__("a part of it lies in what is no shared type")
+
+    def __str__(self) -> str:
+        return f"the update was refused: {self.reason}"
+
+
 def try_update(update: bytes) -> tuple[bytes, dict[int, int]]:
     """Check an update's form and cost, then apply it to an empty document. Any thread; 20 us for a small one.
 
@@ -49,15 +59,38 @@ def try_update(update: bytes) -> tuple[bytes, dict[int, int]]:
     return update, shape.reach
 
 
-def apply_update(ydoc: Doc[Any], update: bytes) -> None:
+def apply_update(ydoc: Doc[Any], update: bytes) -> bool:
     """Apply an update within the transaction that is open, if one is.
+
+    pycrdt 0.14.13 raises RuntimeError at a struct that lies in what is no shared type. The document stays sound, and
+    keeps, and shows to its observers, what it took before that struct. If the struct is of another update, one which
+    waited for what this one brings, then all that waited is dropped, and this one passes when it is tried again.
+
+    Returns:
+        Whether the document still has what waits inside it; else that is to be given to it again, see `settling`.
 
     Raises:
         UpdateRefusedError: It does not decode; the document is as it was.
+        MisplacedError: One of its own structs is misplaced.
         DocumentDamagedError: The document panicked.
     """
     try:
+        _apply(ydoc, update)
+    except RuntimeError:
+        try:
+            _apply(ydoc, update)
+        except RuntimeError as error:
+            read_vector(ydoc)  # raises if it was not for the update
+            raise MisplacedError from error
+        return False
+    return True
+
+
+def _apply(ydoc: Doc[Any], update: bytes) -> None:
+    try:
         ydoc.apply_update(update)
+    except RuntimeError:
+        raise
     except (ValueError, TypeError) as error:
         raise UpdateRefusedError(str(error)) from error
     except BaseException as error:

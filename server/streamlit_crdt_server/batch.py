@@ -60,27 +60,31 @@ TOGETHER = 64
 list in one transaction takes seconds to be joined, see `runs`."""
 
 
-def apply_batch(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list[Entry]:
-    """Apply a batch in few transactions, each update with its own guard, and return what was accepted.
+def apply_batch(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> tuple[list[Entry], bool]:
+    """Apply a batch in few transactions, each update with its own guard.
 
-    The senders of the others have been told.
+    Returns:
+        What was accepted, the senders of the others have been told; and whether the document still has what waits
+        inside it, as `apply_update` says.
 
     Raises:
         DocumentDamagedError: The document panicked and must be replaced; nothing of the batch was accepted.
     """
-    applied = list[Entry]()
+    applied, keeps_waiting = list[Entry](), True
     for start in range(0, len(batch), TOGETHER):
-        applied += _apply_together(ydoc, batch[start : start + TOGETHER], log)
-    return applied
+        more, keeps = _apply_together(ydoc, batch[start : start + TOGETHER], log)
+        applied += more
+        keeps_waiting &= keeps
+    return applied, keeps_waiting
 
 
-def _apply_together(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list[Entry]:
-    applied = []
+def _apply_together(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> tuple[list[Entry], bool]:
+    applied, keeps_waiting = list[Entry](), True
     try:
         with ydoc.transaction():
             for entry in batch:
                 try:
-                    apply_update(ydoc, entry.update)
+                    keeps_waiting &= apply_update(ydoc, entry.update)
                     applied.append(entry)
                 except UpdateRefusedError as error:
                     entry.refuse(error)
@@ -89,4 +93,4 @@ def _apply_together(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> list
     except BaseException as error:
         reraise_if_ending(error)
         raise DocumentDamagedError("commit") from error
-    return applied
+    return applied, keeps_waiting

@@ -18,7 +18,7 @@ from streamlit_crdt_server.holdings import Holdings
 from streamlit_crdt_server.mending import mend
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.repair import BadRow, sort_out
+from streamlit_crdt_server.repair import BadRow, load_all, sort_out
 from streamlit_crdt_server.roomlog import RoomLog
 from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
@@ -76,8 +76,8 @@ class RoomDocument(YRoom):
             return
         given = apply.read_state(self.ydoc)
         updates = await self._load_log()
-        _apply_all(self.ydoc, updates)
-        self._holdings.reset(self.ydoc, updates)
+        self._holdings.reset(self.ydoc, updates, load_all(self.ydoc, updates))
+        self._has_work.set()  # what it lacks of that is given to it again
         if given != EMPTY_UPDATE:
             await self._log.append(given)
         self._watch_size(given)
@@ -152,8 +152,8 @@ class RoomDocument(YRoom):
     def _observe(self) -> None:
         """Collect the document's own updates, whoever makes them; once, also when the room restarts.
 
-        Mends two faults of the shipped `_watch_ready`: a restarted room observed twice and sent everything
-        twice, and `put_updates` drops updates in silence when its buffer of 65 536 is full.
+        Mends two faults of pycrdt-websocket 0.16.5: `_watch_ready` of a restarted room observes once more and
+        never lets the first observer go, and `put_updates` drops updates in silence when 65 536 wait.
         """
         if self._subscription is None:
             self._subscription = self.ydoc.observe(self._collect)
@@ -215,9 +215,13 @@ class RoomDocument(YRoom):
     def _apply_together(self, batch: Sequence[Entry]) -> list[Entry]:
         self._is_batching = True
         try:
-            return apply_batch(self.ydoc, batch, self.log)
+            applied, keeps_waiting = apply_batch(self.ydoc, batch, self.log)
         finally:
             self._is_batching = False
+        if not keeps_waiting:
+            self._holdings.unsettle()
+            self._has_work.set()
+        return applied
 
     async def _reload(self) -> None:
         """Replace a damaged document by a new one from the log and from what is not in it yet."""
@@ -231,8 +235,8 @@ class RoomDocument(YRoom):
         updates = await self._load_log([*unsaved, *self._outbox])
         if len(self._outbox) > known:  # server code wrote to the old document meanwhile
             updates, _ = sort_out([*updates, *self._outbox[known:]])
-        _apply_all(fresh, updates)
-        self._holdings.reset(fresh, updates)
+        self._holdings.reset(fresh, updates, load_all(fresh, updates))
+        self._has_work.set()
         self._unobserve()
         self.ydoc = fresh
         self._observe()
@@ -240,9 +244,3 @@ class RoomDocument(YRoom):
 
     def _resync(self) -> None:
         """Let everybody start over with the document that was loaded again."""
-
-
-def _apply_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
-    """Apply what `sort_out` found good, each in a transaction of its own as `batch.TOGETHER` says."""
-    for update in updates:
-        apply.apply_update(ydoc, update)

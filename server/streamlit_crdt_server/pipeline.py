@@ -25,7 +25,6 @@ from pycrdt.websocket.yroom import ProviderFactory
 from streamlit_crdt_server import apply
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.confirming import Confirmer
-from streamlit_crdt_server.document import RoomDocument
 from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, ServerError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
@@ -36,6 +35,7 @@ from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import Store
 from streamlit_crdt_server.unsaved import Unsaved
+from streamlit_crdt_server.unsettled import SettlingDocument
 
 TICK_S = 0.005
 """Below what people notice, and long enough to merge the keystrokes of many."""
@@ -44,7 +44,7 @@ MAX_DUTY = 3
 """A flush is followed by at least twice its own duration without one, so that reading never starves."""
 
 
-class RoomPipeline(RoomDocument):
+class RoomPipeline(SettlingDocument):
     """The way of an update from one peer to the others and to the store."""
 
     def __init__(
@@ -164,7 +164,8 @@ class RoomPipeline(RoomDocument):
         async with self._flushing:
             started_at = time.monotonic()
             self._send_presence()
-            if not (self._inbox or self._outbox or self._questions or self._is_damaged):
+            is_settling = await self._settle()
+            if not (is_settling or self._inbox or self._outbox or self._questions or self._is_damaged):
                 return
             foreign = merge_updates(*self._outbox) if self._outbox else None
             questions, self._questions = self._questions, {}
@@ -190,7 +191,7 @@ class RoomPipeline(RoomDocument):
         senders = {entry.peer for entry in applied}
         if change is not None:
             self._deliver(self.peers - senders, sync_update(change), change)
-        applied, premature = self._holdings.take_in(applied, change)
+        applied, premature = self._take_in(applied, change)
         parts = premature if change is None else [change, *premature]
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
         echo_to = set() if update is None else self._expecting(senders, foreign is not None)
@@ -200,7 +201,7 @@ class RoomPipeline(RoomDocument):
 
     def _expecting(self, senders: set[Peer], has_foreign: bool) -> set[Peer]:
         """Which senders get the batch back: sockets, as confirmation; a local peer unless all is its own (R6)."""
-        if len(senders) == 1 and not has_foreign:
+        if len(senders) == 1 and not (has_foreign or self._holdings.has_brought_more):
             return {peer for peer in senders & self.peers if not isinstance(peer, LocalPeer)}
         return senders & self.peers
 

@@ -7,11 +7,18 @@ everybody out of its room for ever, so a log is tried on a scratch document befo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, read_state, reraise_if_ending
+from streamlit_crdt_server.apply import (
+    DocumentDamagedError,
+    MisplacedError,
+    apply_update,
+    read_state,
+    reraise_if_ending,
+)
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.runs import join_runs
 
@@ -32,6 +39,21 @@ def sort_out(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
     return good, bad
 
 
+def load_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> bool:
+    """Apply what `sort_out` found good, each in a transaction of its own as `batch.TOGETHER` says.
+
+    Returns:
+        Whether the document took all of it; else a part of it is to be given to it again, see `settling`.
+    """
+    is_settled = True
+    for update in updates:
+        try:
+            is_settled &= apply_update(ydoc, update)
+        except MisplacedError:
+            is_settled = False
+    return is_settled
+
+
 def _joined(update: bytes) -> bytes:
     """Return an update that loads fast, where updates were merged before they were stored."""
     if len(update) < JOIN_OVER_BYTES:
@@ -48,7 +70,8 @@ def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
     index = -1
     try:
         for index in range(len(updates)):
-            apply_update(ydoc, updates[index])
+            with suppress(MisplacedError):  # it is only a part of it: see `settling`
+                apply_update(ydoc, updates[index])
     except UpdateRefusedError as error:
         return index, error.reason
     except DocumentDamagedError:
@@ -77,7 +100,8 @@ def _can_load(updates: Sequence[bytes]) -> bool:
     ydoc: Doc[Any] = Doc()
     try:
         for update in updates:
-            apply_update(ydoc, update)
+            with suppress(MisplacedError):
+                apply_update(ydoc, update)
     except BaseException as error:
         reraise_if_ending(error)
         return False

@@ -33,6 +33,11 @@ class RoomLog:
         """Whether it is worth replacing by the state."""
         return self.size_bytes > self._compact_over_bytes
 
+    @property
+    def is_short(self) -> bool:
+        """Whether replacing it by the state costs so little that it may be done for any reason."""
+        return self.size_bytes <= COMPACT_OVER_BYTES
+
     async def load(self) -> StoredRoom:
         """Return the room as it is stored."""
         stored = await self._store.load(self.room)

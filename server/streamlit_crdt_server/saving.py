@@ -65,6 +65,7 @@ class Saver:
         self._on_damaged = on_damaged
         self._backlog = Backlog()
         self._bad_rows: list[tuple[bytes, str]] = []
+        self._thrown_out: list[tuple[bytes, str]] = []
         self._has_work = Event()
         self._retry_s = MIN_RETRY_S
         self._failing_since = 0.0
@@ -80,7 +81,7 @@ class Saver:
     @property
     def is_idle(self) -> bool:
         """Whether everything is saved."""
-        return not (self._backlog.batches or self._bad_rows)
+        return not (self._backlog.batches or self._bad_rows or self._thrown_out)
 
     def put(self, batch: Unsaved) -> None:
         """Save a batch soon; a room that was deleted saves nothing any more."""
@@ -100,11 +101,17 @@ class Saver:
             self._bad_rows.append((row, why))
             self._has_work.set()
 
+    def throw_out(self, update: bytes, why: str) -> None:
+        """Keep what the document does not hold any more aside, and replace the log, which may hold it, by the state."""
+        self._thrown_out.append((update, why))
+        self._has_work.set()
+
     def drop(self) -> None:
         """Forget what waits, and what comes: the room is deleted."""
         self._is_dropped = True
         self._backlog.clear()
         self._bad_rows.clear()
+        self._thrown_out.clear()
         self.is_failing = False
 
     async def run(self) -> None:
@@ -178,10 +185,20 @@ class Saver:
             batch.is_shared = True
 
     async def _compact(self) -> None:
-        """Replace a long log by the state. The log is whole without it, so a failure waits for the next time."""
-        if not self._room_log.is_long:
+        """Replace the log by the state if it is long, or if it holds what was thrown out, which is put aside.
+
+        The log is whole without it, so a failure waits for the next time, or until the room is opened again.
+        """
+        thrown_out = () if self._backlog.batches else tuple(self._thrown_out)
+        if not (self._room_log.is_long or thrown_out):
             return
+        del self._thrown_out[: len(thrown_out)]
         try:
+            for update, why in thrown_out:
+                await self._room_log.append(update)
+                await self._room_log.set_aside(update, why)
+            if not (self._room_log.is_long or self._room_log.is_short):
+                return  # what was thrown out is found again when the room is opened
             await self._room_log.compact(self._read_state())
         except DocumentDamagedError:
             self._on_damaged()

@@ -37,6 +37,7 @@ class Shape:
         self.structs = 0
         self.deletions = array("q")
         self.halves: dict[int, array[int]] = {}
+        self._gaps: dict[int, int] = {}
         self._loose = bytearray()
         self._places: dict[object, int] = {}
         self._right: Unit | None = _NOWHERE
@@ -79,6 +80,14 @@ class Shape:
         """Note a deletion."""
         self.deletions.extend((replica, start, end))
         self._note(replica, end)
+
+    def skip(self, replica: int, clock: int) -> None:
+        """Note that a part of what the replica wrote is missing from `clock` on."""
+        self._gaps.setdefault(replica, clock)
+
+    def solid(self) -> dict[int, int]:
+        """Return up to which clock it inserts without a gap, per replica id; a document has what is beyond as well."""
+        return {replica: self._gaps.get(replica, end) for replica, (_, _, _, end) in self.blocks.items()}
 
     def note_text(self, replica: int, clock: int, text: str) -> None:
         """Note where a text that begins at `clock` has characters of two units."""

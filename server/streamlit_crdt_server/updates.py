@@ -17,6 +17,7 @@ from streamlit_crdt_server.shape import Shape, Unit
 from streamlit_crdt_server.walk import Walk
 
 _HAS_LEFT, _HAS_RIGHT, _HAS_PARENT_KEY, _CONTENT = 0x80, 0x40, 0x20, 0x1F
+_COLLECTED, _SKIPPED = 0, 10
 _NAMED_TYPES = (3, 5)
 _TYPE_COUNT = 7
 
@@ -80,13 +81,15 @@ class UpdateWalk(Walk):
     def struct(self) -> int:
         """Step over a struct and return its length on its replica's clock."""
         information = self.byte()
-        if information in (0, 10):  # garbage collected, skipped
+        if information in (_COLLECTED, _SKIPPED):
             self.shape.structs += 1
+            if information == _SKIPPED:
+                self.shape.skip(self._replica, self._clock)
             self._content_at = self._at
             return self.positive()
         left: Unit | None = (self.number(), self.number()) if information & _HAS_LEFT else None
         right: Unit | None = (self.number(), self.number()) if information & _HAS_RIGHT else None
-        place = None
+        place: tuple[Unit | str, ...] | None = None
         if left is None and right is None:
             place = self._parent(bool(information & _HAS_PARENT_KEY))
         self.shape.insert((self._replica, self._clock), left, right, place)
@@ -96,12 +99,12 @@ class UpdateWalk(Walk):
             raise ValueError(f"content type {information & _CONTENT} is unknown")
         return content(self)
 
-    def _parent(self, has_key: bool) -> object:
+    def _parent(self, has_key: bool) -> tuple[Unit | str, ...]:
         """Step over the place of a struct that has no neighbours, and return what tells it from others."""
         named = self.number()
         if named > 1:
             raise ValueError("a parent is neither a name nor an id")
-        parent: object = self.text() if named else (self.number(), self.number())
+        parent: Unit | str = self.text() if named else (self.number(), self.number())
         return (parent, self.text()) if has_key else (parent,)
 
     def _json(self) -> int:

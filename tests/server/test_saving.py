@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pycrdt import Doc, Map
+from pycrdt import Array, Doc, Map
 
 from streamlit_crdt_server import (
     CloseCode,
@@ -31,6 +31,8 @@ from streamlit_crdt_server.premature import MAX_UPDATES
 from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.wire import Reader
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+from tests.server.heavy import NULL, struct
+from tests.server.hostile import blocks
 from tests.server.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
@@ -142,6 +144,11 @@ def waiting_bytes(room: Room) -> int:
     return sum(len(batch.update or b"") for batch in room._saver.waiting)
 
 
+def numbers(room: Room) -> dict[str, str]:
+    values = room.ydoc.get("state", type=Map).to_py() or {}
+    return {key: value.rstrip("xy") for key, value in values.items()}
+
+
 @pytest.mark.parametrize("fails", [True, False], ids=["fails", "hangs"])
 async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_more_than_the_room(
     fails: bool,
@@ -155,10 +162,9 @@ async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_mor
             store.may_commit.clear()
         largest = 0
         for number in range(60):
-            vector = room.ydoc.get_state()
             ada.edit("ada", f"{number}" + "x" * 20_000)
             pushed = local.push(session.set("session", f"{number}" + "y" * 20_000))
-            await until(lambda vector=vector: room.ydoc.get_state() != vector)
+            await until(lambda number=number: numbers(room) == {"ada": str(number), "session": str(number)})
             largest = max(largest, waiting_bytes(room))
         assert largest < 2 * MIN_LONG_BYTES
         assert not pushed.done()
@@ -384,6 +390,35 @@ async def test_S5_an_update_whose_predecessor_is_missing_is_stored_before_it_is_
     async with Hub(store=store) as hub:
         await done((await hub.aopen_local("room")).push(first))
     assert await stored(store, "room") == {"k": 2}
+
+
+async def test_S5_an_update_that_waits_before_one_that_does_not_is_stored_before_it_is_confirmed() -> None:
+    store = UnreliableStore()
+    values = blocks((4, 0, [struct(NULL)] * 3))
+    waiting = blocks((4, 3, [struct(NULL, (8, 0)), struct(NULL)]))
+    later = blocks((4, 5, [struct(NULL)]))
+    async with Hub(store=store) as hub:
+        peer = await hub.aopen_local("room")
+        for each in (later, values, waiting):
+            await done(peer.push(each))
+    async with Hub(store=store) as hub:
+        await done((await hub.aopen_local("room")).push(blocks((8, 0, [struct(NULL)]))))
+        assert len(hub.rooms["room"].ydoc.get("t", type=Array)) == 7
+
+
+async def test_R6_who_brings_what_was_missing_is_given_what_waited_for_it() -> None:
+    first, second, _ = typed_in_order(3)
+    async with Hub() as hub:
+        ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
+        await done(bob.push(second))
+        await done(ada.push(first))
+        await until(lambda: values_of(ada.drain()) == {"k": 1})
+
+
+def values_of(update: bytes | None) -> dict[str, Any]:
+    ydoc: Doc[Any] = Doc()
+    ydoc.apply_update(update or protocol.EMPTY_UPDATE)
+    return dict(ydoc.get("state", type=Map).to_py() or {})
 
 
 async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> None:

@@ -1,0 +1,34 @@
+"""Well-formed updates that no client makes, and such as come in another order than they were written in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamlit_crdt_server.wire import varuint
+from tests.server.heavy import NULL, Unit, struct
+
+TEXT = (4, b"\1a")
+MAP = (7, b"\1")
+
+
+def child(parent: Unit, content: tuple[int, bytes] = NULL) -> bytes:
+    """One struct in the list that `parent` is said to be."""
+    kind, body = content
+    return bytes([kind, 0]) + varuint(parent[0]) + varuint(parent[1]) + body
+
+
+def blocks(*of_replicas: tuple[int, int, Sequence[bytes]], deletions: Sequence[Unit] = ()) -> bytes:
+    """An update with the structs of each replica from a clock on, and deletions of single units."""
+    parts = [
+        varuint(len(structs)) + varuint(replica) + varuint(clock) + b"".join(structs)
+        for replica, clock, structs in of_replicas
+    ]
+    deleted = [varuint(replica) + b"\1" + varuint(clock) + b"\1" for replica, clock in deletions]
+    return varuint(len(parts)) + b"".join(parts) + varuint(len(deleted)) + b"".join(deleted)
+
+
+VALUE = blocks((5, 0, [struct(TEXT)]))
+"""A text's character in a list: whoever says to lie in it lies."""
+
+MISPLACED = blocks((9, 0, [struct(NULL), child((5, 0)), struct(NULL, (9, 1))]))
+"""One value that is as it should be, and one that would lie in the character."""
