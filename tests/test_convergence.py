@@ -173,10 +173,12 @@ def test_a_tab_does_not_echo_what_came_over_the_channel() -> None:
 
 
 def test_python_reads_the_vectors_that_the_browser_reads() -> None:
-    vectors = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
-    assert len(vectors) >= 40
-    for vector in vectors:
+    content = json.loads(VECTORS.read_text(encoding="utf-8"))
+    assert len(content["vectors"]) >= 40 and len(content["merged"]) >= 20
+    for vector in content["vectors"]:
         assert plain(vector) == vector["state"], f"seed {vector['seed']}"
+    for vector in content["merged"]:
+        assert plain(vector) == vector["roots"], f"merged seed {vector['seed']}"
 
 
 def test_the_committed_vectors_are_what_make_py_writes() -> None:

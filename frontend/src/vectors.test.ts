@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fromBase64 } from "lib0/buffer";
 import { describe, expect, it } from "vitest";
+import type * as Y from "yjs";
 
 import { Replica } from "./replica";
 
@@ -12,8 +13,16 @@ interface Vector {
   readonly state: Readonly<Record<string, unknown>>;
 }
 
+interface MergedVector extends Omit<Vector, "state"> {
+  readonly roots: Readonly<Record<string, unknown>>;
+}
+
 const FILE = new URL("../../tests/vectors/vectors.json", import.meta.url);
-const { format, vectors } = JSON.parse(readFileSync(FILE, "utf8")) as { format: number; vectors: Vector[] };
+const { format, vectors, merged } = JSON.parse(readFileSync(FILE, "utf8")) as {
+  format: number;
+  vectors: Vector[];
+  merged: MergedVector[];
+};
 
 /** What the document holds where JSON has no word for it. */
 function revive(value: unknown): unknown {
@@ -34,7 +43,7 @@ function revive(value: unknown): unknown {
   return Object.fromEntries(fields.map(([key, item]) => [key, revive(item)]));
 }
 
-function stateAfter(updates: readonly Uint8Array[], delivery: readonly number[]): unknown {
+function after<T>(updates: readonly Uint8Array[], delivery: readonly number[], read: (doc: Y.Doc) => T): T {
   const replica = new Replica();
   for (const index of delivery) {
     replica.applyFromChannel(updates[index] ?? expect.fail(`the vector has no update ${index}`));
@@ -42,14 +51,30 @@ function stateAfter(updates: readonly Uint8Array[], delivery: readonly number[])
   for (const update of updates) {
     replica.applyFromChannel(update);
   }
-  const state = replica.doc.getMap("state").toJSON();
+  const content = read(replica.doc);
   replica.destroy();
-  return state;
+  return content;
+}
+
+function readState(doc: Y.Doc): unknown {
+  return doc.getMap("state").toJSON();
+}
+
+/** The root types of merged values: a kind is what stands before the colon of its name. */
+function readRoots(doc: Y.Doc): unknown {
+  return {
+    "text:k-text": doc.getText("text:k-text").toJSON(),
+    "list:k-list": doc.getArray("list:k-list").toJSON(),
+    "map:k-map": doc.getMap("map:k-map").toJSON(),
+    "set:k-set": doc.getMap("set:k-set").toJSON(),
+    "counter:k-counter": doc.getMap("counter:k-counter").toJSON(),
+  };
 }
 
 describe("the shared vectors", () => {
   it("are of the format that this reader knows", () => {
-    expect(format).toBe(1);
+    expect(format).toBe(2);
+    expect(merged.length).toBeGreaterThan(0);
     expect(vectors.length).toBeGreaterThan(0);
   });
 
@@ -57,7 +82,15 @@ describe("the shared vectors", () => {
     const updates = vector.updates.map((update) => fromBase64(update));
     const expected = revive(vector.state);
     for (const delivery of [[], ...vector.deliveries]) {
-      expect(stateAfter(updates, delivery)).toEqual(expected);
+      expect(after(updates, delivery, readState)).toEqual(expected);
+    }
+  });
+
+  it.each(merged)("R2, R3: merged seed $seed leads every delivery to the same values", (vector) => {
+    const updates = vector.updates.map((update) => fromBase64(update));
+    const expected = revive(vector.roots);
+    for (const delivery of [[], ...vector.deliveries]) {
+      expect(after(updates, delivery, readRoots)).toEqual(expected);
     }
   });
 });

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Final
 
 from streamlit_crdt.merge import RULES
+from streamlit_crdt.replica import LOCAL
 from tests.convergence import Peer, exchange_everything, make_peers, unreliably
 from tests.merge.words import random_text, typed
 
@@ -75,7 +76,7 @@ def _edit_list(session: Session, before: list[Any]) -> list[Any]:
 
 
 def _edit_set(session: Session, before: set[Any]) -> set[Any]:
-    gone = {item for item in before if session.random.random() < 0.05}
+    gone = {item for item in sorted(before, key=str) if session.random.random() < 0.05}
     after = before - gone | {session.made.new()}
     session.parts("set", before, after)
     return after
@@ -121,10 +122,19 @@ def tree(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
     return value
 
 
-def hold_a_party(count: int, edits: int, random: Random) -> tuple[list[Peer], Made]:
-    """Return sessions that edited values of every rule over a bad network, and in the end know everything."""
+def hold_a_party(
+    count: int, edits: int, random: Random, record: list[bytes] | None = None
+) -> tuple[list[Peer], Made]:
+    """Return sessions that edited values of every rule over a bad network, and in the end know everything.
+
+    Args:
+        record: each update is put into it as it is made.
+    """
     made = Made()
     peers = make_peers(count, random)
+    for peer in peers:
+        if record is not None:
+            peer.replica.subscribe(lambda update, origin: record.append(update) if origin == LOCAL else None)
     sessions = [Session(peer, made, random) for peer in peers]
     for _ in range(edits):
         session, rule = random.choice(sessions), random.choice(list(DEFAULTS))

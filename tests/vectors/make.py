@@ -17,18 +17,38 @@ from pycrdt import Doc, Map
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from streamlit_crdt.merge import RULES
 from tests.convergence import make_peers, unreliably
+from tests.merge.sessions import hold_a_party
 
 VECTORS = Path(__file__).parent / "vectors.json"
 SEEDS = range(40)
 PEERS = 5
 EDITS = 50
 RECEIVERS = 3
+MERGED_SEEDS = range(20)
+MERGED_EDITS = 60
 
 
 def make_vectors() -> dict[str, Any]:
     """Return the whole file's content; the same on every machine."""
-    return {"format": 1, "vectors": [_make_vector(seed) for seed in SEEDS]}
+    return {
+        "format": 2,
+        "vectors": [_make_vector(seed) for seed in SEEDS],
+        "merged": [_make_merged(seed) for seed in MERGED_SEEDS],
+    }
+
+
+def _make_merged(seed: int) -> dict[str, Any]:
+    random = Random(f"merged {seed}")
+    updates: list[bytes] = []
+    hold_a_party(PEERS, MERGED_EDITS, random, updates)
+    vector = {
+        "seed": seed,
+        "updates": [b64encode(update).decode() for update in updates],
+        "deliveries": [_delivery(len(updates), random) for _ in range(RECEIVERS)],
+    }
+    return {**vector, "roots": _apply_merged(vector, range(len(updates)))}
 
 
 def _make_vector(seed: int) -> dict[str, Any]:
@@ -62,7 +82,8 @@ def _delivery(count: int, random: Random) -> list[int]:
 def plain(vector: dict[str, Any]) -> Any:
     """Return the state that every delivery of `vector` leads to; raise if two lead to different ones."""
     complete = range(len(vector["updates"]))
-    states = [_apply(vector, [*delivery, *complete]) for delivery in [[], *vector["deliveries"]]]
+    read = _apply_merged if "roots" in vector else _apply
+    states = [read(vector, [*delivery, *complete]) for delivery in [[], *vector["deliveries"]]]
     if any(state != states[0] for state in states):
         raise AssertionError(f"seed {vector['seed']}: deliveries lead to different states")
     return states[0]
@@ -74,6 +95,14 @@ def _apply(vector: dict[str, Any], order: Any) -> Any:
     for number in order:
         document.apply_update(b64decode(vector["updates"][number]))
     return {key: _as_json(state[key]) for key in sorted(state.keys())}
+
+
+def _apply_merged(vector: dict[str, Any], order: Any) -> Any:
+    document: Doc[Any] = Doc()
+    for number in order:
+        document.apply_update(b64decode(vector["updates"][number]))
+    roots = {f"{name}:k-{name}": rule for name, rule in RULES.items()}
+    return {name: _as_json(rule.read(document.get(name, type=rule.kind))) for name, rule in roots.items()}
 
 
 def _as_json(stored: Any) -> Any:
