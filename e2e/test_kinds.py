@@ -76,7 +76,7 @@ KINDS = [
     Kind("toggle", by(d.set_checkbox, True), True, d.shown_checkbox, True),
     Kind("radio", by(d.choose_radio, "green"), "green", d.shown_radio, "green"),
     Kind("selectbox", by(d.choose, "blue"), "blue", d.shown_choice, "blue"),
-    Kind("multiselect", GREEN_AND_RED, ["green", "red"], d.shown_choices, ["green", "red"]),
+    Kind("multiselect", GREEN_AND_RED, ["red", "green"], d.shown_choices, ["red", "green"]),  # as offered
     Kind("pills", by(d.press_option, "red"), "red", d.shown_options, ["red"]),
     Kind("pills_multi", RED_AND_BLUE, ["red", "blue"], d.shown_options, ["red", "blue"]),
     Kind("segmented", by(d.press_option, "green"), "green", d.shown_options, ["green"]),
