@@ -99,9 +99,13 @@ class Roots:
                 yield key, rule, self.get(key, rule)
 
     def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
-        """Return what the marker names, or without one the first root type that holds something."""
+        """Return what the marker names, or without one the first root type that holds something.
+
+        First in the order of the rules: pycrdt lists root types in an order of chance.
+        """
         wanted, form = _read_marker(mark)
-        for rule, shared in roots:
+        order = list(RULES.values())
+        for rule, shared in sorted(roots, key=lambda root: order.index(root[0])):
             if wanted is None or rule.name == wanted:
                 content = self._read(rule, shared, key)
                 if content or wanted is not None:
