@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
+from time import perf_counter
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycrdt import Array, Doc
 
-from streamlit_crdt.merge import RULES, alike, difference, sequence
+from streamlit_crdt.merge import RULES, alike, difference, seed, sequence
 from streamlit_crdt.merge.sequence import size_of
 from streamlit_crdt.replica import Replica
 
@@ -108,3 +110,16 @@ def test_a_long_text_without_spaces_differs_by_what_was_typed() -> None:
 def test_what_is_put_in_is_put_in_as_words_and_lines() -> None:
     assert difference.difference("the cat. the dog.", "the cat. the cow. the dog.") == [(8, 8, 8, 17)]
     assert difference.difference("one\ntwo\n", "one\none and a half\ntwo\n") == [(4, 4, 4, 19)]
+
+
+def test_R8_a_long_first_value_takes_less_time_than_as_one_transaction() -> None:
+    items = [f"item {number}" for number in range(6000)]
+    document: Doc[Any] = Doc()
+    start = perf_counter()
+    document.get("list:k", type=Array).extend(items)
+    middle = perf_counter()
+    update = seed("k", RULES["list"], items, ())
+    assert perf_counter() - middle < middle - start
+    replica = Replica()
+    replica.apply(update)
+    assert replica.get("k") == items
