@@ -37,7 +37,14 @@ class Roots:
         return self._known[name]
 
     def read_all(self) -> dict[str, Any]:
-        """Return all values by key, merged ones as `Merged`."""
+        """Return all values by key, merged ones as `Merged`.
+
+        In one transaction: pycrdt otherwise makes one for each call, which is most of the time of reading.
+        """
+        with self._doc.transaction():
+            return self._read_all()
+
+    def _read_all(self) -> dict[str, Any]:
         values = self.state.to_py() or {}
         lies_in = dict[str, list[tuple[Rule, Shared]]]()
         for key, rule, shared in self._named(values):

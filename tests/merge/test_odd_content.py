@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
+from streamlit_crdt.document import Document
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.replica import Replica
@@ -81,3 +82,14 @@ def test_a_counter_of_whole_numbers_is_whole_also_where_halves_were_added() -> N
     for before, after in ((0.0, 0.5), (0.5, 1.0), (1.0, 1)):
         replica.edit("n", before, after, RULES["counter"])
     assert replica.get("n") == 1 and type(replica.get("n")) is int
+
+
+def test_reading_makes_no_update_and_nothing_to_undo() -> None:
+    document = Document(1)
+    with document.transaction():
+        for number in range(20):
+            document.edit(f"k{number}", RULES["text"], "", "a")
+    document.take_updates()
+    document.history.begin_group()
+    assert len(document.read()) == 20 and document.take_updates() == []
+    assert document.history.undo() and not document.history.can_undo
