@@ -37,7 +37,14 @@ class Roots:
         return self._known[name]
 
     def read_all(self) -> dict[str, Any]:
-        """Return all values by key, merged ones as `Merged`."""
+        """Return all values by key, merged ones as `Merged`.
+
+        In one transaction: pycrdt otherwise makes one for each call, which is most of the time of reading.
+        """
+        with self._doc.transaction():
+            return self._read_all()
+
+    def _read_all(self) -> dict[str, Any]:
         values = self.state.to_py() or {}
         lies_in = dict[str, list[tuple[Rule, Shared]]]()
         for key, rule, shared in self._named(values):
@@ -99,9 +106,13 @@ class Roots:
                 yield key, rule, self.get(key, rule)
 
     def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
-        """Return what the marker names, or without one the first root type that holds something."""
+        """Return what the marker names, or without one the first root type that holds something.
+
+        First in the order of the rules: pycrdt lists root types in an order of chance.
+        """
         wanted, form = _read_marker(mark)
-        for rule, shared in roots:
+        order = list(RULES.values())
+        for rule, shared in sorted(roots, key=lambda root: order.index(root[0])):
             if wanted is None or rule.name == wanted:
                 content = self._read(rule, shared, key)
                 if content or wanted is not None:

@@ -42,7 +42,9 @@ class CounterRule:
 
     def value(self, content: Stored, form: str) -> Any:
         total = sum(_number(content[replica]) for replica in sorted(content))
-        return float(total) if form == "float" else total
+        if form == "float":
+            return float(total)
+        return int(total) if form == "int" and total == total // 1 else total
 
 
 def _number(stored: Stored) -> float:

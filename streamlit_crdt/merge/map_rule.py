@@ -51,6 +51,8 @@ class MapRule:
     def value(self, content: Stored, form: str) -> Any:
         tree: dict[Any, Any] = {}
         for name in sorted(content, key=lambda name: name.split("/")):
+            if name.count("/") >= MAX_DEPTH:
+                raise ValueError(f"a path of more than {MAX_DEPTH} parts")
             _put(tree, [_key(part) for part in name.split("/")], decode(content[name]))
         return tree
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
+
+from streamlit_crdt.merge.alike import common_runs
 
 Opcode = tuple[int, int, int, int]
 """`before[i1:i2]` was replaced by `after[j1:j2]`."""
 
 Differ = Callable[[Any, Any], list[Opcode]]
-
-_MAX_PAIRS = 4_000_000
-"""Matching takes time with the product of the lengths; above this, what differs is replaced as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +50,45 @@ def rebase(before: Any, after: Any, current: Any, differ: Differ, *, follows: bo
 
 def difference(before: Sequence[Any], after: Sequence[Any]) -> list[Opcode]:
     """Return what differs between two sequences of hashable items, in order."""
-    head = _common(before, after)
-    tail = _common(before[head:][::-1], after[head:][::-1])
-    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
-    if not old and not new:
-        return []
-    if not old or not new or len(old) * len(new) > _MAX_PAIRS:
-        return [(head, head + len(old), head, head + len(new))]
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    return [
-        (head + i1, head + i2, head + j1, head + j2)
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes()
-        if tag != "equal"
-    ]
+    opcodes, i, j = list[Opcode](), 0, 0
+    for i2, j2, size in [*common_runs(before, after), (len(before), len(after), 0)]:
+        if i2 > i or j2 > j:
+            opcodes.append((i, i2, j, j2))
+        i, j = i2 + size, j2 + size
+    return joined(opcodes, before, after)
+
+
+def joined(opcodes: list[Opcode], before: Sequence[Any], after: Sequence[Any]) -> list[Opcode]:
+    """Return the same difference with parts made one that can be moved to each other, so that what is kept hangs
+    together: "ab" is kept in "1a2ab3" as it is, and not the first "a" and the "b"."""
+    result = list[Opcode]()
+    for i1, i2, j1, j2 in opcodes:
+        if result:
+            k1, k2, l1, _ = result[-1]
+            gap = i1 - k2
+            if _can_move((i1, i2, j1, j2), -gap, before, after):
+                result[-1] = (k1, i2 - gap, l1, j2 - gap)
+                continue
+            if _can_move(result[-1], gap, before, after):
+                result[-1] = (k1 + gap, i2, l1 + gap, j2)
+                continue
+        result.append((i1, i2, j1, j2))
+    return result
+
+
+def _can_move(opcode: Opcode, by: int, before: Sequence[Any], after: Sequence[Any]) -> bool:
+    """Say whether what is only put in, or only taken out, is the same as what stands `by` places further."""
+    i1, i2, j1, j2 = opcode
+    if i1 < i2 and j1 < j2:
+        return False
+    source, start, end = (before, i1, i2) if i1 < i2 else (after, j1, j2)
+    low, high = min(by, 0), max(by, 0)
+    return bool(source[start + low : start + high] == source[end + low : end + high])
 
 
 def size_of(opcodes: list[Opcode]) -> int:
     """Return how many items a difference takes out and puts in."""
     return sum(i2 - i1 + j2 - j1 for i1, i2, j1, j2 in opcodes)
-
-
-def _common(left: Sequence[Any], right: Sequence[Any]) -> int:
-    """Return how many items two sequences begin with alike."""
-    for count, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return count
-    return min(len(left), len(right))
 
 
 def _same_blocks(theirs: list[Opcode], length: int, other: int) -> list[tuple[int, int, int]]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from diff_match_patch import diff_match_patch
 from pycrdt import Text
 
-from streamlit_crdt.merge.sequence import Opcode, rebase, size_of
+from streamlit_crdt.merge.difference import difference
+from streamlit_crdt.merge.sequence import rebase, size_of
 from streamlit_crdt.scalars import Stored
-
-_DIFF_TIMEOUT_S = 0.5
-"""After this, the rest of a difference is one replacement. Texts of a few pages take milliseconds."""
 
 
 class TextRule:
@@ -51,47 +48,6 @@ class TextRule:
         if type(content) is not str:
             raise TypeError("not a text")
         return content
-
-
-def difference(before: str, after: str) -> list[Opcode]:
-    """Return what differs between two texts, by code point: whole words rather than letters that happen to agree.
-
-    What stands between two insertions, or two deletions, does not happen to agree, however short it is: where the
-    library's own clean-up takes it for replaced, a word to which others added much would not be found again.
-    """
-    if before == after:
-        return []
-    differ = diff_match_patch()
-    differ.Diff_Timeout = _DIFF_TIMEOUT_S
-    diffs = differ.diff_main(before, after)
-    differ.diff_cleanupSemanticLossless(diffs)
-    opcodes, i, j = list[Opcode](), 0, 0
-    for operation, part in diffs:
-        i2 = i if operation == differ.DIFF_INSERT else i + len(part)
-        j2 = j if operation == differ.DIFF_DELETE else j + len(part)
-        if operation != differ.DIFF_EQUAL:
-            _add(opcodes, (i, i2, j, j2))
-        i, j = i2, j2
-    return opcodes
-
-
-def _add(opcodes: list[Opcode], new: Opcode) -> None:
-    """Append a part, as one with those before it from which little or nothing sets it apart."""
-    while opcodes and _are_one(opcodes[-1], new):
-        i1, _, j1, _ = opcodes.pop()
-        new = (i1, new[1], j1, new[3])
-    opcodes.append(new)
-
-
-def _are_one(left: Opcode, right: Opcode) -> bool:
-    gap = right[0] - left[1]
-    replaced = [min(i2 - i1, j2 - j1) for i1, i2, j1, j2 in (left, right)]
-    return gap == 0 or (min(replaced) > 0 and gap <= min(_size(left), _size(right)))
-
-
-def _size(opcode: Opcode) -> int:
-    i1, i2, j1, j2 = opcode
-    return max(i2 - i1, j2 - j1)
 
 
 def _embeds(shared: Text, current: str) -> list[int]:

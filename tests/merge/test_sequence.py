@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlit_crdt.merge import sequence, text
+from streamlit_crdt.merge import difference as text
+from streamlit_crdt.merge import sequence
 from streamlit_crdt.merge.sequence import Opcode, Step, rebase, size_of
 from tests.merge.words import WORDS, random_text
 
@@ -129,11 +130,6 @@ def test_a_text_that_others_wrote_much_around_is_still_the_same_text() -> None:
 def test_a_word_that_was_replaced_is_not_cut_into_the_letters_that_both_happen_to_have() -> None:
     assert text.difference("the cat sat", "the table sat") == [(4, 7, 4, 9)]
     assert merged_text("the cat sat", "the sat", "the table sat") == "the tablesat"
-
-
-def test_of_what_is_long_and_wholly_different_the_whole_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence, "_MAX_PAIRS", 5)
-    assert sequence.difference(list("xabcdy"), list("x1b3dy")) == [(1, 4, 1, 4)]
 
 
 def merged_text(before: str, after: str, current: str) -> str:

@@ -1,0 +1,107 @@
+"""What differs between two texts, as people would say it: words rather than letters that happen to agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from streamlit_crdt.merge import sequence
+from streamlit_crdt.merge.alike import common_head
+from streamlit_crdt.merge.sequence import Opcode
+
+_MAX_PAIRS: Final = 4_000_000
+"""What differs in a page or two is compared by letter; if it is more, by letter only within the words that differ."""
+
+_WORD: Final = re.compile(r"[^\W\u0e00-\U0010ffff]+|.", re.DOTALL)
+"""A word, or a character that is no part of one, or one of a script that sets no spaces."""
+
+
+def difference(before: str, after: str) -> list[Opcode]:
+    """Return what differs between two texts, by code point, in order.
+
+    What stands between two insertions, or two deletions, does not happen to agree, however short it is: a word to
+    which others added much is found again.
+    """
+    opcodes = list[Opcode]()
+    for opcode in _aligned(list(_by_letter(before, after)), before, after):
+        _add(opcodes, opcode, before)
+    return opcodes
+
+
+def _by_letter(before: str, after: str) -> Iterator[Opcode]:
+    head = common_head(before, after)
+    tail = common_head(before[head:][::-1], after[head:][::-1])
+    is_long = (len(before) - head - tail) * (len(after) - head - tail) > _MAX_PAIRS
+    for i1, i2, j1, j2 in _by_word(before, after) if is_long else [(0, len(before), 0, len(after))]:
+        for k1, k2, l1, l2 in sequence.difference(before[i1:i2], after[j1:j2]):
+            yield i1 + k1, i1 + k2, j1 + l1, j1 + l2
+
+
+def _by_word(before: str, after: str) -> Iterator[Opcode]:
+    old, new = _WORD.findall(before), _WORD.findall(after)
+    at, to = ([0, *accumulate(map(len, words))] for words in (old, new))
+    for i1, i2, j1, j2 in sequence.difference(old, new):
+        yield at[i1], at[i2], to[j1], to[j2]
+
+
+def _aligned(opcodes: list[Opcode], before: str, after: str) -> Iterator[Opcode]:
+    """Yield the same difference, with what is only put in or only taken out moved to where words or lines begin."""
+    low = 0
+    for number, (i1, i2, j1, j2) in enumerate(opcodes, start=1):
+        high = opcodes[number][0] - 1 if number < len(opcodes) else len(before)
+        by = 0
+        if i1 == i2 or j1 == j2:
+            text, start, end = (before, i1, i2) if i1 < i2 else (after, j1, j2)
+            by = _best_place(text, start, end, i1 - low, high - i2)
+        yield i1 + by, i2 + by, j1 + by, j2 + by
+        low = i2 + by + 1
+
+
+def _best_place(text: str, start: int, end: int, left: int, right: int) -> int:
+    """Return by how much a part of a text is best moved, so that the text stays the same."""
+    first = last = 0
+    while -first < left and text[start + first - 1] == text[end + first - 1]:
+        first -= 1
+    while last < right and text[start + last] == text[end + last]:
+        last += 1
+    if first == last:
+        return 0
+    return max(range(first, last + 1), key=lambda by: (_edge(text, start + by) + _edge(text, end + by), by))
+
+
+def _edge(text: str, at: int) -> int:
+    """Return how much of an edge is in a text before place `at`."""
+    if at in (0, len(text)):
+        return 6
+    left, right = text[at - 1], text[at]
+    if "\n" in (left, right):
+        return 5 if text[at - 2 : at] == "\n\n" or text[at : at + 2] == "\n\n" else 4
+    if right.isspace() and not left.isalnum() and not left.isspace():
+        return 3
+    if left.isspace() or right.isspace():
+        return 2
+    return 0 if left.isalnum() and right.isalnum() else 1
+
+
+def _add(opcodes: list[Opcode], new: Opcode, before: str) -> None:
+    """Append a part, as one with those before it from which little or nothing sets it apart."""
+    while opcodes and _are_one(opcodes[-1], new, before):
+        i1, _, j1, _ = opcodes.pop()
+        new = (i1, new[1], j1, new[3])
+    opcodes.append(new)
+
+
+def _are_one(left: Opcode, right: Opcode, before: str) -> bool:
+    """Say whether two parts are one that was replaced: also where letters are kept inside of a word, by chance."""
+    between = before[left[1] : right[0]]
+    if not between or len(between) > min(_size(left), _size(right)):
+        return not between
+    kinds = {(i2 > i1, j2 > j1) for i1, i2, j1, j2 in (left, right)}
+    return kinds == {(True, True)} or (len(kinds) > 1 and between.isalnum())
+
+
+def _size(opcode: Opcode) -> int:
+    i1, i2, j1, j2 = opcode
+    return max(i2 - i1, j2 - j1)
