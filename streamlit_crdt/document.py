@@ -132,6 +132,7 @@ class Document:
         if self._transaction is not None:
             transaction, self._transaction = self._transaction, None
             transaction.__exit__(None, None, None)
+            self.history.note_edit()
 
     def take_updates(self) -> list[bytes]:
         """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""

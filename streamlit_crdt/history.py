@@ -12,20 +12,32 @@ from streamlit_crdt.roots import Roots
 MAX_GROUPS: Final = 100
 """So many groups are kept; what each one deleted stays in this replica's memory for as long."""
 
+MAX_EDITS: Final = 2_000
+"""So many edits are kept of a group; of one that is larger the last ones can be undone."""
+
+_COLLECT_AFTER: Final = 500
+"""So many edits wait in pycrdt's manager, whose stack is read as a whole."""
+
+Group = list[Any]
+"""The stack items of pycrdt's of one group, the oldest first."""
+
 
 class History:
     """Groups of edits, each undone and redone as a whole. Not thread-safe.
 
     Only transactions without an origin are tracked, which are this replica's own. Each is an item of its own on the
-    stacks of pycrdt's manager; how many make a group is counted here, because pycrdt only groups by the clock.
+    stack of pycrdt's manager, which groups by the clock only. So the items are taken from it, and each group is given
+    to a manager of its own when it is undone: one step of pycrdt's passes over items of which others have left
+    nothing, and would go on into the group before.
     """
 
     def __init__(self, roots: Roots) -> None:
         self._watched: list[Shared] = [roots.state]
         self._names: set[int] = {id(roots.state)}
-        self._manager = _manager(self._watched)
-        self._undoable: list[int] = []
-        self._redoable: list[int] = []
+        self._recorder = _manager(self._watched)
+        self._uncollected = 0
+        self._undoable: list[Group] = []
+        self._redoable: list[Group] = []
         self._is_new_group = True
 
     def watch(self, shared: Shared) -> None:
@@ -33,74 +45,76 @@ class History:
         if id(shared) not in self._names:
             self._names.add(id(shared))
             self._watched.append(shared)
-            self._manager.expand_scope(shared)
+            self._recorder.expand_scope(shared)
+
+    def note_edit(self) -> None:
+        """Count a transaction of this replica's own."""
+        self._uncollected += 1
+        if self._uncollected > _COLLECT_AFTER:
+            self._collect()
 
     def begin_group(self) -> None:
         """Have what is edited from now on be undone by itself."""
-        self._count()
+        self._collect()
         self._is_new_group = True
 
     @property
     def can_undo(self) -> bool:
-        self._count()
+        self._collect()
         return bool(self._undoable)
 
     @property
     def can_redo(self) -> bool:
-        self._count()
+        self._collect()
         return bool(self._redoable)
 
     def undo(self) -> bool:
         """Take back the last group; return whether there was one."""
-        return self._move(self._manager.undo, self._undoable, self._redoable, lambda: self._undo_depth)
+        self._collect()
+        if not self._undoable:
+            return False
+        manager = _manager(self._watched, undo_stack=self._undoable.pop())
+        while manager.can_undo() and manager.undo():
+            """Each step takes back at least one item."""
+        self._keep(manager.redo_stack, self._redoable)
+        return True
 
     def redo(self) -> bool:
         """Bring back the group that was undone last; return whether there was one."""
-        return self._move(self._manager.redo, self._redoable, self._undoable, lambda: self._redo_depth)
-
-    @property
-    def _undo_depth(self) -> int:
-        return len(self._manager.undo_stack)
-
-    @property
-    def _redo_depth(self) -> int:
-        return len(self._manager.redo_stack)
-
-    def _move(self, step: Any, source: list[int], target: list[int], depth: Any) -> bool:
-        self._count()
-        if not source:
+        self._collect()
+        if not self._redoable:
             return False
-        source.pop()
-        while depth() > sum(source) and step():
-            # A step takes more than one item where others left nothing of them, perhaps of the next group as well.
-            while sum(source) > depth():
-                source.pop()
-        moved = (self._redo_depth if target is self._redoable else self._undo_depth) - sum(target)
-        if moved > 0:
-            target.append(moved)
-        self._is_new_group = True
+        manager = _manager(self._watched, redo_stack=self._redoable.pop())
+        while manager.can_redo() and manager.redo():
+            """Each step brings back at least one item."""
+        self._keep(manager.undo_stack, self._undoable)
         return True
 
-    def _count(self) -> None:
-        """Note what was edited since the last look, as part of the last group unless a new one has begun."""
-        added = self._undo_depth - sum(self._undoable)
-        if added <= 0:
+    def _keep(self, items: Group, groups: list[Group]) -> None:
+        if items:
+            groups.append(items)
+        self._is_new_group = True
+
+    def _collect(self) -> None:
+        """Take what was edited since the last look, as part of the last group unless a new one has begun."""
+        if not self._uncollected:
             return
+        self._uncollected = 0
+        items = self._recorder.undo_stack
+        if not items:
+            return
+        self._recorder = _manager(self._watched)
         if self._is_new_group or not self._undoable:
-            self._undoable.append(added)
-        else:
-            self._undoable[-1] += added
+            self._undoable.append([])
         self._is_new_group = False
-        self._redoable.clear()
-        if len(self._undoable) > 2 * MAX_GROUPS:
-            self._trim()
-
-    def _trim(self) -> None:
-        """Let the oldest groups go."""
+        self._undoable[-1] = [*self._undoable[-1], *items][-MAX_EDITS:]
         self._undoable = self._undoable[-MAX_GROUPS:]
-        kept = self._manager.undo_stack[-sum(self._undoable) :]
-        self._manager = _manager(self._watched, kept)
+        self._redoable.clear()
 
 
-def _manager(scopes: list[Shared], undo_stack: list[Any] | None = None) -> UndoManager:
-    return UndoManager(scopes=list(scopes), capture_timeout_millis=0, undo_stack=undo_stack)
+def _manager(
+    scopes: list[Shared], *, undo_stack: Group | None = None, redo_stack: Group | None = None
+) -> UndoManager:
+    return UndoManager(
+        scopes=list(scopes), capture_timeout_millis=0, undo_stack=undo_stack, redo_stack=redo_stack
+    )

@@ -70,3 +70,26 @@ def test_of_many_groups_the_newest_still_undo() -> None:
         replica.undo()
         steps += 1
     assert 100 <= steps <= 200 and replica.get("k") == "x" * (450 - steps)
+
+
+def test_an_undo_takes_back_one_group_also_where_others_have_left_nothing_of_it() -> None:
+    ada, bob = Replica(), Replica()
+    ada.set("x", 1)
+    ada.begin_group()
+    ada.set("y", 1)
+    bob.apply(ada.diff())
+    bob.set("y", 2)
+    bob.delete("y")
+    ada.apply(bob.diff())
+    ada.undo()
+    assert ada.get("x") == 1
+    ada.undo()
+    assert "x" not in ada and not ada.can_undo
+
+
+def test_of_a_group_that_is_very_large_the_last_edits_are_undone() -> None:
+    replica = Replica()
+    for number in range(5_000):
+        replica.set("x", number)
+    assert replica.undo() == {"x"}
+    assert 2_000 < replica.get("x") < 3_500 and not replica.can_undo
