@@ -74,8 +74,8 @@ class History:
         if not self._undoable:
             return False
         manager = _manager(self._watched, undo_stack=self._undoable.pop())
-        while manager.can_undo() and manager.undo():
-            """Each step takes back at least one item."""
+        while manager.can_undo():
+            manager.undo()  # at least one item
         self._keep(manager.redo_stack, self._redoable)
         return True
 
@@ -85,8 +85,8 @@ class History:
         if not self._redoable:
             return False
         manager = _manager(self._watched, redo_stack=self._redoable.pop())
-        while manager.can_redo() and manager.redo():
-            """Each step brings back at least one item."""
+        while manager.can_redo():
+            manager.redo()  # at least one item
         self._keep(manager.undo_stack, self._undoable)
         return True
 

@@ -27,3 +27,16 @@ class Run:
         self.entered: list[Binding] = []
         self.is_remote = False
         self.is_over = False
+
+    def close(self, binding: Binding) -> None:
+        """Leave the innermost block of this room."""
+        rooms = [opened for opened, _fragment in self.open]
+        if binding in rooms:
+            del self.open[len(rooms) - 1 - rooms[::-1].index(binding)]
+
+    def innermost(self, fragment: str | None) -> Binding | None:
+        """Return the room of the innermost open block; one that a fragment has opened is over with it."""
+        for binding, opened_in in reversed(self.open):
+            if opened_in is None or fragment is not None:
+                return binding
+        return None

@@ -136,9 +136,7 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return []  # the newer run sees what this one assigned
-            rooms = [opened for opened, _fragment in run.open]
-            if binding in rooms:
-                del run.open[len(rooms) - 1 - rooms[::-1].index(binding)]
+            run.close(binding)
             return binding.push_now(run.message, remote=run.is_remote)
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool = False) -> None:
@@ -211,9 +209,8 @@ class Session:
         if run is None:
             return None
         fragment = _compat.fragment_id()
-        for binding, opened_in in reversed(run.open):
-            if opened_in is not None and fragment is None:
-                continue  # opened by a fragment, which is over
+        binding = run.innermost(fragment)
+        if binding is not None:
             if fragment is not None:
                 self._fragments[fragment] = binding
             return binding

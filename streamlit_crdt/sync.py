@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import streamlit as st
 
 from streamlit_crdt import _compat, component
-from streamlit_crdt.binding import Binding
-from streamlit_crdt.button import button
-from streamlit_crdt.errors import RoomNameError, ValueNotShareableError
-from streamlit_crdt.events import Event, Events
+from streamlit_crdt.errors import RoomNameError
 from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Role, part_of, role_of
-from streamlit_crdt.merge import MergeRule, MergeRules, Rule
+from streamlit_crdt.membership import Alone, Member
+from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.registry import registry
-from streamlit_crdt.replica import Replica
-from streamlit_crdt.room import Room, Status
+from streamlit_crdt.room import Room
 from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
-from streamlit_crdt.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -104,7 +100,7 @@ def crdt_sync(
             st.stop()
         if written and on_change is not None:
             on_change(*args, **(kwargs or {}))
-    return Room(room, _Member(session, binding, ctx))
+    return Room(room, Member(session, binding, ctx))
 
 
 def private_key(key: str) -> str:
@@ -117,138 +113,15 @@ def _check_name(room: object) -> None:
         raise RoomNameError(room)
 
 
-def _alone(ctx: Any, role: Role) -> _Alone:
+def _alone(ctx: Any, role: Role) -> Alone:
     """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
     session = None if ctx is None else registry.open(ctx)
-    alone = None if session is None else session.alone
-    if alone is None:
-        alone = _Alone()
-        if session is not None:
-            session.alone = alone
-            _lifetime(session.id)
-    alone.role = role
-    return cast(_Alone, alone)
-
-
-class _Alone:
-    """Membership in no room: values stay in this script."""
-
-    role: Role = "editor"
-
-    def __init__(self) -> None:
-        self.replica = Replica()
-        self._events = Events()
-        self._events.arrive(self.replica)
-        self.status: Status = "offline"
-        self.saved = False
-        self.unsaved_count = 0
-
-    def flush(self, timeout_s: float) -> bool:
-        return False
-
-    def show_badge(self) -> None:
-        """Nothing is shared, so nothing is to be said about it."""
-
-    def write(self, key: str, value: Any) -> None:
-        self.replica.set(key, value)
-
-    def remove(self, key: str) -> None:
-        self.replica.delete(key)
-
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        self.replica.change(key, rule, empty, change)
-
-    def travel(self, way: Literal["undo", "redo"]) -> None:
-        getattr(self.replica, way)()
-
-    def broadcast(self, name: str, payload: Any) -> None:
-        self._events.broadcast(self.replica, name, payload)
-
-    def events(self, name: str) -> Iterator[Event]:
-        return self._events.take(self.replica, name)
-
-    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
-        return bool(st.button(label, key=key, **options))
-
-    def leave(self, error: BaseException | None) -> None:
-        """Nothing to push."""
-
-
-class _Member:
-    """Membership of a session in a room during one run."""
-
-    def __init__(self, session: Session, binding: Binding, ctx: Any) -> None:
-        self._session = session
-        self._binding = binding
-        self._ctx = ctx
-
-    @property
-    def replica(self) -> Replica:
-        return self._binding.replica
-
-    @property
-    def status(self) -> Status:
-        self._binding.tab.status_was_read = True
-        return self._binding.status
-
-    @property
-    def role(self) -> Role:
-        return self._binding.part.role
-
-    @property
-    def saved(self) -> bool:
-        self._session.push(self._ctx, self._binding)
-        return self._binding.saved
-
-    @property
-    def unsaved_count(self) -> int:
-        self._session.push(self._ctx, self._binding)
-        return self._binding.unsaved_count
-
-    def flush(self, timeout_s: float) -> bool:
-        self._session.push(self._ctx, self._binding)
-        return self._binding.flush(timeout_s)
-
-    def show_badge(self) -> None:
-        component.mount_badge(self._binding)
-
-    def write(self, key: str, value: Any) -> None:
-        self._binding.writing.assign(key, value)
-        self._session.wrote(self._ctx, self._binding)
-
-    def remove(self, key: str) -> None:
-        self._binding.writing.remove(key)
-        self._session.wrote(self._ctx, self._binding)
-
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        self._binding.writing.change(key, rule, empty, change)
-        self._session.wrote(self._ctx, self._binding)
-
-    def travel(self, way: Literal["undo", "redo"]) -> None:
-        self._session.push(self._ctx, self._binding)
-        if self._binding.writing.travel(way):
-            self._binding.owe_rerun()
-
-    def broadcast(self, name: str, payload: Any) -> None:
-        self._binding.writing.broadcast(name, payload)
-        self._session.wrote(self._ctx, self._binding)
-
-    def events(self, name: str) -> Iterator[Event]:
-        return self._binding.writing.events.take(self.replica, name)
-
-    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
-        return button(self._binding.clicks, label, key, options)
-
-    def leave(self, error: BaseException | None) -> None:
-        refused = self._session.leave(self._ctx, self._binding)
-        if refused and error is None:
-            raise refused[0]
-        _log_refused(refused)
-
-
-def _log_refused(errors: list[ValueNotShareableError]) -> None:
-    for error in errors:
-        _log.warning("%s", error)
+    alone: Alone = Alone() if session is None or session.alone is None else session.alone
+    if session is not None:
+        session.alone = alone
+        _lifetime(session.id)
+    alone.begin_run(role)
+    return alone
 
 
 def _release(session_id: str) -> None:

@@ -61,6 +61,7 @@ LAYERS = (
     ("registry",),
     ("hooks",),
     ("component",),
+    ("membership",),
     ("sync",),
 )
 """From the bottom up: a module imports only from layers below its own. What is not named here is above the core."""
