@@ -7,15 +7,17 @@ one. Each session remembers which it has seen. Who broadcasts takes out what is 
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.values import decode, encode
+
+_log = logging.getLogger("streamlit_crdt")
 
 KEPT_S: Final = 60.0
 """So long an event stays in the room for those who have just lost the connection, by its sender's clock."""
@@ -81,8 +83,12 @@ class Events:
             if stored["name"] != name or self._seen is None:
                 continue
             self._seen.add(event_id)
-            with suppress(ValueUnreadableError):
-                yield Event(name, decode(stored["payload"]), event_id.startswith(own))
+            try:
+                payload = decode(stored["payload"])
+            except ValueUnreadableError as error:
+                _log.warning("an event %r cannot be read here and is left out: %s", name, error)
+                continue
+            yield Event(name, payload, event_id.startswith(own))
 
     def has_news(self, replica: Replica) -> bool:
         """Say whether there is an event that the script would be told of."""

@@ -177,19 +177,23 @@ def test_a_draft_in_one_widget_says_nothing_of_another() -> None:
     for key in ("a", "b"):
         drafts.note_shown(key, "")
         drafts.note_shown(key, "hello")
-    drafts.open = {"a": digest_of("")}
+    drafts.note_open({"a": digest_of("")})
     assert (drafts.base("a"), drafts.base("b")) == ("", None)
 
 
 def test_a_draft_that_was_committed_is_over_although_the_tab_names_it_once_more() -> None:
     drafts = Drafts()
     drafts.note_shown("a", "")
-    drafts.open = {"a": digest_of("")}
+    drafts.note_open({"a": digest_of("")})
     assert drafts.base("a") == ""
     drafts.committed("a")
     drafts.note_shown("a", "")
     drafts.note_shown("a", "theirs")
+    drafts.note_open({"a": digest_of("")})
     assert drafts.base("a") is None
+    drafts.note_open({})
+    drafts.note_open({"a": digest_of("")})
+    assert drafts.base("a") == "", "another draft, on the same text"
 
 
 @pytest.mark.parametrize("event", [{"name": [1], "payload": 2}, {"name": "ping"}, 3, {"payload": 1}])
@@ -240,3 +244,14 @@ def test_N2_a_value_that_cannot_be_read_here_stops_no_script(room: str, place: i
         assert at.session_state[private_key("runs")] - before <= 2
     assert not at.exception
     assert values.equal(binding.replica.get("nothing"), None)
+
+
+def test_a_draft_that_was_named_once_is_not_forgotten_however_much_others_write_meanwhile() -> None:
+    drafts = Drafts()
+    drafts.note_shown("a", "begun on this")
+    for number in range(100):
+        drafts.note_shown("a", f"theirs {number}")
+        drafts.note_open({"a": digest_of("begun on this")})
+    assert drafts.base("a") == "begun on this"
+    drafts.note_open({})
+    assert drafts.base("a") is None

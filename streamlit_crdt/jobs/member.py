@@ -77,9 +77,8 @@ class Member:
             return self._news_seen > before
 
     def write(self, key: str, value: Any) -> None:
-        with self._editing(key) as replica, replica.transaction():
-            rule = self._rules.rule(key, value, None)
-            replica.edit(key, replica.get(key), value, rule)
+        with self._editing(key) as replica:
+            replica.edit(key, None, value, self._rules.rule(key, value, None))
 
     def remove(self, key: str) -> None:
         with self._editing(key) as replica:

@@ -14,22 +14,19 @@ from hashlib import sha256
 from typing import Any, Final
 
 MAX_TEXTS: Final = 16
-"""So many texts are remembered for each widget; one that was begun on an older one counts as begun on the last."""
+"""So many texts are remembered for each widget. The page names a draft with its next frame, and its text is kept."""
 
 _DIGEST_CHARS = 16
 
 
 class Drafts:
-    """The texts that each widget was shown since its person's last edit, the newest last.
-
-    Attributes:
-        open: digest of the text that each draft in the page was begun on, by the class name of its widget.
-    """
+    """The texts that each widget was shown since its person's last edit, the newest last."""
 
     def __init__(self) -> None:
-        self.open: Mapping[str, str] = {}
+        self._open: Mapping[str, str] = {}
         self._shown: dict[str, deque[str]] = {}
         self._spent: dict[str, str] = {}
+        self._begun_on: dict[str, str] = {}
 
     def note_shown(self, key: str, value: Any) -> None:
         if type(value) is not str:
@@ -38,23 +35,42 @@ class Drafts:
         if not texts or texts[-1] != value:
             texts.append(value)
 
+    def note_open(self, drafts: Mapping[str, str]) -> None:
+        """Learn on which texts the page's open drafts were begun, and keep those: the others go on writing.
+
+        Args:
+            drafts: the digest of the text, by the class name of the widget.
+        """
+        self._open = drafts
+        self._spent = {
+            key: digest for key, digest in self._spent.items() if drafts.get(class_of(key)) == digest
+        }
+        if drafts or self._begun_on:
+            self._begun_on = {key: text for key in self._shown if (text := self._named(key)) is not None}
+
     def committed(self, key: str) -> None:
         """Forget what was shown before its person's own edit: a later draft is made of that or of what follows."""
         self._shown.pop(key, None)
-        if (digest := self.open.get(class_of(key))) is not None:
+        self._begun_on.pop(key, None)
+        if (digest := self._open.get(class_of(key))) is not None:
             self._spent[key] = digest  # the tab names it for a moment longer
 
     def base(self, key: str) -> str | None:
-        """Return the text that the draft of this widget was begun on, None if the page has named none of them."""
-        digest = self.open.get(class_of(key))
-        if digest is None or digest == self._spent.get(key):
-            return None
-        shown = reversed(self._shown.get(key, ()))
-        return next((text for text in shown if digest_of(text) == digest), None)
+        """Return the text that the draft of this widget was begun on; None if the page has named none of them."""
+        return self._begun_on.get(key)
 
     def start_over(self) -> None:
-        self._shown.clear()
-        self._spent.clear()
+        for known in (self._shown, self._spent, self._begun_on):
+            known.clear()
+
+    def _named(self, key: str) -> str | None:
+        """Return the text that the page names for this widget, if it was shown."""
+        digest = self._open.get(class_of(key))
+        if digest is None or digest == self._spent.get(key):
+            return None
+        candidates = [self._begun_on[key]] if key in self._begun_on else []
+        candidates += reversed(self._shown[key])
+        return next((text for text in candidates if digest_of(text) == digest), None)
 
 
 def class_of(key: str) -> str:

@@ -144,7 +144,7 @@ class Mirror:
     def note_drafts(self, drafts: Mapping[str, str]) -> None:
         """Learn which texts the page's open drafts were begun on (see `drafts`)."""
         with self._lock:
-            self._memory.drafts.open = drafts
+            self._memory.drafts.note_open(drafts)
 
     @property
     def has_merged(self) -> bool:
