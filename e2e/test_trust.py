@@ -129,6 +129,7 @@ def test_a_tab_of_a_deleted_room_keeps_its_edits_to_itself_and_says_so(
     one.allow(*BROKEN)
     d.set_number(one, "a", 5)
     one.eventually_shows("a", 5)
+    one.eventually_shows("saved", True)  # the badge says so from before the edit reaches the tab
     badge_says(one, "Saved")
     app.server.stop()
     badge_says(one, "Offline", deadline_s=30)

@@ -61,7 +61,9 @@ class TabReport:
     with each frame sent. `saved_v`: everything up to this version of the replica that the frame acknowledges
     is committed. `unsaved`: how many of the tab's updates are not, `failing` because the server's store
     fails. `epoch`: of the history that the tab's document holds. `drafts`: digest of the text that each open
-    draft was begun on, by its widget's class name (see `mirror.drafts`).
+    draft was begun on, by its widget's class name (see `mirror.drafts`). `overwritten`: texts that were
+    committed a moment ago and that another was put over, likewise, each with the digest of what it was begun
+    on.
     """
 
     why: Why = "update"
@@ -75,6 +77,7 @@ class TabReport:
     failing: bool = False
     epoch: str | None = None
     drafts: Mapping[str, str] = field(default_factory=dict)
+    overwritten: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 _EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -139,6 +142,7 @@ def read_report(frame: Frame) -> TabReport:
         failing=_flag(header, "failing"),
         epoch=None if header.get("epoch") is None else _epoch(header["epoch"]),
         drafts=_drafts(header.get("drafts", {})),
+        overwritten=_overwritten(header.get("overwritten", {})),
     )
 
 
@@ -207,6 +211,13 @@ def _drafts(value: object) -> dict[str, str]:
     if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in value.values()):
         raise FrameError("its 'drafts' holds something else than 16 digits 0-9 a-f")
     return value
+
+
+def _overwritten(value: object) -> dict[str, tuple[str, str]]:
+    if not isinstance(value, dict) or not all(isinstance(commit, dict) for commit in value.values()):
+        raise FrameError("its 'overwritten' is no object of objects")
+    bases = _drafts({name: commit.get("base") for name, commit in value.items()})
+    return {name: (bases[name], _text(commit, "text")) for name, commit in value.items()}
 
 
 def _vector(value: object) -> bytes:

@@ -130,11 +130,13 @@ class Tab:
         way.drain()  # first, or what the room has already would be offered to it once more
         way.link.receive(self.without_edits(frame))
         self._explain(way.link.error)
-        self._mirror.note_drafts(way.link.report.drafts)
-        if way.link.report.why == "token":
+        report, state = way.link.report, st.session_state.to_dict()
+        self._mirror.note_drafts(report.drafts)
+        self._mirror.take_overwritten(report.overwritten, state, synced=way.synced)
+        if report.why == "token":
             self.ticket.renew()
         shows_other = self._note_saved(frame)
-        missed = self._mirror.confirm(way.link.confirmed, message, st.session_state.to_dict())
+        missed = self._mirror.confirm(way.link.confirmed, message, state)
         if self._hold_ends() or self._shows_change(*was) or missed or self._mirror.needs_run():
             return True
         if self._has_events():

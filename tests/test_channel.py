@@ -302,6 +302,11 @@ def test_the_tab_says_what_is_saved_and_of_which_history() -> None:
     assert (report.saved_v, report.unsaved, report.failing, report.epoch) == (4, 2, True, "0f" * 16)
 
 
+def test_the_tab_repeats_what_was_written_over_before_it_was_sent() -> None:
+    said = {"overwritten": {"notes": {"base": "0f" * 8, "text": "mine"}}}
+    assert read_report(Frame(id=1, v=1, extra=said)).overwritten == {"notes": ("0f" * 8, "mine")}
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -317,6 +322,11 @@ def test_the_tab_says_what_is_saved_and_of_which_history() -> None:
         {"epoch": "0" * 32 + "\n"},
         {"epoch": 7},
         {"why": "tokens"},
+        {"overwritten": []},
+        {"overwritten": {"notes": "text"}},
+        {"overwritten": {"notes": {"text": "text"}}},
+        {"overwritten": {"notes": {"base": "0" * 16, "text": 7}}},
+        {"overwritten": {str(number): {"base": "0" * 16, "text": ""} for number in range(17)}},
     ],
 )
 def test_N2_a_report_with_a_field_of_another_kind_is_refused(field: dict[str, Any]) -> None:

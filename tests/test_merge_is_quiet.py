@@ -186,7 +186,7 @@ def test_a_draft_that_was_committed_is_over_although_the_tab_names_it_once_more(
     drafts.note_shown("a", "")
     drafts.note_open({"a": digest_of("")})
     assert drafts.base("a") == ""
-    drafts.committed("a")
+    drafts.committed("a", "mine")
     drafts.note_shown("a", "")
     drafts.note_shown("a", "theirs")
     drafts.note_open({"a": digest_of("")})

@@ -7,6 +7,9 @@ import uuid
 import pytest
 
 from streamlit_crdt import MergeRuleError, crdt_sync
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.mirror.drafts import class_of, digest_of
+from streamlit_crdt.registry import registry
 from tests.sessions import caught_up, session, settle
 
 
@@ -31,6 +34,60 @@ def test_two_drafts_of_one_text_area_merge(room: str) -> None:
     two.text_area[0].set_value("one\ntwo\nTHREE é").run()
     caught_up(one)
     assert one.text_area[0].value == two.text_area[0].value == "ONE 👍\ntwo\nTHREE é"
+
+
+def mirrors(room: str) -> list[Mirror]:
+    """The mirrors of this room's sessions, in the order in which these were opened."""
+    return [one.bindings[room].mirror for one in registry.sessions() if room in one.bindings]
+
+
+OVERWRITTEN = [
+    ("one\ntwo\nTHREE", "ONE\ntwo\nTHREE"),
+    ("ONE\ntwo\nthree", "ONE\ntwo\nthree"),  # it has come: another has written it since
+    ("one\ntwo\nthree", "ONE\ntwo\nthree"),  # it is what was shown
+]
+
+
+@pytest.mark.parametrize(("committed", "merged"), OVERWRITTEN)
+def test_a_commit_that_the_page_wrote_over_before_it_was_sent_is_taken_from_the_tab(
+    room: str, committed: str, merged: str
+) -> None:
+    one, two = session(notes, room), session(notes, room)
+    one.text_area[0].set_value("ONE\ntwo\nthree").run()
+    caught_up(two)
+    mirror = mirrors(room)[1]
+    (key,) = mirror.widgets
+    frame = {class_of(key): (digest_of("one\ntwo\nthree"), committed)}
+    for _ in range(2):  # the tab repeats it for a while
+        mirror.take_overwritten(frame, {key: two.text_area[0].value}, synced=True)
+    caught_up(two)
+    caught_up(one)
+    assert one.text_area[0].value == two.text_area[0].value == merged
+
+
+def test_a_commit_that_came_is_not_taken_once_more_from_the_tab(room: str) -> None:
+    one, two = session(notes, room), session(notes, room)
+    two.text_area[0].set_value("one\ntwo\nthree!").run()
+    caught_up(one)
+    one.text_area[0].set_value("one\ntwo\nTHREE?").run()
+    caught_up(two)
+    merged, mirror = two.text_area[0].value, mirrors(room)[1]
+    (key,) = mirror.widgets
+    mirror.take_overwritten(
+        {class_of(key): (digest_of("one\ntwo\nthree"), "one\ntwo\nthree!")}, {}, synced=True
+    )
+    caught_up(two)
+    assert two.text_area[0].value == merged
+
+
+def test_A1_a_viewers_commit_is_not_taken_from_the_tab(room: str) -> None:
+    one, _viewer = session(notes, room), session(notes, room)
+    mirror = mirrors(room)[1]
+    mirror.is_read_only = True
+    (key,) = mirror.widgets
+    mirror.take_overwritten({class_of(key): (digest_of("one\ntwo\nthree"), "mine")}, {}, synced=True)
+    caught_up(one)
+    assert one.text_area[0].value == "one\ntwo\nthree"
 
 
 def test_R8_a_default_that_two_sessions_edit_at_the_same_moment_is_there_once(room: str) -> None:

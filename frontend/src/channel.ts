@@ -9,6 +9,7 @@
 import { toBase64 } from "lib0/buffer";
 
 import type { Clock } from "./clock";
+import type { Overwritten } from "./drafts";
 import { ErrorQueue } from "./errors";
 import { decodeFrame, encodeFrame } from "./frame";
 import type { SessionFrame } from "./frame";
@@ -43,6 +44,8 @@ export interface ChannelOptions {
   readonly standing: () => StandingReport;
   /** Digest of the text that each open draft in the page was begun on, by its widget's class name. */
   readonly drafts?: () => Readonly<Record<string, string>>;
+  /** Texts that were committed in the page a moment ago and that another was put over since, likewise. */
+  readonly overwritten?: () => Readonly<Record<string, Overwritten>>;
   /** Called when the page should be reloaded: another build speaks on the other side. */
   readonly onOldBuild: () => void;
   /** Called when the session, which answered before, has fallen silent. */
@@ -218,6 +221,7 @@ export class Channel {
   private header(why: Why, since: number, acked: number): TabHeader {
     const { replica, build, standing } = this.options;
     const drafts = this.options.drafts?.() ?? {};
+    const overwritten = this.options.overwritten?.() ?? {};
     this.count += 1;
     return {
       id: replica.id,
@@ -235,6 +239,7 @@ export class Channel {
       n: this.count,
       ...standing(),
       ...(Object.keys(drafts).length > 0 ? { drafts } : {}),
+      ...(Object.keys(overwritten).length > 0 ? { overwritten } : {}),
     };
   }
 

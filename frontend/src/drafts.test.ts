@@ -72,6 +72,53 @@ describe("Drafts", () => {
     expect(drafts.bases()).toEqual({});
   });
 
+  it("repeats a commit that another text was put over, with what it was begun on", () => {
+    type(area, "mine");
+    press(area, "Enter", true);
+    expect(drafts.overwritten()).toEqual({});
+    area.value = "theirs";
+    expect(drafts.overwritten()).toEqual({ notes: { base: digestOf("shown"), text: "mine" } });
+    clock.pass(11_000);
+    expect(drafts.overwritten()).toEqual({});
+  });
+
+  it("repeats it though its author has begun to write again", () => {
+    type(area, "mine");
+    area.dispatchEvent(new Event("focusout", { bubbles: true }));
+    area.value = "theirs";
+    type(area, "theirs, too");
+    expect(drafts.overwritten()).toEqual({ notes: { base: digestOf("shown"), text: "mine" } });
+  });
+
+  it("repeats no commit that stood when the next draft was begun, nor a draft that was taken back", () => {
+    type(area, "mine");
+    press(area, "Enter", true);
+    type(area, "mine, more");
+    type(area, "mine");
+    press(area, "Enter", true);
+    area.value = "theirs";
+    expect(drafts.overwritten()).toEqual({});
+  });
+
+  it("repeats nothing that was written in a form", () => {
+    const form = document.createElement("div");
+    form.dataset["testid"] = "stForm";
+    document.body.replaceChildren(form);
+    form.innerHTML = '<div class="st-key-notes"><textarea>shown</textarea></div>';
+    area = form.querySelector("textarea") ?? expect.fail("no field");
+    type(area, "mine");
+    press(area, "Enter", true);
+    area.value = "theirs";
+    expect(drafts.overwritten()).toEqual({});
+  });
+
+  it("repeats no text that a header cannot hold", () => {
+    type(area, "x".repeat(100_001));
+    press(area, "Enter", true);
+    area.value = "theirs";
+    expect(drafts.overwritten()).toEqual({});
+  });
+
   it("digests a text as the session does", () => {
     expect(digestOf("Grüße 👍\r\nline")).toBe("bc133868b36786a6");
     expect(digestOf("Grüße 👍\r\nline")).toBe(digestOf("Grüße 👍\nline"));

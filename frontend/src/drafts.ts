@@ -4,6 +4,10 @@
  * Streamlit keeps what somebody is typing when the script writes another text into the widget. What is committed then
  * differs from both, and only the page knows from which text it was made. So each frame names the texts that drafts were
  * begun on, by widget and digest; the session, which knows the texts that it has shown, finds it among them.
+ *
+ * Streamlit sends a commit a moment after it is made. A script's text that comes within that moment is put over it, and
+ * the commit is never sent. So each frame also repeats the commits that something was put over; the session knows which
+ * of them it has had.
  */
 import { toHexString } from "lib0/buffer";
 import { digest } from "lib0/hash/sha256";
@@ -14,8 +18,14 @@ const CLASS_PREFIX = "st-key-";
 const FIELDS = "textarea, input[type=text]";
 /** What was just committed is still on its way to the session. */
 const KEPT_AFTER_COMMIT_MS = 3_000;
+/** What was put over a commit is confirmed by then, and that frame repeats the commit. */
+const KEPT_IF_OVERWRITTEN_MS = 10_000;
 /** Nobody writes in more fields at once. */
 const MAX_DRAFTS = 16;
+/** A header holds a mebibyte; longer texts are not repeated. */
+const MAX_OVERWRITTEN_CHARS = 100_000;
+/** What is written in a form is nobody else's until the form is submitted, and that is sent at once. */
+const FORM = "[data-testid='stForm']";
 const DIGEST_BYTES = 8;
 
 type Field = HTMLTextAreaElement | HTMLInputElement;
@@ -25,8 +35,24 @@ interface Draft {
   closed_ms: number | null;
 }
 
+interface Commit {
+  readonly field: Field;
+  readonly name: string;
+  readonly base: string;
+  readonly text: string;
+  readonly at_ms: number;
+  wasOverwritten: boolean;
+}
+
+/** A commit that another text was put over: digest of what it was begun on, and what was committed. */
+export interface Overwritten {
+  readonly base: string;
+  readonly text: string;
+}
+
 export class Drafts {
   private readonly drafts = new Map<Field, Draft>();
+  private commits: Commit[] = [];
 
   constructor(
     private readonly page: Document,
@@ -42,6 +68,7 @@ export class Drafts {
     this.page.removeEventListener("focusout", this.close, true);
     this.page.removeEventListener("keydown", this.commit, true);
     this.drafts.clear();
+    this.commits = [];
   }
 
   /** Digest of the text that each open draft was begun on, or one committed a moment ago, by its widget's class name. */
@@ -56,9 +83,28 @@ export class Drafts {
     return Object.fromEntries(newest.map(([field, { base }]) => [classOf(field), digestOf(base)]));
   }
 
+  /** What was committed a moment ago and is not in its field any more, by its widget's class name. */
+  overwritten(): Record<string, Overwritten> {
+    const oldest = this.clock.now_ms - KEPT_IF_OVERWRITTEN_MS;
+    this.commits = this.commits.filter(({ field, at_ms }) => field.isConnected && at_ms >= oldest);
+    let left = MAX_OVERWRITTEN_CHARS;
+    const found: Record<string, Overwritten> = {};
+    for (const { field, name, base, text, wasOverwritten } of [...this.commits].reverse()) {
+      if (!(name in found) && (wasOverwritten || field.value !== text) && text.length <= left) {
+        left -= text.length;
+        found[name] = { base: digestOf(base), text };
+      }
+    }
+    return found;
+  }
+
   /** Before the page's own handlers: the field still holds what it showed. */
   private readonly begin = (event: Event): void => {
     const field = fieldOf(event);
+    for (const commit of this.commits) {
+      commit.wasOverwritten ||= commit.field === field && field.value !== commit.text;
+    }
+    this.commits = this.commits.filter((commit) => commit.field !== field || commit.wasOverwritten);
     const draft = field === null ? undefined : this.drafts.get(field);
     if (field !== null && classOf(field) !== "" && (draft === undefined || draft.closed_ms !== null)) {
       this.drafts.delete(field); // the newest comes last
@@ -69,10 +115,19 @@ export class Drafts {
   private readonly close = (event: Event): void => {
     const field = fieldOf(event);
     const draft = field === null ? undefined : this.drafts.get(field);
-    if (draft !== undefined) {
-      draft.closed_ms ??= this.clock.now_ms;
+    if (field !== null && draft?.closed_ms === null) {
+      draft.closed_ms = this.clock.now_ms;
+      this.noteCommit(field, draft.base, draft.closed_ms);
     }
   };
+
+  private noteCommit(field: Field, base: string, at_ms: number): void {
+    const text = field.value;
+    if (text !== base && field.closest(FORM) === null) {
+      this.commits.push({ field, name: classOf(field), base, text, at_ms, wasOverwritten: false });
+      this.commits.splice(0, this.commits.length - MAX_DRAFTS);
+    }
+  }
 
   private readonly commit = (event: Event): void => {
     const { key, ctrlKey, metaKey } = event as KeyboardEvent;

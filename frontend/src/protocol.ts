@@ -77,6 +77,8 @@ export interface TabHeader extends CommonHeader, StandingReport {
   readonly n: number;
   /** Digest of the text that each open draft was begun on, by its widget's class name; left out where there is none. */
   readonly drafts?: Readonly<Record<string, string>>;
+  /** Texts that were committed a moment ago and that another was put over since: digest of what they were begun on, and text. */
+  readonly overwritten?: Readonly<Record<string, { readonly base: string; readonly text: string }>>;
 }
 
 export interface SessionHeader extends CommonHeader {

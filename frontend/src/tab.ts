@@ -77,6 +77,7 @@ export class Tab {
       },
       standing: () => this.standing.report(),
       drafts: () => this.drafts.bases(),
+      overwritten: () => this.drafts.overwritten(),
       admits: (header) => {
         const isOurs = this.standing.admits(header);
         if (!isOurs) {

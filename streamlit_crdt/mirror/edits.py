@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from streamlit_crdt import values
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
+from streamlit_crdt.mirror.drafts import class_of
 from streamlit_crdt.mirror.memory import Memory
 from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX
+
+_TEXTS: Final = ("text_area", "text_input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,21 @@ class Edits:
             self._hold_back(key, current)
         elif not self._volatility.is_damped(key, remote=occasion.remote):
             self._write(key, current)
+
+    def take_overwritten(self, commits: Mapping[str, tuple[str, str]], state: Mapping[str, Any]) -> None:
+        """Take over texts that were committed and never sent; see `Mirror.take_overwritten`."""
+        for key, widget in self._memory.widgets.items():
+            base, text = commits.get(class_of(key), ("", None))
+            if text is not None and widget.kind in _TEXTS and state.get(key) != text:
+                self._recommit(key, text, base)
+
+    def _recommit(self, key: str, text: str, base: str) -> None:
+        memory = self._memory
+        rule, begun_on = memory.rule(key, text), memory.drafts.begun_on(key, text, base)
+        is_shown = memory.shares(key) and memory.is_drawn(key)
+        if is_shown and rule is not None and rule.takes(text) and begun_on is not None:
+            memory.replica.edit(key, begun_on, text, rule)
+            memory.drafts.committed(key, text)
 
     def _hold_back(self, key: str, current: Any) -> None:
         """Note an edit that may be made once the room's content is here; what cannot be shared never will."""
@@ -113,7 +131,7 @@ class Edits:
         memory = self._memory
         rule = memory.rule(key, current)
         memory.replica.edit(key, self._base(key, current, rule), current, rule)
-        memory.drafts.committed(key)
+        memory.drafts.committed(key, current)
         memory.see(key, current)
         if rule is not None and self._was_merged(rule, memory.read(key), current):
             memory.merged.add(key)

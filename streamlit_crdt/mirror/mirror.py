@@ -146,6 +146,18 @@ class Mirror:
         with self._lock:
             self._memory.drafts.note_open(drafts)
 
+    def take_overwritten(
+        self, commits: Mapping[str, tuple[str, str]], state: Mapping[str, Any], *, synced: bool
+    ) -> None:
+        """Take over what was committed in the page, and not sent because something was put over it (see `drafts`).
+
+        Args:
+            commits: digest of what it was begun on, and the text, by the class name of the widget.
+        """
+        if commits and synced and not self.is_read_only:
+            with self._lock, self._memory.replica.transaction():
+                self._edits.take_overwritten(commits, state)
+
     @property
     def has_merged(self) -> bool:
         """Whether an edit of this session was merged into something that its script has not been shown."""
