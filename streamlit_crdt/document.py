@@ -9,11 +9,12 @@ of a map's event panic on an item that arrives deleted.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from pycrdt import Doc, Map, TransactionEvent
+from pycrdt import Doc, Map
 
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.guarding import refusing
@@ -52,10 +53,10 @@ class Document:
         self._events: Map[Any] = self._doc.get("events", type=Map)
         self._roots = Roots(self._doc, self._state)
         self.history = History(self._roots)
-        self._doc.observe(self._note)
-
-    def _note(self, event: TransactionEvent) -> None:
-        self._made.append(event.update)
+        made = self._made
+        subscription = self._doc.observe(lambda event: made.append(event.update))
+        # pycrdt's subscription holds the document, and the document the subscription, where no collector sees it.
+        weakref.finalize(self, subscription.drop)
 
     @property
     def replica_id(self) -> int:
@@ -136,7 +137,8 @@ class Document:
 
     def take_updates(self) -> list[bytes]:
         """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""
-        made, self._made = self._made, []
+        made = list(self._made)
+        self._made.clear()
         return made
 
     def state_vector(self) -> bytes:

@@ -22,18 +22,24 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class Roots:
-    """The root types of merged values in one document. Not thread-safe."""
+    """The root types of merged values in one document, read again only where they have changed. Not thread-safe."""
 
     def __init__(self, doc: Doc[Any], state: Map[Any]) -> None:
         self.state = state
         self._doc = doc
         self._known: dict[str, Shared] = {}
+        self._contents: dict[str, Any] = {}
+        self._watching: list[object] = []
 
     def get(self, key: str, rule: Rule) -> Shared:
         """Return the root type of `key` under `rule`; it is there as soon as it is asked for."""
         name = f"{rule.name}:{key}"
         if name not in self._known:
-            self._known[name] = self._doc.get(name, type=rule.kind)
+            shared, contents = self._doc.get(name, type=rule.kind), self._contents
+            # Not `observe_deep` of pycrdt's own: it reads what has changed, and yrs 0.28 can panic over that. Nor with
+            # `self` in it: the document would keep itself for ever.
+            self._watching.append(shared.integrated.observe_deep(lambda _events: contents.pop(name, None)))
+            self._known[name] = shared
         return self._known[name]
 
     def read_all(self) -> dict[str, Any]:
@@ -121,6 +127,12 @@ class Roots:
 
     def _read(self, rule: Rule, shared: Shared, key: str) -> Any:
         """Read a root type; None if another program made it of another kind, and it cannot be read."""
+        name = f"{rule.name}:{key}"
+        if name not in self._contents:
+            self._contents[name] = self._read_again(rule, shared, key)
+        return self._contents[name]
+
+    def _read_again(self, rule: Rule, shared: Shared, key: str) -> Any:
         try:
             with refusing():
                 if rule.kind is Array and not isinstance(self._as_it_is(f"{rule.name}:{key}"), Array):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from enum import Enum
 from random import Random
 from typing import Any
@@ -13,6 +15,7 @@ from pycrdt import Array, Doc, Map, Text
 import streamlit_crdt.document as document_module
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.log import MAX_LOG_UPDATES
+from streamlit_crdt.merge import RULES
 from streamlit_crdt.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
@@ -407,3 +410,32 @@ def test_two_threads_write_at_once_and_nothing_is_lost() -> None:
     for update, _ in updates:
         copy.apply(update)
     assert failures == [] and len(replica) == replica.version == len(copy) == 400
+
+
+def test_what_a_replica_held_is_gone_with_it() -> None:
+    replica = Replica()
+    replica.edit("log", None, ["first"], RULES["list"])
+    replica.apply(Replica().diff())
+    held = [
+        weakref.ref(part) for part in (replica, replica._contents.document, replica._contents.document._doc)
+    ]
+    del replica
+    gc.collect()
+    assert [part() for part in held] == [None] * 3
+
+
+def test_an_update_reads_no_list_again_that_it_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    replica, other = Replica(), Replica()
+    replica.edit("log", None, ["first"], RULES["list"])
+    other.apply(replica.diff())
+    read = list[object]()
+    native = RULES["list"].read
+    monkeypatch.setattr(
+        type(RULES["list"]), "read", lambda self, shared: read.append(shared) or native(shared)
+    )
+    replica.set("x", 1)
+    other.apply(replica.diff())
+    assert (other.get("x"), other.get("log"), read) == (1, ["first"], [])
+    replica.edit("log", None, ["first", "second"], RULES["list"])
+    other.apply(replica.diff())
+    assert other.get("log") == ["first", "second"]
