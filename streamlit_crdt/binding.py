@@ -25,6 +25,7 @@ from streamlit_crdt.selection import Selection
 from streamlit_crdt.tab import Tab
 from streamlit_crdt.way import Way
 from streamlit_crdt.writing import Writing
+from streamlit_crdt_server import qualified
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -37,7 +38,7 @@ class Binding:
         self.place = place
         self.selection = Selection()
         self.part = Part("editor", draw_guest())
-        self.way = Way(room, place, lambda: self.part)
+        self.way = Way(qualified(room, place.namespace), place, lambda: self.part)
         self.rules = MergeRules()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = Writing(self)

@@ -42,7 +42,7 @@ def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
     if _compat.is_app_test():
         return  # no browser, so no tab to talk to: each run reads and writes the room itself
     _renderer()(
-        key=f"{binding.tab.channel_key}:rerun", data={"rerun": binding.room}, on_rerun_change=_rerun_whole
+        key=f"{binding.tab.channel_key}:rerun", data={"rerun": binding.way.room}, on_rerun_change=_rerun_whole
     )
     fragment = st.fragment(_channel, run_every=HOLD_S if held else None)
     fragment(session, binding, held)
@@ -53,7 +53,7 @@ def mount_badge(binding: Binding) -> None:
     if _compat.is_app_test():
         return
     _renderer()(
-        key=f"{binding.tab.channel_key}:badge:{binding.tab.count_badge()}", data={"badge": binding.room}
+        key=f"{binding.tab.channel_key}:badge:{binding.tab.count_badge()}", data={"badge": binding.way.room}
     )
 
 

@@ -35,6 +35,7 @@ def crdt_app(
     store: str | EllipsisType | None = ...,
     mount: str = "/crdt",
     freeze_gc: bool | None = None,
+    namespace: str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Return `routes=` and `lifespan=` for `st.App`, which then serves rooms on Streamlit's own port::
@@ -47,6 +48,8 @@ def crdt_app(
         mount: path under which rooms are served; not one of Streamlit's own (`/_stcore`, `/media`, ...).
         freeze_gc: freeze Python's garbage collector once the app has started, see docs/architecture.md. None reads
             STREAMLIT_CRDT_FREEZE_GC, which is on by default.
+        namespace: of the app's rooms: apps that share a server, or a copy of a file, do not meet in rooms of one
+            name. None: STREAMLIT_CRDT_NAMESPACE, else none.
         **settings: further settings of the room server, see `streamlit_crdt_server.Settings`. Tokens are signed with
             `secret` or `secret_file`; without them with a key derived from Streamlit's `server.cookieSecret`.
 
@@ -55,6 +58,8 @@ def crdt_app(
     """
     if freeze_gc is not None:
         settings["freeze_gc"] = freeze_gc
+    if namespace is not None:
+        settings["namespace"] = namespace
     if isinstance(store, EllipsisType):
         store = store_beside(_folder_of_caller())
     # Where Streamlit listens decides under which names it may be asked for.

@@ -39,10 +39,14 @@ class Place(Protocol):
     """Where rooms live.
 
     Attributes:
+        namespace: of this app's rooms there, "" if none.
         poll_s: seconds between polls of a tab without a socket; None where polling the session would find nothing.
         tab_brings_the_room: whether only the tab can reach the room.
         keys: what tokens for the rooms are signed with; None where none are needed, or none can be made.
     """
+
+    @property
+    def namespace(self) -> str: ...
 
     @property
     def poll_s(self) -> float | None: ...
@@ -70,6 +74,10 @@ class Mounted:
     tab_brings_the_room: bool = False
 
     @property
+    def namespace(self) -> str:
+        return self.hub.settings.namespace
+
+    @property
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
@@ -91,6 +99,10 @@ class Embedded:
     tab_brings_the_room: bool = False
 
     @property
+    def namespace(self) -> str:
+        return self.server.hub.settings.namespace
+
+    @property
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
@@ -106,6 +118,7 @@ class Elsewhere:
     """A stand-alone server, which only the tab talks to."""
 
     address: str
+    namespace: str = ""
     poll_s: float | None = None
 
     @property
@@ -158,9 +171,10 @@ def find(server: str | None) -> Place:
             raise ValueError(
                 f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host."
             )
-        if Settings.load().freeze_gc:
+        settings = Settings.load()
+        if settings.freeze_gc:
             freeze_after_first_run()
-        return Elsewhere(server)
+        return Elsewhere(server, settings.namespace)
     if _process.mounted is not None:
         return _process.mounted
     with _process.lock:

@@ -36,6 +36,7 @@ class ScriptedPeer:
 class ScriptedPlace:
     """Gives its peers out one after the other, raises those that are errors, and has no room after the last."""
 
+    namespace = ""
     poll_s = None
     tab_brings_the_room = False
 

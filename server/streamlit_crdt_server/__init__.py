@@ -37,6 +37,7 @@ from streamlit_crdt_server.keys import (
 )
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import (
@@ -113,6 +114,7 @@ __all__ = [
     "mint",
     "open_store",
     "process_ring",
+    "qualified",
     "ring_from_settings",
     "serve",
     "standalone_ring",

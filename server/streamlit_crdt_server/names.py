@@ -7,7 +7,9 @@ import re
 
 from streamlit_crdt_server.errors import RoomNameRefused
 
-ROOM_NAME_PATTERN = r"[A-Za-z0-9._-]{1,128}"
+NAMESPACE_PATTERN = r"[A-Za-z0-9._-]{1,64}"
+ROOM_NAME_PATTERN = rf"(?:{NAMESPACE_PATTERN}~)?[A-Za-z0-9._-]{{1,128}}"
+"""A room of an app that has a namespace is called `namespace~room`; no app can name a room of another namespace."""
 
 
 def check_room_name(name: str) -> str:
@@ -15,6 +17,11 @@ def check_room_name(name: str) -> str:
     if not re.fullmatch(ROOM_NAME_PATTERN, name) or name in (".", ".."):
         raise RoomNameRefused(name)
     return name
+
+
+def qualified(room: str, namespace: str) -> str:
+    """Return what the room server calls `room` of an app with this namespace; "" is none."""
+    return f"{namespace}~{room}" if namespace else room
 
 
 def is_loopback(host: str) -> bool:

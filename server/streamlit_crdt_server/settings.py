@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from streamlit_crdt_server.errors import SettingsError
+from streamlit_crdt_server.names import NAMESPACE_PATTERN
 from streamlit_crdt_server.opening import store_path
 
 PREFIX = "STREAMLIT_CRDT_"
@@ -30,6 +32,8 @@ class Settings:
         port: Port to listen on; 0 picks a free one.
         store: The file to keep rooms in, as a path or `sqlite:///path`; None or `memory` keeps them in memory
             until the server stops.
+        namespace: Of the app's rooms, so that several apps can share a server or a file and each has rooms of
+            its own; 1 to 64 of the characters A-Z a-z 0-9 . _ - . Empty: none.
         freeze_gc: Take what is loaded at start out of the garbage collector's sight (see `freeze`).
         require_token: Whether a connection needs a token. Without one anybody who can reach the port can read
             and write every room.
@@ -63,6 +67,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8765
     store: str | None = None
+    namespace: str = ""
     freeze_gc: bool = True
     require_token: bool = True
     secret: tuple[str, ...] = field(default=(), repr=False)
@@ -93,6 +98,10 @@ class Settings:
             raise SettingsError("host is empty: give an address to listen on, such as 127.0.0.1")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port={self.port} is not a port: use 1 to 65535, or 0 to pick a free one")
+        if self.namespace and not re.fullmatch(NAMESPACE_PATTERN, self.namespace):
+            raise SettingsError(
+                f"namespace={self.namespace!r} has other characters: use 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
         if self.secret and self.secret_file is not None:
             raise SettingsError("secret and secret_file are both set: keep one of them")
         for origin in self.allow_origin:

@@ -14,7 +14,7 @@ from streamlit_crdt.jobs.member import Member
 from streamlit_crdt.jobs.tokens import find_server, role_in, signer
 from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.room import Room
-from streamlit_crdt_server import RoomNameRefused
+from streamlit_crdt_server import RoomNameRefused, Settings, qualified
 from streamlit_crdt_server.names import check_room_name
 
 FLUSH_S: Final = 10.0
@@ -48,6 +48,7 @@ def connect(
     room: str = "default",
     *,
     server: str | None = None,
+    namespace: str | None = None,
     token: str | None = None,
     merge: Mapping[str, MergeRule] | None = None,
     role: Role = "editor",
@@ -68,6 +69,7 @@ def connect(
         server: where the room server is: `ws://host:port` for a stand-alone or an embedded one, and
             `ws://host:port/crdt` for one that is mounted in an app; or another server that speaks the y-websocket
             protocol. None: STREAMLIT_CRDT_SERVER, else where  streamlit-crdt serve  listens.
+        namespace: of the app whose room it is (see `crdt_app`). None: STREAMLIT_CRDT_NAMESPACE, else none.
         token: what  streamlit-crdt token  has printed. None signs one, and new ones in time, with the secret that is
             set (STREAMLIT_CRDT_SECRET), or this user's key file if the server is on this machine.
         merge: how edits of a key merge, as with `crdt_sync`.
@@ -84,10 +86,11 @@ def connect(
         RoomDeletedError: on use: the room was deleted, and what is edited here reaches nobody.
     """
     address, rules = find_server(server), MergeRules(dict(merge or {}))
-    allowed = role_of(role) if token is None else role_in(token, room)
-    sign = signer(address, _checked(room), role=allowed, user=user) if token is None else lambda: token
+    name = _full_name(room, Settings.load().namespace if namespace is None else namespace)
+    allowed = role_of(role) if token is None else role_in(token, name)
+    sign = signer(address, name, role=allowed, user=user) if token is None else lambda: token
     sign()  # what is wrong with it is better said here than in the connection's thread
-    line = Line(room, address, sign)
+    line = Line(name, address, sign)
     member = Member(room, line.exchange, rules, allowed)
     line.start()
     try:
@@ -115,8 +118,8 @@ def _enter(line: Line, member: Member, address: str, timeout_s: float) -> None:
     member.enter()
 
 
-def _checked(room: str) -> str:
+def _full_name(room: str, namespace: str) -> str:
     try:
-        return check_room_name(room)
+        return check_room_name(qualified(room, namespace))
     except (RoomNameRefused, TypeError) as error:
         raise RoomNameError(room) from error

@@ -1,0 +1,80 @@
+"""A namespace per app: apps that share a room server do not meet in rooms of one name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from streamlit_crdt import RoomNameError, connect, crdt_app, place
+from streamlit_crdt.binding import Binding
+from streamlit_crdt.place import Elsewhere, Embedded
+from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings, SettingsError
+from tests.sessions import session, settle
+
+SECRET = "one secret for the app and the room server"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedServer]:
+    monkeypatch.setenv("STREAMLIT_CRDT_SECRET", SECRET)
+    running = EmbeddedServer(Settings(port=0, namespace="sales"), keys=KeyRing.from_secret(SECRET))
+    running.start()
+    yield running
+    running.stop()
+
+
+def address(server: EmbeddedServer) -> str:
+    return f"ws://127.0.0.1:{server.port}"
+
+
+def slider(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.slider("Level", key="level")
+
+
+def test_apps_with_other_namespaces_do_not_meet_in_a_room_of_one_name(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place._process, "embedded", Embedded(server))
+    at = session(slider, "planning")
+    at.slider[0].set_value(7).run()
+    settle()
+    with connect("planning", server=address(server), namespace="sales") as room:
+        assert dict(room.state) == {"level": 7}
+    for other in ("", "Sales", "sales.planning"):
+        with connect("planning", server=address(server), namespace=other) as room:
+            assert dict(room.state) == {}
+
+
+def test_a_namespace_is_set_for_a_process(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMLIT_CRDT_NAMESPACE", "ops")
+    with connect("planning", server=address(server)) as room:
+        room.state["a"] = 1
+        assert room.name == "planning"
+    assert "ops~planning" in server.hub.rooms
+    assert crdt_app(store=None, namespace="sales")["routes"]
+    elsewhere = place.find(address(server))
+    assert Binding("r", elsewhere).way.room == "ops~r"
+    assert Binding("r", Elsewhere(address(server))).way.room == "r"
+
+
+@pytest.mark.parametrize("namespace", ["a~b", "a/b", "a b", "ä", "x" * 65])
+def test_a_namespace_of_other_characters_is_refused(namespace: str) -> None:
+    with pytest.raises(SettingsError, match="namespace"):
+        Settings(namespace=namespace)
+    with pytest.raises(RoomNameError), connect("planning", server="ws://127.0.0.1:9", namespace=namespace):
+        pass
+
+
+def test_no_script_can_name_a_room_of_another_namespace() -> None:
+    def script(room: str) -> None:
+        from streamlit_crdt import crdt_sync
+
+        crdt_sync(room)
+
+    assert "RoomNameError" in str(session(script, "sales~planning").exception)
