@@ -1,8 +1,10 @@
 """Several people, one Streamlit app, concurrent edits merged."""
 
+from streamlit_crdt.authorizing import Visitor
 from streamlit_crdt.deploy import crdt_app
 from streamlit_crdt.errors import (
     CrdtError,
+    EntryForbiddenError,
     FrameError,
     MergeRuleError,
     RoleError,
@@ -34,6 +36,7 @@ from streamlit_crdt.sync import crdt_sync, private_key
 __all__ = [
     "CrdtError",
     "EditsNotSavedError",
+    "EntryForbiddenError",
     "EntryRefusedError",
     "Event",
     "FrameError",
@@ -60,6 +63,7 @@ __all__ = [
     "ValueNotShareableError",
     "ValueUnreadableError",
     "ViewOnlyError",
+    "Visitor",
     "connect",
     "crdt_app",
     "crdt_sync",

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.routing import Mount
 from streamlit import config
 
-from streamlit_crdt import place
+from streamlit_crdt import authorizing, place
+from streamlit_crdt.authorizing import Authorize
 from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt.storing import store_beside
 from streamlit_crdt_server import (
@@ -36,6 +37,7 @@ def crdt_app(
     mount: str = "/crdt",
     freeze_gc: bool | None = None,
     namespace: str | None = None,
+    authorize: Authorize | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Return `routes=` and `lifespan=` for `st.App`, which then serves rooms on Streamlit's own port::
@@ -50,6 +52,8 @@ def crdt_app(
             STREAMLIT_CRDT_FREEZE_GC, which is on by default.
         namespace: of the app's rooms: apps that share a server, or a copy of a file, do not meet in rooms of one
             name. None: STREAMLIT_CRDT_NAMESPACE, else none.
+        authorize: called with a `Visitor` at each `crdt_sync` of a room, in the visitor's session; returns the role that
+            it may have at most, "editor" or "viewer", or None to keep it out (`EntryForbiddenError`).
         **settings: further settings of the room server, see `streamlit_crdt_server.Settings`. Tokens are signed with
             `secret` or `secret_file`; without them with a key derived from Streamlit's `server.cookieSecret`.
 
@@ -74,9 +78,11 @@ def crdt_app(
             freeze_after_first_run()
         async with hub:
             place.mount(hub, path)
+            authorizing.install(authorize)
             try:
                 yield {}
             finally:
+                authorizing.install(None)
                 place.unmount(hub)
 
     rooms = create_app(loaded, hub=hub)

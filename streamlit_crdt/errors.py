@@ -126,6 +126,20 @@ class ViewOnlyError(CrdtError, PermissionError):
         )
 
 
+class EntryForbiddenError(CrdtError, PermissionError):
+    """The app's `authorize` hook keeps this session out of a room.
+
+    Attributes: `room`.
+    """
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room)
+        self.room = room
+
+    def __str__(self) -> str:
+        return f"You may not enter the room {self.room!r}. Who may is decided by authorize= of crdt_app."
+
+
 class ValueUnreadableError(CrdtError, ValueError):
     """Something stored in the room cannot be turned into a Python value here.
 

@@ -62,6 +62,14 @@ class Session:
                 binding.mirror.exclude_key(key)
         return binding
 
+    def shut_out(self, room: str) -> None:
+        """Leave a room that this session may not be in any more."""
+        with self.lock:
+            binding = self.bindings.get(room)
+            if binding is not None:
+                binding.step_out()
+                self._rooms = [one for one in self._rooms if one is not binding]
+
     # -- runs ----------------------------------------------------------------------------------------------------
 
     def run_of(self, ctx: Any) -> Run | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import streamlit as st
 
 from streamlit_crdt import _compat, component
+from streamlit_crdt.authorizing import permitted
 from streamlit_crdt.errors import RoomNameError
 from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Role, part_of, role_of
@@ -72,6 +73,7 @@ def crdt_sync(
     Raises:
         RoomNameError: the name has other characters.
         MergeRuleError: `merge` names a rule that does not exist.
+        EntryForbiddenError: the app keeps this session out of the room (`authorize=` of `crdt_app`).
         RoleError, UserError: the role is another word, or the user says nothing of who it is.
         ValueNotShareableError: on leaving the `with` block, if a value cannot be shared; everything else was.
         StreamlitTooOldError: Streamlit is older than the library's floor.
@@ -87,7 +89,12 @@ def crdt_sync(
     _compat.install(hooks)
     _compat.watch_end(hooks, ctx)
     session = registry.open(ctx)
-    part = part_of(role, user, session.guest)
+    try:
+        allowed = permitted(room, role_of(role))
+    except Exception:
+        session.shut_out(room)  # it may have been let in before
+        raise
+    part = part_of(allowed, user, session.guest)
     _lifetime(session.id)
     binding = session.bind(room, server, ctx)
     selection = Selection(None if keys is None else tuple(keys), tuple(private))
