@@ -20,8 +20,8 @@ class Visitor:
         room: the room's name, as the script gives it.
         role: the role that the script asks for.
         user: what `st.user` says of who is logged in; empty if nobody is.
-        headers: headers of the request that opened the page, as `st.context.headers` has them: case does not matter. What
-            the browser sent is in them as well; believe those alone that your proxy sets itself.
+        headers: headers of the request that opened the page, as `st.context.headers` has them: case does not matter.
+            What the browser sent is in them as well; believe those alone that your proxy sets itself.
     """
 
     room: str

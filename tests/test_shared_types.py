@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from streamlit_crdt import Room, SharedTypeError, ValueNotShareableError, ViewOnlyError, crdt_sync
+from streamlit_crdt.merge import RULES
 from tests.sessions import caught_up, session, settle
 
 
@@ -36,6 +42,73 @@ def test_a_text_counts_characters(alone: Room) -> None:
     assert repr(text) == "SharedText('t', 'new')"
     text.delete(-1)
     assert str(text) == "ne"
+
+
+CALLS: list[tuple[str, Any, Callable[[Any], Any]]] = [
+    ("list", [3, 1, 2], lambda items: items.reverse()),
+    ("list", [3, 1, 2], lambda items: items.remove(1)),
+    ("list", [3, 1, 2], lambda items: items.__iadd__([4, 5])),
+    ("map", {"a": 1, "b": 2}, lambda entries: entries.pop("a")),
+    ("map", {"a": 1, "b": 2}, lambda entries: entries.popitem()),
+    ("map", {"a": 1, "b": 2}, lambda entries: entries.setdefault("c", 3)),
+    ("map", {"a": 1, "b": 2}, lambda entries: entries.update(a=3, d=4)),
+    ("set", {1, 2, 3}, lambda items: items.remove(1)),
+    ("set", {1, 2, 3}, lambda items: items.pop()),
+    ("set", {1, 2, 3}, lambda items: items.__ior__({7, 8})),
+    ("set", {1, 2, 3}, lambda items: items.__iand__({1, 8})),
+    ("set", {1, 2, 3}, lambda items: items.__isub__({1, 2})),
+    ("set", {1, 2, 3}, lambda items: items.__ixor__({1, 8})),
+]
+
+
+@pytest.mark.parametrize(("kind", "content", "call"), CALLS)
+def test_each_call_is_one_edit_and_does_what_pythons_own_type_does(
+    alone: Room, kind: str, content: Any, call: Callable[[Any], Any]
+) -> None:
+    shared = getattr(alone, kind)("k")
+    call_on_own = copy.copy(content)
+    replica, updates = alone._membership.replica, list[bytes]()
+    replica.edit("k", None, content, RULES[kind])
+    replica.subscribe(lambda update, origin: updates.append(update))
+    returned, own = call(shared), call(call_on_own)
+    assert alone.state["k"] == call_on_own
+    assert len(updates) == 1
+    if returned is not shared:
+        assert returned == own
+
+
+@pytest.mark.parametrize("by", [np.int64(3), np.float64(3), np.uint8(3), True, Fraction(3)])
+def test_a_counter_takes_any_real_number_and_stays_one(alone: Room, by: Any) -> None:
+    counter = alone.counter("n")
+    counter.increment(by)
+    counter.increment()
+    assert counter.value == by + 1
+
+
+@pytest.mark.parametrize("by", [Decimal(3), "3", None, float("inf"), float("nan"), 2**1001])
+def test_a_counter_refuses_what_would_make_it_none(alone: Room, by: Any) -> None:
+    counter = alone.counter("n")
+    counter.increment()
+    with pytest.raises(ValueNotShareableError, match="'n'"):
+        counter.increment(by)
+    assert counter.value == 1
+
+
+@pytest.mark.parametrize("text", [None, b"x", 7])
+def test_a_text_refuses_what_is_none(alone: Room, text: Any) -> None:
+    shared = alone.text("t")
+    shared.set(np.str_("text"))
+    with pytest.raises(ValueNotShareableError, match="'t'"):
+        shared.set(text)
+    assert str(shared) == "text"
+
+
+def test_a_list_takes_no_place_that_is_none(alone: Room) -> None:
+    items = alone.list("l")
+    items += [1, 2]
+    with pytest.raises(TypeError):
+        items.insert(None, 3)  # type: ignore[arg-type]
+    assert items == [1, 2]
 
 
 def test_a_list_is_a_mutable_sequence(alone: Room) -> None:

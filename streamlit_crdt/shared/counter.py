@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
+from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.shared.view import View
 
 
@@ -19,8 +22,15 @@ class SharedCounter(View[float]):
         return self._read()
 
     def increment(self, by: float = 1) -> None:
-        """Add `by`, which may be negative."""
-        self._change(lambda value: value + by)
+        """Add `by`, which may be negative, and any real number, such as numpy's.
+
+        Raises:
+            ValueNotShareableError: it is none, or the sum is not finite.
+        """
+        if not isinstance(by, Real):
+            raise ValueNotShareableError(type(by).__name__, "it is no real number", key=self.key)
+        number = int(by) if isinstance(by, Integral) else float(by)
+        self._change(lambda value: value + number)
 
     def __int__(self) -> int:
         return int(self._read())

@@ -25,18 +25,10 @@ class SharedList(View[list[Any]], MutableSequence[Any]):
         return self._read()[place]
 
     def __setitem__(self, place: int | slice, value: Any) -> None:
-        def put(items: list[Any]) -> list[Any]:
-            items[place] = value
-            return items
-
-        self._change(put)
+        self._mutate(lambda items: items.__setitem__(place, value))
 
     def __delitem__(self, place: int | slice) -> None:
-        def take(items: list[Any]) -> list[Any]:
-            del items[place]
-            return items
-
-        self._change(take)
+        self._mutate(lambda items: items.__delitem__(place))
 
     def __len__(self) -> int:
         return len(self._read())
@@ -50,7 +42,7 @@ class SharedList(View[list[Any]], MutableSequence[Any]):
     __hash__ = None  # type: ignore[assignment]
 
     def insert(self, place: int, value: Any) -> None:
-        self._change(lambda items: [*items[:place], value, *items[place:]])
+        self._mutate(lambda items: items.insert(place, value))
 
     def append(self, value: Any) -> None:
         self._change(lambda items: [*items, value])
@@ -60,14 +52,14 @@ class SharedList(View[list[Any]], MutableSequence[Any]):
         self._change(lambda items: [*items, *more])
 
     def pop(self, place: int = -1) -> Any:
-        taken: list[Any] = []
+        return self._mutate(lambda items: items.pop(place))
 
-        def take(items: list[Any]) -> list[Any]:
-            taken.append(items.pop(place))
-            return items
+    def remove(self, value: Any) -> None:
+        """Take out the first item that equals `value`; raises ValueError if there is none."""
+        self._mutate(lambda items: items.remove(value))
 
-        self._change(take)
-        return taken[0]
+    def reverse(self) -> None:
+        self._mutate(lambda items: items.reverse())
 
     def clear(self) -> None:
         self._change(lambda items: [])

@@ -24,11 +24,7 @@ class SharedMap(View[dict[Any, Any]], MutableMapping[Any, Any]):
         self._change(lambda entries: {**entries, name: value})
 
     def __delitem__(self, name: Any) -> None:
-        def take(entries: dict[Any, Any]) -> dict[Any, Any]:
-            del entries[name]
-            return entries
-
-        self._change(take)
+        self._mutate(lambda entries: entries.__delitem__(name))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._read())
@@ -47,6 +43,15 @@ class SharedMap(View[dict[Any, Any]], MutableMapping[Any, Any]):
     def update(self, *others: Any, **more: Any) -> None:
         new = dict(*others, **more)
         self._change(lambda entries: {**entries, **new})
+
+    def pop(self, name: Any, *default: Any) -> Any:
+        return self._mutate(lambda entries: entries.pop(name, *default))
+
+    def popitem(self) -> tuple[Any, Any]:
+        return self._mutate(lambda entries: entries.popitem())
+
+    def setdefault(self, name: Any, default: Any = None) -> Any:
+        return self._mutate(lambda entries: entries.setdefault(name, default))
 
     def clear(self) -> None:
         self._change(lambda entries: {})

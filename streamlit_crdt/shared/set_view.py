@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableSet
-from typing import Any
+from collections.abc import Callable, Iterator, MutableSet, Set
+from typing import Any, Self
 
 from streamlit_crdt.shared.view import View
 
@@ -43,6 +43,43 @@ class SharedSet(View[set[Any]], MutableSet[Any]):
 
     def discard(self, item: Any) -> None:
         self._alter(lambda items: items - {item})
+
+    def remove(self, item: Any) -> None:
+        """Take out `item`; raises KeyError if it is not there."""
+        self._take(lambda items: items.remove(item))
+
+    def pop(self) -> Any:
+        return self._take(lambda items: items.pop())
+
+    def __ior__(self, others: Set[Any]) -> Self:  # type: ignore[misc]
+        self.update(others)
+        return self
+
+    def __iand__(self, others: Set[Any]) -> Self:
+        kept = set(others)
+        self._alter(lambda items: items & kept)
+        return self
+
+    def __isub__(self, others: Set[Any]) -> Self:
+        gone = set(others)
+        self._alter(lambda items: items - gone)
+        return self
+
+    def __ixor__(self, others: Set[Any]) -> Self:  # type: ignore[misc]
+        turned = set(others)
+        self._alter(lambda items: items ^ turned)
+        return self
+
+    def _take(self, change: Callable[[set[Any]], Any]) -> Any:
+        """Have `change` alter the set in place, as one edit, and return what it returns."""
+        returned: list[Any] = []
+
+        def alter(items: set[Any]) -> set[Any]:
+            returned.append(change(items))
+            return items
+
+        self._alter(alter)
+        return returned[0]
 
     def update(self, *others: Any) -> None:
         new = set().union(*others)

@@ -15,6 +15,9 @@ class SharedText(View[str]):
     def _empty(self) -> str:
         return ""
 
+    def _plain(self, value: str) -> str:
+        return str(value) if isinstance(value, str) else value
+
     def __str__(self) -> str:
         return self._read()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from streamlit_crdt.errors import SharedTypeError
+from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError
 from streamlit_crdt.merge import RULES, Rule
 from streamlit_crdt.replica import Replica
 
 Value = TypeVar("Value")
+Returned = TypeVar("Returned")
 
 
 class Writer(Protocol):
@@ -47,7 +48,30 @@ class View(Generic[Value]):
         return value
 
     def _change(self, change: Callable[[Value], Value]) -> None:
-        self._writer.change(self.key, self._rule, self._empty(), lambda value: change(self._checked(value)))
+        def checked(value: Any) -> Value:
+            after = self._plain(change(self._checked(value)))
+            if not self._rule.takes(after):
+                raise ValueNotShareableError(
+                    type(after).__name__, f"it is no value for a {self._rule_name}", key=self.key
+                )
+            return after
+
+        self._writer.change(self.key, self._rule, self._empty(), checked)
+
+    def _mutate(self, change: Callable[[Value], Returned]) -> Returned:
+        """Have `change` alter the value in place, as one edit, and return what it returns."""
+        returned: list[Returned] = []
+
+        def alter(value: Value) -> Value:
+            returned.append(change(value))
+            return value
+
+        self._change(alter)
+        return returned[0]
+
+    def _plain(self, value: Value) -> Value:
+        """Return a value of a kind that stands for one of Python's own as the latter."""
+        return value
 
     def _checked(self, value: Any) -> Any:
         if not self._rule.takes(value):
