@@ -61,7 +61,7 @@ class TabReport:
     with each frame sent. `saved_v`: everything up to this version of the replica that the frame acknowledges
     is committed. `unsaved`: how many of the tab's updates are not, `failing` because the server's store
     fails. `epoch`: of the history that the tab's document holds. `drafts`: digest of the text that each open
-    draft was begun on, by its widget's class name (see `mirror.drafts`). `overwritten`: texts that were
+    draft was begun on, and its number, by its widget's class name (see `mirror.drafts`). `overwritten`: texts that were
     committed a moment ago and that another was put over, likewise, each with the digest of what it was begun
     on.
     """
@@ -76,7 +76,7 @@ class TabReport:
     unsaved: int = 0
     failing: bool = False
     epoch: str | None = None
-    drafts: Mapping[str, str] = field(default_factory=dict)
+    drafts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     overwritten: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -205,19 +205,30 @@ def _epoch(value: object) -> str:
     return value
 
 
-def _drafts(value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or len(value) > _MAX_DRAFTS:
-        raise FrameError(f"its 'drafts' is no object of at most {_MAX_DRAFTS} fields")
-    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in value.values()):
-        raise FrameError("its 'drafts' holds something else than 16 digits 0-9 a-f")
-    return value
+def _drafts(value: object) -> dict[str, tuple[str, int]]:
+    entries = _entries("drafts", value, list)
+    if not all(len(entry) == 2 for entry in entries.values()):
+        raise FrameError("its 'drafts' holds something else than pairs")
+    return {name: (_digest(digest), _number({"n": n}, "n")) for name, (digest, n) in entries.items()}
 
 
 def _overwritten(value: object) -> dict[str, tuple[str, str]]:
-    if not isinstance(value, dict) or not all(isinstance(commit, dict) for commit in value.values()):
-        raise FrameError("its 'overwritten' is no object of objects")
-    bases = _drafts({name: commit.get("base") for name, commit in value.items()})
-    return {name: (bases[name], _text(commit, "text")) for name, commit in value.items()}
+    entries = _entries("overwritten", value, dict)
+    return {name: (_digest(commit.get("base")), _text(commit, "text")) for name, commit in entries.items()}
+
+
+def _entries(field_name: str, value: object, kind: type) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(entry, kind) for entry in value.values()):
+        raise FrameError(f"its {field_name!r} holds something else")
+    if len(value) > _MAX_DRAFTS:
+        raise FrameError(f"its {field_name!r} has more than {_MAX_DRAFTS} fields")
+    return value
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise FrameError("a digest is something else than 16 digits 0-9 a-f")
+    return value
 
 
 def _vector(value: object) -> bytes:

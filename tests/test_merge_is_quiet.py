@@ -11,7 +11,7 @@ from pycrdt import Array, Doc, Map
 
 from streamlit_crdt import values
 from streamlit_crdt.events import Events
-from streamlit_crdt.mirror.drafts import Drafts, digest_of
+from streamlit_crdt.mirror.drafts import Drafts, class_of, digest_of
 from streamlit_crdt.replica import Replica
 from tests.sessions import caught_up, session, settle
 
@@ -172,28 +172,63 @@ def test_in_no_room_a_callback_writes_what_the_script_reads(room: str) -> None:
     assert at.text[0].value == "1"
 
 
+def named(text: str, number: int = 1) -> tuple[str, int]:
+    return digest_of(text), number
+
+
 def test_a_draft_in_one_widget_says_nothing_of_another() -> None:
     drafts = Drafts()
     for key in ("a", "b"):
         drafts.note_shown(key, "")
         drafts.note_shown(key, "hello")
-    drafts.note_open({"a": digest_of("")})
+    drafts.note_open({"a": named("")})
     assert (drafts.base("a"), drafts.base("b")) == ("", None)
 
 
 def test_a_draft_that_was_committed_is_over_although_the_tab_names_it_once_more() -> None:
     drafts = Drafts()
     drafts.note_shown("a", "")
-    drafts.note_open({"a": digest_of("")})
+    drafts.note_open({"a": named("")})
     assert drafts.base("a") == ""
     drafts.committed("a", "mine")
     drafts.note_shown("a", "")
     drafts.note_shown("a", "theirs")
-    drafts.note_open({"a": digest_of("")})
+    drafts.note_open({"a": named("")})
     assert drafts.base("a") is None
-    drafts.note_open({})
-    drafts.note_open({"a": digest_of("")})
+    drafts.note_open({"a": named("", 2)})
     assert drafts.base("a") == "", "another draft, on the same text"
+
+
+CLASHING = [("姓名", "住所"), ("note.1", "note 1")]
+
+
+@pytest.mark.parametrize("keys", CLASHING)
+def test_a_draft_of_two_keys_with_one_class_name_is_that_of_the_one_that_has_shown_its_text(
+    keys: tuple[str, str],
+) -> None:
+    drafts, (one, two) = Drafts(), keys
+    assert class_of(one) == class_of(two)
+    for key, text in ((one, "Ada"), (two, "London")):
+        drafts.note_shown(key, "")
+        drafts.note_shown(key, text)
+    drafts.note_open({class_of(one): named("London")})
+    assert (drafts.base(one), drafts.base(two)) == (None, "London")
+    assert drafts.lost(class_of(one), "Paris", digest_of("London")) == (two, "London")
+    drafts.note_open({class_of(one): named("", 2)})
+    assert (drafts.base(one), drafts.base(two)) == (None, None)
+    assert drafts.lost(class_of(one), "Paris", digest_of("")) is None
+
+
+def test_a_commit_that_the_tab_repeats_does_not_end_the_draft_that_came_after_it() -> None:
+    drafts = Drafts()
+    drafts.note_shown("a", "base")
+    drafts.note_shown("a", "theirs")
+    drafts.note_open({"a": named("theirs", 2)})
+    assert drafts.lost("a", "mine", digest_of("base")) == ("a", "base")
+    drafts.recommitted("a", "mine")
+    drafts.note_open({"a": named("theirs", 2)})
+    assert drafts.base("a") == "theirs"
+    assert drafts.lost("a", "mine", digest_of("base")) is None
 
 
 @pytest.mark.parametrize("event", [{"name": [1], "payload": 2}, {"name": "ping"}, 3, {"payload": 1}])
@@ -251,7 +286,7 @@ def test_a_draft_that_was_named_once_is_not_forgotten_however_much_others_write_
     drafts.note_shown("a", "begun on this")
     for number in range(100):
         drafts.note_shown("a", f"theirs {number}")
-        drafts.note_open({"a": digest_of("begun on this")})
+        drafts.note_open({"a": named("begun on this")})
     assert drafts.base("a") == "begun on this"
     drafts.note_open({})
     assert drafts.base("a") is None

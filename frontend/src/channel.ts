@@ -9,7 +9,7 @@
 import { toBase64 } from "lib0/buffer";
 
 import type { Clock } from "./clock";
-import type { Overwritten } from "./drafts";
+import type { Begun, Overwritten } from "./drafts";
 import { ErrorQueue } from "./errors";
 import { decodeFrame, encodeFrame } from "./frame";
 import type { SessionFrame } from "./frame";
@@ -42,10 +42,12 @@ export interface ChannelOptions {
   readonly onSession: (header: SessionHeader, seen: number) => void;
   /** How the room stands with its server, told in each frame. */
   readonly standing: () => StandingReport;
-  /** Digest of the text that each open draft in the page was begun on, by its widget's class name. */
-  readonly drafts?: () => Readonly<Record<string, string>>;
+  /** What each open draft in the page was begun on, by its widget's class name. */
+  readonly drafts?: () => Readonly<Record<string, Begun>>;
   /** Texts that were committed in the page a moment ago and that another was put over since, likewise. */
   readonly overwritten?: () => Readonly<Record<string, Overwritten>>;
+  /** Called when another session answers than before. */
+  readonly onOtherSession?: () => void;
   /** Called when the page should be reloaded: another build speaks on the other side. */
   readonly onOldBuild: () => void;
   /** Called when the session, which answered before, has fallen silent. */
@@ -194,6 +196,7 @@ export class Channel {
   private meet(id: number): Peer {
     if (this.peer !== null) {
       this.options.replica.startOver();
+      this.options.onOtherSession?.();
       this.outbox.forget();
       this.outbox.want("hello");
     }

@@ -34,14 +34,14 @@ describe("Drafts", () => {
     expect(drafts.bases()).toEqual({});
     type(area, "shown, m");
     type(area, "shown, mine");
-    expect(drafts.bases()).toEqual({ notes: digestOf("shown") });
+    expect(drafts.bases()).toEqual({ notes: [digestOf("shown"), expect.any(Number)] });
   });
 
   it("keeps naming it for a moment after the commit, which may be on its way", () => {
     type(area, "mine");
     press(area, "Enter", true);
     clock.pass(2_000);
-    expect(drafts.bases()).toEqual({ notes: digestOf("shown") });
+    expect(drafts.bases()).toEqual({ notes: [digestOf("shown"), expect.any(Number)] });
     clock.pass(2_000);
     expect(drafts.bases()).toEqual({});
   });
@@ -51,14 +51,38 @@ describe("Drafts", () => {
     area.dispatchEvent(new Event("focusout", { bubbles: true }));
     area.value = "merged";
     type(area, "merged!");
-    expect(drafts.bases()).toEqual({ notes: digestOf("merged") });
+    expect(drafts.bases()).toEqual({ notes: [digestOf("merged"), expect.any(Number)] });
+  });
+
+  it("tells two drafts of the same text apart, also those of the page as it was before", () => {
+    const numbers = ["mine", "mine, too"].map((text) => {
+      area.value = "shown";
+      type(area, text);
+      area.dispatchEvent(new Event("focusout", { bubbles: true }));
+      return drafts.bases()["notes"]?.[1] ?? 0;
+    });
+    clock.pass(1_000);
+    const reloaded = new Drafts(document, clock);
+    type(area, "once more");
+    const [first = 0, second = 0] = numbers;
+    expect(second).toBeGreaterThan(first);
+    expect(reloaded.bases()["notes"]?.[1]).toBeGreaterThan(second);
+    reloaded.destroy();
+  });
+
+  it("repeats nothing to another session", () => {
+    type(area, "mine");
+    press(area, "Enter", true);
+    area.value = "theirs";
+    drafts.forgetCommits();
+    expect(drafts.overwritten()).toEqual({});
   });
 
   it("goes on with a draft after a line end in it", () => {
     type(area, "a line");
     press(area, "Enter");
     type(area, "a line\n");
-    expect(drafts.bases()).toEqual({ notes: digestOf("shown") });
+    expect(drafts.bases()).toEqual({ notes: [digestOf("shown"), expect.any(Number)] });
   });
 
   it("leaves out a field that is no widget of a key", () => {

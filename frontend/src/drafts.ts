@@ -32,6 +32,7 @@ type Field = HTMLTextAreaElement | HTMLInputElement;
 
 interface Draft {
   readonly base: string;
+  readonly number: number;
   closed_ms: number | null;
 }
 
@@ -50,8 +51,12 @@ export interface Overwritten {
   readonly text: string;
 }
 
+/** Digest of the text that a draft was begun on, and a number that tells it from every other draft. */
+export type Begun = readonly [string, number];
+
 export class Drafts {
   private readonly drafts = new Map<Field, Draft>();
+  private newest = 0;
   private commits: Commit[] = [];
 
   constructor(
@@ -71,8 +76,8 @@ export class Drafts {
     this.commits = [];
   }
 
-  /** Digest of the text that each open draft was begun on, or one committed a moment ago, by its widget's class name. */
-  bases(): Record<string, string> {
+  /** What each open draft was begun on, or one committed a moment ago, by its widget's class name. */
+  bases(): Record<string, Begun> {
     const oldest = this.clock.now_ms - KEPT_AFTER_COMMIT_MS;
     for (const [field, draft] of this.drafts) {
       if (!field.isConnected || (draft.closed_ms !== null && draft.closed_ms < oldest)) {
@@ -80,7 +85,9 @@ export class Drafts {
       }
     }
     const newest = [...this.drafts].slice(-MAX_DRAFTS);
-    return Object.fromEntries(newest.map(([field, { base }]) => [classOf(field), digestOf(base)]));
+    return Object.fromEntries(
+      newest.map(([field, { base, number }]) => [classOf(field), [digestOf(base), number]]),
+    );
   }
 
   /** What was committed a moment ago and is not in its field any more, by its widget's class name. */
@@ -98,6 +105,11 @@ export class Drafts {
     return found;
   }
 
+  /** Another session begins: it is shown what the former one was sent, and must not take it once more. */
+  forgetCommits(): void {
+    this.commits = [];
+  }
+
   /** Before the page's own handlers: the field still holds what it showed. */
   private readonly begin = (event: Event): void => {
     const field = fieldOf(event);
@@ -108,7 +120,8 @@ export class Drafts {
     const draft = field === null ? undefined : this.drafts.get(field);
     if (field !== null && classOf(field) !== "" && (draft === undefined || draft.closed_ms !== null)) {
       this.drafts.delete(field); // the newest comes last
-      this.drafts.set(field, { base: field.value, closed_ms: null });
+      this.newest = Math.max(this.newest + 1, this.clock.now_ms); // a page that is loaded again goes on from here
+      this.drafts.set(field, { base: field.value, number: this.newest, closed_ms: null });
     }
   };
 

@@ -75,8 +75,8 @@ export interface TabHeader extends CommonHeader, StandingReport {
   readonly error: TabError | null;
   /** Grows with every trigger, so that two equal frames differ. */
   readonly n: number;
-  /** Digest of the text that each open draft was begun on, by its widget's class name; left out where there is none. */
-  readonly drafts?: Readonly<Record<string, string>>;
+  /** What each open draft was begun on, by its widget's class name: digest of the text, number of the draft. */
+  readonly drafts?: Readonly<Record<string, readonly [string, number]>>;
   /** Texts that were committed a moment ago and that another was put over since: digest of what they were begun on, and text. */
   readonly overwritten?: Readonly<Record<string, { readonly base: string; readonly text: string }>>;
 }

@@ -78,6 +78,9 @@ export class Tab {
       standing: () => this.standing.report(),
       drafts: () => this.drafts.bases(),
       overwritten: () => this.drafts.overwritten(),
+      onOtherSession: () => {
+        this.drafts.forgetCommits();
+      },
       admits: (header) => {
         const isOurs = this.standing.admits(header);
         if (!isOurs) {

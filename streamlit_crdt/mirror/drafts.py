@@ -10,6 +10,7 @@ repeats the commit; here is remembered which ones have come.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import deque
 from collections.abc import Mapping
@@ -26,14 +27,17 @@ _DIGEST_CHARS = 16
 
 
 class Drafts:
-    """The texts that each widget was shown since its person's last edit, the newest last, and before it."""
+    """The texts that each widget was shown since its person's last edit, the newest last, and before it.
+
+    A class name can stand for several keys. Then a digest says whose draft it is, if only one of them has shown that.
+    """
 
     def __init__(self) -> None:
-        self._open: Mapping[str, str] = {}
+        self._open: Mapping[str, tuple[str, int]] = {}
         self._shown: dict[str, deque[str]] = {}
         self._shown_before: dict[str, deque[str]] = {}
         self._commits: dict[str, deque[str]] = {}
-        self._spent: dict[str, str] = {}
+        self._spent: dict[str, int] = {}
         self._begun_on: dict[str, str] = {}
 
     def note_shown(self, key: str, value: Any) -> None:
@@ -43,60 +47,76 @@ class Drafts:
         if not texts or texts[-1] != value:
             texts.append(value)
 
-    def note_open(self, drafts: Mapping[str, str]) -> None:
+    def note_open(self, drafts: Mapping[str, tuple[str, int]]) -> None:
         """Learn on which texts the page's open drafts were begun, and keep those: the others go on writing.
 
         Args:
-            drafts: the digest of the text, by the class name of the widget.
+            drafts: digest of the text and number of the draft, by the class name of the widget.
         """
         self._open = drafts
-        self._spent = {
-            key: digest for key, digest in self._spent.items() if drafts.get(class_of(key)) == digest
-        }
-        if drafts or self._begun_on:
-            self._begun_on = {key: text for key in self._shown if (text := self._named(key)) is not None}
+        former, self._begun_on = self._begun_on, {}
+        for name, (digest, number) in drafts.items():
+            found = {
+                key: text
+                for key in self._keys_of(name)
+                for text in [*self._shown[key], former.get(key)]
+                if text is not None and digest_of(text) == digest
+            }
+            for key, text in found.items() if len(found) == 1 else ():
+                if self._spent.get(key) != number:
+                    self._begun_on[key] = text
 
     def committed(self, key: str, value: Any) -> None:
         """Set aside what was shown before its person's own edit: a later draft is made of that or of what follows."""
         if type(value) is str:
-            self._commits.setdefault(key, deque(maxlen=MAX_COMMITS)).append(digest_of(value))
+            self.recommitted(key, value)
         self._shown_before[key] = self._shown.pop(key, deque())
         self._begun_on.pop(key, None)
-        if (digest := self._open.get(class_of(key))) is not None:
-            self._spent[key] = digest  # the tab names it for a moment longer
+        if (named := self._open.get(class_of(key))) is not None:
+            self._spent[key] = named[1]  # the tab names it for a moment longer
+
+    def recommitted(self, key: str, text: str) -> None:
+        """Note that a commit has come, which may be an earlier one than the draft that is open now."""
+        self._commits.setdefault(key, deque(maxlen=MAX_COMMITS)).append(digest_of(text))
 
     def base(self, key: str) -> str | None:
         """Return the text that the draft of this widget was begun on; None if the page has named none of them."""
         return self._begun_on.get(key)
 
-    def begun_on(self, key: str, text: str, base: str) -> str | None:
-        """Return the text that a commit was begun on which the tab repeats; None if it has come, or that is not known.
+    def lost(self, name: str, text: str, base: str) -> tuple[str, str] | None:
+        """Return of which key a commit is that the tab repeats, and the text it was begun on; None if it has come.
 
         Args:
+            name: class name of the widget.
             text: what was committed.
             base: digest of what it was begun on.
         """
-        shown = [*self._shown.get(key, ()), *self._shown_before.get(key, ())]
-        if key in self._begun_on:
-            shown.append(self._begun_on[key])
-        if digest_of(text) in {*self._commits.get(key, ()), *map(digest_of, shown)}:
+        bases = {
+            key: shown
+            for key in self._keys_of(name)
+            for shown in self._all_shown(key)
+            if digest_of(shown) == base
+        }
+        if len(bases) != 1:
             return None
-        return next((one for one in shown if digest_of(one) == base), None)
+        ((key, begun_on),) = bases.items()
+        has_come = {*self._commits.get(key, ()), *map(digest_of, self._all_shown(key))}
+        return None if digest_of(text) in has_come else (key, begun_on)
 
     def start_over(self) -> None:
         for known in (self._shown, self._shown_before, self._commits, self._spent, self._begun_on):
             known.clear()
 
-    def _named(self, key: str) -> str | None:
-        """Return the text that the page names for this widget, if it was shown."""
-        digest = self._open.get(class_of(key))
-        if digest is None or digest == self._spent.get(key):
-            return None
-        candidates = [self._begun_on[key]] if key in self._begun_on else []
-        candidates += reversed(self._shown[key])
-        return next((text for text in candidates if digest_of(text) == digest), None)
+    def _keys_of(self, name: str) -> list[str]:
+        return [key for key in self._shown if class_of(key) == name]
+
+    def _all_shown(self, key: str) -> list[str]:
+        begun_on = self._begun_on.get(key)
+        shown = [*self._shown_before.get(key, ()), *self._shown[key]]
+        return shown if begun_on is None else [*shown, begun_on]
 
 
+@functools.lru_cache(maxsize=4096)
 def class_of(key: str) -> str:
     """Return the class name that Streamlit gives to the element of a key, without its prefix "st-key-"."""
     return re.sub(r"[^a-zA-Z0-9_-]", "-", key.strip())

@@ -12,7 +12,6 @@ from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.drafts import class_of
 from streamlit_crdt.mirror.memory import Memory
 from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX
@@ -68,18 +67,17 @@ class Edits:
 
     def take_overwritten(self, commits: Mapping[str, tuple[str, str]], state: Mapping[str, Any]) -> None:
         """Take over texts that were committed and never sent; see `Mirror.take_overwritten`."""
-        for key, widget in self._memory.widgets.items():
-            base, text = commits.get(class_of(key), ("", None))
-            if text is not None and widget.kind in _TEXTS and state.get(key) != text:
-                self._recommit(key, text, base)
-
-    def _recommit(self, key: str, text: str, base: str) -> None:
         memory = self._memory
-        rule, begun_on = memory.rule(key, text), memory.drafts.begun_on(key, text, base)
-        is_shown = memory.shares(key) and memory.is_drawn(key)
-        if is_shown and rule is not None and rule.takes(text) and begun_on is not None:
-            memory.replica.edit(key, begun_on, text, rule)
-            memory.drafts.committed(key, text)
+        for name, (base, text) in commits.items():
+            lost = memory.drafts.lost(name, text, base)
+            if lost is None:
+                continue
+            key, begun_on = lost
+            widget, rule = memory.widgets.get(key), memory.rule(key, text)
+            is_shown = widget is not None and widget.kind in _TEXTS and memory.is_drawn(key)
+            if is_shown and memory.shares(key) and rule is not None and state.get(key) != text:
+                memory.replica.edit(key, begun_on, text, rule)
+                memory.drafts.recommitted(key, text)
 
     def _hold_back(self, key: str, current: Any) -> None:
         """Note an edit that may be made once the room's content is here; what cannot be shared never will."""

@@ -141,7 +141,7 @@ class Mirror:
         with self._lock:
             return self._plan.has_news()
 
-    def note_drafts(self, drafts: Mapping[str, str]) -> None:
+    def note_drafts(self, drafts: Mapping[str, tuple[str, int]]) -> None:
         """Learn which texts the page's open drafts were begun on (see `drafts`)."""
         with self._lock:
             self._memory.drafts.note_open(drafts)
