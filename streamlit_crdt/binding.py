@@ -127,6 +127,7 @@ class Binding:
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
+            self.writing.events.start_over()
         if self.way.abandoned is not None:
             self._forget_values(self.way.abandoned)
             self.way.abandoned = None

@@ -10,9 +10,9 @@ of a map's event panic on an item that arrives deleted.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from pycrdt import Doc, Map
 
@@ -27,6 +27,11 @@ from streamlit_crdt_server.updates import check_state_vector, check_update
 MAX_WAITING_BYTES = 1024 * 1024
 """Updates that came before what they build on are dropped beyond this; a diff brings them again."""
 
+MAX_KEPT_BYTES = 4 * 1024 * 1024
+"""What one's own edits have overwritten stays in memory up to this, for undo; then there is nothing to undo."""
+
+DERIVED = "derived"
+"""Origin of what a script makes of others' edits, and of what was undone: it is not undone by itself."""
 
 REMOTE = "remote"
 """Origin of what others made, and of first values: nobody here can undo it."""
@@ -41,6 +46,7 @@ class Document:
         self._made: list[bytes] = []
         self._depth = 0
         self._transaction: AbstractContextManager[object] | None = None
+        self._let_go: Callable[[], object] = lambda: None
         self._open(replica_id, None)
 
     def _open(self, replica_id: int | None, content: bytes | None) -> None:
@@ -56,7 +62,9 @@ class Document:
         made = self._made
         subscription = self._doc.observe(lambda event: made.append(event.update))
         # pycrdt's subscription holds the document, and the document the subscription, where no collector sees it.
-        weakref.finalize(self, subscription.drop)
+        self._let_go()
+        self._let_go = weakref.finalize(self, subscription.drop)
+        self._kept_bytes = 0
 
     @property
     def replica_id(self) -> int:
@@ -126,14 +134,35 @@ class Document:
     def _write(self) -> None:
         """Open the transaction that edits go into; outside of `transaction()` each is one by itself."""
         if self._depth and self._transaction is None:
-            self._transaction = self._doc.transaction()
+            origin = DERIVED if self.history.is_paused else None
+            self._transaction = self._doc.transaction(origin=origin)
             self._transaction.__enter__()
 
     def _commit(self) -> None:
         if self._transaction is not None:
             transaction, self._transaction = self._transaction, None
+            made = len(self._made)
             transaction.__exit__(None, None, None)
-            self.history.note_edit()
+            if not self.history.is_paused:
+                self.history.note_edit()
+                self._note_kept(self._made[made:])
+
+    def travel(self, way: Literal["undo", "redo"]) -> None:
+        """Take back the last group of edits, or bring back what was."""
+        made = len(self._made)
+        if way == "undo":
+            self.history.undo()
+        else:
+            self.history.redo()
+        self._note_kept(self._made[made:])
+
+    def _note_kept(self, updates: Iterable[bytes]) -> None:
+        """Begin anew once what could be undone is too much: yrs lets go of none of it, also of what is too old."""
+        self._kept_bytes += sum(map(len, updates))
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            is_paused = self.history.is_paused
+            self._open(self.replica_id, self._doc.get_update())
+            self.history.is_paused = is_paused
 
     def take_updates(self) -> list[bytes]:
         """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""

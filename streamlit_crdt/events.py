@@ -25,6 +25,9 @@ KEPT_S: Final = 60.0
 KEPT_OF_OTHERS_S: Final = 600.0
 """The same where another one sent it, whose clock may be wrong."""
 
+CLEARED_EVERY_S: Final = 5.0
+"""Who broadcasts often looks that often for events that are too old."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -48,6 +51,7 @@ class Events:
         self._seen: set[str] | None = None
         self._asked: set[str] = set()
         self._numbers = itertools.count()
+        self._clears_at = 0.0
 
     def arrive(self, replica: Replica) -> None:
         """Be in the room from now on: what was broadcast before is not for this session."""
@@ -67,13 +71,20 @@ class Events:
         """
         now = time.time()
         prefix = f"{replica.replica_id:x}-"
-        outdated = [
+        stored = {"name": name, "payload": encode(payload, key=None), "at": now}
+        replica.post(f"{prefix}{next(self._numbers)}", stored, self._outdated(replica, now, prefix))
+
+    def _outdated(self, replica: Replica, now: float, prefix: str) -> list[str]:
+        """Return what is to be taken out; seldom, because all events are looked at for it."""
+        if now < self._clears_at <= now + CLEARED_EVERY_S:
+            return []
+        self._clears_at = now + CLEARED_EVERY_S
+        return [
             event_id
             for event_id, stored in replica.events.items()
-            if now - _sent_at(stored) > (KEPT_S if event_id.startswith(prefix) else KEPT_OF_OTHERS_S)
+            if not abs(now - _sent_at(stored))  # not a number, or of a time to come, is outdated as well
+            <= (KEPT_S if event_id.startswith(prefix) else KEPT_OF_OTHERS_S)
         ]
-        stored = {"name": name, "payload": encode(payload, key=None), "at": now}
-        replica.post(f"{prefix}{next(self._numbers)}", stored, outdated)
 
     def take(self, replica: Replica, name: str) -> Iterator[Event]:
         """Yield what was broadcast under `name` and was not yielded here before; each counts as seen when yielded."""

@@ -10,7 +10,7 @@ from streamlit_crdt.merge.rule import Shared
 from streamlit_crdt.roots import Roots
 
 MAX_GROUPS: Final = 100
-"""So many groups are kept; what each one deleted stays in this replica's memory for as long."""
+"""So many groups are kept."""
 
 MAX_EDITS: Final = 2_000
 """So many edits are kept of a group; of one that is larger the last ones can be undone."""
@@ -25,10 +25,13 @@ Group = list[Any]
 class History:
     """Groups of edits, each undone and redone as a whole. Not thread-safe.
 
-    Only transactions without an origin are tracked, which are this replica's own. Each is an item of its own on the
-    stack of pycrdt's manager, which groups by the clock only. So the items are taken from it, and each group is given
-    to a manager of its own when it is undone: one step of pycrdt's passes over items of which others have left
-    nothing, and would go on into the group before.
+    Only transactions without an origin are tracked, which are this replica's own. While it is paused they have one:
+    what a script computes anew from an undone value, or from another's, is nobody's edit, and would stand in the way
+    of the next undo and of redo.
+
+    Each transaction is an item of its own on the stack of pycrdt's manager, which groups by the clock only. So the
+    items are taken from it, and each group is given to a manager of its own when it is undone: one step of pycrdt's
+    passes over items of which others have left nothing, and would go on into the group before.
     """
 
     def __init__(self, roots: Roots) -> None:
@@ -39,6 +42,7 @@ class History:
         self._undoable: list[Group] = []
         self._redoable: list[Group] = []
         self._is_new_group = True
+        self.is_paused = False
 
     def watch(self, shared: Shared) -> None:
         """Track edits of a root type as well."""
@@ -57,6 +61,7 @@ class History:
         """Have what is edited from now on be undone by itself."""
         self._collect()
         self._is_new_group = True
+        self.is_paused = False
 
     @property
     def can_undo(self) -> bool:
@@ -94,6 +99,7 @@ class History:
         if items:
             groups.append(items)
         self._is_new_group = True
+        self.is_paused = True
 
     def _collect(self) -> None:
         """Take what was edited since the last look, as part of the last group unless a new one has begun."""

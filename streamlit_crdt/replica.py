@@ -125,6 +125,11 @@ class Replica:
         with self._lock:
             self._contents.document.history.begin_group()
 
+    def pause_history(self) -> None:
+        """Let nobody undo what is edited from now on, until the next group begins: others' edits have caused it."""
+        with self._lock:
+            self._contents.document.history.is_paused = True
+
     @property
     def can_undo(self) -> bool:
         with self._lock:
@@ -147,7 +152,7 @@ class Replica:
         with self._lock:
             if self._depth:
                 raise RuntimeError(f"{way}() cannot be called inside transaction()")
-            getattr(self._contents.document.history, way)()
+            self._contents.document.travel(way)
             changed = self._contents.refresh()
             self._contents.edited |= changed
             self._publish(LOCAL)

@@ -217,7 +217,8 @@ class Room:
         """Show a button whose click is seen in exactly one run of this session, however often runs are interrupted.
 
         A click of `st.button` is lost if another run, such as one that a remote edit causes, takes the place of the
-        click's run before the script has come to the button.
+        click's run before the script has come to the button. If the script itself stops above the button, by
+        `st.stop()` or an error, the click is over.
 
         Args:
             label: as of `st.button`.

@@ -127,6 +127,8 @@ class Session:
                 run.is_remote = self._remote_wake and run.message is None
                 self._remote_wake = False
             run.entered.append(binding)
+            if run.is_remote:
+                binding.replica.pause_history()
             rooms = {*self._rooms, *run.entered}
             for one in rooms:
                 one.has_company = len(rooms) > 1

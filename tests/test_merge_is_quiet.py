@@ -10,6 +10,7 @@ import pytest
 from pycrdt import Array, Doc, Map
 
 from streamlit_crdt import values
+from streamlit_crdt.document import Document
 from streamlit_crdt.events import Events
 from streamlit_crdt.mirror.drafts import Drafts, class_of, digest_of
 from streamlit_crdt.replica import Replica
@@ -290,3 +291,31 @@ def test_a_draft_that_was_named_once_is_not_forgotten_however_much_others_write_
     assert drafts.base("a") == "begun on this"
     drafts.note_open({})
     assert drafts.base("a") is None
+
+
+def test_events_that_nobody_waits_for_any_more_are_taken_out_whatever_their_clock_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("streamlit_crdt.events.time.time", lambda: now)
+    replica, events = Replica(), Events()
+    events.arrive(replica)
+    for number, at in enumerate((now + 10**9, float("nan"), now - 10**9, "soon", now - 300)):
+        replica.post(f"other-{number}", {"name": "ping", "payload": None, "at": at})
+    events.broadcast(replica, "ping", 1)
+    assert [event_id for event_id in replica.events if event_id.startswith("other")] == ["other-4"]
+    now += 100.0
+    events.broadcast(replica, "ping", 2)
+    assert len(replica.events) == 2, "one's own of before, too"
+
+
+def test_who_broadcasts_often_does_not_look_at_all_events_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    replica, events, read = Replica(), Events(), list[int]()
+    events.arrive(replica)
+    native = Document.read_events
+    monkeypatch.setattr(Document, "read_events", lambda self: read.append(1) or native(self))
+    monkeypatch.setattr("streamlit_crdt.events.time.time", lambda: 1_000_000.0)
+    for _ in range(20):
+        events.broadcast(replica, "ping", None)
+    assert len(read) == 1
+    assert len(replica.events) == 20

@@ -439,3 +439,18 @@ def test_an_update_reads_no_list_again_that_it_does_not_change(monkeypatch: pyte
     replica.edit("log", None, ["first", "second"], RULES["list"])
     other.apply(replica.diff())
     assert other.get("log") == ["first", "second"]
+
+
+def test_what_was_overwritten_stays_for_undo_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document_module, "MAX_KEPT_BYTES", 100_000)
+    replica, other = Replica(), Replica()
+    replica.subscribe(lambda update, origin: other.apply(update) and None)
+    for number in range(100):
+        replica.begin_group()
+        replica.set("big", f"{number}" + 10_000 * "x")
+        assert len(replica.diff()) < 200_000
+    replica.begin_group()
+    replica.set("big", "last")
+    replica.undo()
+    assert replica.get("big") == other.get("big") == "99" + 10_000 * "x"
+    assert replica.state_vector() == other.state_vector()

@@ -295,6 +295,57 @@ def test_redo_brings_back_what_was_undone(room: str) -> None:
     assert (bob.slider[0].value, bob.session_state["n"]) == (7, 10)
 
 
+def deriving(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(room)
+    st.button("Undo", on_click=room_.undo)
+    st.button("Redo", on_click=room_.redo, disabled=not room_.can_redo)
+    size = st.slider("Size", 0, 10, key="size")
+    notes = st.text_area("Notes", key="notes")
+    st.session_state["total"] = size + len(notes)
+
+
+def test_what_a_script_computes_from_an_undone_value_is_no_edit_to_be_undone(room: str) -> None:
+    ada, bob = session(deriving, room), session(deriving, room)
+    ada.slider[0].set_value(2).run()
+    ada.slider[0].set_value(4).run()
+    caught_up(bob).text_area[0].set_value("abc").run()
+    caught_up(ada)
+    for size in (2, 0):
+        ada.button[0].click().run()
+        assert (ada.slider[0].value, ada.session_state["total"]) == (size, size + 3)
+    for size in (2, 4):
+        ada.button[1].click().run()
+        assert (ada.slider[0].value, ada.session_state["total"]) == (size, size + 3)
+    caught_up(bob)
+    assert (bob.slider[0].value, bob.session_state["total"]) == (4, 7)
+
+
+def elsewhere(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    room_ = crdt_sync(st.text_input("Room", room, key=private_key("room")))
+    if st.button("celebrate"):
+        room_.broadcast("balloons")
+    for event in room_.events("balloons"):
+        st.text(event.name)
+
+
+def test_what_is_broadcast_while_a_session_is_in_another_room_is_not_for_it(room: str) -> None:
+    one, two = session(elsewhere, room), session(elsewhere, room)
+    two.text_input[0].set_value(f"{room}-other").run()
+    one.button[0].click().run()
+    caught_up(two).text_input[0].set_value(room).run()
+    assert heard(two) == []
+    one.button[0].click().run()
+    assert heard(caught_up(two)) == ["balloons"]
+
+
 def party(room: str) -> None:
     import streamlit as st
 

@@ -56,6 +56,7 @@ def test_a_group_is_undone_as_a_whole_and_a_new_edit_clears_redo() -> None:
         replica.set("n", len(text))
     replica.undo()
     assert replica.get("k") == "a" and "n" not in replica and replica.can_redo
+    replica.begin_group()
     replica.edit("k", "a", "az", RULES["text"])
     assert not replica.can_redo
 
