@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser
 
 from e2e import drivers as d
-from e2e.conftest import OpenTab, StartApp
+from e2e.conftest import APPS, OpenTab, StartApp
 from e2e.harness import THREE_WAYS, RunningApp, Way
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
@@ -69,6 +70,48 @@ def test_A1_who_may_only_look_sees_all_and_changes_nothing(app: RunningApp, tab:
         tab_.eventually_shows("a", 4)
         settles_on(functools.partial(d.shown_text, tab_, "a"), "4")
     assert viewer.state()["role"] == "viewer"
+
+
+AUTHORIZE = """
+from pathlib import Path
+
+import streamlit as st
+from streamlit_crdt import crdt_app
+
+
+def authorize(visitor):
+    agent = visitor.headers["User-Agent"]
+    return "editor" if "Ada" in agent else "viewer" if "Bob" in agent else None
+
+
+app = st.App({script!r}, **crdt_app(authorize=authorize))
+"""
+
+
+def test_A1_the_app_decides_by_the_headers_who_may_enter_and_in_which_role(
+    start_app: StartApp, browser: Browser, room: str
+) -> None:
+    app = start_app("trust.py", Way.MOUNTED)
+    app.stop()
+    (app.app.folder / "asgi_app.py").write_text(AUTHORIZE.format(script=str(APPS / "trust.py")))
+    app.start()
+    pages = {
+        name: Tab(browser, f"{app.url}/?room={room}", name=name, context=browser.new_context(user_agent=name))
+        for name in ("Ada", "Bob", "Eve")
+    }
+    ada, bob, eve = (page.open() for page in pages.values())
+    d.set_number(ada, "a", 3)
+    bob.eventually_shows("a", 3)
+    badge_says(bob, "View only")
+    d.set_number(bob, "a", 9)
+    d.set_number(ada, "a", 4)
+    for page in (ada, bob):
+        page.eventually_shows("a", 4)
+    eventually(lambda: eve.sees("You may not enter the room"), why="the third is told so")
+    assert eve.page.get_by_label("a", exact=True).count() == 0
+    for page in pages.values():
+        assert not page.complaints
+        page.close()
 
 
 def test_a_socket_without_a_token_is_refused_before_it_is_accepted(
