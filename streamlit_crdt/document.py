@@ -28,7 +28,7 @@ MAX_WAITING_BYTES = 1024 * 1024
 """Updates that came before what they build on are dropped beyond this; a diff brings them again."""
 
 MAX_KEPT_BYTES = 4 * 1024 * 1024
-"""What one's own edits have overwritten stays in memory up to this, for undo; then there is nothing to undo."""
+"""What one's own edits have overwritten stays in memory for undo. Beyond this the next group is the first again."""
 
 DERIVED = "derived"
 """Origin of what a script makes of others' edits, and of what was undone: it is not undone by itself."""
@@ -134,6 +134,8 @@ class Document:
     def _write(self) -> None:
         """Open the transaction that edits go into; outside of `transaction()` each is one by itself."""
         if self._depth and self._transaction is None:
+            if self._kept_bytes > MAX_KEPT_BYTES and self.history.is_between_groups:
+                self._renew()
             origin = DERIVED if self.history.is_paused else None
             self._transaction = self._doc.transaction(origin=origin)
             self._transaction.__enter__()
@@ -155,14 +157,17 @@ class Document:
         else:
             self.history.redo()
         self._note_kept(self._made[made:])
+        if self._kept_bytes > 4 * MAX_KEPT_BYTES:
+            self._renew()
 
     def _note_kept(self, updates: Iterable[bytes]) -> None:
-        """Begin anew once what could be undone is too much: yrs lets go of none of it, also of what is too old."""
         self._kept_bytes += sum(map(len, updates))
-        if self._kept_bytes > MAX_KEPT_BYTES:
-            is_paused = self.history.is_paused
-            self._open(self.replica_id, self._doc.get_update())
-            self.history.is_paused = is_paused
+
+    def _renew(self) -> None:
+        """Begin anew with what can be seen: yrs never lets go of what could be undone, also where that is too old."""
+        is_paused = self.history.is_paused
+        self._open(self.replica_id, self._doc.get_update())
+        self.history.is_paused = is_paused
 
     def take_updates(self) -> list[bytes]:
         """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""

@@ -64,6 +64,10 @@ class History:
         self.is_paused = False
 
     @property
+    def is_between_groups(self) -> bool:
+        return self._is_new_group and not self._uncollected
+
+    @property
     def can_undo(self) -> bool:
         self._collect()
         return bool(self._undoable)
