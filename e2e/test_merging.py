@@ -7,6 +7,7 @@ import functools
 import pytest
 from playwright.sync_api import Locator
 
+from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
 from e2e.harness import THREE_WAYS, RunningApp, Way
 from e2e.polling import eventually, settles_on
@@ -208,3 +209,20 @@ def test_P5_a_click_of_the_rooms_button_is_seen_once_while_a_peer_edits(
     clicker.eventually_shows("acts", 20)
     clicker.eventually_shows("clicks", 20)
     assert editor.state()["acts"] == 0
+
+
+def test_what_a_script_computes_in_a_run_for_anothers_edit_does_not_stand_in_the_way_of_undo(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("deriving.py", Way.EMBEDDED)
+    ada, bob = tab(app, room=room, path="/?name=Ada"), tab(app, room=room)
+    d.set_slider(ada, "Size", 1)
+    for tab_ in (ada, bob):
+        tab_.eventually_shows("total", 1)
+    d.set_text(bob, "Notes", "abc")
+    for tab_ in (ada, bob):
+        tab_.eventually_shows("total", 4)
+    press(ada, "undo")
+    for tab_ in (ada, bob):
+        tab_.eventually_shows("size", 0)
+        tab_.eventually_shows("total", 3)

@@ -454,3 +454,16 @@ def test_what_was_overwritten_stays_for_undo_up_to_a_bound(monkeypatch: pytest.M
     replica.undo()
     assert replica.get("big") == other.get("big") == "99" + 10_000 * "x"
     assert replica.state_vector() == other.state_vector()
+
+
+def test_what_is_edited_while_others_cause_it_is_left_out_of_undo() -> None:
+    replica = Replica()
+    replica.begin_group()
+    replica.set("size", 2)
+    replica.pause_history()
+    replica.set("total", 5)
+    assert replica.undo() == {"size"}
+    assert (replica.get("size"), replica.get("total"), replica.can_redo) == (None, 5, True)
+    replica.begin_group()
+    replica.set("size", 3)
+    assert replica.can_undo and not replica.can_redo
