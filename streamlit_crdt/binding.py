@@ -139,6 +139,18 @@ class Binding:
         self.mirror.begin_run()
         return self._write_remote(state)
 
+    def begin_fragments(self, message: Message) -> set[str]:
+        """Before fragments run: push what the browser sent, and write again what its values would have undone here.
+
+        Nothing new is written: the widgets outside of these fragments would not be told of it. Returns the keys.
+        """
+        state = st.session_state.to_dict()
+        self._report(self._push(state, message, at_top=True))
+        echoes = self.mirror.echoes(state)
+        for key, value in echoes.items():
+            st.session_state[key] = value
+        return set(echoes)
+
     def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
         """Push what the block assigned."""
         state = st.session_state.to_dict()
@@ -167,14 +179,18 @@ class Binding:
         """Ask for a full run once the present one is over."""
         self._rerun_owed = True
 
-    def request_runs(self, ctx: Any) -> None:
-        """Ask for the run that is owed, once the present one is over."""
+    def takes_owed_run(self) -> bool:
+        """Say whether a full run is owed, which the caller asks for."""
         to_show = self.mirror.has_merged or self.writing.has_events
-        if self._rerun_owed or (to_show and not self._is_asking):
-            self._rerun_owed = False
-            self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
-            _compat.request_rerun(ctx, None)
-        elif self.tab.channel_fragment and self.way.tab_is_behind:
+        if not (self._rerun_owed or (to_show and not self._is_asking)):
+            return False
+        self._rerun_owed = False
+        self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
+        return True
+
+    def request_frame(self, ctx: Any) -> None:
+        """Ask for a run of the channel's fragment if the tab needs a frame, once the present run is over."""
+        if self.tab.channel_fragment and (self.way.tab_is_behind or self.tab.owes_frame):
             _compat.request_rerun(ctx, self.tab.channel_fragment)
 
     def _owe_putting_back(self, state: Mapping[str, Any]) -> None:

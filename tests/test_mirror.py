@@ -355,8 +355,63 @@ def test_P1_a_fragments_timer_that_brings_the_old_value_is_no_edit() -> None:
     one.message()
     room.set("a", 8)
     one.run(delivered=False)
-    one.run(replace(one.message(), of_fragment=True))
+    one.run(replace(one.message(), is_timers=True))
     assert room.get("a") == 8
+
+
+def test_P1_an_old_value_in_a_message_that_is_for_another_widget_is_no_edit_though_nothing_differs() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    one.message()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.run(replace(one.message(), changed=frozenset({number("b").element_id})), delivered=False)
+    assert room.get("a") == 8
+    one.browser["a"] = 0
+    one.run(replace(one.message(), changed=frozenset({number("a").element_id})))
+    assert room.get("a") == 0
+
+
+def test_P1_fragments_see_what_was_delivered_where_the_browser_still_sends_what_was_before() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    one.message()
+    room.set("a", 8)
+    one.run(delivered=False)
+    message = replace(one.message(), is_timers=True)
+    one.mirror.push(one.state, message, synced=True, at_top=True)
+    assert (one.state["a"], one.mirror.echoes(one.state)) == (0, {"a": 8})
+    assert one.mirror.is_ours("a"), "or Streamlit would complain of a default beside a value"
+    one.browser["a"] = 8
+    one.mirror.push(one.state, one.message(), synced=True, at_top=True)
+    assert one.mirror.echoes(one.state) == {}
+
+
+def test_P1_an_edit_that_met_a_value_on_its_way_is_written_again_where_the_browser_has_that_value() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.browser["a"] = 5
+    one.mirror.push(one.state, one.message(), synced=True, at_top=True)
+    assert one.mirror.echoes(one.state) == {}
+    one.browser["a"] = 8  # the page has put it over the edit
+    one.mirror.push(one.state, replace(one.message(), is_timers=True), synced=True, at_top=True)
+    assert one.mirror.echoes(one.state) == {"a": 5}
+    assert one.replica.get("a") == 5
+
+
+def test_P1_a_run_without_a_message_does_not_complain_of_what_the_run_before_it_wrote() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.mirror.begin_run()
+    assert one.mirror.is_ours("a")
 
 
 def test_P1_code_that_assigns_the_old_value_makes_an_edit() -> None:
