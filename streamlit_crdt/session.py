@@ -126,7 +126,8 @@ class Session:
             if binding in run.entered:
                 return None
             self._turn_page(str(ctx.page_script_hash))
-            if not run.entered:
+            whole = not _compat.fragments_of_run(ctx)
+            if whole and not run.entered:
                 run.is_remote = self._remote_wake and not (run.message is not None and run.message.has_news)
                 self._remote_wake = False
             run.entered.append(binding)
@@ -135,7 +136,7 @@ class Session:
             rooms = {*self._rooms, *run.entered}
             for one in rooms:
                 one.has_company = len(rooms) > 1
-            return binding.begin_run(run.message, remote=run.is_remote)
+            return binding.begin_run(run.message, remote=run.is_remote, whole=whole)
 
     def begin_fragments(self, ctx: Any) -> None:
         """Before the app's fragments run again: push what the browser sent, and keep its echoes from their scripts."""

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
 from streamlit_crdt.registry import registry
-from tests.sessions import caught_up, session
+from tests.sessions import caught_up, session, settle
 
 
 @pytest.fixture
@@ -153,3 +153,45 @@ def test_a_frame_that_comes_with_what_happened_in_another_fragment_is_acknowledg
     run_fragment(one, monkeypatch)
     assert asked == ["channel"]
     assert _compat.script_context() is None
+
+
+def inside(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    @st.fragment
+    def panel() -> None:
+        crdt_sync(room)
+        st.slider("inside", key="inside")
+
+    panel()
+    if not _compat.fragments_of_run(_compat.script_context()):
+        st.write(str(st.session_state.get("plain")))
+
+
+def test_what_a_fragment_takes_over_by_its_own_call_is_seen_by_the_rest_of_the_script_too(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one, two = session(inside, room), session(inside, room)
+    two.slider[0].set_value(3).run()
+    settle()
+    run_fragment(one, monkeypatch)
+    assert (one.slider[0].value, asked) == (3, [])
+    two.session_state["plain"] = 5
+    two.run()
+    settle()
+    run_fragment(one, monkeypatch)
+    assert (one.session_state["plain"], asked) == (5, [None])
+    run_fragment(one, monkeypatch)
+    assert asked == [None]
+
+
+def test_a_run_that_is_owed_is_not_taken_for_made_by_a_fragment_that_calls_crdt_sync(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one = session(inside, room)
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding.owe_rerun()
+    run_fragment(one, monkeypatch)
+    assert asked == [None]

@@ -296,6 +296,27 @@ def test_P4_a_volatile_value_stops_waking_and_names_its_key(caplog: pytest.LogCa
     assert any("'now'" in record.getMessage() for record in caplog.records)
 
 
+def test_P4_a_value_that_fragments_assign_at_each_tick_of_their_timers_stops_waking_and_travelling() -> None:
+    room = Replica()
+    clock = iter(range(1000))
+    one, two = Session(room), Session(room)
+    rounds = 0
+
+    def body(state: dict[str, Any]) -> None:
+        state["now"] = next(clock)
+
+    for each in [one, two] * 20:
+        each.replica.apply(room.diff())
+        if each.mirror.needs_run():
+            rounds += 1
+            each.run(remote=True, body=body)
+        body(each.state)
+        tick = replace(each.message(), is_timers=True)
+        each.mirror.push(each.state, tick, synced=True, remote=tick.is_timers)
+        each.room.apply(each.replica.diff())
+    assert 0 < rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
+
+
 def test_P4_a_derived_value_that_agrees_is_not_volatile() -> None:
     room = Replica()
     one, two = Session(room, number("a")), Session(room, number("a"))

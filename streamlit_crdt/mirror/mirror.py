@@ -212,6 +212,10 @@ class Mirror:
         with self._lock:
             self._drawing.drew(widget, value, assigned=assigned, carried=carried)
 
+    def has_drawn(self, key: str) -> bool:
+        """Say whether the present run has drawn the widget of `key`."""
+        return key in self._memory.drawn_now
+
     def check_drawn(self, state: Mapping[str, Any]) -> None:
         """Notice widgets that bent the value they were given (P2). Call once the run has drawn them."""
         with self._lock:
