@@ -51,6 +51,7 @@ class Binding:
         self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
         self._displaced: dict[str, Any] = {}
+        self._written_in_part: list[str] = []
 
     def select(self, selection: Selection, rules: MergeRules, part: Part, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
@@ -118,10 +119,14 @@ class Binding:
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
-    def begin_run(self, message: Message | None, *, remote: bool) -> list[str]:
-        """Local first, then merge, then write remote values. Returns the keys that were written."""
+    def begin_run(self, message: Message | None, *, remote: bool, whole: bool = True) -> list[str]:
+        """Local first, then merge, then write remote values. Returns the keys that were written.
+
+        Args:
+            whole: whether the whole script runs, not fragments that call `crdt_sync` themselves.
+        """
         self.tab.begin_run(message)
-        self._rerun_owed = False  # this is it
+        self._rerun_owed = self._rerun_owed and not whole  # this is it
         self._is_asking = self._is_asking and not (message is not None and message.has_news)
         self.writing.events.begin_run()
         if self._was_elsewhere:
@@ -137,7 +142,23 @@ class Binding:
         if self.synced:
             self.writing.events.arrive(self.replica)
         self.mirror.begin_run()
-        return self._write_remote(state)
+        written = self._write_remote(state)
+        self._written_in_part = [] if whole else written
+        return written
+
+    def begin_fragments(self, message: Message) -> set[str]:
+        """Before fragments run: push what the browser sent, and write again what its values would have undone here.
+
+        Nothing new is written: the widgets outside of these fragments would not be told of it. Returns the keys.
+        """
+        state = st.session_state.to_dict()
+        self._report(self._push(state, message, at_top=True))
+        if message.is_timers:
+            self.replica.pause_history()  # what the fragments assign now, nobody did
+        echoes = self.mirror.echoes(state)
+        for key, value in echoes.items():
+            st.session_state[key] = value
+        return set(echoes)
 
     def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
         """Push what the block assigned."""
@@ -151,6 +172,8 @@ class Binding:
         """Close a full run, however it ended."""
         self.mirror.check_drawn(state)
         self._report(self._push(state, message, remote=remote))
+        if not all(map(self.mirror.has_drawn, self._written_in_part)):
+            self.owe_rerun()  # of what was taken over in a fragment, the rest of the script has seen nothing
         self.mirror.end_run(complete=complete, remote=remote)
         self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
         self.tab.shown.end_run()
@@ -159,7 +182,7 @@ class Binding:
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
         self.mirror.check_drawn(state)
-        self._report(self._push(state, message))
+        self._report(self._push(state, message, remote=message is not None and message.is_timers))
         if self.part.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
             self._owe_putting_back(state)
 
@@ -167,14 +190,18 @@ class Binding:
         """Ask for a full run once the present one is over."""
         self._rerun_owed = True
 
-    def request_runs(self, ctx: Any) -> None:
-        """Ask for the run that is owed, once the present one is over."""
+    def takes_owed_run(self) -> bool:
+        """Say whether a full run is owed, which the caller asks for."""
         to_show = self.mirror.has_merged or self.writing.has_events
-        if self._rerun_owed or (to_show and not self._is_asking):
-            self._rerun_owed = False
-            self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
-            _compat.request_rerun(ctx, None)
-        elif self.tab.channel_fragment and self.way.tab_is_behind:
+        if not (self._rerun_owed or (to_show and not self._is_asking)):
+            return False
+        self._rerun_owed = False
+        self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
+        return True
+
+    def request_frame(self, ctx: Any) -> None:
+        """Ask for a run of the channel's fragment if the tab needs a frame, once the present run is over."""
+        if self.tab.channel_fragment and (self.way.tab_is_behind or self.tab.owes_frame):
             _compat.request_rerun(ctx, self.tab.channel_fragment)
 
     def _owe_putting_back(self, state: Mapping[str, Any]) -> None:

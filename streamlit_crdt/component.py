@@ -91,6 +91,8 @@ def _on_frame(session: Session, binding: Binding) -> None:
         return
     if needs_run:
         _rerun(session, binding, ctx)
+    elif (fragments := _compat.fragments_of_run(ctx)) and binding.tab.channel_fragment not in fragments:
+        binding.tab.owe_frame()  # it came with what happened in another fragment, and waits for its acknowledgement
 
 
 def _receive(session: Session, binding: Binding, frame: Frame, ctx: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -46,7 +46,11 @@ class SessionHooks:
         session = self._registry.find(ctx)
         binding = None if session is None else session.room_of(ctx)
         widget = None if session is None else session.calls.widget(metadata, key)
-        if binding is None or widget is None or key not in state:
+        if binding is None or widget is None:
+            return
+        if key not in state:
+            if _compat.fragments_of_run(ctx) and (held := binding.mirror.forgotten(widget)) is not REFUSED:
+                state.replace(key, held)
             return
         is_late = not state.is_new(key)
         if is_late and (
@@ -71,10 +75,17 @@ class SessionHooks:
         session = self._registry.find(ctx)
         return nullcontext(True) if session is None else session.turn(ctx)
 
-    def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
+    def browser_message(
+        self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
+    ) -> None:
         session = self._registry.find(ctx)
         if session is not None:
-            session.received(ctx, states, triggers)
+            session.received(ctx, states, triggers, number)
+
+    def run_begins(self, ctx: Any) -> None:
+        session = self._registry.find(ctx)
+        if session is not None and _compat.fragments_of_run(ctx):
+            session.begin_fragments(ctx)
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         collector.run_ended()
@@ -82,13 +93,17 @@ class SessionHooks:
         if session is not None:
             session.run_ended(ctx, complete=complete, reruns=reruns)
 
-    def needs_whole_run(self, session_id: str, fragment: str, triggers: frozenset[str]) -> bool:
-        session = self._registry.get(session_id)
-        return session is not None and session.is_ours_alone(fragment) and any(map(_is_click, triggers))
+    def needs_whole_run(self, session_id: str, triggers: frozenset[str]) -> bool:
+        return any(map(_is_click, triggers))
 
-    def are_ours_alone(self, session_id: str, fragments: Sequence[str]) -> bool:
+    def requested(self, session_id: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
         session = self._registry.get(session_id)
-        return session is not None and all(map(session.is_ours_alone, fragments))
+        if session is None:
+            return None
+        return session.requests.note(states, is_timers=is_timers)
+
+    def knows(self, session_id: str) -> bool:
+        return self._registry.get(session_id) is not None
 
     def output_dropped(self, session_id: str) -> None:
         session = self._registry.get(session_id)

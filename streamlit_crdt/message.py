@@ -20,13 +20,16 @@ class Message:
         states: serialized value by widget id, all widgets that the browser shows.
         triggers: ids of the triggers that are set.
         previous: the states of the message before.
-        of_fragment: whether it asks for a rerun of fragments only.
+        is_timers: whether nobody has sent it: the timers of fragments did.
+        changed: ids of the widgets for which the page may have sent it, where that is known (see `asking`): it can be
+            for one that a timer's message has told of already.
     """
 
     states: Mapping[str, bytes]
     triggers: frozenset[str] = frozenset()
     previous: Mapping[str, bytes] = field(default_factory=dict)
-    of_fragment: bool = False
+    is_timers: bool = False
+    changed: frozenset[str] | None = None
 
     def holds(self, widget: Widget | None) -> bool:
         """Say whether the browser shows `widget`."""
@@ -44,11 +47,13 @@ class Message:
     def only_explained_by(self, widget: Widget) -> bool:
         """Say whether nothing but `widget` can have caused this message: no trigger, no other change.
 
-        A message without any change may be `widget` moved back to where the browser last reported it; for a rerun of
-        fragments it is rather the timer of one.
+        A message without any change is `widget` moved back to where the browser last reported it. What a timer's
+        message holds is no move: the page sends that for itself, and may have put a value over it meanwhile.
         """
-        own = widget.element_id
-        if self.triggers or (self.of_fragment and self.states.get(own) == self.previous.get(own)):
-            return False
-        ids = set(self.states) | set(self.previous)
-        return all(self.states.get(i) == self.previous.get(i) for i in ids if i != own)
+        return not (self.triggers or self.is_timers or self._changed() - {widget.element_id})
+
+    def _changed(self) -> frozenset[str]:
+        if self.changed is not None:
+            return self.changed
+        ids = {*self.states, *self.previous}
+        return frozenset(i for i in ids if self.states.get(i) != self.previous.get(i))

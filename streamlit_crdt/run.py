@@ -18,6 +18,7 @@ class Run:
         entered: the rooms that `crdt_sync` has been called for.
         is_remote: whether a remote edit caused it (rule P4).
         is_over: whether it has ended; a thread that it started may go on.
+        rewritten: keys of which the browser still sent an old value, and that hold the one on its way again.
     """
 
     def __init__(self, identity: Any) -> None:
@@ -27,6 +28,7 @@ class Run:
         self.entered: list[Binding] = []
         self.is_remote = False
         self.is_over = False
+        self.rewritten: set[str] = set()
 
     def close(self, binding: Binding) -> None:
         """Leave the innermost block of this room."""

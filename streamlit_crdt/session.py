@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from streamlit_crdt import _compat, place
+from streamlit_crdt.asking import Cause, Requests
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.calls import Calls
 from streamlit_crdt.errors import ValueNotShareableError
@@ -40,12 +41,14 @@ class Session:
         self.released_at: float | None = None
         self._run: Run | None = None
         self._last_states: Mapping[str, bytes] = {}
+        self.requests = Requests()
         self.calls = Calls()
         self._fragments: dict[str, Binding] = {}
         self._rooms: list[Binding] = []
         self._page = ""
         self._remote_wake = False
         self._output_dropped = False
+        self._whole_run_owed = False
         self._run_lock = threading.Lock()
         self.anchor: object = None
         self.alone: Any = None
@@ -86,7 +89,7 @@ class Session:
                 return None
             self._run = Run(identity)
             if not _compat.fragments_of_run(ctx):
-                self._output_dropped = False  # all is drawn again
+                self._output_dropped = self._whole_run_owed = False  # all is drawn again
             return self._run
 
     @contextmanager
@@ -123,8 +126,9 @@ class Session:
             if binding in run.entered:
                 return None
             self._turn_page(str(ctx.page_script_hash))
-            if not run.entered:
-                run.is_remote = self._remote_wake and run.message is None
+            whole = not _compat.fragments_of_run(ctx)
+            if whole and not run.entered:
+                run.is_remote = self._remote_wake and not (run.message is not None and run.message.has_news)
                 self._remote_wake = False
             run.entered.append(binding)
             if run.is_remote:
@@ -132,7 +136,15 @@ class Session:
             rooms = {*self._rooms, *run.entered}
             for one in rooms:
                 one.has_company = len(rooms) > 1
-            return binding.begin_run(run.message, remote=run.is_remote)
+            return binding.begin_run(run.message, remote=run.is_remote, whole=whole)
+
+    def begin_fragments(self, ctx: Any) -> None:
+        """Before the app's fragments run again: push what the browser sent, and keep its echoes from their scripts."""
+        with self._holding(ctx):
+            run = self.run_of(ctx)
+            if run is not None and run.message is not None:
+                for binding in self._rooms:
+                    run.rewritten |= binding.begin_fragments(run.message)
 
     def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """Push what the script has assigned so far; return what cannot be shared."""
@@ -172,29 +184,33 @@ class Session:
             state = st.session_state.to_dict()
             run.open = []
             run.is_over = True
-            if _compat.fragments_of_run(ctx):
-                for binding in self._rooms:
-                    binding.end_fragment(ctx, state, run.message)
-                    if not reruns:
-                        binding.request_runs(ctx)
+            ended = self._rooms if _compat.fragments_of_run(ctx) else []
+            for binding in ended:
+                binding.end_fragment(ctx, state, run.message)
             for binding in run.entered:
                 binding.end_run(state, run.message, complete=complete, remote=run.is_remote)
-                if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
-                    binding.request_runs(ctx)
             if not _compat.fragments_of_run(ctx):
                 self._settle(run, complete=complete)
-            elif not reruns and (self._output_dropped or self._left_unseen(ctx, run, state)):
-                self._output_dropped = False
-                _compat.request_rerun(ctx, None)
+            elif self._output_dropped or self._left_unseen(ctx, run, state):
+                self._whole_run_owed = True
+            if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
+                self._request_runs(ctx, [*ended, *run.entered])
+
+    def _request_runs(self, ctx: Any, bindings: list[Binding]) -> None:
+        """Ask for what is owed once the present run is over: one whole run at most."""
+        owing = [binding for binding in bindings if binding.takes_owed_run()]
+        if owing or self._whole_run_owed:
+            self._whole_run_owed = self._output_dropped = False
+            _compat.request_rerun(ctx, None)
+            return
+        for binding in bindings:
+            binding.request_frame(ctx)
 
     def _left_unseen(self, ctx: Any, run: Run, state: Mapping[str, Any]) -> bool:
-        if run.message is None or not all(map(self.is_ours_alone, _compat.fragments_of_run(ctx))):
+        if run.message is None:
             return False
-        return holds_unseen_edit(ctx, run.message, state, [binding.mirror for binding in self._rooms])
-
-    def is_ours_alone(self, fragment: str) -> bool:
-        """Say whether `fragment` is the one that a channel is mounted in."""
-        return any(binding.tab.channel_fragment == fragment for binding in list(self.bindings.values()))
+        mirrors = [binding.mirror for binding in self._rooms]
+        return holds_unseen_edit(ctx, run.message, state, mirrors, run.rewritten)
 
     def _settle(self, run: Run, *, complete: bool) -> None:
         """Remember the rooms that the session is in, and leave those that others have taken the place of."""
@@ -242,13 +258,18 @@ class Session:
 
     # -- what Streamlit tells ------------------------------------------------------------------------------------
 
-    def received(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
+    def received(
+        self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None = None
+    ) -> None:
+        """Keep what the browser sent with this run; `number` is that of the page's request, if it was noted."""
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                run.message = Message(
-                    states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx))
+                cause = None if number is None else self.requests.take(number)
+                cause = cause or Cause(
+                    bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None
                 )
+                run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
                 self._last_states = states
                 for binding in self.bindings.values():
                     binding.replica.begin_group()  # callbacks come next

@@ -43,6 +43,7 @@ class Tab:
         channel_fragment: the fragment in which the channel is mounted.
         status_was_read: whether the script has asked for the status, so that a change of it is worth a run.
         shown: what the script was told of what is saved; likewise.
+        owes_frame: whether the tab waits for a frame that no run has drawn yet.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Tab:
         self._has_events = has_events
         self._badges = 0
         self._is_asked = False
+        self.owes_frame = False
         self._held_since: float | None = None
         self._explained: set[str] = set()
 
@@ -96,9 +98,13 @@ class Tab:
         asked, self._is_asked = self._is_asked, self._way.tab_is_behind
         return self._is_asked and not asked
 
+    def owe_frame(self) -> None:
+        """Note that the tab waits for a frame which the present run does not draw."""
+        self.owes_frame = True
+
     def frame(self) -> bytes:
         """Return the next frame to the tab."""
-        self._is_asked = False
+        self._is_asked = self.owes_frame = False
         way, part = self._way, self._part()
         way.settle()
         way.mounted()

@@ -55,7 +55,7 @@ LAYERS = (
     ("writing",),
     ("tab",),
     ("binding",),
-    ("unseen", "calls"),
+    ("unseen", "calls", "asking"),
     ("run",),
     ("session",),
     ("registry",),

@@ -296,6 +296,27 @@ def test_P4_a_volatile_value_stops_waking_and_names_its_key(caplog: pytest.LogCa
     assert any("'now'" in record.getMessage() for record in caplog.records)
 
 
+def test_P4_a_value_that_fragments_assign_at_each_tick_of_their_timers_stops_waking_and_travelling() -> None:
+    room = Replica()
+    clock = iter(range(1000))
+    one, two = Session(room), Session(room)
+    rounds = 0
+
+    def body(state: dict[str, Any]) -> None:
+        state["now"] = next(clock)
+
+    for each in [one, two] * 20:
+        each.replica.apply(room.diff())
+        if each.mirror.needs_run():
+            rounds += 1
+            each.run(remote=True, body=body)
+        body(each.state)
+        tick = replace(each.message(), is_timers=True)
+        each.mirror.push(each.state, tick, synced=True, remote=tick.is_timers)
+        each.room.apply(each.replica.diff())
+    assert 0 < rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
+
+
 def test_P4_a_derived_value_that_agrees_is_not_volatile() -> None:
     room = Replica()
     one, two = Session(room, number("a")), Session(room, number("a"))
@@ -355,8 +376,63 @@ def test_P1_a_fragments_timer_that_brings_the_old_value_is_no_edit() -> None:
     one.message()
     room.set("a", 8)
     one.run(delivered=False)
-    one.run(replace(one.message(), of_fragment=True))
+    one.run(replace(one.message(), is_timers=True))
     assert room.get("a") == 8
+
+
+def test_P1_an_old_value_in_a_message_that_is_for_another_widget_is_no_edit_though_nothing_differs() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    one.message()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.run(replace(one.message(), changed=frozenset({number("b").element_id})), delivered=False)
+    assert room.get("a") == 8
+    one.browser["a"] = 0
+    one.run(replace(one.message(), changed=frozenset({number("a").element_id})))
+    assert room.get("a") == 0
+
+
+def test_P1_fragments_see_what_was_delivered_where_the_browser_still_sends_what_was_before() -> None:
+    room = Replica()
+    one = Session(room, number("a"), number("b"))
+    one.run()
+    one.message()
+    room.set("a", 8)
+    one.run(delivered=False)
+    message = replace(one.message(), is_timers=True)
+    one.mirror.push(one.state, message, synced=True, at_top=True)
+    assert (one.state["a"], one.mirror.echoes(one.state)) == (0, {"a": 8})
+    assert one.mirror.is_ours("a"), "or Streamlit would complain of a default beside a value"
+    one.browser["a"] = 8
+    one.mirror.push(one.state, one.message(), synced=True, at_top=True)
+    assert one.mirror.echoes(one.state) == {}
+
+
+def test_P1_an_edit_that_met_a_value_on_its_way_is_written_again_where_the_browser_has_that_value() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.browser["a"] = 5
+    one.mirror.push(one.state, one.message(), synced=True, at_top=True)
+    assert one.mirror.echoes(one.state) == {}
+    one.browser["a"] = 8  # the page has put it over the edit
+    one.mirror.push(one.state, replace(one.message(), is_timers=True), synced=True, at_top=True)
+    assert one.mirror.echoes(one.state) == {"a": 5}
+    assert one.replica.get("a") == 5
+
+
+def test_P1_a_run_without_a_message_does_not_complain_of_what_the_run_before_it_wrote() -> None:
+    room = Replica()
+    one = Session(room, number("a"))
+    one.run()
+    room.set("a", 8)
+    one.run(delivered=False)
+    one.mirror.begin_run()
+    assert one.mirror.is_ours("a")
 
 
 def test_P1_code_that_assigns_the_old_value_makes_an_edit() -> None:

@@ -201,23 +201,28 @@ def test_a_thread_that_pushes_and_a_run_that_ends_do_not_wait_for_each_other_for
 class Drawn:
     """As much of Streamlit's session as has a queue to the page, with what a full run has drawn of one fragment."""
 
-    id = "overtaken"
-
-    def __init__(self, fragment: str) -> None:
+    def __init__(self, session_id: str) -> None:
+        self.id = session_id
         message = ForwardMsg()
         message.metadata.delta_path[:] = [0, 1]
-        message.delta.fragment_id = fragment
+        message.delta.fragment_id = "panel"
         message.delta.new_element.markdown.body = "drawn"
         self._browser_queue = ForwardMsgQueue()
         self._browser_queue.enqueue(message)
 
 
-@pytest.mark.parametrize(("mounted", "left"), [("channel", 1), ("another", 0)])
-def test_what_a_full_run_drew_of_a_channel_reaches_the_page_though_its_fragment_runs_again(
-    older: Runner, monkeypatch: pytest.MonkeyPatch, mounted: str, left: int
+@pytest.mark.parametrize(("session_id", "left"), [("overtaken", 1), ("a stranger", 0)])
+def test_what_a_full_run_drew_of_a_fragment_reaches_the_page_though_the_fragment_runs_again(
+    older: Runner, session_id: str, left: int
 ) -> None:
-    session = registry.open(older.context)
-    monkeypatch.setattr(session, "is_ours_alone", lambda fragment: fragment == "channel")
-    page = Drawn(mounted)
-    AppSession._clear_queue(page, [mounted])  # type: ignore[arg-type]
+    registry.open(older.context)
+    page = Drawn(session_id)
+    AppSession._clear_queue(page, ["panel"])  # type: ignore[arg-type]
     assert len(page._browser_queue.flush()) == left
+
+
+def test_what_a_full_run_draws_drops_what_fragments_have_drawn_before_it(older: Runner) -> None:
+    registry.open(older.context)
+    page = Drawn("overtaken")
+    AppSession._clear_queue(page, None)  # type: ignore[arg-type]
+    assert page._browser_queue.is_empty()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
+
+_NUMBER_ID: Final = "streamlit-crdt-request"
+"""As whose value a request's number travels with the values of the page's widgets, from the request to its run."""
 
 
 def first_message(ctx: Any) -> tuple[dict[str, bytes], frozenset[str]] | None:
@@ -21,6 +24,28 @@ def first_message(ctx: Any) -> tuple[dict[str, bytes], frozenset[str]] | None:
 
 def read_message(widget_states: Any) -> tuple[dict[str, bytes], frozenset[str]]:
     return _read_states(widget_states.widgets)
+
+
+def put_number(widget_states: Any, number: int) -> None:
+    """Number a request. What Streamlit joins it with has the number of the newest of them (WidgetStates, 1.65+)."""
+    widget_states.widgets.add(id=_NUMBER_ID, int_value=number)
+
+
+def drop_triggers(widget_states: Any, triggers: frozenset[str]) -> None:
+    """Leave out what was clicked."""
+    for place in reversed(range(len(widget_states.widgets))):
+        if widget_states.widgets[place].id in triggers:
+            del widget_states.widgets[place]
+
+
+def take_number(widget_states: Any) -> int | None:
+    """Take the number out again, before anybody takes it for a widget's value; None if there is none."""
+    for place, state in enumerate(widget_states.widgets):
+        if state.id == _NUMBER_ID:
+            number = int(state.int_value)
+            del widget_states.widgets[place]
+            return number
+    return None
 
 
 def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -33,17 +33,25 @@ class Hooks(Protocol):
     def turn(self, ctx: Any) -> AbstractContextManager[bool]:
         """Keep the session's other runs from its state meanwhile; False if a newer one has had it already."""
 
-    def browser_message(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
-        """Keep the widget states that the browser sent with this run."""
+    def browser_message(
+        self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
+    ) -> None:
+        """Keep the widget states that the browser sent with this run, and the number of its request."""
+
+    def run_begins(self, ctx: Any) -> None:
+        """Bring state and room together where no `crdt_sync` will: callbacks have run, and a fragment comes next."""
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         """Push what the run assigned; `complete` if it was a full run, `reruns` if another follows at once."""
 
-    def needs_whole_run(self, session_id: str, fragment: str, triggers: frozenset[str]) -> bool:
-        """Say whether a request for a rerun of `fragment` holds somebody's click. In the event loop's thread."""
+    def needs_whole_run(self, session_id: str, triggers: frozenset[str]) -> bool:
+        """Say whether a click is among these, which are not of the fragment asked for. In the event loop's thread."""
 
-    def are_ours_alone(self, session_id: str, fragments: Sequence[str]) -> bool:
-        """Say whether nothing but channels is mounted in `fragments`. In the event loop's thread."""
+    def requested(self, session_id: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
+        """Number a request of the page, if its session is known. In the event loop's thread."""
+
+    def knows(self, session_id: str) -> bool:
+        """Say whether a session is in a room, or was. In the event loop's thread."""
 
     def output_dropped(self, session_id: str) -> None:
         """Note that the page may lack what the last run drew. In the event loop's thread."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet
 
-from streamlit_crdt._compat.browser_message import read_message
+from streamlit_crdt._compat.browser_message import drop_triggers, put_number, read_message
 from streamlit_crdt._compat.context import fragments_of_run, name_run
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
@@ -74,7 +74,8 @@ def wrap_request(hooks: Hooks) -> None:
     """`AppSession.request_rerun`: what the page asks for (1.65+).
 
     The page sends what happens within one timer as one message. If one of it belongs to a fragment, all of it asks for
-    that fragment's rerun alone, and what somebody clicked elsewhere at that moment is seen by no script.
+    that fragment's rerun alone, and what somebody clicked elsewhere at that moment is seen by no script. And what the
+    timer of a fragment sends holds a click that the page has not sent yet, and sends then: it would act twice.
     """
     from streamlit.runtime.app_session import AppSession
 
@@ -82,20 +83,40 @@ def wrap_request(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def request(self: Any, client_state: Any) -> None:
-        if client_state and client_state.fragment_id:
-            _states, triggers = read_message(client_state.widget_states)
-            if guarded(lambda: hooks.needs_whole_run(self.id, client_state.fragment_id, triggers)):
-                client_state.fragment_id = ""
+        if client_state:
+            guarded(lambda: _note(hooks, self, client_state))
         native(self, client_state)
 
     AppSession.request_rerun = request  # type: ignore[method-assign]
+
+
+def _note(hooks: Hooks, session: Any, client_state: Any) -> None:
+    """Number the request, and have it ask for what somebody's click in it needs."""
+    sent, fragment = client_state.widget_states, client_state.fragment_id
+    states, triggers = read_message(sent)
+    is_timers = bool(client_state.is_auto_rerun)
+    number = hooks.requested(session.id, states, is_timers=is_timers)
+    if number is None:
+        return
+    put_number(sent, number)
+    if is_timers:
+        drop_triggers(sent, triggers)
+    elif fragment and hooks.needs_whole_run(session.id, _strangers(session, fragment, triggers)):
+        client_state.fragment_id = ""
+
+
+def _strangers(session: Any, fragment: str, triggers: frozenset[str]) -> frozenset[str]:
+    """Return the triggers that are not of this fragment's (WStates.widget_metadata, 1.65+)."""
+    known = session._session_state._new_widget_state.widget_metadata
+    return frozenset(name for name in triggers if getattr(known.get(name), "fragment_id", None) != fragment)
 
 
 def wrap_queue(hooks: Hooks) -> None:
     """`AppSession._clear_queue`: what the page has not been sent yet of a fragment that runs again (1.65+).
 
     Streamlit drops it, also where a full run has drawn it. The page then takes that fragment away at the end of the
-    full run, all that stands below moves up by one, and the fragment is drawn over the first of it.
+    full run, all that stands below moves up by one, and the fragment is drawn over the first of it. What widgets of the
+    fragment were told by code is lost too: the page makes them anew, and they show their defaults.
     """
     from streamlit.runtime.app_session import AppSession
 
@@ -104,7 +125,7 @@ def wrap_queue(hooks: Hooks) -> None:
     @functools.wraps(native)
     def clear(self: Any, fragment_ids_this_run: list[str] | None = None) -> None:
         fragments = fragment_ids_this_run
-        if fragments and guarded(lambda: hooks.are_ours_alone(self.id, fragments)):
+        if fragments and guarded(lambda: hooks.knows(self.id)):
             self._browser_queue._delta_index_map = {}  # what comes is put behind what is there, not into its place
             return
         native(self, fragments)

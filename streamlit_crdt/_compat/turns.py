@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
 
-from streamlit_crdt._compat.browser_message import read_message
+from streamlit_crdt._compat.browser_message import read_message, take_number
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
 _present: Final = threading.local()
@@ -22,6 +22,8 @@ def wrap_begin(hooks: Hooks) -> None:
     With fast reruns two runs of a session can be at it at the same moment. Then the older one would put its own,
     older message over the newer one, and with it the edit that the newer one is for. So they go one after the
     other, and one that was overtaken before its turn ends here, as at a yield point of Streamlit's own.
+
+    Once it returns, callbacks have run and the script has not.
     """
     from streamlit.runtime.state.session_state import SessionState
 
@@ -34,6 +36,9 @@ def wrap_begin(hooks: Hooks) -> None:
                 raise StopException
             _present.turn = turn
             native(self, *arguments, **options)
+        ctx = get_script_run_ctx(suppress_warning=True)
+        if ctx is not None:
+            guarded(lambda: hooks.run_begins(ctx))
 
     SessionState.on_script_will_rerun = begin  # type: ignore[method-assign]
 
@@ -48,8 +53,9 @@ def wrap_message(hooks: Hooks) -> None:
     def receive(self: Any, widget_states: Any) -> None:
         # First the hook: once it returns, no older run can write over what the browser sent.
         ctx = get_script_run_ctx(suppress_warning=True)
+        number = take_number(widget_states)
         if ctx is not None:
-            guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states)))
+            guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states), number))
         native(self, widget_states)
         turn = getattr(_present, "turn", None)
         if turn is not None:

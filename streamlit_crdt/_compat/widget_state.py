@@ -42,13 +42,17 @@ def widget_keys(ctx: Any) -> frozenset[str]:
 def unseen_widgets(ctx: Any) -> dict[str, str | None]:
     """Return the ids of widgets of which the browser sent a value that no script has seen, with their keys.
 
-    That is Streamlit's own test for calling `on_change` (SessionState._widget_changed, 1.65+).
+    That is Streamlit's own test for calling `on_change` (SessionState._widget_changed, 1.65+), for widgets that the
+    present run has not drawn (SharedScriptRunState.widget_ids_this_run, 1.65+).
     """
     try:
         state = ctx.session_state._state
         keys = state._key_id_mapper.id_key_mapping
+        drawn = ctx.shared.widget_ids_this_run
         return {
-            known: keys.get(known) for known in list(state._new_widget_state) if state._widget_changed(known)
+            known: keys.get(known)
+            for known in list(state._new_widget_state)
+            if known not in drawn and state._widget_changed(known)
         }
     except AttributeError:
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,6 +48,9 @@ class Deliveries:
 
     def __len__(self) -> int:
         return len(self._in_flight)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._in_flight))
 
     def get(self, key: str) -> InFlight | None:
         return self._in_flight.get(key)

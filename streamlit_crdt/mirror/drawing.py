@@ -56,6 +56,18 @@ class Drawing:
         if key in seen and key not in self._deliveries:
             self._deliveries.begin(key, form_of(widget, default_of(widget)), values.detach(seen[key]))
 
+    def forgotten(self, widget: Widget) -> Any:
+        memory, key = self._memory, widget.key
+        if not widget.settable or not memory.shares(key) or key not in memory.replica:
+            return REFUSED
+        remote = memory.read(key)
+        local = REFUSED if remote is REFUSED or memory.is_refused(key, remote) else widget.local(remote)
+        if local is not REFUSED:
+            memory.in_room.add(key)
+            memory.see(key, remote)
+            self.comes_back(widget)
+        return local
+
     def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool) -> None:
         memory, key = self._memory, widget.key
         memory.widgets[key] = widget
@@ -90,9 +102,9 @@ class Drawing:
 
     def is_ours(self, key: str) -> bool:
         memory = self._memory
-        return key in memory.written_now or (
-            key in memory.seen and key not in memory.widgets and key in memory.in_room
-        )
+        if key in memory.written_now or key in self._deliveries:
+            return True
+        return key in memory.seen and key not in memory.widgets and key in memory.in_room
 
     def exclude(self, widget: Widget) -> None:
         if widget.key not in self._memory.drawn_now:

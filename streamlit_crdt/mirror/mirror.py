@@ -191,6 +191,16 @@ class Mirror:
         with self._lock:
             self._drawing.comes_back(widget)
 
+    def forgotten(self, widget: Widget) -> Any:
+        """Return what the room has for a widget of which the state holds nothing, and note that it is told that.
+
+        A fragment may leave a widget out in one of its runs and draw it again in another, and Streamlit forgets the
+        value meanwhile. A full run finds the key gone and writes it; before a fragment's run nobody does, and the
+        widget's default would be taken for an edit (P3). `REFUSED` if there is nothing that it can show.
+        """
+        with self._lock:
+            return self._drawing.forgotten(widget)
+
     def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool = False) -> None:
         """Learn what a widget shows; the first time, that is its default and nobody's edit (R4).
 
@@ -201,6 +211,10 @@ class Mirror:
         """
         with self._lock:
             self._drawing.drew(widget, value, assigned=assigned, carried=carried)
+
+    def has_drawn(self, key: str) -> bool:
+        """Say whether the present run has drawn the widget of `key`."""
+        return key in self._memory.drawn_now
 
     def check_drawn(self, state: Mapping[str, Any]) -> None:
         """Notice widgets that bent the value they were given (P2). Call once the run has drawn them."""
@@ -232,6 +246,15 @@ class Mirror:
         """Say whether `state` holds what the browser still sends from before a value on its way to `key` (P1)."""
         with self._lock:
             return key is not None and key in state and self._deliveries.is_echo(key, state[key])
+
+    def echoes(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is on its way to widgets of which `state` holds an older value; note that it is written again.
+
+        Call after `push`, before fragments run: their scripts are to see what was delivered, and a widget that they
+        draw would be drawn with what the browser still had.
+        """
+        with self._lock:
+            return self._plan.rewrite_echoes(state)
 
     @property
     def deliveries(self) -> int:

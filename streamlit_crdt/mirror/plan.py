@@ -69,6 +69,20 @@ class Plan:
         memory.written_now.add(key)
         memory.untold.add(key)
 
+    def rewrite_echoes(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Mirror.echoes`."""
+        memory, written = self._memory, {}
+        for key in self._deliveries:
+            widget, flight = memory.widgets.get(key), self._deliveries.get(key)
+            if widget is None or flight is None or key not in state or not memory.is_drawn(key):
+                continue
+            if self._deliveries.is_echo(key, state[key]):
+                local = widget.local(flight.value)
+                if local is not REFUSED:
+                    written[key] = values.detach(local)
+        memory.written_now.update(written)
+        return written
+
     def cannot_write(self, write: Write, reason: Exception) -> None:
         """Leave out a value that Streamlit does not let us assign."""
         key = write.key

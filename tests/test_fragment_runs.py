@@ -1,0 +1,197 @@
+"""Runs of an app's own fragments, which pass by `crdt_sync`: nothing is lost in them, and nothing is made up."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt import _compat
+from streamlit_crdt.registry import registry
+from tests.sessions import caught_up, session, settle
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def run_fragment(one: AppTest, monkeypatch: pytest.MonkeyPatch, fragment: str = "panel") -> None:
+    """Run `one` as Streamlit runs a fragment: the script's other parts look where they are run, and do nothing."""
+    with monkeypatch.context() as patch:
+        for module in ("_compat", "_compat.runs"):
+            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: (fragment,))
+        one.run()
+
+
+def hiding(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync, private_key
+
+    @st.fragment
+    def panel() -> None:
+        if st.toggle("more", key=private_key("more")):
+            st.slider("inside", key="inside")
+            st.slider("unkeyed inside")
+
+    if not _compat.fragments_of_run(_compat.script_context()):
+        crdt_sync(room)
+    panel()
+
+
+def test_P3_a_widget_that_a_fragment_hides_and_shows_again_comes_back_with_the_rooms_value(
+    room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = session(hiding, room), session(hiding, room)
+    for each in (one, two):
+        each.toggle[0].set_value(True).run()
+    one.slider[0].set_value(7)
+    one.slider[1].set_value(8).run()
+    caught_up(two)
+    for shown in (False, True):
+        one.toggle[0].set_value(shown)
+        run_fragment(one, monkeypatch)
+    assert [slider.value for slider in one.slider] == [7, 8]
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [7, 8]
+    one.run()
+    assert [slider.value for slider in one.slider] == [7, 8]
+
+
+def test_P3_a_widget_that_nobody_has_changed_comes_back_with_its_default(
+    room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = session(hiding, room)
+    one.toggle[0].set_value(True).run()
+    for shown in (False, True):
+        one.toggle[0].set_value(shown)
+        run_fragment(one, monkeypatch)
+    assert [slider.value for slider in one.slider] == [0, 0]
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    assert list(binding.replica) == []
+
+
+def two_parts(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    @st.fragment
+    def panel() -> None:
+        st.slider("inside", key="inside")
+        st.write(str(st.session_state.get("outside")))
+
+    whole = not _compat.fragments_of_run(_compat.script_context())
+    if whole:
+        crdt_sync(room)
+    panel()
+    if whole:
+        st.slider("outside", key="outside")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The reruns that were asked for: of a fragment, or (None) of the whole script."""
+    fragments: list[str | None] = []
+    monkeypatch.setattr(
+        "streamlit_crdt._compat.request_rerun", lambda _ctx, fragment: fragments.append(fragment)
+    )
+    return fragments
+
+
+def test_an_edit_outside_of_a_fragment_that_comes_with_its_message_is_shared_and_seen_by_the_script(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one, two = session(two_parts, room), session(two_parts, room)
+    one.slider[0].set_value(3)
+    one.slider[1].set_value(4)
+    run_fragment(one, monkeypatch)
+    assert asked == [None]
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [3, 4]
+
+
+def test_an_edit_inside_a_fragment_costs_no_further_run(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one, two = session(two_parts, room), session(two_parts, room)
+    one.slider[0].set_value(3)
+    run_fragment(one, monkeypatch)
+    assert asked == []
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [3, 0]
+
+
+def test_P1_a_fragments_script_sees_what_was_delivered_before_the_browser_has_it(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one, two = session(two_parts, room), session(two_parts, room)
+    two.slider[0].set_value(5)
+    two.slider[1].set_value(6).run()
+    caught_up(one)
+    for slider in one.slider:
+        slider.set_value(0)  # what the browser still has
+    run_fragment(one, monkeypatch)
+    assert (one.slider[0].value, one.markdown[0].value) == (5, "6")
+    assert asked == []
+    caught_up(two)
+    assert [slider.value for slider in two.slider] == [5, 6]
+
+
+def test_a_frame_that_comes_with_what_happened_in_another_fragment_is_acknowledged(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one = session(two_parts, room)
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding.tab.channel_fragment = "channel"
+    binding.tab.owe_frame()
+    run_fragment(one, monkeypatch)
+    assert asked == ["channel"]
+    binding.frame()
+    run_fragment(one, monkeypatch)
+    assert asked == ["channel"]
+    assert _compat.script_context() is None
+
+
+def inside(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    @st.fragment
+    def panel() -> None:
+        crdt_sync(room)
+        st.slider("inside", key="inside")
+
+    panel()
+    if not _compat.fragments_of_run(_compat.script_context()):
+        st.write(str(st.session_state.get("plain")))
+
+
+def test_what_a_fragment_takes_over_by_its_own_call_is_seen_by_the_rest_of_the_script_too(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one, two = session(inside, room), session(inside, room)
+    two.slider[0].set_value(3).run()
+    settle()
+    run_fragment(one, monkeypatch)
+    assert (one.slider[0].value, asked) == (3, [])
+    two.session_state["plain"] = 5
+    two.run()
+    settle()
+    run_fragment(one, monkeypatch)
+    assert (one.session_state["plain"], asked) == (5, [None])
+    run_fragment(one, monkeypatch)
+    assert asked == [None]
+
+
+def test_a_run_that_is_owed_is_not_taken_for_made_by_a_fragment_that_calls_crdt_sync(
+    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    one = session(inside, room)
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding.owe_rerun()
+    run_fragment(one, monkeypatch)
+    assert asked == [None]
