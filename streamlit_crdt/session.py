@@ -205,6 +205,7 @@ class Session:
             for binding in absent:
                 binding.step_out()
             absent = []
+            self.calls.forms.end_run()
         self._rooms = [*run.entered, *absent]
 
     def _turn_page(self, page: str) -> None:
@@ -242,16 +243,20 @@ class Session:
 
     # -- what Streamlit tells ------------------------------------------------------------------------------------
 
-    def received(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> None:
+    def received(self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str]) -> frozenset[str]:
+        """Take note of a message; return the elements of which it holds an older value than the state does (P7)."""
         with self.lock:
             run = self.run_of(ctx)
-            if run is not None:
-                run.message = Message(
-                    states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx))
-                )
-                self._last_states = states
-                for binding in self.bindings.values():
-                    binding.replica.begin_group()  # callbacks come next
+            if run is None:
+                return frozenset()
+            run.message = Message(states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx)))
+            self._last_states = states
+            submitted = self.calls.forms.submitted(triggers)
+            outdated: frozenset[str] = frozenset()
+            for binding in self.bindings.values():
+                binding.replica.begin_group()  # callbacks come next
+                outdated |= binding.mirror.receive(states, submitted)
+            return outdated
 
     def browser_shows(self, ctx: Any, widget: Widget) -> bool:
         """Say whether the browser holds a value of `widget`, so that it need not be told one."""

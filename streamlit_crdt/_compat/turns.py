@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
 
-from streamlit_crdt._compat.browser_message import read_message
+from streamlit_crdt._compat.browser_message import read_message, without
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
 _present: Final = threading.local()
@@ -49,7 +49,8 @@ def wrap_message(hooks: Hooks) -> None:
         # First the hook: once it returns, no older run can write over what the browser sent.
         ctx = get_script_run_ctx(suppress_warning=True)
         if ctx is not None:
-            guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states)))
+            outdated = guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states)))
+            widget_states = without(widget_states, outdated or frozenset())
         native(self, widget_states)
         turn = getattr(_present, "turn", None)
         if turn is not None:
