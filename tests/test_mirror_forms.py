@@ -68,7 +68,9 @@ class Page:
         message = Message(states, frozenset(submitted), self.last)
         self.last = states
         outdated = self.mirror.receive(states, frozenset(submitted))
-        self.state.update({key: self.sent[key] for element, key in elements.items() if element not in outdated})
+        self.state.update(
+            {key: self.sent[key] for element, key in elements.items() if element not in outdated}
+        )
         self.run(message)
 
     def run(self, message: Message | None = None, **assigned: Any) -> None:
