@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,13 @@ def field(key: str, form: Form | None, default: Any, kind: str = "number_input")
 
 
 class Page:
-    """A session and its page, run by hand: what was sent of each field, what was not, and what it shows."""
+    """A session and its page, run by hand.
+
+    Attributes:
+        sent: what the page says of each field in every message.
+        drafts: what it will send with the form.
+        shows: what stands in each field.
+    """
 
     def __init__(self, room: Replica, *widgets: Widget) -> None:
         self.room = room
@@ -34,16 +41,18 @@ class Page:
         self.state: dict[str, Any] = {}
         self.sent: dict[str, Any] = {}
         self.drafts: dict[str, Any] = {}
+        self.shows: dict[str, Any] = {}
         self.last: dict[str, bytes] = {}
         self.run()
 
     @property
-    def shows(self) -> dict[str, Any]:
+    def would_submit(self) -> dict[str, Any]:
         return {key: self.drafts.get(key, self.sent[key]) for key in self.widgets}
 
     def draft(self, **values: Any) -> None:
         """Fill in fields; the tab tells the session of it."""
         self.drafts.update(values)
+        self.shows.update(values)
         self.tell()
 
     def tell(self) -> None:
@@ -58,7 +67,7 @@ class Page:
                 self.sent[key] = self.drafts.pop(key)
         self.act(form.id)
         if form.clears:
-            self.drafts |= {key: self.widgets[key].deserialize(None) for key in keys}
+            self.draft(**{key: self.widgets[key].deserialize(None) for key in keys})
         self.tell()
 
     def act(self, *submitted: str) -> None:
@@ -95,8 +104,11 @@ class Page:
         tells = is_new and not self.mirror.withholds(widget, value, assigned=True)
         self.mirror.drew(widget, value, assigned=is_new)
         self.sent.setdefault(key, widget.deserialize(None))
+        self.shows.setdefault(key, widget.deserialize(None))
         if tells:
-            self.sent[key] = value
+            self.sent[key] = self.shows[key] = (
+                value  # over a draft, too, which the page then submits all the same
+            )
 
 
 def two_pages(*widgets: Widget) -> tuple[Page, Page, Replica]:
@@ -205,6 +217,7 @@ def test_P7_what_was_withheld_is_shown_once_its_draft_is_gone_without_a_submit()
     bob.run()
     assert not bob.mirror.needs_run()
     bob.drafts.clear()
+    bob.shows["size"] = 2
     bob.tell()
     assert bob.mirror.needs_run()
     bob.run()
@@ -259,3 +272,34 @@ def test_a_widget_outside_of_forms_is_never_withheld() -> None:
     bob.mirror.note_unsubmitted([replace(bob.widgets["size"]).element_id])
     bob.run()
     assert bob.shows == {"size": 9}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_P7_whatever_people_do_each_page_shows_what_it_would_submit(seed: int) -> None:
+    chance, room = random.Random(seed), Replica()
+    widgets = field("size", KEPT, 2), field("seats", CLEARED, 4), field("notes", KEPT, "", "text_area")
+    pages = [Page(room, *widgets) for _ in range(3)]
+    for step in range(60):
+        page = chance.choice(pages)
+        do = chance.randrange(6)
+        if do == 0:
+            page.draft(size=chance.randrange(100))
+        elif do == 1:
+            page.draft(seats=chance.randrange(100))
+        elif do == 2:
+            page.draft(notes=page.shows["notes"] + chance.choice("abc"))
+        elif do == 3:
+            page.submit(chance.choice([KEPT, CLEARED]))
+        elif do == 4:
+            page.act()
+        else:
+            page.run()
+        assert page.shows == page.would_submit, (seed, step)
+    for page in pages:
+        page.submit(KEPT)
+        page.submit(CLEARED)
+    for page in pages:
+        page.run()
+        page.act()
+        assert page.state == {key: room.get(key) for key in page.state}, seed
+        assert page.shows == page.would_submit == {**page.state, "seats": 4}, seed

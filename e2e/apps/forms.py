@@ -48,7 +48,7 @@ def fields(form: str, columns: int, *, keyed: bool) -> dict[str, Any]:
 
 def prefill() -> None:
     st.session_state["keep_text"] = "from a template"
-    st.session_state["clear_number"] = 77
+    st.session_state["clear_select"] = "blue"
 
 
 crdt_sync(st.query_params.get("room", "forms"), server=os.environ.get("CRDT_SERVER"))

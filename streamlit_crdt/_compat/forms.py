@@ -36,7 +36,9 @@ def form_of_caller() -> str:
 
     A keyed widget's identity does not hold it; the function that asks for the identity has the place of the widget.
     """
-    from streamlit.elements.lib.form_utils import current_form_id
-
+    try:
+        from streamlit.elements.lib.form_utils import current_form_id
+    except ImportError:
+        return ""
     place = caller_argument("compute_and_register_element_id", "dg")
     return "" if place is None else current_form_id(place)
