@@ -86,6 +86,12 @@ def set_text_area(tab: Tab, label: str, text: str) -> None:
     _field(tab, label).press("Control+Enter")
 
 
+def write(tab: Tab, label: str, text: str) -> None:
+    """Replace what a field of a form holds and leave it; Enter would submit the form."""
+    _field(tab, label).fill(text)
+    _field(tab, label).blur()
+
+
 def type_draft(tab: Tab, label: str, text: str) -> None:
     """Type at the end of a field without committing, and leave the caret there."""
     field = _field(tab, label)

@@ -46,7 +46,7 @@ class Frame:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-Why = Literal["hello", "update", "status", "poll", "settle", "confirm", "resend", "token", "saved"]
+Why = Literal["hello", "update", "status", "poll", "settle", "confirm", "resend", "token", "saved", "form"]
 """What made the tab send a frame."""
 Status = Literal["connecting", "connected", "offline"]
 """Of the tab's socket."""
@@ -63,7 +63,7 @@ class TabReport:
     fails. `epoch`: of the history that the tab's document holds. `drafts`: digest of the text that each open
     draft was begun on, and its number, by its widget's class name (see `mirror.drafts`). `overwritten`: texts that were
     committed a moment ago and that another was put over, likewise, each with the digest of what it was begun
-    on.
+    on. `unsubmitted`: the elements, by their ids, of fields with drafts that a form has not submitted.
     """
 
     why: Why = "update"
@@ -78,11 +78,13 @@ class TabReport:
     epoch: str | None = None
     drafts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     overwritten: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unsubmitted: frozenset[str] = frozenset()
 
 
 _EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _MAX_DRAFTS: Final = 16
+_MAX_UNSUBMITTED: Final = 256
 _OWN_FIELDS = ("id", "v", "since", "ack_of", "ack", "sv", "build")
 
 
@@ -143,6 +145,7 @@ def read_report(frame: Frame) -> TabReport:
         epoch=None if header.get("epoch") is None else _epoch(header["epoch"]),
         drafts=_drafts(header.get("drafts", {})),
         overwritten=_overwritten(header.get("overwritten", {})),
+        unsubmitted=_unsubmitted(header.get("unsubmitted", [])),
     )
 
 
@@ -215,6 +218,14 @@ def _drafts(value: object) -> dict[str, tuple[str, int]]:
 def _overwritten(value: object) -> dict[str, tuple[str, str]]:
     entries = _entries("overwritten", value, dict)
     return {name: (_digest(commit.get("base")), _text(commit, "text")) for name, commit in entries.items()}
+
+
+def _unsubmitted(value: object) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(element_id, str) for element_id in value):
+        raise FrameError("its 'unsubmitted' is not a list of ids")
+    if len(value) > _MAX_UNSUBMITTED:
+        raise FrameError(f"its 'unsubmitted' has more than {_MAX_UNSUBMITTED} ids")
+    return frozenset(value)
 
 
 def _entries(field_name: str, value: object, kind: type) -> dict[str, Any]:

@@ -26,10 +26,17 @@ class SessionHooks:
             return None
         return unkeyed_key(element_type, native_hash())
 
-    def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
+    def form_opened(self, ctx: Any, form_id: str, *, clears: bool) -> None:
         session = self._registry.find(ctx)
         if session is not None:
-            session.calls.note(key, element_type, arguments)
+            session.calls.forms.opened(form_id, clears=clears)
+
+    def see_identity(
+        self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any], form_id: str
+    ) -> None:
+        session = self._registry.find(ctx)
+        if session is not None:
+            session.calls.note(key, element_type, arguments, form_id)
 
     def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
         session = self._registry.find(ctx)
@@ -64,6 +71,14 @@ class SessionHooks:
         if local is not value or is_late:
             _replace(state, key, local)
 
+    def withholds(self, ctx: Any, metadata: Any, key: str, value: Any, *, assigned: bool) -> bool:
+        session = self._registry.find(ctx)
+        binding = None if session is None else session.room_of(ctx)
+        widget = None if session is None else session.calls.widget(metadata, key)
+        if binding is None or widget is None or widget.form is None:
+            return False
+        return binding.mirror.withholds(widget, value, assigned=assigned)
+
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         session = self._registry.find(ctx)
         widget = None if session is None else session.calls.widget(metadata, key)
@@ -77,10 +92,9 @@ class SessionHooks:
 
     def browser_message(
         self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
-    ) -> None:
+    ) -> frozenset[str]:
         session = self._registry.find(ctx)
-        if session is not None:
-            session.received(ctx, states, triggers, number)
+        return frozenset() if session is None else session.received(ctx, states, triggers, number)
 
     def run_begins(self, ctx: Any) -> None:
         session = self._registry.find(ctx)

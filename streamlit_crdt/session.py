@@ -221,6 +221,7 @@ class Session:
             for binding in absent:
                 binding.step_out()
             absent = []
+            self.calls.forms.end_run()
         self._rooms = [*run.entered, *absent]
 
     def _turn_page(self, page: str) -> None:
@@ -260,19 +261,26 @@ class Session:
 
     def received(
         self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None = None
-    ) -> None:
-        """Keep what the browser sent with this run; `number` is that of the page's request, if it was noted."""
+    ) -> frozenset[str]:
+        """Take note of a message; return the elements of which it holds an older value than the state does (P7).
+
+        Args:
+            number: that of the page's request, if it was noted.
+        """
         with self.lock:
             run = self.run_of(ctx)
-            if run is not None:
-                cause = None if number is None else self.requests.take(number)
-                cause = cause or Cause(
-                    bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None
-                )
-                run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
-                self._last_states = states
-                for binding in self.bindings.values():
-                    binding.replica.begin_group()  # callbacks come next
+            if run is None:
+                return frozenset()
+            cause = None if number is None else self.requests.take(number)
+            cause = cause or Cause(bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None)
+            run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
+            self._last_states = states
+            submitted = self.calls.forms.submitted(triggers)
+            outdated: frozenset[str] = frozenset()
+            for binding in self.bindings.values():
+                binding.replica.begin_group()  # callbacks come next
+                outdated |= binding.mirror.receive(states, submitted)
+            return outdated
 
     def browser_shows(self, ctx: Any, widget: Widget) -> bool:
         """Say whether the browser holds a value of `widget`, so that it need not be told one."""

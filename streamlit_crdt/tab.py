@@ -138,6 +138,7 @@ class Tab:
         self._explain(way.link.error)
         report, state = way.link.report, st.session_state.to_dict()
         self._mirror.note_drafts(report.drafts)
+        self._mirror.note_unsubmitted(report.unsubmitted)
         self._mirror.take_overwritten(report.overwritten, state, synced=way.synced)
         if report.why == "token":
             self.ticket.renew()

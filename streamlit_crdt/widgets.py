@@ -32,6 +32,7 @@ WITH_OPTIONS: Final = frozenset(
 )
 MULTIPLE: Final = frozenset({"multiselect", "pills", "segmented_control"})
 UNKEYED_PREFIX: Final = "crdt:"
+SUBMIT_BUTTON: Final = "form_submit_button"
 
 JUDGED_BY: Final = ("accept_new_options", "max_selections")
 """Arguments of a widget by which its values are judged; others may be large, such as a chart's data."""
@@ -50,6 +51,14 @@ def unkeyed_key(element_type: str, native_hash: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """A form of the page: its id, and whether its fields are cleared when it is submitted."""
+
+    id: str
+    clears: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Widget:
     """One widget as this session last drew it.
 
@@ -58,6 +67,7 @@ class Widget:
         kind: Streamlit's element type, such as "slider".
         settable: whether code may set its value; triggers, uploads and layout are not.
         arguments: what its identity was computed from; not all arguments of the call.
+        form: the form that it is a field of.
     """
 
     key: str
@@ -67,6 +77,7 @@ class Widget:
     serialize: Callable[[Any], Any]
     deserialize: Callable[[Any], Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    form: Form | None = None
 
     def shared(self, value: Any) -> Any:
         """Return what travels for `value`: the value itself, or the labels of options that cannot be shared.

@@ -307,6 +307,12 @@ def test_the_tab_repeats_what_was_written_over_before_it_was_sent() -> None:
     assert read_report(Frame(id=1, v=1, extra=said)).overwritten == {"notes": ("0f" * 8, "mine")}
 
 
+def test_P7_a_tab_names_the_fields_that_a_form_has_not_submitted() -> None:
+    assert read_report(Frame(id=1, v=1)).unsubmitted == frozenset()
+    said = {"why": "form", "unsubmitted": ["$$ID-1-size"]}
+    assert read_report(Frame(id=1, v=1, extra=said)).unsubmitted == {"$$ID-1-size"}
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -322,6 +328,9 @@ def test_the_tab_repeats_what_was_written_over_before_it_was_sent() -> None:
         {"epoch": "0" * 32 + "\n"},
         {"epoch": 7},
         {"why": "tokens"},
+        {"unsubmitted": "$$ID-1-size"},
+        {"unsubmitted": [7]},
+        {"unsubmitted": [str(number) for number in range(257)]},
         {"overwritten": []},
         {"drafts": {"notes": "0" * 16}},
         {"drafts": {"notes": ["0" * 16]}},

@@ -46,6 +46,8 @@ export interface ChannelOptions {
   readonly drafts?: () => Readonly<Record<string, Begun>>;
   /** Texts that were committed in the page a moment ago and that another was put over since, likewise. */
   readonly overwritten?: () => Readonly<Record<string, Overwritten>>;
+  /** Elements with drafts that a form in the page has not submitted. */
+  readonly unsubmitted?: () => readonly string[];
   /** Called when another session answers than before. */
   readonly onOtherSession?: () => void;
   /** Called when the page should be reloaded: another build speaks on the other side. */
@@ -129,8 +131,8 @@ export class Channel {
     }
   }
 
-  /** Ask for a frame: for a fresh token, or because more is saved now. */
-  want(why: "token" | "saved"): void {
+  /** Ask for a frame: for a fresh token, because more is saved now, or because a form has other drafts. */
+  want(why: "token" | "saved" | "form"): void {
     this.outbox.want(why);
   }
 
@@ -225,6 +227,7 @@ export class Channel {
     const { replica, build, standing } = this.options;
     const drafts = this.options.drafts?.() ?? {};
     const overwritten = this.options.overwritten?.() ?? {};
+    const unsubmitted = this.options.unsubmitted?.() ?? [];
     this.count += 1;
     return {
       id: replica.id,
@@ -243,6 +246,7 @@ export class Channel {
       ...standing(),
       ...(Object.keys(drafts).length > 0 ? { drafts } : {}),
       ...(Object.keys(overwritten).length > 0 ? { overwritten } : {}),
+      ...(unsubmitted.length > 0 ? { unsubmitted } : {}),
     };
   }
 

@@ -20,7 +20,17 @@ const MAX_RESEND_MS = 30_000;
 const PASSED_BY_RESEND_MS = 300;
 
 /** Which reason a frame states when there are several; the first one wins. */
-const REASONS: readonly Why[] = ["hello", "token", "update", "confirm", "settle", "saved", "status", "poll"];
+const REASONS: readonly Why[] = [
+  "hello",
+  "token",
+  "update",
+  "confirm",
+  "settle",
+  "saved",
+  "form",
+  "status",
+  "poll",
+];
 /** Reasons that a repeated frame states again: what they ask for shows in nothing else. */
 const ASKING: readonly Why[] = ["hello", "token"];
 

@@ -23,7 +23,7 @@ export type Status = "connecting" | "connected" | "offline";
 
 /** Why a frame was sent. The session acts on what the frame holds; this is for logs and for counting. */
 export type Why =
-  "hello" | "token" | "update" | "confirm" | "settle" | "saved" | "status" | "poll" | "resend";
+  "hello" | "token" | "update" | "confirm" | "settle" | "saved" | "form" | "status" | "poll" | "resend";
 
 /** A machine word that the Python side turns into a sentence. */
 export type TabError = "mixed-content" | "old-build" | "refused" | "other-epoch" | "denied";
@@ -79,6 +79,8 @@ export interface TabHeader extends CommonHeader, StandingReport {
   readonly drafts?: Readonly<Record<string, readonly [string, number]>>;
   /** Texts that were committed a moment ago and that another was put over since: digest of what they were begun on, and text. */
   readonly overwritten?: Readonly<Record<string, { readonly base: string; readonly text: string }>>;
+  /** Elements, by their ids, with drafts that a form has not submitted. */
+  readonly unsubmitted?: readonly string[];
 }
 
 export interface SessionHeader extends CommonHeader {

@@ -7,6 +7,7 @@ import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 import { Channel } from "./channel";
 import { browserClock } from "./clock";
 import { Drafts } from "./drafts";
+import { Forms } from "./forms";
 import { hostElement, takeNoRoom } from "./layout";
 import { showNotice } from "./notice";
 import { TRIGGER_NAME } from "./protocol";
@@ -25,6 +26,9 @@ export class Tab {
   private readonly socket: RoomSocket;
   private readonly standing: Standing;
   private readonly drafts = new Drafts(document, browserClock);
+  private readonly forms = new Forms(document, browserClock, () => {
+    this.channel.want("form");
+  });
   private readonly undo: (() => void)[] = [];
   private readonly noticed = new Set<string>();
   private readonly logged = new Set<string>();
@@ -78,6 +82,7 @@ export class Tab {
       standing: () => this.standing.report(),
       drafts: () => this.drafts.bases(),
       overwritten: () => this.drafts.overwritten(),
+      unsubmitted: () => this.forms.unsubmitted(),
       onOtherSession: () => {
         this.drafts.forgetCommits();
       },
@@ -122,6 +127,7 @@ export class Tab {
     this.socket.destroy();
     this.standing.destroy();
     this.drafts.destroy();
+    this.forms.destroy();
     this.replica.destroy();
     for (const undo of this.undo.splice(0)) {
       undo();

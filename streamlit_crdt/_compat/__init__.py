@@ -1,14 +1,14 @@
 """Every private name of Streamlit that this library touches, and nothing else.
 
 Why here: private names change without notice. Each entry says since when it looks like this (checked on 1.65 and
-1.67) and what is lost without it. `install()` wraps ten functions of Streamlit once per process; where one of them is
-gone, the library says so in a single warning and goes on with what is left.
+1.67) and what is lost without it. `install()` wraps eleven functions of Streamlit once per process; where one of them
+is gone, the library says so in a single warning and goes on with what is left.
 
 The wrapped functions never raise because of us: a fault on our side is logged with its traceback and Streamlit's own
 function runs as if we were not there.
 
 Nothing outside imports from the modules of this package, only from the package. Inside it, imports run one way:
-`wrapping → runs, turns, widget_making → hooks → widget_state`, `waking → hooks`, and
+`wrapping → runs, turns, widget_making → forms → hooks → widget_state`, `waking → hooks`, and
 `runs, turns → browser_message, context`.
 """
 

@@ -48,6 +48,15 @@ def take_number(widget_states: Any) -> int | None:
     return None
 
 
+def without(widget_states: Any, outdated: frozenset[str]) -> Any:
+    """Return the message less what it says of these elements; the session's state then keeps what it has of them."""
+    if not outdated:
+        return widget_states
+    kept = type(widget_states)()
+    kept.widgets.extend(state for state in widget_states.widgets if state.id not in outdated)
+    return kept
+
+
 def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]:
     states: dict[str, bytes] = {}
     triggers: set[str] = set()

@@ -13,19 +13,27 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class Hooks(Protocol):
-    """What the session side does at the ten places; see `hooks.py` beside this package."""
+    """What the session side does at the eleven places; see `hooks.py` beside this package."""
 
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
 
-    def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
-        """Remember the arguments under which a keyed widget is about to be made."""
+    def form_opened(self, ctx: Any, form_id: str, *, clears: bool) -> None:
+        """Remember that the script makes a form, and whether it is cleared when it is submitted."""
+
+    def see_identity(
+        self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any], form_id: str
+    ) -> None:
+        """Remember the arguments under which a keyed widget is about to be made, and the form that it is in."""
 
     def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
         """Say whether the value that waits for `key` was written by this library."""
 
     def before_register(self, ctx: Any, state: RawState, metadata: Any, key: str) -> None:
         """Check the value that waits for widget `key`."""
+
+    def withholds(self, ctx: Any, metadata: Any, key: str, value: Any, *, assigned: bool) -> bool:
+        """Say whether the page is not to be told of the value of widget `key`."""
 
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         """Learn what widget `key` shows."""
@@ -35,8 +43,11 @@ class Hooks(Protocol):
 
     def browser_message(
         self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
-    ) -> None:
-        """Keep the widget states that the browser sent with this run, and the number of its request."""
+    ) -> frozenset[str]:
+        """Keep the widget states that the browser sent with this run, and the number of its request.
+
+        Returns those that the session is not to take.
+        """
 
     def run_begins(self, ctx: Any) -> None:
         """Bring state and room together where no `crdt_sync` will: callbacks have run, and a fragment comes next."""

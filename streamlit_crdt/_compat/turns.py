@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
 
-from streamlit_crdt._compat.browser_message import read_message, take_number
+from streamlit_crdt._compat.browser_message import read_message, take_number, without
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
 _present: Final = threading.local()
@@ -55,7 +55,8 @@ def wrap_message(hooks: Hooks) -> None:
         ctx = get_script_run_ctx(suppress_warning=True)
         number = take_number(widget_states)
         if ctx is not None:
-            guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states), number))
+            outdated = guarded(lambda: hooks.browser_message(ctx, *read_message(widget_states), number))
+            widget_states = without(widget_states, outdated or frozenset())
         native(self, widget_states)
         turn = getattr(_present, "turn", None)
         if turn is not None:

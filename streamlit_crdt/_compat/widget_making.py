@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt._compat.context import page_name
+from streamlit_crdt._compat.forms import form_of_caller
 from streamlit_crdt._compat.hooks import Hooks, guarded
 from streamlit_crdt._compat.widget_state import RawState
 
@@ -26,14 +28,14 @@ def wrap_identity(hooks: Hooks) -> None:
         if ctx is None:
             return element_id
         if user_key is not None:
-            guarded(lambda: hooks.see_identity(ctx, element_type, user_key, arguments))
+            guarded(lambda: hooks.see_identity(ctx, element_type, user_key, arguments, form_of_caller()))
             return element_id
         key = guarded(
             lambda: hooks.key_for(ctx, element_type, lambda: _stable_hash(ctx, element_type, arguments))
         )
         if key is None:
             return element_id
-        guarded(lambda: hooks.see_identity(ctx, element_type, key, arguments))
+        guarded(lambda: hooks.see_identity(ctx, element_type, key, arguments, form_of_caller()))
         return f"{element_id.removesuffix('None')}{key}"
 
     def _stable_hash(ctx: Any, element_type: str, arguments: Mapping[str, Any]) -> str:
@@ -78,9 +80,14 @@ def wrap_register(hooks: Hooks) -> None:
         if ctx is None or user_key is None:
             return native(self, metadata, user_key)
         state = RawState(self)
+        was_assigned = state.is_new(user_key)
         guarded(lambda: hooks.before_register(ctx, state, metadata, user_key))
         assigned = state.is_new(user_key)
         result = native(self, metadata, user_key)
+        if result.value_changed and guarded(
+            lambda: hooks.withholds(ctx, metadata, user_key, result.value, assigned=was_assigned)
+        ):
+            result = replace(result, value_changed=False)
         guarded(lambda: hooks.after_register(ctx, metadata, user_key, result.value, assigned))
         return result
 

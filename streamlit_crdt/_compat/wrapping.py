@@ -9,7 +9,7 @@ from typing import Final
 
 import streamlit
 
-from streamlit_crdt._compat import runs, turns, widget_making
+from streamlit_crdt._compat import forms, runs, turns, widget_making
 from streamlit_crdt._compat.hooks import Hooks
 
 _log = logging.getLogger("streamlit_crdt")
@@ -18,6 +18,7 @@ _WRAPPERS: Final[dict[str, Callable[[Hooks], None]]] = {
     "the identity of elements moved (_compute_element_id)": widget_making.wrap_identity,
     "the rules for session state moved (check_session_state_rules)": widget_making.wrap_rules,
     "the registration of widgets moved (SessionState.register_widget)": widget_making.wrap_register,
+    "the making of forms moved (DeltaGenerator._block)": forms.wrap_block,
     "the beginning of a run moved (SessionState.on_script_will_rerun)": turns.wrap_begin,
     "the browser's message moved (SessionState.set_widgets_from_proto)": turns.wrap_message,
     "what a run leaves moved (SessionState.on_script_finished)": turns.wrap_finish,

@@ -9,8 +9,9 @@ change (P1), a widget may bend a value that it was given (P2), a hidden widget's
 assign something new on each run (P4), and a default is nobody's edit (R4).
 
 One file for each of these: `edits` says what is one (R4, P3), `delivery` what the browser has not confirmed (P1),
-`volatility` what changes on each run (P4), `plan` what must be written, `drawing` what widgets make of it (P2).
-`memory` is what they all know of the keys. Only `Mirror` holds a lock; its parts rely on that.
+`volatility` what changes on each run (P4), `fields` what a form keeps to its page (P7), `plan` what must be written,
+`drawing` what widgets make of it (P2). `memory` is what they all know of the keys. Only `Mirror` holds a lock; its
+parts rely on that.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
+from streamlit_crdt.mirror.fields import Fields
 from streamlit_crdt.mirror.memory import Memory
 from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX
@@ -32,9 +33,12 @@ class Occasion:
 class Edits:
     """Tells the replica what changed in the state."""
 
-    def __init__(self, memory: Memory, deliveries: Deliveries, volatility: Volatility) -> None:
+    def __init__(
+        self, memory: Memory, deliveries: Deliveries, volatility: Volatility, fields: Fields
+    ) -> None:
         self._memory = memory
         self._deliveries = deliveries
+        self._fields = fields
         self._volatility = volatility
 
     def push(self, state: Mapping[str, Any], occasion: Occasion) -> list[ValueNotShareableError]:
@@ -49,12 +53,13 @@ class Edits:
                     errors.append(error)
         if occasion.synced:
             self._push_deletions(state)
+            self._fields.settle()
         return errors
 
     def _push_key(self, key: str, value: Any, occasion: Occasion) -> None:
         memory = self._memory
         current = self._shared(key, value, occasion.message)
-        if current is REFUSED:
+        if current is REFUSED or self._fields.is_draft(key, occasion.assigned):
             return
         if not occasion.synced and key not in memory.seen and key not in memory.widgets:
             memory.before_sync.setdefault(key, values.detach(current))
@@ -154,7 +159,9 @@ class Edits:
         flight = self._deliveries.get(key)
         if rule is None:
             return seen
-        begun_on = memory.drafts.base(key)
+        begun_on = self._fields.begun_on(key)
+        if begun_on is None:
+            begun_on = memory.drafts.base(key)
         if begun_on is not None and rule.takes(begun_on):
             return begun_on
         if flight is None:

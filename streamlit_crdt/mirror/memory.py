@@ -86,7 +86,10 @@ class Memory:
         if widget is None:
             return self.rule_of(key, value, None)
         is_limited = widget.arguments.get("max_selections") is not None
-        return self.rule_of(key, value, "" if is_limited else widget.kind)
+        is_cleared = (
+            widget.form is not None and widget.form.clears
+        )  # what is sent is no edit of what was sent before
+        return self.rule_of(key, value, "" if is_limited or is_cleared else widget.kind)
 
     def refuse(self, key: str, remote: Any) -> None:
         """Keep the room's value and the local one apart until either changes (P2)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Any, Final
 
 from streamlit_crdt.errors import ValueNotShareableError
@@ -12,6 +12,7 @@ from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.drawing import Drawing
 from streamlit_crdt.mirror.edits import Edits, Occasion
+from streamlit_crdt.mirror.fields import Fields
 from streamlit_crdt.mirror.memory import Memory, RuleOf
 from streamlit_crdt.mirror.plan import Plan, Write
 from streamlit_crdt.mirror.volatility import Volatility
@@ -31,8 +32,9 @@ class Mirror:
         self._memory = Memory(replica, shares, rule_of)
         self._deliveries = Deliveries(self._memory)
         self._volatility = Volatility(self._memory)
-        self._edits = Edits(self._memory, self._deliveries, self._volatility)
-        self._plan = Plan(self._memory, self._deliveries, self._volatility)
+        self._fields = Fields(self._memory, self._deliveries)
+        self._edits = Edits(self._memory, self._deliveries, self._volatility, self._fields)
+        self._plan = Plan(self._memory, self._deliveries, self._volatility, self._fields)
         self._drawing = Drawing(self._memory, self._deliveries)
 
     @property
@@ -80,8 +82,35 @@ class Mirror:
         """
         with self._lock:
             self._memory.start_over(replica)
-            for part in (self._deliveries, self._volatility, self._drawing):
+            for part in (self._deliveries, self._volatility, self._drawing, self._fields):
                 part.start_over()
+
+    # -- forms ---------------------------------------------------------------------------------------------------
+
+    def receive(self, states: Container[str], submitted: Collection[str]) -> frozenset[str]:
+        """Learn which forms a message of the browser submits; return of which elements it holds an outdated value.
+
+        Args:
+            states: ids of the elements of which the message holds a value.
+            submitted: ids of the forms.
+        """
+        with self._lock:
+            self._fields.submit(submitted)
+            return self._fields.outdated(states)
+
+    def note_unsubmitted(self, element_ids: Iterable[str]) -> None:
+        """Learn in which fields of forms the page has drafts (see `fields`)."""
+        with self._lock:
+            self._fields.note_drafts(element_ids)
+
+    def withholds(self, widget: Widget, value: Any, *, assigned: bool) -> bool:
+        """Say whether the page is not to be told of a value that the state holds and that its widget now takes (P7).
+
+        Args:
+            assigned: the value was assigned, by code or by this mirror, since the browser's message.
+        """
+        with self._lock:
+            return self._fields.withholds(widget, value, assigned=assigned)
 
     # -- local edits ---------------------------------------------------------------------------------------------
 
@@ -110,6 +139,7 @@ class Mirror:
                 self._deliveries.receive(state, message)
             if self.is_read_only:
                 self._memory.held_back.clear()
+                self._fields.settle()
                 return []
             return self._edits.push(state, Occasion(message, synced, remote, assigned))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from streamlit_crdt import values
 from streamlit_crdt.mirror.delivery import Deliveries
+from streamlit_crdt.mirror.fields import Fields
 from streamlit_crdt.mirror.form import default_of, form_of
 from streamlit_crdt.mirror.memory import Memory
 from streamlit_crdt.mirror.volatility import Volatility
@@ -31,9 +32,12 @@ class Write:
 class Plan:
     """Compares the room with what the session was shown."""
 
-    def __init__(self, memory: Memory, deliveries: Deliveries, volatility: Volatility) -> None:
+    def __init__(
+        self, memory: Memory, deliveries: Deliveries, volatility: Volatility, fields: Fields
+    ) -> None:
         self._memory = memory
         self._deliveries = deliveries
+        self._fields = fields
         self._volatility = volatility
 
     def writes(self, state: Mapping[str, Any]) -> list[Write]:
@@ -62,7 +66,7 @@ class Plan:
             return
         memory, key = self._memory, write.key
         widget = memory.widgets.get(key)
-        if widget is not None and key in state:
+        if not self._fields.write(key) and widget is not None and key in state:
             self._deliveries.begin(key, form_of(widget, state[key]), write.shared)
         memory.see(key, write.shared)
         memory.before_sync.pop(key, None)
@@ -131,7 +135,7 @@ class Plan:
         if remote is REFUSED or memory.is_refused(key, remote):
             return None
         memory.in_room.add(key)
-        if key in state and _shows(widget, state[key], remote):
+        if key in state and _shows(widget, state[key], remote) and not self._fields.is_owed(key):
             if key not in self._deliveries:
                 memory.see(key, remote)
             memory.before_sync.pop(key, None)
@@ -167,7 +171,9 @@ class Plan:
         remote = memory.read(key)
         if remote is REFUSED or memory.is_refused(key, remote):
             return False
-        return key not in memory.seen or not values.equal(remote, memory.seen[key])
+        return (
+            key not in memory.seen or not values.equal(remote, memory.seen[key]) or self._fields.is_owed(key)
+        )
 
 
 def _shows(widget: Widget | None, value: Any, remote: Any) -> bool:

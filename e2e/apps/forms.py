@@ -1,0 +1,89 @@
+"""A form that keeps what was submitted, one that is cleared, and one in a fragment; with every second field keyed."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import date
+from itertools import cycle
+from typing import Any
+
+import streamlit as st
+
+from streamlit_crdt import crdt_sync, private_key
+
+PRESSED = private_key("pressed")
+DAY = date(2024, 5, 1)
+COLORS = ["red", "green", "blue"]
+
+
+def fields(form: str, columns: int, *, keyed: bool) -> dict[str, Any]:
+    """Draw one field of each kind; every second one has a key, the first one if `keyed`."""
+    turns = cycle([keyed, not keyed])
+
+    def draw(make: Callable[..., Any], name: str, *arguments: Any, **options: Any) -> Any:
+        return make(f"{form} {name}", *arguments, key=f"{form}_{name}" if next(turns) else None, **options)
+
+    places = st.columns(columns)
+    with places[0]:
+        text = draw(st.text_input, "text")
+        area = draw(st.text_area, "area", height=100)
+        number = draw(st.number_input, "number", 0, 100, 5)
+        day = draw(st.date_input, "date", DAY)
+    with places[-1]:
+        slider = draw(st.slider, "slider", 0, 10, 2)
+        choice = draw(st.selectbox, "select", COLORS)
+        several = draw(st.multiselect, "multi", COLORS)
+        check = draw(st.checkbox, "check")
+    return {
+        "text": text,
+        "area": area,
+        "number": number,
+        "date": str(day),
+        "slider": slider,
+        "select": choice,
+        "multi": several,
+        "check": check,
+    }
+
+
+def prefill() -> None:
+    st.session_state["keep_text"] = "from a template"
+    st.session_state["clear_select"] = "blue"
+
+
+crdt_sync(st.query_params.get("room", "forms"), server=os.environ.get("CRDT_SERVER"))
+st.session_state.setdefault(PRESSED, [])
+
+top = st.container(horizontal=True)
+top.toggle("outside")
+top.button("rerun")
+top.button("prefill", on_click=prefill)
+
+with st.form("keep"):
+    keep = fields("keep", 2, keyed=True)
+    with st.container(horizontal=True):
+        for label in ("Save", "Save and close"):
+            if st.form_submit_button(label):
+                st.session_state[PRESSED] += [label]
+
+with st.sidebar, st.form("clear", clear_on_submit=True):
+    clear = fields("clear", 1, keyed=False)
+    if st.form_submit_button("Send ✉️"):
+        st.session_state[PRESSED] += ["Send"]
+
+
+@st.fragment
+def ask() -> None:
+    with st.form("ask", clear_on_submit=True):
+        question = st.text_input("question")
+        urgency = st.slider("urgency", 0, 5, key="urgency")
+        st.form_submit_button("Ask")
+    st.button("again")
+    with st.container(key="asked"):
+        st.code(json.dumps({"question": question, "urgency": urgency}), language=None)
+
+
+ask()
+
+with st.container(key="state"):
+    st.code(json.dumps({"keep": keep, "clear": clear, "pressed": st.session_state[PRESSED]}), language=None)

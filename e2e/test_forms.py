@@ -1,0 +1,244 @@
+"""What the fields of a form show is what a submit would send, in every tab, and what is sent is what arrives (P7)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from e2e import drivers as d
+from e2e.conftest import OpenTab, StartApp
+from e2e.harness import RunningApp, Way
+from e2e.polling import eventually, settles_on
+from e2e.tab import Tab
+
+Values = Mapping[str, Any]
+
+DEFAULTS: Final[Values] = {
+    "text": "", "area": "", "number": 5, "date": "2024-05-01",
+    "slider": 2, "select": "red", "multi": [], "check": False,
+}  # fmt: skip
+ADAS: Final[Values] = {
+    "text": "from Ada", "area": "one\ntwo", "number": 42, "date": "2024-06-02",
+    "slider": 5, "select": "blue", "multi": ["green"], "check": True,
+}  # fmt: skip
+BOBS: Final[Values] = {
+    "text": "from Bob", "area": "one", "number": 7, "date": "2024-07-03",
+    "slider": 4, "select": "green", "multi": ["blue"], "check": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def app(shared_app: StartApp) -> RunningApp:
+    return shared_app("forms.py", Way.EMBEDDED)
+
+
+@pytest.fixture(params=[pytest.param(Way.EMBEDDED, marks=pytest.mark.floor), Way.STANDALONE], ids=str)
+def each_app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
+    return shared_app("forms.py", request.param)
+
+
+def fill(tab: Tab, form: str, wanted: Values) -> None:
+    """Fill fields in as a person does, from their defaults, and submit nothing."""
+    for name, value in wanted.items():
+        label = f"{form} {name}"
+        if name in ("text", "area", "number"):
+            d.write(tab, label, str(value))
+        elif name == "date":
+            d.set_date(tab, label, dt.date.fromisoformat(value))
+        elif name == "slider":
+            d.set_slider(tab, label, value - int(d.shown_slider(tab, label)[0]))
+        elif name == "select":
+            d.choose(tab, label, value)
+        elif name == "multi":
+            for option in value:
+                d.choose_also(tab, label, option)
+        else:
+            d.set_checkbox(tab, label, value)
+
+
+def shown(tab: Tab, form: str) -> Values:
+    """Return what the fields of a form show, by eye."""
+    year, month, day = d.shown_segments(tab, "stDateInput", f"{form} date")
+    return {
+        "text": d.shown_text(tab, f"{form} text"),
+        "area": d.shown_text(tab, f"{form} area"),
+        "number": int(d.shown_text(tab, f"{form} number")),
+        "date": f"{year:04}-{month:02}-{day:02}",
+        "slider": int(d.shown_slider(tab, f"{form} slider")[0]),
+        "select": d.shown_choice(tab, f"{form} select"),
+        "multi": d.shown_choices(tab, f"{form} multi"),
+        "check": d.shown_checkbox(tab, f"{form} check"),
+    }
+
+
+def shown_question(tab: Tab) -> tuple[str, int]:
+    return d.shown_text(tab, "question"), int(d.shown_slider(tab, "urgency")[0])
+
+
+def settle_on(form: str, seen: Values, *shows: tuple[Tab, Values]) -> None:
+    """Wait until the scripts of these tabs see those values of a form, and its fields show what each is to show."""
+    for tab, _ in shows:
+        tab.eventually_shows(form, seen)
+    for tab, looks in shows:
+        settles_on(functools.partial(shown, tab, form), looks)
+
+
+@pytest.fixture
+def ada_and_bob(each_app: RunningApp, tab: OpenTab, room: str) -> tuple[Tab, Tab]:
+    return tab(each_app, room=room), tab(each_app, room=room)
+
+
+def test_P7_a_form_without_drafts_shows_what_another_session_submitted(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    ada, bob = tab(app, room=room), tab(app, room=room)
+    fill(ada, "keep", ADAS)
+    settle_on("keep", DEFAULTS, (ada, ADAS), (bob, DEFAULTS))
+    d.click(ada, "Save")
+    settle_on("keep", ADAS, (ada, ADAS), (bob, ADAS))
+    d.click(bob, "Save and close")  # as it stands, so that nobody is told anything new
+    bob.eventually_shows("pressed", ["Save and close"])
+    d.set_slider(bob, "keep slider", 1)
+    d.click(bob, "Save")
+    settle_on("keep", {**ADAS, "slider": 6}, (ada, {**ADAS, "slider": 6}), (bob, {**ADAS, "slider": 6}))
+    assert ada.state()["pressed"] == ["Save"]
+    assert bob.state()["pressed"] == ["Save and close", "Save"]
+
+
+def test_P7_a_draft_outlasts_what_another_session_submits_and_is_what_is_submitted(
+    ada_and_bob: tuple[Tab, Tab],
+) -> None:
+    ada, bob = ada_and_bob
+    fill(bob, "keep", BOBS)
+    fill(ada, "keep", ADAS)
+    d.click(ada, "Save")
+    settle_on("keep", ADAS, (ada, ADAS), (bob, BOBS))
+    d.click(bob, "rerun")
+    d.set_checkbox(ada, "outside", True)
+    settle_on("keep", ADAS, (ada, ADAS), (bob, BOBS))
+    d.click(bob, "Save")
+    # Both have put a line into the empty area, and green and blue into the empty selection: that is merged.
+    seen = ada.state
+    eventually(lambda: seen()["keep"]["text"] == "from Bob", why="what Bob submitted is there")
+    merged = seen()["keep"]
+    assert {**merged, "area": "", "multi": []} == {**BOBS, "area": "", "multi": []}
+    assert merged["multi"] == ["green", "blue"]
+    assert sorted(merged["area"]) == sorted("one" + "one\ntwo")
+    settle_on("keep", merged, (ada, merged), (bob, merged))
+
+
+def test_P7_fields_beside_a_draft_take_what_another_session_submits(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    ada, bob = tab(app, room=room), tab(app, room=room)
+    drafts = {name: BOBS[name] for name in ("text", "slider", "select")}
+    fill(bob, "keep", drafts)
+    fill(ada, "keep", {"slider": 9, "number": 42, "check": True})
+    d.click(ada, "Save")
+    submitted = {**DEFAULTS, "slider": 9, "number": 42, "check": True}
+    settle_on("keep", submitted, (ada, submitted), (bob, {**submitted, **drafts}))
+    bob.page.get_by_label("keep text", exact=True).press("Enter")
+    everywhere = {**submitted, **drafts}
+    settle_on("keep", everywhere, (ada, everywhere), (bob, everywhere))
+    assert bob.state()["pressed"] == ["Save"]
+    fill(ada, "keep", {"text": "again"})
+    d.click(ada, "Save")
+    again = {**everywhere, "text": "again"}
+    settle_on("keep", again, (ada, again), (bob, again))
+
+
+def test_P7_a_form_that_is_cleared_is_clear_in_every_session_and_sends_what_it_shows(
+    ada_and_bob: tuple[Tab, Tab],
+) -> None:
+    ada, bob = ada_and_bob
+    fill(ada, "clear", ADAS)
+    d.click(ada, "Send ✉️")
+    settle_on("clear", ADAS, (ada, DEFAULTS), (bob, DEFAULTS))
+    for tab_ in (ada, bob):
+        d.click(tab_, "rerun")
+        d.set_checkbox(tab_, "outside", tab_ is ada)
+    settle_on("clear", ADAS, (ada, DEFAULTS), (bob, DEFAULTS))
+    d.set_slider(bob, "clear slider", 2)
+    d.click(bob, "Send ✉️")
+    settle_on("clear", {**DEFAULTS, "slider": 4}, (ada, DEFAULTS), (bob, DEFAULTS))
+    d.click(ada, "Send ✉️")
+    settle_on("clear", DEFAULTS, (ada, DEFAULTS), (bob, DEFAULTS))
+    assert (ada.state()["pressed"], bob.state()["pressed"]) == (["Send", "Send"], ["Send"])
+
+
+@pytest.mark.floor
+def test_P7_a_draft_in_a_form_that_is_cleared_outlasts_what_another_session_sends(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    ada, bob = tab(app, room=room), tab(app, room=room)
+    fill(bob, "clear", BOBS)
+    fill(ada, "clear", ADAS)
+    d.click(ada, "Send ✉️")
+    settle_on("clear", ADAS, (ada, DEFAULTS), (bob, BOBS))
+    d.click(bob, "rerun")
+    settle_on("clear", ADAS, (ada, DEFAULTS), (bob, BOBS))
+    d.click(bob, "Send ✉️")
+    settle_on("clear", BOBS, (ada, DEFAULTS), (bob, DEFAULTS))
+
+
+def test_P7_a_session_that_comes_late_sees_what_was_sent_and_has_clear_fields(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    ada = tab(app, room=room)
+    sent = {**DEFAULTS, "text": "from Ada", "number": 42, "check": True}
+    fill(ada, "clear", {name: sent[name] for name in ("text", "number", "check")})
+    d.click(ada, "Send ✉️")
+    fill(ada, "keep", {"slider": 5})
+    d.click(ada, "Save")
+    bob = tab(app, room=room)
+    settle_on("clear", sent, (bob, DEFAULTS))
+    settle_on("keep", {**DEFAULTS, "slider": 5}, (bob, {**DEFAULTS, "slider": 5}))
+    ada.reload()
+    d.click(bob, "rerun")
+    settle_on("clear", sent, (ada, DEFAULTS), (bob, DEFAULTS))
+    d.click(bob, "Send ✉️")
+    settle_on("clear", DEFAULTS, (ada, DEFAULTS), (bob, DEFAULTS))
+
+
+@pytest.mark.floor
+def test_P7_a_form_in_a_fragment_is_cleared_and_shared_like_any_other(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    ada, bob = tab(app, room=room), tab(app, room=room)
+
+    def asked(question: str, urgency: int) -> None:
+        for tab_ in (ada, bob):
+            settles_on(functools.partial(tab_.state, "asked"), {"question": question, "urgency": urgency})
+
+    d.set_slider(ada, "urgency", 3)
+    d.type_draft(ada, "question", "why?")
+    ada.page.get_by_label("question", exact=True).press("Enter")
+    asked("why?", 3)
+    for tab_ in (ada, bob):
+        d.click(tab_, "again")
+        settles_on(functools.partial(shown_question, tab_), ("", 0))
+    asked("why?", 3)
+    d.type_draft(bob, "question", "how?")
+    d.click(bob, "Ask")
+    asked("how?", 0)
+
+
+def test_P7_what_code_puts_into_a_form_with_drafts_is_what_is_submitted(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
+    ada, bob = tab(app, room=room), tab(app, room=room)
+    d.click(bob, "Send ✉️")  # as drafts, Streamlit clears the fields
+    bob.eventually_shows("pressed", ["Send"])
+    fill(bob, "keep", {"text": "a draft", "slider": 7})
+    d.click(bob, "prefill")
+    kept, sent = {**DEFAULTS, "text": "from a template"}, {**DEFAULTS, "select": "blue"}
+    settle_on("keep", kept, (bob, {**kept, "slider": 7}), (ada, kept))
+    settle_on("clear", sent, (bob, sent), (ada, DEFAULTS))
+    d.click(bob, "Save")
+    d.click(bob, "Send ✉️")
+    settle_on("keep", {**kept, "slider": 7}, (ada, {**kept, "slider": 7}), (bob, {**kept, "slider": 7}))
+    settle_on("clear", sent, (bob, DEFAULTS), (ada, DEFAULTS))

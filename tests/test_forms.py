@@ -1,0 +1,107 @@
+"""Forms in real scripts, run by AppTest: which fields are theirs, and what their pages are told (rule P7)."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt.forms import Forms
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.registry import registry
+from streamlit_crdt.widgets import Form
+from tests.sessions import caught_up, session
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def app(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    def fill_in() -> None:
+        st.session_state["notes"] = "a template"
+
+    crdt_sync(room)
+    st.button("fill in", on_click=fill_in)
+    st.text_input("outside", key="outside")
+    with st.form("a form"):
+        st.number_input("kept", 0, 100, 5, key="kept")
+        left, _right = st.columns(2)
+        with left:
+            st.checkbox("in a column")
+        st.form_submit_button("Save")
+        st.form_submit_button("Save and close")
+    form = st.sidebar.form("another", clear_on_submit=True)
+    form.number_input("cleared", 0, 100, 5)
+    form.text_area("notes", key="notes")
+    form.form_submit_button("Send ✉️")
+
+
+def mirror_of(room: str) -> Mirror:
+    """Return the mirror of the newest session in a room."""
+    return [one.bindings[room].mirror for one in registry.sessions() if room in one.bindings][-1]
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
+def test_a_field_knows_its_form_however_it_is_drawn(room: str) -> None:
+    session(app, room)
+    widgets = mirror_of(room).widgets.values()
+    forms = {(widget.kind, widget.form) for widget in widgets if widget.settable}
+    kept, cleared = Form("a form"), Form("another", clears=True)
+    assert forms == {
+        ("text_input", None), ("number_input", kept), ("checkbox", kept),
+        ("number_input", cleared), ("text_area", cleared),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("button", ["Save", "Save and close"])
+def test_P7_a_field_that_was_not_submitted_is_shared_by_nobody_until_it_is(room: str, button: str) -> None:
+    ada, bob = session(app, room), session(app, room)
+    ada.number_input(key="kept").set_value(9).run()
+    assert caught_up(bob).number_input(key="kept").value == 5
+    ada.number_input(key="kept").set_value(9)
+    press(ada, button)
+    assert caught_up(bob).number_input(key="kept").value == 9
+
+
+def test_P7_the_page_is_told_of_a_kept_field_and_not_of_a_cleared_one(room: str) -> None:
+    ada, bob = session(app, room), session(app, room)
+    ada.number_input(key="kept").set_value(9)
+    press(ada, "Save")
+    ada.text_area(key="notes").set_value("from Ada")
+    press(ada, "Send ✉️")
+    for page in (caught_up(bob), session(app, room)):
+        assert page.session_state["kept"] == 9
+        assert page.session_state["notes"] == "from Ada"
+        assert page.number_input(key="kept").proto.set_value
+        assert not page.text_area(key="notes").proto.set_value
+    assert caught_up(bob).session_state["notes"] == "from Ada"
+
+
+def test_P7_code_that_fills_a_cleared_form_in_is_seen_in_its_own_page(room: str) -> None:
+    ada, bob = session(app, room), session(app, room)
+    press(ada, "fill in")
+    assert ada.text_area(key="notes").proto.set_value
+    assert not caught_up(bob).text_area(key="notes").proto.set_value
+    assert bob.session_state["notes"] == "a template"
+
+
+def test_forms_and_their_buttons_are_forgotten_once_they_are_not_drawn() -> None:
+    forms = Forms()
+    forms.opened("one", clears=True)
+    forms.has_button("$$ID-1-send", "one")
+    assert forms.submitted(["$$ID-1-send", "another"]) == {"one"}
+    forms.end_run()
+    assert forms.submitted(["$$ID-1-send"]) == {"one"}
+    forms.end_run()
+    assert forms.submitted(["$$ID-1-send"]) == frozenset()
+    assert forms.get("") is None
