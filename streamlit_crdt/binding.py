@@ -43,7 +43,7 @@ class Binding:
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = Writing(self)
         self.clicks = Clicks()
-        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_events)
+        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news)
         self.has_company = False
         self._rerun_owed = False
         self._is_asking = False
@@ -123,7 +123,7 @@ class Binding:
         self.tab.begin_run(message)
         self._rerun_owed = False  # this is it
         self._is_asking = self._is_asking and not (message is not None and message.has_news)
-        self.writing.events.begin_run()
+        self.writing.begin_run()
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
@@ -169,7 +169,7 @@ class Binding:
 
     def request_runs(self, ctx: Any) -> None:
         """Ask for the run that is owed, once the present one is over."""
-        to_show = self.mirror.has_merged or self.writing.has_events
+        to_show = self.mirror.has_merged or self.writing.has_news
         if self._rerun_owed or (to_show and not self._is_asking):
             self._rerun_owed = False
             self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
