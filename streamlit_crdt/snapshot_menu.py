@@ -18,9 +18,15 @@ import streamlit as st
 
 from streamlit_crdt.errors import CrdtError, SnapshotMissingError
 from streamlit_crdt.room import Room
+from streamlit_crdt.roomfile import MAX_FILE_BYTES
 from streamlit_crdt.selection import PRIVATE_PREFIX
 from streamlit_crdt.snapshot_list import Snapshot
 from streamlit_crdt.snapshots import MAX_NAME_CHARS
+
+SHOWN_AT_ONCE: Final = 5
+"""A list of more snapshots than this scrolls, so that what stands below it stays in sight."""
+
+LIST_PX: Final = 340
 
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
@@ -55,10 +61,7 @@ class _Menu:
     def draw(self) -> None:
         self._load_upload()
         self._draw_saving()
-        for snapshot in self._room.snapshots:
-            self._draw_snapshot(snapshot)
-        if not len(self._room.snapshots):
-            st.caption("No snapshots yet.")
+        self._draw_list()
         self._draw_said()
         self._draw_files()
 
@@ -77,6 +80,14 @@ class _Menu:
         ):
             st.text_input("Save as", key=self.key("name"), max_chars=MAX_NAME_CHARS, placeholder="Name")
             st.form_submit_button("Save", key=self.key("save"), on_click=self._save)
+
+    def _draw_list(self) -> None:
+        snapshots = list(self._room.snapshots)
+        if not snapshots:
+            st.caption("No snapshots yet.")
+        with st.container(height=LIST_PX if len(snapshots) > SHOWN_AT_ONCE else "content", border=False):
+            for snapshot in snapshots:
+                self._draw_snapshot(snapshot)
 
     def _draw_snapshot(self, snapshot: Snapshot) -> None:
         name, is_viewer = snapshot.name, self._is_viewer
@@ -124,6 +135,7 @@ class _Menu:
         st.file_uploader(
             "Load a file",
             type=["json", "yjs"],
+            max_upload_size=MAX_FILE_BYTES // 1024**2,
             key=self.key("upload"),
             disabled=self._is_viewer,
         )
