@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import FilePayload, Locator, expect
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
@@ -47,8 +48,8 @@ def listed(tab: Tab) -> list[str]:
 
 
 def upload(tab: Tab, name: str, content: str) -> None:
-    chosen = {"name": name, "mimeType": "application/json", "buffer": content.encode()}
-    menu(tab).locator("input[type=file]").set_input_files(files=[chosen])  # type: ignore[list-item]
+    chosen = FilePayload(name=name, mimeType="application/json", buffer=content.encode())
+    menu(tab).locator("input[type=file]").set_input_files(chosen)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_what_one_saves_another_restores_and_undo_brings_it_back(
     press(ada, "delete", "v1")
     open_menu(bob)
     for tab_ in (ada, bob):
-        settles_on(lambda tab=tab_: listed(tab), [])  # type: ignore[misc]
+        settles_on(functools.partial(listed, tab_), list[str]())
 
 
 @pytest.mark.floor
