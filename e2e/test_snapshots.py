@@ -23,7 +23,7 @@ def menu(tab: Tab) -> Locator:
 
 def open_menu(tab: Tab) -> None:
     tab.page.get_by_test_id("stPopover").get_by_role("button").first.click()
-    expect(menu(tab).get_by_text("Download")).to_be_visible()
+    expect(menu(tab).get_by_role("button", name="Download")).to_be_visible()
 
 
 def close_menu(tab: Tab) -> None:

@@ -79,9 +79,20 @@ def dump(state: State) -> str:
     return json.dumps(state, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
-def dump_file(content: Json) -> str:
-    """Return JSON as a text for people: by lines, and in the order in which it is given."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+def dump_file(content: Mapping[str, Json]) -> str:
+    """Return JSON as a text for people: with a line for each value, in the order in which it is given."""
+    return "{\n" + ",\n".join(f"  {_line(name, part)}" for name, part in content.items()) + "\n}\n"
+
+
+def _line(name: str, part: Json) -> str:
+    if not isinstance(part, dict) or not part:
+        return f"{_text(name)}: {_text(part)}"
+    lines = ",\n".join(f"    {_text(key)}: {_text(value)}" for key, value in part.items())
+    return f"{_text(name)}: {{\n{lines}\n  }}"
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def read_state(text: str) -> State:

@@ -30,7 +30,7 @@ from streamlit_crdt.merge import RULES
 from streamlit_crdt.readable import Json, State, dump, dump_file, parse, read_state, state_of
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.snapshot_list import list_snapshots
-from streamlit_crdt.snapshots import check_limits, check_name
+from streamlit_crdt.snapshots import check_limits, check_name, packed
 from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.updates import check_state_vector
@@ -88,7 +88,7 @@ def as_json(room: str | None, replica: Replica) -> str:
 def _write_snapshots(replica: Replica) -> Iterator[tuple[str, Json]]:
     for name, kept in _snapshots_of(replica).items():
         try:
-            yield name, {"when": kept.when, "who": kept.who, "state": read_state(kept.state)}
+            yield name, {"when": kept.when, "who": kept.who, "state": read_state(kept.text())}
         except ValueError as error:
             _log.warning("the snapshot %r is damaged, and left out of the file: %s", name, error)
 
@@ -180,7 +180,7 @@ def _read_snapshot(name: str, written: Json) -> Kept:
             or not isinstance(state, dict)
         ):
             raise ValueError
-        return Kept(when, who[:MAX_CHARS], dump(state))
+        return packed(name, when, who[:MAX_CHARS], dump(state))
     except (SnapshotNameError, KeyError, TypeError, ValueError) as error:
         raise RoomFileError(f"its snapshot {name[:100]!r} is none") from error
 

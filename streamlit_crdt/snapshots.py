@@ -12,7 +12,7 @@ from streamlit_crdt.errors import (
     SnapshotNameError,
     ValueUnreadableError,
 )
-from streamlit_crdt.kept import Kept
+from streamlit_crdt.kept import MAX_TEXT_BYTES, Kept
 from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.readable import dump, read_state, state_of
 from streamlit_crdt.replica import Replica
@@ -25,8 +25,8 @@ MAX_NAME_CHARS: Final = 100
 MAX_SNAPSHOTS: Final = 100
 """So many a room keeps: they are part of its document, which every tab has."""
 
-MAX_ALL_CHARS: Final = 16 * 1024 * 1024
-"""So many characters all snapshots of a room have together; a document of 64 MiB takes no edits any more."""
+MAX_ALL_BYTES: Final = 16 * 1024 * 1024
+"""So many bytes all snapshots of a room have together, as stored; a document of 64 MiB takes no edits any more."""
 
 
 class Snapshots(Collection[Snapshot]):
@@ -55,10 +55,9 @@ class Snapshots(Collection[Snapshot]):
         membership.check_edits(name)
         replica = membership.replica
         state = dump(state_of(replica.stored()))
-        former = replica.snapshot(name)
-        if former is None or former.state != state or name not in list_snapshots(replica):
+        if not _holds(replica, name, state):
             now = datetime.now(UTC).isoformat(timespec="microseconds")
-            kept = Kept(now, membership.user_name, state)
+            kept = packed(name, now, membership.user_name, state)
             check_limits(replica, {name: kept})
             membership.keep(name, kept)
         return list_snapshots(replica)[name]
@@ -81,7 +80,7 @@ class Snapshots(Collection[Snapshot]):
         if kept is None:  # somebody has deleted it in this very moment
             raise SnapshotMissingError(name)
         try:
-            state = read_state(kept.state)
+            state = read_state(kept.text())
         except ValueError as error:
             raise ValueUnreadableError(f"the snapshot {found.name!r} is damaged ({error})") from error
         membership.restore(found.name, state)
@@ -129,17 +128,31 @@ def check_name(name: object) -> None:
 def check_limits(replica: Replica, new: Mapping[str, Kept]) -> None:
     """Raise SnapshotLimitError unless the room can keep these as well, in the place of those of the same names."""
     others = {name: entry for name, entry in replica.snapshots().items() if name not in new}
-    chars = sum(entry.size for entry in others.values())
+    size = sum(entry.size for entry in others.values())
     for number, (name, kept) in enumerate(new.items(), len(others) + 1):
-        chars += len(kept.state)
-        if len(kept.state.encode()) > MAX_VALUE_BYTES:
-            raise SnapshotLimitError(name, f"the values are more than {MAX_VALUE_BYTES} bytes")
+        size += len(kept.packed)
+        if len(kept.packed) > MAX_VALUE_BYTES:
+            raise SnapshotLimitError(name, f"the values are more than {MAX_VALUE_BYTES} bytes, compressed")
         if number > MAX_SNAPSHOTS:
             raise SnapshotLimitError(name, f"a room keeps {MAX_SNAPSHOTS} snapshots")
-        if chars > MAX_ALL_CHARS:
-            raise SnapshotLimitError(
-                name, f"all snapshots together would be more than {MAX_ALL_CHARS} characters"
-            )
+        if size > MAX_ALL_BYTES:
+            raise SnapshotLimitError(name, f"all snapshots together would be more than {MAX_ALL_BYTES} bytes")
+
+
+def packed(name: str, when: str, who: str, state: str) -> Kept:
+    """Return a snapshot of a state that `dump` has written; raises SnapshotLimitError if it could not be unpacked."""
+    if len(state.encode()) > MAX_TEXT_BYTES:
+        raise SnapshotLimitError(name, f"the values are more than {MAX_TEXT_BYTES} bytes")
+    return Kept.of(when, who, state)
+
+
+def _holds(replica: Replica, name: str, state: str) -> bool:
+    """Say whether this very state is kept under `name`; a damaged one is another one."""
+    former = replica.snapshot(name)
+    try:
+        return former is not None and name in list_snapshots(replica) and former.text() == state
+    except ValueError:
+        return False
 
 
 def _find(snapshots: Mapping[str, Snapshot], name: object) -> Snapshot:

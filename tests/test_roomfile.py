@@ -95,10 +95,10 @@ def test_the_yjs_file_is_a_document_that_any_yjs_program_loads() -> None:
 
 def test_a_load_is_an_edit_that_merges_and_is_undone_as_a_whole() -> None:
     ada, bob = peers()
-    ada.text("notes").set("one two")
+    ada.text("notes").set("one two three")
     ada.state.update(size=1, other=1)
     exported = ada.export()
-    ada.text("notes").set("one 2")
+    ada.text("notes").set("one 2 three")
     ada.state.update(size=2, new=2)
     meet(ada, bob)
     replica_of(ada).begin_group()
@@ -107,11 +107,11 @@ def test_a_load_is_an_edit_that_merges_and_is_undone_as_a_whole() -> None:
     bob.state["other"] = 9
     meet(ada, bob)
     for one in (ada, bob):
-        assert dict(one.state) == {"notes": "one two!", "size": 1, "other": 9}
+        assert dict(one.state) == {"notes": "one two three!", "size": 1, "other": 9}
     ada.undo()
     meet(ada, bob)
     for one in (ada, bob):
-        assert dict(one.state) == {"notes": "one 2!", "size": 2, "new": 2, "other": 9}
+        assert dict(one.state) == {"notes": "one 2 three!", "size": 2, "new": 2, "other": 9}
 
 
 def test_an_old_document_of_the_same_room_is_no_history_to_merge() -> None:
@@ -294,7 +294,7 @@ def test_a_snapshot_that_is_damaged_is_left_out_of_the_file(caplog: pytest.LogCa
     (here,) = peers(1)
     from streamlit_crdt.kept import Kept
 
-    replica_of(here).keep("odd", Kept("2026-01-02T03:04:05+00:00", "x", "nonsense"))
+    replica_of(here).keep("odd", Kept("2026-01-02T03:04:05+00:00", "x", b"nonsense"))
     assert json.loads(here.export())["snapshots"] == {}
     assert "'odd' is damaged" in caplog.text
 

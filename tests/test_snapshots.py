@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -267,7 +268,7 @@ def test_saving_and_deleting_are_nothing_that_undo_takes_back(alone: Room) -> No
 
 def test_it_holds_no_more_than_a_room_can_bear(alone: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "MAX_SNAPSHOTS", 2)
-    monkeypatch.setattr(snapshots, "MAX_VALUE_BYTES", 200)
+    monkeypatch.setattr(snapshots, "MAX_TEXT_BYTES", 200)
     alone.snapshots.save("a")
     alone.snapshots.save("b")
     with pytest.raises(SnapshotLimitError, match="keeps 2 snapshots"):
@@ -275,10 +276,15 @@ def test_it_holds_no_more_than_a_room_can_bear(alone: Room, monkeypatch: pytest.
     alone.state["x"] = "é" * 100
     with pytest.raises(SnapshotLimitError, match="'b' was not saved: the values are more than 200 bytes"):
         alone.snapshots.save("b")
-    monkeypatch.setattr(snapshots, "MAX_VALUE_BYTES", 1000)
-    monkeypatch.setattr(snapshots, "MAX_ALL_CHARS", 50)
-    with pytest.raises(SnapshotLimitError, match="more than 50 characters") as caught:
-        alone.snapshots.save("b")
+    monkeypatch.setattr(snapshots, "MAX_TEXT_BYTES", 1000)
+    for limit, said in (
+        ("MAX_VALUE_BYTES", "the values are"),
+        ("MAX_ALL_BYTES", "all snapshots together would be"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshots, limit, 10)
+            with pytest.raises(SnapshotLimitError, match=f"{said} more than 10 bytes") as caught:
+                alone.snapshots.save("b")
     assert isinstance(caught.value, CrdtError) and isinstance(caught.value, ValueError)
     assert sorted(one.name for one in alone.snapshots) == ["a", "b"]
 
@@ -293,19 +299,34 @@ NOW = "2026-01-02T03:04:05+00:00"
 )
 def test_what_another_program_has_put_there_is_refused_and_changes_nothing(alone: Room, state: str) -> None:
     alone.state["a"] = 1
-    replica_of(alone).keep("odd", Kept(NOW, "x", state))
+    replica_of(alone).keep("odd", Kept.of(NOW, "x", state))
     with pytest.raises(CrdtError):
         alone.snapshots.restore("odd")
     assert dict(alone.state) == {"a": 1}
     alone.snapshots.delete("odd")
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [b"", b"nonsense", zlib.compress(b"{}")[:-1], zlib.compress(b"\xff"), zlib.compress(bytes(2**26))],
+)
+def test_N2_what_cannot_be_unpacked_is_refused_and_can_be_replaced(alone: Room, packed: bytes) -> None:
+    replica_of(alone).keep("odd", Kept(NOW, "x", packed))
+    with pytest.raises(ValueUnreadableError, match="'odd' is damaged"):
+        alone.snapshots.restore("odd")
+    alone.state["a"] = 1
+    alone.snapshots.save("odd")
+    alone.state["a"] = 2
+    alone.snapshots.restore("odd")
+    assert alone.state["a"] == 1
+
+
 def test_entries_that_are_none_are_left_out(alone: Room) -> None:
     stored = replica_of(alone)._contents.document._doc.get("snapshots", type=_map_type())
     for name, entry in {
-        "number": 1.0, "empty": {}, "naive": {"when": "2026-01-02T03:04:05", "who": "x", "state": "{}"},
-        "never": {"when": "soon", "who": "x", "state": "{}"}, "numbers": {"when": 1.0, "who": 2.0, "state": 3.0},
-        "early": {"when": "0001-01-01T00:00:00+23:00", "who": "x", "state": "{}"},
+        "number": 1.0, "empty": {}, "naive": {"when": "2026-01-02T03:04:05", "who": "x", "state": b""},
+        "never": {"when": "soon", "who": "x", "state": b""}, "numbers": {"when": 1.0, "who": 2.0, "state": 3.0},
+        "early": {"when": "0001-01-01T00:00:00+23:00", "who": "x", "state": b""},
     }.items():  # fmt: skip
         stored[name] = entry
     assert list(alone.snapshots) == []
@@ -470,9 +491,9 @@ def test_P8_private_keys_are_in_no_snapshot_and_come_from_none(room: str) -> Non
     press(ada, "save")
     binding = registry.sessions()[0].bindings[room]
     kept = binding.replica.snapshot("v")
-    assert kept is not None and json.loads(kept.state).keys() == {"plain"}
+    assert kept is not None and json.loads(kept.text()).keys() == {"plain"}
     state = '{"plain": 1, "mine_size": 1, "crdt-private:own": "x", "crdt-channel:x": 1}'
-    binding.replica.keep("v", Kept(NOW, "x", state))
+    binding.replica.keep("v", Kept.of(NOW, "x", state))
     press(ada, "restore")
     assert ada.session_state["plain"] == 1
     assert (ada.slider[1].value, ada.text_input[0].value) == (7, "secret")
