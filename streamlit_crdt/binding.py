@@ -139,10 +139,13 @@ class Binding:
         self.mirror.begin_run()
         return self._write_remote(state)
 
-    def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
-        """Push what the block assigned."""
+    def push_now(
+        self, message: Message | None, *, remote: bool, has_drawn: bool = True
+    ) -> list[ValueNotShareableError]:
+        """Push what the block assigned, or, in a callback, which comes before a run draws, what came with it."""
         state = st.session_state.to_dict()
-        self.mirror.check_drawn(state)
+        if has_drawn:
+            self.mirror.check_drawn(state)
         return self._push(state, message, remote=remote)
 
     def end_run(
