@@ -39,8 +39,12 @@ def save(tab: Tab, name: str) -> None:
 
 
 def press(tab: Tab, what: str, name: str) -> None:
-    """Press "restore" or "delete" of one snapshot."""
-    menu(tab).locator(f"[class*='-{what}-{name}'] button").click()
+    """Press "Restore" or "delete icon" of one snapshot."""
+    button(tab, what, name).click()
+
+
+def button(tab: Tab, what: str, name: str) -> Locator:
+    return menu(tab).get_by_role("button", name=what, exact=True).nth(listed(tab).index(name))
 
 
 def listed(tab: Tab) -> list[str]:
@@ -81,7 +85,7 @@ def test_what_one_saves_another_restores_and_undo_brings_it_back(
     bob.eventually_shows("days", ["Mon"])
     expect(name).to_have_value("half a na")
     d.type_draft(ada, "notes", " four")
-    press(bob, "restore", "v1")
+    press(bob, "Restore", "v1")
     for tab_ in (ada, bob):
         tab_.eventually_shows("a", 3)
         tab_.eventually_shows("days", [])
@@ -97,7 +101,7 @@ def test_what_one_saves_another_restores_and_undo_brings_it_back(
         tab_.eventually_shows("a", 5)
         tab_.eventually_shows("days", ["Mon"])
     open_menu(ada)
-    press(ada, "delete", "v1")
+    press(ada, "delete icon", "v1")
     open_menu(bob)
     for tab_ in (ada, bob):
         settles_on(functools.partial(listed, tab_), list[str]())
@@ -137,8 +141,8 @@ def test_a_room_is_downloaded_and_loaded_into_another_one(
     assert listed(eve) == ["v1"]
     expect(menu(eve).get_by_text("You may look only")).to_be_visible()
     expect(menu(eve).get_by_label("Save as")).to_have_count(0)
-    for what in ("restore", "delete"):
-        expect(menu(eve).locator(f"[class*='-{what}-v1'] button")).to_be_disabled()
+    for what in ("Restore", "delete icon"):
+        expect(button(eve, what, "v1")).to_be_disabled()
     expect(menu(eve).locator("input[type=file]")).to_be_disabled()
     expect(menu(eve).get_by_role("button", name="Download")).to_be_enabled()
 
@@ -162,5 +166,5 @@ def test_S5_a_snapshot_survives_a_kill(start_app: StartApp, tab: OpenTab, room: 
     two.eventually_shows("a", 8)
     open_menu(two)
     eventually(lambda: listed(two) == ["before the crash"], why="the snapshot is there")
-    press(two, "restore", "before-the-crash")
+    press(two, "Restore", "before the crash")
     two.eventually_shows("a", 7)

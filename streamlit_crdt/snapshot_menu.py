@@ -1,8 +1,10 @@
 """`room.snapshot_menu`: a button that opens a menu of snapshots, with a file to download and one to load.
 
-It is a fragment, so that using it runs the menu alone, and what is in it is drawn only while it is open: a script with
-a closed menu takes no longer for a hundred snapshots, and is not run when somebody saves another one. All of its
-widgets have private keys, also inside of a room's block.
+What is in it is drawn only while it is open: a script with a closed menu takes no longer for a hundred snapshots, and
+is not run when somebody saves another one. All of its widgets have private keys, also inside of a room's block.
+
+It is no fragment, which would run by itself. Tried in a browser, a fragment whose end asks for a run of the whole
+script, as a restore does, broke the page now and then ("Bad delta path index").
 """
 
 from __future__ import annotations
@@ -33,10 +35,7 @@ _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
 def snapshot_menu(room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
     """Show the menu where the script stands; see `Room.snapshot_menu`."""
-    st.fragment(_draw)(_Menu(room, key), label, options)
-
-
-def _draw(menu: _Menu, label: str, options: Mapping[str, Any]) -> None:
+    menu = _Menu(room, key)
     popover = st.popover(
         label, icon=":material/bookmark:", key=menu.key("open"), on_change="rerun", **options
     )
@@ -96,9 +95,7 @@ class _Menu:
                 st.text(name)
                 st.caption(f"{_plain(snapshot.who)} · {_moment(snapshot.when)}")
             st.button(
-                "",
-                icon=":material/history:",
-                help="Restore, for everybody",
+                "Restore",
                 key=self.key(f"restore:{name}"),
                 on_click=self._restore,
                 args=(name,),
