@@ -8,9 +8,14 @@ from streamlit_crdt.errors import (
     FrameError,
     MergeRuleError,
     RoleError,
+    RoomFileError,
     RoomNameError,
+    RoomNotLoadedError,
     ServerUnavailableError,
     SharedTypeError,
+    SnapshotLimitError,
+    SnapshotMissingError,
+    SnapshotNameError,
     StreamlitTooOldError,
     UpdateRefusedError,
     UserError,
@@ -29,8 +34,11 @@ from streamlit_crdt.jobs import (
     connect,
 )
 from streamlit_crdt.merge import MergeRule
-from streamlit_crdt.room import Room, SharedState
+from streamlit_crdt.room import Room
 from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
+from streamlit_crdt.snapshot_list import Snapshot
+from streamlit_crdt.snapshots import Snapshots
+from streamlit_crdt.state import SharedState
 from streamlit_crdt.sync import crdt_sync, private_key
 
 __all__ = [
@@ -47,8 +55,10 @@ __all__ = [
     "RoleError",
     "Room",
     "RoomDeletedError",
+    "RoomFileError",
     "RoomLeftError",
     "RoomNameError",
+    "RoomNotLoadedError",
     "ServerUnavailableError",
     "SharedCounter",
     "SharedList",
@@ -57,6 +67,11 @@ __all__ = [
     "SharedState",
     "SharedText",
     "SharedTypeError",
+    "Snapshot",
+    "SnapshotLimitError",
+    "SnapshotMissingError",
+    "SnapshotNameError",
+    "Snapshots",
     "StreamlitTooOldError",
     "UpdateRefusedError",
     "UserError",

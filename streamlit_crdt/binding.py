@@ -43,7 +43,7 @@ class Binding:
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = Writing(self)
         self.clicks = Clicks()
-        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_events)
+        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news)
         self.has_company = False
         self._rerun_owed = False
         self._is_asking = False
@@ -128,7 +128,7 @@ class Binding:
         self.tab.begin_run(message)
         self._rerun_owed = self._rerun_owed and not whole  # this is it
         self._is_asking = self._is_asking and not (message is not None and message.has_news)
-        self.writing.events.begin_run()
+        self.writing.begin_run()
         if self._was_elsewhere:
             self._was_elsewhere = False
             self.mirror.start_over()
@@ -160,10 +160,13 @@ class Binding:
             st.session_state[key] = value
         return set(echoes)
 
-    def push_now(self, message: Message | None, *, remote: bool) -> list[ValueNotShareableError]:
-        """Push what the block assigned."""
+    def push_now(
+        self, message: Message | None, *, remote: bool, has_drawn: bool = True
+    ) -> list[ValueNotShareableError]:
+        """Push what the block assigned, or, in a callback, which comes before a run draws, what came with it."""
         state = st.session_state.to_dict()
-        self.mirror.check_drawn(state)
+        if has_drawn:
+            self.mirror.check_drawn(state)
         return self._push(state, message, remote=remote)
 
     def end_run(
@@ -192,7 +195,7 @@ class Binding:
 
     def takes_owed_run(self) -> bool:
         """Say whether a full run is owed, which the caller asks for."""
-        to_show = self.mirror.has_merged or self.writing.has_events
+        to_show = self.mirror.has_merged or self.writing.has_news
         if not (self._rerun_owed or (to_show and not self._is_asking)):
             return False
         self._rerun_owed = False

@@ -79,6 +79,17 @@ class Contents:
                 self._stored[key] = self.document.edit(key, rule, base, after)
         return former is None or _differ(former, self._stored[key])
 
+    def turn_into(self, key: str, value: object) -> bool:
+        """See `Replica.turn_into`."""
+        held = self._stored.get(key)
+        if isinstance(held, Merged) and held.rule.takes(value) and self._is_held(key, held.rule):
+            return self.edit(key, self._read(key), value, held.rule)
+        return self.set(key, value)
+
+    def stored(self) -> dict[str, Any]:
+        """Return all values as they are stored: trees as pycrdt reads them, or `Merged`."""
+        return dict(self._stored)
+
     def refresh(self) -> frozenset[str]:
         """Read the document again, and return the keys whose value differs from before."""
         former, self._stored = self._stored, self.document.read()

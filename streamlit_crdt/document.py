@@ -19,6 +19,7 @@ from pycrdt import Doc, Map
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.guarding import refusing
 from streamlit_crdt.history import History
+from streamlit_crdt.kept import Kept, KeptSnapshots
 from streamlit_crdt.log import merged
 from streamlit_crdt.merge import Merged, Rule, seed
 from streamlit_crdt.roots import Roots
@@ -34,7 +35,7 @@ DERIVED = "derived"
 """Origin of what a script makes of others' edits, and of what was undone: it is not undone by itself."""
 
 REMOTE = "remote"
-"""Origin of what others made, and of first values: nobody here can undo it."""
+"""Origin of what others made, of first values and of snapshots: nobody here can undo it."""
 
 
 class Document:
@@ -57,6 +58,7 @@ class Document:
             self._doc.apply_update(content)
         self._state: Map[Any] = self._doc.get("state", type=Map)
         self._events: Map[Any] = self._doc.get("events", type=Map)
+        self.snapshots = KeptSnapshots(self._doc)
         self._roots = Roots(self._doc, self._state)
         self.history = History(self._roots)
         made = self._made
@@ -119,6 +121,15 @@ class Document:
             if former in self._events:
                 del self._events[former]
         self._events[event_id] = stored
+
+    def keep(self, name: str, kept: Kept | None) -> None:
+        """Store a snapshot, or take it out: apart from what is edited here, for undo is for values."""
+        self._commit()
+        with self._doc.transaction(origin=REMOTE):
+            if kept is None:
+                self.snapshots.remove(name)
+            else:
+                self.snapshots.put(name, kept)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

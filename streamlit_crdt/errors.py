@@ -156,6 +156,84 @@ class ValueUnreadableError(CrdtError, ValueError):
         return f"{where} cannot be read here: {self.reason}."
 
 
+class RoomNotLoadedError(CrdtError, RuntimeError):
+    """A room was to be kept or restored as a whole, and its content has not come yet. Nothing was changed.
+
+    Attributes: `room`.
+    """
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room)
+        self.room = room
+
+    def __str__(self) -> str:
+        return (
+            f"The content of room {self.room!r} is not here yet, so it can be neither kept nor restored: try again "
+            'once  room.status == "connected".'
+        )
+
+
+class SnapshotNameError(CrdtError, ValueError):
+    """Something cannot be a snapshot's name. Nothing was saved.
+
+    Attributes: `name`, `limit` (in characters).
+    """
+
+    def __init__(self, name: object, limit: int) -> None:
+        super().__init__(name, limit)
+        self.name = name
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r:.200} cannot be a snapshot's name: use a text of 1 to {self.limit} characters, in one line "
+            "and not blank."
+        )
+
+
+class SnapshotMissingError(CrdtError, KeyError):
+    """The room has no snapshot of that name.
+
+    Attributes: `name`.
+    """
+
+    def __init__(self, name: object) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"The room has no snapshot {self.name!r:.200}; it may have been deleted."
+
+
+class SnapshotLimitError(CrdtError, ValueError):
+    """A snapshot is more than a room can keep. Nothing was saved.
+
+    Attributes: `name`, `reason`.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Snapshot {self.name!r} was not saved: {self.reason}. Delete others, or keep a file (room.export)."
+
+
+class RoomFileError(CrdtError, ValueError):
+    """What was to be loaded is not a room that `room.export` has written. Nothing was changed.
+
+    Attributes: `reason`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"This file cannot be loaded, and nothing was changed: {self.reason}."
+
+
 class FrameError(CrdtError, ValueError):
     """Bytes from the component's channel are not a frame that this version reads. Nothing was applied."""
 

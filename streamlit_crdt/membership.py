@@ -8,15 +8,22 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from streamlit_crdt import component
+from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.button import button
+from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
 from streamlit_crdt.events import Event, Events
-from streamlit_crdt.identity import Role
+from streamlit_crdt.identity import Part, Role
+from streamlit_crdt.kept import Kept
+from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import Rule
+from streamlit_crdt.readable import State
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.room import Status
+from streamlit_crdt.restoring import restore
+from streamlit_crdt.room import Room
+from streamlit_crdt.selection import Selection
 from streamlit_crdt.session import Session
+from streamlit_crdt.snapshot_menu import snapshot_menu
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -25,6 +32,7 @@ class Alone:
     """Membership in no room: values stay in this script."""
 
     role: Role = "editor"
+    user_name = ""
 
     def __init__(self) -> None:
         self.replica = Replica()
@@ -34,9 +42,9 @@ class Alone:
         self.saved = False
         self.unsaved_count = 0
 
-    def begin_run(self, role: Role) -> None:
-        """Take the role that this run's script gives, and have what it edits be undone by itself."""
-        self.role = role
+    def begin_run(self, part: Part) -> None:
+        """Take the part that this run's script gives, and have what it edits be undone by itself."""
+        self.role, self.user_name = part.role, part.user.name
         self.replica.begin_group()
 
     def flush(self, timeout_s: float) -> bool:
@@ -65,6 +73,26 @@ class Alone:
 
     def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
         return bool(st.button(label, key=key, **options))
+
+    def settle(self) -> None:
+        """Nothing waits to be pushed."""
+
+    def check_edits(self, subject: str) -> None:
+        if self.role == "viewer":
+            raise ViewOnlyError("None", subject)
+
+    def look_at_snapshots(self) -> None:
+        """Nobody else saves any."""
+
+    def keep(self, name: str, kept: Kept | None) -> None:
+        self.replica.keep(name, kept)
+
+    def restore(self, subject: str, state: State) -> None:
+        self.replica.begin_group()
+        restore(self.replica, state, Selection().shares)
+
+    def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
+        snapshot_menu(room, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
         """Nothing to push."""
@@ -134,6 +162,36 @@ class Member:
 
     def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
         return button(self._binding.clicks, label, key, options)
+
+    @property
+    def user_name(self) -> str:
+        return self._binding.part.user.name
+
+    def settle(self) -> None:
+        ctx = _compat.script_context()  # a callback's is another one than that of the run which made this
+        if ctx is not None:
+            self._session.push(ctx, self._binding)
+        if not self._binding.synced:
+            raise RoomNotLoadedError(self._binding.room)
+
+    def check_edits(self, subject: str) -> None:
+        self._binding.writing.check_role(subject)
+        self.settle()
+
+    def look_at_snapshots(self) -> None:
+        self._binding.writing.snapshots.look(self.replica)
+
+    def keep(self, name: str, kept: Kept | None) -> None:
+        self._binding.writing.keep(name, kept)
+        self._session.wrote(self._ctx, self._binding)
+
+    def restore(self, subject: str, state: State) -> None:
+        if self._binding.writing.restore(subject, state):
+            self._binding.owe_rerun()
+            self._session.wrote(self._ctx, self._binding)
+
+    def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
+        snapshot_menu(room, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
         refused = self._session.leave(self._ctx, self._binding)

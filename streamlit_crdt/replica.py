@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from streamlit_crdt.contents import Contents
 from streamlit_crdt.errors import ValueUnreadableError
+from streamlit_crdt.kept import Entry, Kept
 from streamlit_crdt.log import UpdateLog
 from streamlit_crdt.merge import Rule
 
@@ -115,6 +116,18 @@ class Replica:
             before = self._contents.get(key, empty)
             return self._contents.edit(key, before, change(self._contents.get(key, empty)), rule)
 
+    def turn_into(self, key: str, value: object) -> bool:
+        """Make `value` of what `key` holds now, by the rule under which it lies, and say whether it differed.
+
+        So what others change in it at the same moment merges. Where there is nothing, or the rule cannot hold `value`,
+        it is stored as a whole: unlike a first value that a rule brings (R8), that can be undone.
+
+        Raises:
+            ValueNotShareableError: as `set` does.
+        """
+        with self.transaction():
+            return self._contents.turn_into(key, value)
+
     def delete(self, key: str) -> bool:
         """Remove `key` and return whether it was there."""
         with self.transaction():
@@ -168,6 +181,26 @@ class Replica:
         """Put an event into the room, and take outdated ones out."""
         with self.transaction():
             self._contents.document.post_event(event_id, stored, outdated)
+
+    def stored(self) -> Mapping[str, Any]:
+        """Return all values by key as they are stored: trees (see `values`), or `Merged`. To be read only."""
+        with self._lock:
+            return self._contents.stored()
+
+    def snapshots(self) -> Mapping[str, Entry]:
+        """Return what is said of the room's snapshots, by name."""
+        with self._lock:
+            return self._contents.document.snapshots.entries()
+
+    def snapshot(self, name: str) -> Kept | None:
+        """Return one snapshot; None if there is none of that name."""
+        with self._lock:
+            return self._contents.document.snapshots.read(name)
+
+    def keep(self, name: str, kept: Kept | None) -> None:
+        """Put a snapshot into the room, or take it out."""
+        with self.transaction():
+            self._contents.document.keep(name, kept)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -2,95 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Literal, Self, overload
 
+from streamlit_crdt import roomfile
 from streamlit_crdt.events import Event
 from streamlit_crdt.identity import Role
-from streamlit_crdt.merge import Rule
-from streamlit_crdt.replica import Replica
+from streamlit_crdt.membership_protocol import Membership
+from streamlit_crdt.membership_protocol import Status as Status
 from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
-
-Status = Literal["connecting", "connected", "offline"]
-
-_ABSENT: Final = object()
-
-
-class Membership(Protocol):
-    """What a room needs of the session that is in it."""
-
-    @property
-    def replica(self) -> Replica: ...
-
-    @property
-    def status(self) -> Status: ...
-
-    @property
-    def role(self) -> Role: ...
-
-    @property
-    def saved(self) -> bool: ...
-
-    @property
-    def unsaved_count(self) -> int: ...
-
-    def flush(self, timeout_s: float) -> bool: ...
-
-    def show_badge(self) -> None: ...
-
-    def write(self, key: str, value: Any) -> None: ...
-
-    def remove(self, key: str) -> None: ...
-
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None: ...
-
-    def travel(self, way: Literal["undo", "redo"]) -> None: ...
-
-    def broadcast(self, name: str, payload: Any) -> None: ...
-
-    def events(self, name: str) -> Iterator[Event]: ...
-
-    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool: ...
-
-    def leave(self, error: BaseException | None) -> None: ...
-
-
-class SharedState(MutableMapping[str, Any]):
-    """The shared values of a room by key: what everybody has, private keys left out.
-
-    Values are copies: assign to share a change. Raises `ValueNotShareableError` on assignment of what cannot be shared,
-    `ValueUnreadableError` on reading what this Python cannot represent, `KeyError` for an absent key.
-    """
-
-    def __init__(self, membership: Membership) -> None:
-        self._membership = membership
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._membership.replica.get(key, _ABSENT)
-        if value is _ABSENT:
-            raise KeyError(key)
-        return value
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._membership.write(key, value)
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._membership.replica:
-            raise KeyError(key)
-        self._membership.remove(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._membership.replica.keys()))
-
-    def __len__(self) -> int:
-        return len(self._membership.replica.keys())
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key in self._membership.replica
-
-    def __repr__(self) -> str:
-        return f"SharedState({', '.join(self)})"
+from streamlit_crdt.snapshots import Snapshots
+from streamlit_crdt.state import SharedState
 
 
 class Room:
@@ -103,6 +26,7 @@ class Room:
         self.name = name
         self._membership = membership
         self.state = SharedState(membership)
+        self.snapshots = Snapshots(membership)
 
     @property
     def status(self) -> Status:
@@ -226,6 +150,60 @@ class Room:
             options: as of `st.button`: `on_click`, `args`, `kwargs`, `help`, `disabled`, `width`, …
         """
         return self._membership.button(label, key or label, options)
+
+    @overload
+    def export(self, format: Literal["json"] = "json") -> str: ...
+    @overload
+    def export(self, format: Literal["yjs"]) -> bytes: ...
+    def export(self, format: Literal["json", "yjs"] = "json") -> str | bytes:
+        """Return the room's values and snapshots, to be kept as a file.
+
+        Args:
+            format: "json" is a text that people can read, "yjs" the whole document as a Yjs update (version 1), which
+                any Yjs program can load.
+
+        Raises:
+            RoomNotLoadedError: the room's content is not here yet.
+            ValueUnreadableError: a value of the room cannot be read here, and so not written as JSON.
+            ValueError: the format is another word.
+        """
+        return roomfile.export(self.name, self._membership, format)
+
+    def load(self, data: roomfile.Data) -> None:
+        """Have the room hold the values of a file that `export` has written, and no others.
+
+        It is one edit, as `room.snapshots.restore` is. Snapshots of the file come along, unless the room has one of the
+        same name. Keys that are private to this session are left out.
+
+        Args:
+            data: the file's content in either format, as str or bytes, or an open file such as an upload.
+
+        Raises:
+            RoomFileError: it is no such file. The room is as it was.
+            RoomNotLoadedError, ViewOnlyError: as `room.snapshots.save` does.
+        """
+        roomfile.load(self.name, self._membership, data)
+
+    def snapshot_menu(
+        self,
+        label: str = "Snapshots",
+        *,
+        key: str | None = None,
+        help: str | None = None,
+        disabled: bool = False,
+        width: int | Literal["content", "stretch"] = "content",
+    ) -> None:
+        """Show a button that opens a menu: save, restore and delete snapshots, download the room, load a file.
+
+        Viewers see it and can download.
+
+        Args:
+            label: as of `st.popover`.
+            key: tells several menus of one room apart; the label if None.
+            help: as of `st.popover`, as are `disabled` and `width`.
+        """
+        options = {"help": help, "disabled": disabled, "width": width}
+        self._membership.show_snapshot_menu(self, label, key or label, options)
 
     def status_badge(self) -> None:
         """Show in words whether edits are saved, and update that in the page without running the script.

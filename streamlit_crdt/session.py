@@ -150,7 +150,9 @@ class Session:
         """Push what the script has assigned so far; return what cannot be shared."""
         with self._holding(ctx):
             run = self.run_of(ctx)
-            return [] if run is None else binding.push_now(run.message, remote=run.is_remote)
+            if run is None:
+                return []
+            return binding.push_now(run.message, remote=run.is_remote, has_drawn=binding in run.entered)
 
     def leave(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""

@@ -13,7 +13,7 @@ from streamlit_crdt import _compat, component
 from streamlit_crdt.authorizing import permitted
 from streamlit_crdt.errors import RoomNameError
 from streamlit_crdt.hooks import SessionHooks
-from streamlit_crdt.identity import Role, part_of, role_of
+from streamlit_crdt.identity import Part, Role, draw_guest, part_of, role_of
 from streamlit_crdt.membership import Alone, Member
 from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.registry import registry
@@ -84,7 +84,7 @@ def crdt_sync(
     rules = MergeRules(dict(merge or {}))
     ctx = _compat.script_context()
     if room is None or ctx is None:
-        return Room(room, _alone(ctx, role_of(role)))
+        return Room(room, _alone(ctx, role_of(role), user))
     hooks = SessionHooks(registry)
     _compat.install(hooks)
     _compat.watch_end(hooks, ctx)
@@ -120,14 +120,15 @@ def _check_name(room: object) -> None:
         raise RoomNameError(room)
 
 
-def _alone(ctx: Any, role: Role) -> Alone:
+def _alone(ctx: Any, role: Role, user: str | Mapping[str, Any] | None) -> Alone:
     """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
     session = None if ctx is None else registry.open(ctx)
     alone: Alone = Alone() if session is None or session.alone is None else session.alone
     if session is not None:
         session.alone = alone
         _lifetime(session.id)
-    alone.begin_run(role)
+    guest = draw_guest() if session is None else session.guest
+    alone.begin_run(Part(role, guest) if ctx is None and user is None else part_of(role, user, guest))
     return alone
 
 

@@ -52,7 +52,7 @@ class Tab:
         way: Way,
         mirror: Mirror,
         part: Callable[[], Part],
-        has_events: Callable[[], bool] = lambda: False,
+        has_news: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ticket = Ticket(way.room, place.keys)
         self.channel_fragment: str | None = None
@@ -62,7 +62,7 @@ class Tab:
         self._way = way
         self._mirror = mirror
         self._part = part
-        self._has_events = has_events
+        self._has_news = has_news
         self._badges = 0
         self._is_asked = False
         self.owes_frame = False
@@ -146,7 +146,7 @@ class Tab:
         missed = self._mirror.confirm(way.link.confirmed, message, state)
         if self._hold_ends() or self._shows_change(*was) or missed or self._mirror.needs_run():
             return True
-        if self._has_events():
+        if self._has_news():
             return True
         if shows_other:
             self.shown.asked()

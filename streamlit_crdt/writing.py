@@ -8,10 +8,14 @@ from typing import Any, Literal, Protocol
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.events import Events
 from streamlit_crdt.identity import Part
+from streamlit_crdt.kept import Kept
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.readable import State
 from streamlit_crdt.replica import Replica
+from streamlit_crdt.restoring import restore
 from streamlit_crdt.selection import Selection
+from streamlit_crdt.snapshot_list import ShownSnapshots
 
 
 class Scope(Protocol):
@@ -35,16 +39,24 @@ class Writing:
 
     Attributes:
         events: what the session has heard.
+        snapshots: of which the script was told.
     """
 
     def __init__(self, scope: Scope) -> None:
         self.events = Events()
+        self.snapshots = ShownSnapshots()
         self._scope = scope
 
     @property
-    def has_events(self) -> bool:
-        """Whether there is an event that the script would be told of."""
-        return self.events.has_news(self._scope.replica)
+    def has_news(self) -> bool:
+        """Whether there is an event or a snapshot that the script would be told of."""
+        replica = self._scope.replica
+        return self.events.has_news(replica) or self.snapshots.has_news(replica)
+
+    def begin_run(self) -> None:
+        """Forget what the former run has asked for."""
+        self.events.begin_run()
+        self.snapshots.begin_run()
 
     def assign(self, key: str, value: Any) -> None:
         """Set one shared value; this session's script sees it from its next run on.
@@ -60,7 +72,7 @@ class Writing:
         )
 
     def remove(self, key: str) -> None:
-        self._check_role(key)
+        self.check_role(key)
         self._scope.replica.delete(key)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
@@ -70,19 +82,32 @@ class Writing:
 
     def travel(self, way: Literal["undo", "redo"]) -> bool:
         """Take back this session's last group of edits, or bring back what was; say whether that changed anything."""
-        self._check_role(way)
+        self.check_role(way)
         replica = self._scope.replica
         return bool(replica.undo() if way == "undo" else replica.redo())
 
     def broadcast(self, name: str, payload: Any) -> None:
-        self._check_role(name)
+        self.check_role(name)
         self.events.broadcast(self._scope.replica, name, payload)
 
+    def keep(self, name: str, kept: Kept | None) -> None:
+        """Put a snapshot into the room, or take it out."""
+        self.check_role(name)
+        self._scope.replica.keep(name, kept)
+
+    def restore(self, subject: str, state: State) -> bool:
+        """Make `state` all that the room holds, in a group of its own; say whether that changed anything."""
+        self.check_role(subject)
+        scope = self._scope
+        scope.replica.begin_group()
+        return bool(restore(scope.replica, state, scope.selection.shares))
+
     def _check(self, key: str, type_name: str) -> None:
-        self._check_role(key)
+        self.check_role(key)
         if not self._scope.selection.shares(key):
             raise ValueNotShareableError(type_name, "its key is private", key=key)
 
-    def _check_role(self, key: str) -> None:
+    def check_role(self, key: str) -> None:
+        """Raise ViewOnlyError, which names `key`, if the session may only look."""
         if self._scope.part.is_viewer:
             raise ViewOnlyError(self._scope.room, key)

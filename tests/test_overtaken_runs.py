@@ -176,7 +176,7 @@ class Watched:
         self.begun, self.go_on = threading.Event(), threading.Event()
         self._state = state
 
-    def push_now(self, message: object, *, remote: bool) -> list[Any]:
+    def push_now(self, message: object, *, remote: bool, has_drawn: bool) -> list[Any]:
         self.begun.set()
         self.go_on.wait(WAIT_S)
         assert self._state["number"] == 21

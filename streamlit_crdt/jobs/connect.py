@@ -11,7 +11,7 @@ from streamlit_crdt.errors import RoomNameError, ServerUnavailableError
 from streamlit_crdt.identity import Role, role_of
 from streamlit_crdt.jobs.line import Line
 from streamlit_crdt.jobs.member import Member
-from streamlit_crdt.jobs.tokens import find_server, role_in, signer
+from streamlit_crdt.jobs.tokens import find_server, name_in, role_in, signer
 from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.room import Room
 from streamlit_crdt_server import RoomNameRefused, Settings, qualified
@@ -74,7 +74,7 @@ def connect(
             set (STREAMLIT_CRDT_SECRET), or this user's key file if the server is on this machine.
         merge: how edits of a key merge, as with `crdt_sync`.
         role: of the token that is signed here; a given one says by itself what it allows.
-        user: of the token that is signed here.
+        user: of the token that is signed here, and who this is to the others; a given one says by itself.
         timeout_s: how long to wait for the room's content.
         flush_timeout_s: how long the end of the block waits until everything is saved.
 
@@ -91,7 +91,7 @@ def connect(
     sign = signer(address, name, role=allowed, user=user) if token is None else lambda: token
     sign()  # what is wrong with it is better said here than in the connection's thread
     line = Line(name, address, sign)
-    member = Member(room, line.exchange, rules, allowed)
+    member = Member(room, line.exchange, rules, allowed, user if token is None else name_in(token, user))
     line.start()
     try:
         _enter(line, member, address, timeout_s)

@@ -13,9 +13,14 @@ from streamlit_crdt.events import Event, Events
 from streamlit_crdt.identity import Role
 from streamlit_crdt.jobs.errors import EditsNotSavedError, OutsideAppError, RoomLeftError
 from streamlit_crdt.jobs.exchange import Exchange
+from streamlit_crdt.kept import Kept
+from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import MergeRules, Rule
+from streamlit_crdt.readable import State
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.room import Status
+from streamlit_crdt.restoring import restore
+from streamlit_crdt.room import Room
+from streamlit_crdt.selection import Selection
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -25,10 +30,12 @@ class Member:
 
     Attributes:
         role: what the token allows; the server enforces it (rule A1).
+        user_name: who this is to the others.
     """
 
-    def __init__(self, room: str, exchange: Exchange, rules: MergeRules, role: Role) -> None:
+    def __init__(self, room: str, exchange: Exchange, rules: MergeRules, role: Role, user_name: str) -> None:
         self.role = role
+        self.user_name = user_name
         self._room = room
         self._exchange = exchange
         self._rules = rules
@@ -108,6 +115,28 @@ class Member:
 
     def show_badge(self) -> None:
         raise OutsideAppError("status_badge")
+
+    def settle(self) -> None:
+        """What is assigned is in the replica already."""
+        self._check_is_the_same()
+
+    def check_edits(self, subject: str) -> None:
+        with self._editing(subject, begins_group=False):
+            pass
+
+    def look_at_snapshots(self) -> None:
+        """No script waits to be run; `wait` tells of any change."""
+
+    def keep(self, name: str, kept: Kept | None) -> None:
+        with self._editing(name, begins_group=False) as replica:
+            replica.keep(name, kept)
+
+    def restore(self, subject: str, state: State) -> None:
+        with self._editing(subject) as replica:
+            restore(replica, state, Selection().shares)
+
+    def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
+        raise OutsideAppError("snapshot_menu")
 
     def leave(self, error: BaseException | None) -> None:
         """Edits are on their way already; the room is left with the block of `connect`."""

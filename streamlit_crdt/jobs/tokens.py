@@ -6,8 +6,8 @@ import os
 import secrets
 import time
 import urllib.parse
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import jwt
 
@@ -85,12 +85,24 @@ def _ring(address: str) -> KeyRing | None:
 
 def role_in(token: str, room: str) -> Role:
     """Return the role that `token` gives in `room`, as far as can be read: the server alone can verify it."""
-    try:
-        claims = jwt.decode(
-            token, options={"verify_signature": False, "verify_exp": False, "verify_aud": False}
-        )
-    except jwt.InvalidTokenError:
-        return "editor"  # another server's: whether it lets this program write is seen when it does
-    rooms = claims.get("rooms")
+    rooms = _claims(token).get(
+        "rooms"
+    )  # none in another server's: whether that lets us write is seen when it does
     role = (rooms.get(room) or rooms.get("*")) if isinstance(rooms, dict) else None
     return "viewer" if role == "viewer" else "editor"
+
+
+def name_in(token: str, otherwise: str) -> str:
+    """Return the name of the user of `token`, likewise."""
+    name = _claims(token).get("name")
+    return name if isinstance(name, str) and name else otherwise
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    try:
+        claims: Mapping[str, Any] = jwt.decode(
+            token, options={"verify_signature": False, "verify_exp": False, "verify_aud": False}
+        )
+        return claims
+    except jwt.InvalidTokenError:
+        return {}

@@ -1,0 +1,132 @@
+"""The menu of `room.snapshot_menu`, in real scripts run by AppTest. In a browser: `e2e/test_snapshots.py`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt.registry import registry
+from streamlit_crdt.snapshot_menu import SHOWN_AT_ONCE, _plain
+from tests.sessions import caught_up, session
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def app(
+    room: str | None, role: str = "editor", is_open: bool = True, keys: tuple[str, ...] = ("one",)
+) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    with crdt_sync(room, role=role, user="Ada") as joined:  # type: ignore[arg-type]
+        st.slider("size", 0, 10, key="size")
+        for key in keys:
+            st.session_state[private_key(f"snapshots:{room}:{key}:open")] = is_open
+            joined.snapshot_menu(key=key)
+
+
+def part(session: AppTest, kind: str, name: str) -> Any:
+    return next(element for element in getattr(session, kind) if str(element.key).endswith(f":{name}"))
+
+
+def has_part(session: AppTest, kind: str, name: str) -> bool:
+    return any(str(element.key).endswith(f":{name}") for element in getattr(session, kind))
+
+
+def save(session: AppTest, name: str) -> AppTest:
+    part(session, "text_input", "name").set_value(name)
+    part(session, "button", "save").click()
+    return session.run()
+
+
+def listed(session: AppTest) -> list[str]:
+    return [text.value for text in session.text]
+
+
+def test_it_saves_lists_restores_and_deletes(room: str) -> None:
+    ada, bob = session(app, room), session(app, room)
+    assert [caption.value for caption in ada.caption] == ["No snapshots yet."]
+    ada.slider[0].set_value(3).run()
+    save(ada, "  v1 ")
+    save(ada, "v2")
+    assert listed(ada) == ["v2", "v1"] and ada.success[0].value == "Saved v2"
+    assert listed(caught_up(bob)) == ["v2", "v1"]
+    bob.slider[0].set_value(5).run()
+    part(bob, "button", "restore:v1").click()
+    bob.run()
+    assert bob.slider[0].value == 3 and bob.success[0].value == "Restored v1"
+    part(bob, "button", "delete:v1").click()
+    assert listed(bob.run()) == ["v2"]
+    assert listed(caught_up(ada)) == ["v2"]
+
+
+def test_what_goes_wrong_is_said_in_the_menu_and_not_raised(room: str) -> None:
+    ada, bob = session(app, room), session(app, room)
+    save(ada, " ")
+    assert ada.error[0].value.startswith("'' cannot be a snapshot's name") and not ada.exception
+    save(ada, "v1")
+    assert not ada.error
+    caught_up(bob)
+    for name in ("restore:v1", "delete:v1"):
+        part(bob, "button", name)
+    part(ada, "button", "delete:v1").click()
+    ada.run()
+    binding = registry.sessions()[1].bindings[room]
+    assert binding.flush(5)
+    binding.way.drain()  # it is gone while Bob's menu shows it
+    part(bob, "button", "restore:v1").click()
+    bob.run()
+    assert "no snapshot 'v1'" in bob.error[0].value and not bob.exception
+
+
+def test_P8_nothing_of_it_is_shared(room: str) -> None:
+    ada = session(app, room)
+    save(ada, "v1")
+    ada.slider[0].set_value(3).run()
+    assert list(registry.sessions()[0].bindings[room].replica) == ["size"]
+
+
+def test_A1_a_viewer_may_look(room: str) -> None:
+    ada, eve = session(app, room), session(app, room, role="viewer")
+    save(ada, "v1")
+    caught_up(eve)
+    assert listed(eve) == ["v1"] and "look only" in eve.caption[0].value
+    assert part(eve, "button", "restore:v1").disabled and part(eve, "button", "delete:v1").disabled
+    assert not has_part(eve, "text_input", "name")
+
+
+def test_a_closed_menu_draws_nothing_and_is_no_reason_to_run(room: str) -> None:
+    ada, bob = session(app, room), session(app, room, is_open=False)
+    assert not has_part(bob, "text_input", "name")
+    save(ada, "v1")
+    for live in registry.sessions():
+        binding = live.bindings[room]
+        assert binding.flush(5)
+        binding.way.drain()
+        assert not binding.writing.has_news
+
+
+def test_there_may_be_several_and_one_in_no_room() -> None:
+    ada = session(app, None, keys=("one", "two"))
+    save(ada, "v1")
+    assert listed(ada) == ["v1", "v1"] and not ada.exception
+
+
+def test_many_are_listed_with_each_its_own_buttons(room: str) -> None:
+    ada = session(app, room)
+    names = [f"v{number}" for number in range(SHOWN_AT_ONCE + 3)]
+    for name in names:
+        save(ada, name)
+    assert listed(ada) == names[::-1]
+    assert all(has_part(ada, "button", f"restore:{name}") for name in names)
+
+
+def test_names_are_shown_as_they_are() -> None:
+    assert _plain("*a* :red[b] $c$ ![d](e)") == r"\*a\* \:red\[b\] \$c\$ \!\[d\]\(e\)"
