@@ -152,6 +152,8 @@ class Binding:
         self.mirror.check_drawn(state)
         self._report(self._push(state, message, remote=remote))
         self.mirror.end_run(complete=complete, remote=remote)
+        if complete and _compat.is_app_test():
+            self.mirror.all_arrived()  # AppTest's page is what the run has drawn: nothing is on its way
         self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
         self.tab.shown.end_run()
         self._displaced = self.mirror.displaced(state) if self.part.is_viewer else {}
