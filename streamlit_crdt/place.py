@@ -154,7 +154,7 @@ class Elsewhere:
 
 
 StandIn = Callable[[], Place | None]
-"""Returns the place that takes the place of every other for the session whose script calls; None for any other session."""
+"""Returns where the rooms of the session are whose script calls; None for a session that it has nothing to say of."""
 
 
 class _Process:

@@ -252,9 +252,7 @@ class Session:
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                message = Message(
-                    states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx))
-                )
+                message = Message(states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx)))
                 # AppTest cannot run a script without a message. With one for a remote edit nobody has acted.
                 run.message = None if self._remote_wake and _compat.is_app_test() else message
                 self._last_states = states

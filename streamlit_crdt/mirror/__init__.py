@@ -10,7 +10,7 @@ assign something new on each run (P4), and a default is nobody's edit (R4).
 
 One file for each of these: `edits` says what is one (R4, P3), `delivery` what the browser has not confirmed (P1),
 `volatility` what changes on each run (P4), `plan` what must be written, `drawing` what widgets make of it (P2),
-`showing` what they show. `memory` is what they all know of the keys. Only `Mirror` holds a lock; its parts rely on that.
+`showing` what they show. `memory` is what they all know of the keys. Only `Mirror` holds a lock; its parts rely on it.
 """
 
 from __future__ import annotations

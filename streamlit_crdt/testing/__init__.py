@@ -12,7 +12,7 @@
 It is no part of a running app, and needs no test framework: what fails raises an `AssertionError`.
 """
 
-from streamlit_crdt.testing.comparing import Difference, Sight
+from streamlit_crdt.testing.difference import Difference, Sight
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
     NotConvergedError,
@@ -20,7 +20,8 @@ from streamlit_crdt.testing.errors import (
     SessionGoneError,
     StillApartError,
 )
-from streamlit_crdt.testing.sessions import Opening, Sessions, sessions_of
+from streamlit_crdt.testing.opening import Opening
+from streamlit_crdt.testing.sessions import Sessions, sessions_of
 
 __all__ = [
     "Difference",

@@ -1,14 +1,11 @@
-"""What fails a test, each with the parts of its message as attributes. pytest shows all of them as failed assertions."""
+"""What fails a test, each with the parts of its message as attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from streamlit_crdt.errors import CrdtError
-
-if TYPE_CHECKING:
-    from streamlit_crdt.testing.comparing import Difference
+from streamlit_crdt.testing.difference import Difference
 
 
 class NotConvergedError(CrdtError, AssertionError):
@@ -44,9 +41,9 @@ class NeverSettlesError(CrdtError, AssertionError):
 
 
 class ScriptFailedError(CrdtError, AssertionError):
-    """The page of a session shows an exception.
+    """The page of a session shows an exception, or its script did not end in time.
 
-    Attributes: `session`, as which of all it can be found; `text`, the exception with its traceback.
+    Attributes: `session`, by which of all it is; `text`, the exception with its traceback.
     """
 
     def __init__(self, session: str, text: str) -> None:
@@ -55,7 +52,7 @@ class ScriptFailedError(CrdtError, AssertionError):
         self.text = text
 
     def __str__(self) -> str:
-        return f"the page of {self.session} shows an exception:\n{self.text}"
+        return f"the script of {self.session} failed:\n{self.text}"
 
 
 class SessionGoneError(CrdtError, RuntimeError):
@@ -69,7 +66,9 @@ class SessionGoneError(CrdtError, RuntimeError):
         self.wanted = wanted
 
     def __str__(self) -> str:
-        return f"cannot {self.wanted}: this session has left, or was never one of these. join() makes a new one."
+        return (
+            f"cannot {self.wanted}: this session has left, or was never one of these. join() makes a new one."
+        )
 
 
 class StillApartError(CrdtError, RuntimeError):

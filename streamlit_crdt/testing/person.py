@@ -6,7 +6,6 @@ A browser's tab wakes its session when there is news for it. An AppTest has no t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
@@ -31,9 +30,10 @@ class Person:
         self.line = line
         self.key = _compat.key_of_app_test(app)
         self._causes: dict[str, None] = {}
+        self._caused_on: object = None
         self._drafts: dict[str, tuple[str, int]] = {}
         self._draft_count = 0
-        self._page: object = None
+        self._drafts_on: object = None
 
     @property
     def session(self) -> Session | None:
@@ -45,6 +45,11 @@ class Person:
         """The rooms that it is in, by its last run."""
         return () if self.session is None else self.session.rooms
 
+    @property
+    def _page(self) -> object:
+        """What the last run has drawn: another object with each run."""
+        return self.app.main if len(self.app) else None
+
     # -- the line ------------------------------------------------------------------------------------------------
 
     def cut(self) -> None:
@@ -53,7 +58,7 @@ class Person:
         for binding in self.rooms:
             binding.detach()
             if binding.tab.status_was_read:
-                self._causes["its status"] = None
+                self._add_causes("its status")
 
     def heal(self) -> None:
         """Find the rooms again: bring along what was edited, take over what others wrote."""
@@ -67,9 +72,9 @@ class Person:
         if self.session is not None:
             self.session.attach(binding)
         if not was_synced or binding.tab.status_was_read:
-            self._causes["its status"] = None
+            self._add_causes("its status")
         if binding.tab.shown.wants_run(unsaved):
-            self._causes["what is saved"] = None
+            self._add_causes("what is saved")
         if binding.replica.version != version:
             self._note_news(binding)
 
@@ -84,6 +89,8 @@ class Person:
 
         What the session itself wrote does not wake it: its tab has that too, and knows whose it is.
         """
+        if self._caused_on is not self._page:
+            self._causes.clear()  # its author has run the script
         self._forget_drafts()
         for binding in self.rooms:
             peer = binding.way.door.peer
@@ -100,9 +107,12 @@ class Person:
         return list(self._causes)
 
     def _note_news(self, binding: Binding) -> None:
-        self._causes.update(dict.fromkeys(map(self.label, binding.mirror.news())))
         events = binding.writing.events.news(binding.replica)
-        self._causes.update(dict.fromkeys(f"the event {name!r}" for name in events))
+        self._add_causes(*map(self.label, binding.mirror.news()), *(f"the event {name!r}" for name in events))
+
+    def _add_causes(self, *causes: str) -> None:
+        self._causes.update(dict.fromkeys(causes))
+        self._caused_on = self._page
 
     def wake(self) -> None:
         """Run the script as the tab would; what somebody is writing in the page stays as it is."""
@@ -111,7 +121,7 @@ class Person:
             return
         self.session.woke_remotely()
         begun_on = _compat.rerun_app_test(self.app)
-        self._page = self.app.main
+        self._drafts_on = self._page
         self._note_drafts(begun_on)
 
     # -- drafts --------------------------------------------------------------------------------------------------
@@ -133,7 +143,7 @@ class Person:
 
     def _forget_drafts(self) -> None:
         """Forget drafts once the test has run the script: they are committed, or were a form's and are gone."""
-        if self._drafts and self._page is not self.app.main:
+        if self._drafts and self._drafts_on is not self._page:
             self._note_drafts({})
 
     # -- what can be seen ----------------------------------------------------------------------------------------

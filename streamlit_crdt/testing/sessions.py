@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, Unpack, overload
+from typing import Any, Final, Self, Unpack, overload
 
-import streamlit
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import _compat, place
-from streamlit_crdt.errors import StreamlitTooOldError
+from streamlit_crdt import _compat, authorizing, place
+from streamlit_crdt.authorizing import Authorize
 from streamlit_crdt.testing.comparing import differences
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
@@ -23,6 +22,7 @@ from streamlit_crdt.testing.errors import (
     StillApartError,
 )
 from streamlit_crdt.testing.line import Line
+from streamlit_crdt.testing.opening import App, Opening
 from streamlit_crdt.testing.person import Person
 from streamlit_crdt.testing.rooms import RoomsInMemory
 
@@ -33,34 +33,15 @@ TIMEOUT_S: Final = 10.0
 """How long one run of a script may take; AppTest's own three seconds are short for a first run on a busy machine."""
 
 
-class Opening(TypedDict, total=False):
-    """How somebody opens the app: what AppTest has before its first run.
-
-    Attributes:
-        args: for an app that is a function.
-        kwargs: likewise.
-        query_params: what stands behind the `?` of the address.
-        session_state: what `st.session_state` holds at first.
-        secrets: what `st.secrets` holds.
-        user: what `st.user` holds (Streamlit 1.67 or newer).
-    """
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    query_params: Mapping[str, Any]
-    session_state: Mapping[str, Any]
-    secrets: Mapping[str, Any]
-    user: Mapping[str, Any]
-
-
 def sessions_of(
     app: str | Path | Callable[..., Any],
     count: int = 2,
     *,
+    authorize: Authorize | None = None,
     default_timeout: float = TIMEOUT_S,
     **opening: Unpack[Opening],
 ) -> Sessions:
-    """Open an app `count` times, in a room server of its own that is in memory::
+    """Open an app `count` times, with a room server of its own that is in memory::
 
         with sessions_of("app.py") as people:
             ada, ben = people
@@ -72,36 +53,33 @@ def sessions_of(
         app: the app's script, a path relative to the file that calls this; or a function, as for
             `AppTest.from_function`.
         count: how many have it open at first; `join` opens it for another one.
+        authorize: who may enter which room, as `crdt_app` takes it.
         default_timeout: seconds that one run of the script may take.
         opening: `args`, `kwargs`, `query_params`, `session_state`, `secrets`, `user`: how they open it, see `Opening`.
             For people who open it differently, take a count of 0 and `join` each.
 
     Raises:
         FileNotFoundError: there is no such script.
-        StreamlitTooOldError: `user` is given, and this Streamlit's AppTest knows no user.
     """
     if not callable(app):
         app = Path(sys._getframe(1).f_code.co_filename).parent / app
         if not app.is_file():
             raise FileNotFoundError(f"there is no script {app}: a path is relative to the file that names it")
-    return Sessions(app, count, default_timeout, opening)
+    return Sessions(App(app, default_timeout, opening), count, authorize)
 
 
 class Sessions(Sequence[AppTest]):
     """The people who have an app open, each an `AppTest`; made by `sessions_of`, and used in its `with` block.
 
-    Each is a session as in a browser: an own replica, which merges with the others' in the rooms that the script names,
-    however many. What one does reaches the others' replicas at once, and their scripts when they are run: by
-    their own `run()`, or by `settle()`. As AppTest itself, it belongs to one thread.
+    Each is a session as in a browser, with a replica of its own, which merges with the others' in the rooms that the
+    script names, however many. What one does is with the others' sessions at once; their scripts show it when they are
+    run, by their own `run()` or by `settle()`. As AppTest itself, it belongs to one thread.
     """
 
-    def __init__(
-        self, app: Path | Callable[..., Any], count: int, default_timeout: float, opening: Opening
-    ) -> None:
+    def __init__(self, app: App, count: int, authorize: Authorize | None) -> None:
         self._app = app
         self._count = count
-        self._default_timeout = default_timeout
-        self._opening = opening
+        self._authorize = authorize
         self._people: list[Person] = []
         self._lines: dict[str, Line | None] = {}
         self._cuts: list[tuple[Person, ...]] = []
@@ -112,9 +90,10 @@ class Sessions(Sequence[AppTest]):
         with ExitStack() as opened:
             opened.enter_context(self._rooms)
             opened.enter_context(place.standing_in(self._line))
+            opened.enter_context(authorizing.installed(self._authorize))
             opened.callback(self._leave_all)
             for _ in range(self._count):
-                self.join(**self._opening)
+                self.join()
             self._opened = opened.pop_all()
         return self
 
@@ -143,14 +122,17 @@ class Sessions(Sequence[AppTest]):
 
         Args:
             run: whether to run the script, as opening a page does. If False, set up the AppTest and call its `run()`.
-            opening: see `Opening`.
+            opening: where it differs from what `sessions_of` was given, see `Opening`.
+
+        Raises:
+            StreamlitTooOldError: `user` is given, and this Streamlit's AppTest knows no user.
         """
-        app = self._open(opening)
-        person = Person(app, Line(self._rooms))
-        person.line.is_cut = any(not cut for cut in self._cuts)
+        page = self._app.open(opening)
+        person = Person(page, Line(self._rooms))
+        person.line.is_cut = self._is_cut(person)
         self._people.append(person)
         self._lines[person.key] = person.line
-        return app.run() if run else app
+        return page.run() if run else page
 
     def leave(self, session: AppTest) -> None:
         """Close a page. What it edited while it was apart goes with it.
@@ -176,19 +158,27 @@ class Sessions(Sequence[AppTest]):
 
         Raises:
             NeverSettlesError: sessions wake each other for ever.
-            ScriptFailedError: a script that was run raised.
+            ScriptFailedError: a script that was run raised, or did not end in time.
         """
+        __tracebackhide__ = True
         for _ in range(MAX_ROUNDS):
             causes: dict[str, None] = {}
             for person in self._people:
                 news = person.hear()
                 if news:
                     causes.update(dict.fromkeys(news))
-                    person.wake()
-                    self._check(person)
+                    self._wake(person)
             if not causes:
                 return
         raise NeverSettlesError(MAX_ROUNDS, list(causes))
+
+    def _wake(self, person: Person) -> None:
+        __tracebackhide__ = True
+        try:
+            person.wake()
+        except RuntimeError as error:  # AppTest's, at the end of its patience
+            raise ScriptFailedError(self._name(person), str(error)) from error
+        self._check(person)
 
     @contextmanager
     def apart(self, *sessions: AppTest) -> Iterator[None]:
@@ -202,22 +192,19 @@ class Sessions(Sequence[AppTest]):
         """
         cut = tuple(self._person(session, "be set apart") for session in sessions)
         self._cuts.append(cut)
-        before = [person for person in self._people if person.line.is_cut]
-        for person in cut or tuple(self._people):
-            if person not in before:
+        for person in self._people:
+            if self._is_cut(person) and not person.line.is_cut:
                 person.cut()
         try:
             yield
         finally:
             self._cuts.remove(cut)
-            self._heal()
+            for person in self._people:
+                if person.line.is_cut and not self._is_cut(person):
+                    person.heal()
 
-    def _heal(self) -> None:
-        """Let those find the rooms again who are in no other block of `apart`."""
-        for person in self._people:
-            is_apart = any(not cut or person in cut for cut in self._cuts)
-            if person.line.is_cut and not is_apart:
-                person.heal()
+    def _is_cut(self, person: Person) -> bool:
+        return any(not cut or person in cut for cut in self._cuts)
 
     # -- what must hold ------------------------------------------------------------------------------------------
 
@@ -246,15 +233,8 @@ class Sessions(Sequence[AppTest]):
         self.settle()
         for person in compared:
             self._check(person)
-        found = []
-        for room in sorted({binding.way.room for person in compared for binding in person.rooms}):
-            members = {
-                self._name(person): (person, binding)
-                for person in compared
-                for binding in person.rooms
-                if binding.way.room == room
-            }
-            found += differences(room, self._rooms.replica(room), members, tuple(ignore))
+        named = {self._name(person): person for person in compared}
+        found = differences(named, self._rooms.replica, ignore)
         if found:
             raise NotConvergedError(found)
 
@@ -266,26 +246,6 @@ class Sessions(Sequence[AppTest]):
         return dict(self._rooms.replica(room).items())
 
     # -- inside --------------------------------------------------------------------------------------------------
-
-    def _open(self, opening: Opening) -> AppTest:
-        given: dict[str, Any] = {**self._opening, **opening}
-        if callable(self._app):
-            app = AppTest.from_function(
-                self._app,
-                default_timeout=self._default_timeout,
-                args=given.get("args"),
-                kwargs=given.get("kwargs"),
-            )
-        else:
-            app = AppTest.from_file(self._app, default_timeout=self._default_timeout)
-        if "user" in given and not hasattr(app, "user"):
-            raise StreamlitTooOldError(streamlit.__version__, "1.67")
-        for name in ("query_params", "secrets", "user"):
-            if name in given:
-                getattr(app, name).update(given[name])
-        for key, value in given.get("session_state", {}).items():
-            app.session_state[key] = value
-        return app
 
     def _line(self) -> Line | None:
         """Return the line of the session whose script calls; None if it is none of these."""

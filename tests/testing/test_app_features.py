@@ -190,20 +190,19 @@ def test_P3_people_are_on_several_pages(pages: Path) -> None:
         assert people.values_in("room")["guests"] == 13
 
 
-def slow() -> None:
-    import time
-
+def endless() -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync
 
     crdt_sync("room")
     if st.slider("x", key="x") == 3:
-        time.sleep(60)
+        while True:
+            st.session_state.get("y")
 
 
 def test_a_script_that_takes_too_long_fails_the_test_and_not_the_others() -> None:
-    with sessions_of(slow, default_timeout=5.0) as people:
+    with sessions_of(endless) as people:
         people[0].slider[0].set_value(3)
         with pytest.raises(RuntimeError, match="timed out"):
             people[0].run(timeout=0.3)

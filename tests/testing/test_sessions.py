@@ -9,7 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import streamlit_crdt.testing
-from streamlit_crdt import StreamlitTooOldError, place
+from streamlit_crdt import StreamlitTooOldError, Visitor, place
+from streamlit_crdt.identity import Role
 from streamlit_crdt.registry import registry
 from streamlit_crdt.testing import SessionGoneError, sessions_of
 
@@ -186,7 +187,11 @@ def test_a_script_is_found_beside_the_file_that_names_it_and_leaves_no_file(tmp_
         people.assert_converged()
         assert people.values_in() == {"x": 3}
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["app.py"]
-    beside = compile("from streamlit_crdt.testing import sessions_of\nopened = sessions_of('app.py')", tmp_path / "t.py", "exec")
+    beside = compile(
+        "from streamlit_crdt.testing import sessions_of\nopened = sessions_of('app.py')",
+        tmp_path / "t.py",
+        "exec",
+    )
     exec(beside, {})
     with pytest.raises(FileNotFoundError, match=r"no_such\.py"):
         sessions_of("no_such.py")
@@ -204,6 +209,22 @@ def test_what_st_user_says_is_given_where_streamlit_can() -> None:
                 people.join(user={"email": "ada@example.com"})
             return
         assert people.join(user={"email": "ada@example.com"}).markdown[0].value == "ada@example.com"
+
+
+def test_who_may_enter_is_decided_as_in_a_deployment() -> None:
+    roles: dict[str, Role] = {"red": "editor", "lobby": "viewer"}
+
+    def decide(visitor: Visitor) -> Role | None:
+        return roles.get(visitor.room)
+
+    with sessions_of(rooms_by_address, 0, authorize=decide) as people:
+        ada = people.join(query_params={"room": "red"})
+        eve = people.join()
+        out = people.join(query_params={"room": "blue"})
+        assert [one.markdown[0].value for one in (ada, eve)] == ["red editor nobody", "lobby viewer nobody"]
+        assert "may not enter" in out.exception[0].message
+    with sessions_of(rooms_by_address, 1) as people:
+        assert people[0].markdown[0].value == "lobby editor nobody"
 
 
 def test_all_names_in_all_exist() -> None:
