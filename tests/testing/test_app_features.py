@@ -147,6 +147,8 @@ MAIN = """
 import streamlit as st
 from streamlit_crdt import crdt_sync
 crdt_sync("room")
+if st.button("go on"):
+    st.switch_page("pages/second.py")
 st.slider("Guests", key="guests")
 st.toggle("first")
 """
@@ -186,7 +188,10 @@ def test_P3_people_are_on_several_pages(pages: Path) -> None:
         ben.switch_page("main.py").run()
         people.assert_converged()
         assert (ben.slider[0].value, ben.toggle[0].value) == (13, True)
-        ada.run()
+        ben.button[0].click().run()
+        assert (ben.number_input[0].value, len(ben.slider)) == (3, 0)
+        ada.number_input[0].set_value(4).run()
+        people.assert_converged()
         assert people.values_in("room")["guests"] == 13
 
 

@@ -13,6 +13,7 @@ from streamlit_crdt import StreamlitTooOldError, Visitor, place
 from streamlit_crdt.identity import Role
 from streamlit_crdt.registry import registry
 from streamlit_crdt.testing import SessionGoneError, sessions_of
+from tests.test_layers import imports
 
 
 def planning() -> None:
@@ -225,6 +226,12 @@ def test_who_may_enter_is_decided_as_in_a_deployment() -> None:
         assert "may not enter" in out.exception[0].message
     with sessions_of(rooms_by_address, 1) as people:
         assert people[0].markdown[0].value == "lobby editor nobody"
+
+
+def test_no_test_framework_is_needed() -> None:
+    folder = Path(streamlit_crdt.testing.__file__).parent
+    for path in folder.glob("*.py"):
+        assert not any(name.split(".")[0] in ("pytest", "_pytest") for name in imports(path)), path.name
 
 
 def test_all_names_in_all_exist() -> None:
