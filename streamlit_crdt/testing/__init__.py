@@ -16,6 +16,7 @@ from streamlit_crdt.testing.difference import Difference, Sight
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
     NotConvergedError,
+    NothingSharedError,
     ScriptFailedError,
     SessionGoneError,
     StillApartError,
@@ -27,6 +28,7 @@ __all__ = [
     "Difference",
     "NeverSettlesError",
     "NotConvergedError",
+    "NothingSharedError",
     "Opening",
     "ScriptFailedError",
     "SessionGoneError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from streamlit_crdt.errors import CrdtError
 from streamlit_crdt.testing.difference import Difference
@@ -69,6 +69,21 @@ class SessionGoneError(CrdtError, RuntimeError):
         return (
             f"cannot {self.wanted}: this session has left, or was never one of these. join() makes a new one."
         )
+
+
+class NothingSharedError(CrdtError, AssertionError):
+    """No two of the sessions are in one room, so there is nothing that they could have in common.
+
+    Attributes: `rooms`, the rooms that each session is in, by its name.
+    """
+
+    def __init__(self, rooms: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(rooms)
+        self.rooms = dict(rooms)
+
+    def __str__(self) -> str:
+        where = (f"{name} is in {', '.join(rooms) or 'none'}" for name, rooms in self.rooms.items())
+        return f"no two of the sessions are in one room: {'; '.join(where)}."
 
 
 class StillApartError(CrdtError, RuntimeError):

@@ -31,6 +31,7 @@ class Person:
         self.key = _compat.key_of_app_test(app)
         self._causes: dict[str, None] = {}
         self._caused_on: object = None
+        self._greeted: set[Binding] = set()
         self._drafts: dict[str, tuple[str, int]] = {}
         self._draft_count = 0
         self._drafts_on: object = None
@@ -87,11 +88,13 @@ class Person:
     def hear(self) -> list[str]:
         """Take in what others wrote; return what the script is to be run for, nothing if it need not.
 
-        What the session itself wrote does not wake it: its tab has that too, and knows whose it is.
+        What the session itself wrote does not wake it: its tab has that too, and knows whose it is. But a tab that is
+        mounted says hello, and then whatever the session has not been shown counts.
         """
         if self._caused_on is not self._page:
             self._causes.clear()  # its author has run the script
         self._forget_drafts()
+        greeted, self._greeted = self._greeted, set(self.rooms)
         for binding in self.rooms:
             peer = binding.way.door.peer
             if peer is None or self.session is None:
@@ -102,7 +105,7 @@ class Person:
             with self.session.lock:
                 version = binding.replica.version
                 binding.way.drain()
-                if binding.replica.version != version:
+                if binding.replica.version != version or binding not in greeted:
                     self._note_news(binding)
         return list(self._causes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from streamlit_crdt.testing.comparing import differences
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
     NotConvergedError,
+    NothingSharedError,
     ScriptFailedError,
     SessionGoneError,
     StillApartError,
@@ -221,6 +222,7 @@ class Sessions(Sequence[AppTest]):
 
         Raises:
             NotConvergedError: they show different values; it says who shows what.
+            NothingSharedError: no two of them are in one room.
             StillApartError: one of them is apart.
             ScriptFailedError: the page of one of them shows an exception.
             NeverSettlesError: as `settle`.
@@ -234,6 +236,7 @@ class Sessions(Sequence[AppTest]):
         for person in compared:
             self._check(person)
         named = {self._name(person): person for person in compared}
+        self._check_company(named)
         found = differences(named, self._rooms.replica, ignore)
         if found:
             raise NotConvergedError(found)
@@ -265,6 +268,13 @@ class Sessions(Sequence[AppTest]):
 
     def _name(self, person: Person) -> str:
         return f"people[{self._people.index(person)}]"
+
+    def _check_company(self, named: Mapping[str, Person]) -> None:
+        __tracebackhide__ = True
+        rooms = {name: [binding.room for binding in person.rooms] for name, person in named.items()}
+        everybodys = [room for of_one in rooms.values() for room in of_one]
+        if len(named) > 1 and len(set(everybodys)) == len(everybodys):
+            raise NothingSharedError(rooms)
 
     def _check(self, person: Person) -> None:
         __tracebackhide__ = True

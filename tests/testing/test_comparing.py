@@ -6,7 +6,13 @@ import pytest
 
 from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import ROOM
-from streamlit_crdt.testing import NotConvergedError, Sessions, StillApartError, sessions_of
+from streamlit_crdt.testing import (
+    NotConvergedError,
+    NothingSharedError,
+    Sessions,
+    StillApartError,
+    sessions_of,
+)
 
 
 def failure(people: Sessions) -> str:
@@ -124,6 +130,35 @@ def test_a_replica_that_differs_is_a_difference_even_if_nobody_shows_the_key() -
         other.set("hidden", 1)
         strange.apply(other.diff(), origin=ROOM)
         assert "people[1]  nothing   its replica holds 1" in failure(people)
+
+
+def chooses() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    which = st.radio("room", [None, "a", "b"], key=private_key("which"))
+    crdt_sync(which)
+    st.slider("x", key="x")
+
+
+def test_that_nothing_is_shared_is_a_failure_and_who_changes_rooms_is_compared_with_those_who_are_there() -> (
+    None
+):
+    with sessions_of(chooses) as people:
+        ada, ben = people
+        with pytest.raises(NothingSharedError, match=r"people\[0\] is in none"):
+            people.assert_converged()
+        ada.radio[0].set_value("a").run()
+        ada.slider[0].set_value(3).run()
+        ben.radio[0].set_value("b").run()
+        with pytest.raises(NothingSharedError, match=r"people\[0\] is in a; people\[1\] is in b"):
+            people.assert_converged()
+        ben.slider[0].set_value(7).run()
+        ben.radio[0].set_value("a").run()
+        people.assert_converged()
+        assert ben.slider[0].value == 3
+        assert (people.values_in("a"), people.values_in("b")) == ({"x": 3}, {"x": 7})
 
 
 def test_who_is_apart_cannot_be_compared() -> None:

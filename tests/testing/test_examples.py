@@ -32,7 +32,7 @@ def test_rooms_of_the_chat_are_told_apart_by_the_address() -> None:
         other = people.join(query_params={"room": "other"})
         people[0].text_input[0].set_value("Ada")
         people[0].chat_input[0].set_value("hello").run()
-        people.assert_converged()
+        people.settle()
         assert (said(people[0]), said(other)) == (["hello"], [])
         assert people.values_in("chat") == {"messages": [{"name": "Ada", "text": "hello"}]}
 

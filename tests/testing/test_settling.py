@@ -78,6 +78,34 @@ def test_sessions_that_wake_each_other_for_ever_are_named_with_the_key() -> None
         assert raised.value.causes == ("'views'",)
 
 
+def two_rooms() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync("a", merge={"n": "counter"})
+    crdt_sync("b", merge={"n": "counter"})
+    st.session_state.setdefault("log", ["begun"])
+    st.session_state.setdefault("n", 0)
+    if st.button("add"):
+        st.session_state["log"].append("more")
+        st.session_state["n"] += 1
+
+
+def test_P4_values_that_are_in_two_rooms_settle() -> None:
+    with sessions_of(two_rooms, 3) as people:
+        for one in people:
+            one.button[0].click().run()
+            people.settle()
+        people.assert_converged()
+        assert [one.session_state["log"] for one in people] == [["begun", "more", "more", "more"]] * 3
+        with people.apart():
+            for one in people:
+                one.button[0].click().run()
+        people.assert_converged()
+        assert people.values_in("a") == people.values_in("b")
+
+
 def fails() -> None:
     import streamlit as st
 
