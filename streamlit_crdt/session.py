@@ -62,6 +62,11 @@ class Session:
                 binding.mirror.exclude_key(key)
         return binding
 
+    @property
+    def rooms(self) -> tuple[Binding, ...]:
+        """The rooms that the session is in, by its last whole run."""
+        return tuple(self._rooms)
+
     def shut_out(self, room: str) -> None:
         """Leave a room that this session may not be in any more."""
         with self.lock:
@@ -170,9 +175,9 @@ class Session:
             if run is None:
                 return
             state = st.session_state.to_dict()
+            self._remote_wake = self._remote_wake and not complete
             run.open = []
             run.is_over = True
-            self._remote_wake = self._remote_wake and not complete
             if _compat.fragments_of_run(ctx):
                 for binding in self._rooms:
                     binding.end_fragment(ctx, state, run.message)
@@ -192,11 +197,6 @@ class Session:
         if run.message is None or not all(map(self.is_ours_alone, _compat.fragments_of_run(ctx))):
             return False
         return holds_unseen_edit(ctx, run.message, state, [binding.mirror for binding in self._rooms])
-
-    @property
-    def rooms(self) -> tuple[Binding, ...]:
-        """The rooms that the session is in, by its last whole run."""
-        return tuple(self._rooms)
 
     def is_ours_alone(self, fragment: str) -> bool:
         """Say whether `fragment` is the one that a channel is mounted in."""
@@ -252,12 +252,15 @@ class Session:
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                message = Message(states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx)))
-                # AppTest cannot run a script without a message. With one for a remote edit nobody has acted.
-                run.message = None if self._remote_wake and _compat.is_app_test() else message
+                run.message = Message(
+                    states, triggers, self._last_states, bool(_compat.fragments_of_run(ctx))
+                )
                 self._last_states = states
                 for binding in self.bindings.values():
                     binding.replica.begin_group()  # callbacks come next
+                if self._remote_wake and _compat.is_app_test():
+                    # AppTest cannot run a script without one. With this one nobody has acted.
+                    run.message = None
 
     def browser_shows(self, ctx: Any, widget: Widget) -> bool:
         """Say whether the browser holds a value of `widget`, so that it need not be told one."""
