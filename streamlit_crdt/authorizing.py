@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,6 +47,16 @@ _hook: Final = _Hook()
 def install(authorize: Authorize | None) -> None:
     """Ask `authorize` from now on; None lets everybody have the role that the script asks for."""
     _hook.authorize = authorize
+
+
+@contextmanager
+def installed(authorize: Authorize | None) -> Iterator[None]:
+    """Ask `authorize` during the block, and the former hook afterwards."""
+    former, _hook.authorize = _hook.authorize, authorize
+    try:
+        yield
+    finally:
+        _hook.authorize = former
 
 
 def permitted(room: str, role: Role) -> Role:

@@ -178,6 +178,8 @@ class Binding:
         if not all(map(self.mirror.has_drawn, self._written_in_part)):
             self.owe_rerun()  # of what was taken over in a fragment, the rest of the script has seen nothing
         self.mirror.end_run(complete=complete, remote=remote)
+        if complete and _compat.is_app_test():
+            self.mirror.all_arrived()  # AppTest's page is what the run has drawn: nothing is on its way
         self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
         self.tab.shown.end_run()
         self._displaced = self.mirror.displaced(state) if self.part.is_viewer else {}

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from streamlit_crdt.place import Place
+from streamlit_crdt.place import Peer, Place
 from streamlit_crdt.saving import Saving
-from streamlit_crdt_server import LocalPeer, RoomFullError, ServerError
+from streamlit_crdt_server import RoomFullError, ServerError
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -41,15 +41,15 @@ class Door:
         self._lock = threading.Lock()
         """Held for moments, and by the loop's thread too: nobody waits for the loop while holding it."""
         self._closings = 0
-        self._peer: LocalPeer | None = None
+        self._peer: Peer | None = None
         self._open_not_before = 0.0
         self._told_full = False
 
     @property
-    def peer(self) -> LocalPeer | None:
+    def peer(self) -> Peer | None:
         return self._peer
 
-    def open(self, begin_anew: Callable[[], object]) -> LocalPeer | None:
+    def open(self, begin_anew: Callable[[], object]) -> Peer | None:
         """Join the room; return the peer if this call has joined it.
 
         Args:
@@ -73,7 +73,7 @@ class Door:
         peer.close()  # the session has left meanwhile
         return None
 
-    def _join(self) -> LocalPeer | None:
+    def _join(self) -> Peer | None:
         """A room that cannot be joined does not keep the app from running; it is tried again."""
         if time.monotonic() < self._open_not_before:
             return None
@@ -92,20 +92,20 @@ class Door:
         if peer is not None:
             peer.close()
 
-    def _leave(self, peer: LocalPeer) -> None:
+    def _leave(self, peer: Peer) -> None:
         """Leave a room by the peer with which it was joined; whoever joined it anew meanwhile stays."""
         with self._lock:
             if self._peer is peer:
                 self._peer = None
         peer.close()
 
-    def push(self, peer: LocalPeer, update: bytes, versions: range) -> None:
+    def push(self, peer: Peer, update: bytes, versions: range) -> None:
         """Give the room an update that holds these versions of the session's replica."""
         pushed = peer.push(update)
         self.saving.pushed(versions, pushed)
         pushed.add_done_callback(functools.partial(self._check_pushed, peer))
 
-    def _check_pushed(self, peer: LocalPeer, pushed: Future[None]) -> None:
+    def _check_pushed(self, peer: Peer, pushed: Future[None]) -> None:
         """Leave a room that did not take an update; the next run joins it again and brings everything along.
 
         Called in the loop's thread, which another one may be waiting for to join the room (rule N2).

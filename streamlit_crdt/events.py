@@ -103,7 +103,11 @@ class Events:
 
     def has_news(self, replica: Replica) -> bool:
         """Say whether there is an event that the script would be told of."""
-        return bool(self._asked) and any(stored["name"] in self._asked for _, stored in self._unseen(replica))
+        return bool(self._asked) and bool(self.news(replica))
+
+    def news(self, replica: Replica) -> list[str]:
+        """Return the names of such events, sorted."""
+        return sorted({stored["name"] for _, stored in self._unseen(replica)} & self._asked)
 
     def start_over(self) -> None:
         """Be in no room: another one has begun in the place of the former."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,7 +20,6 @@ from streamlit_crdt_server import (
     EmbeddedServer,
     Hub,
     KeyRing,
-    LocalPeer,
     PortTakenError,
     Settings,
     StoreBusyError,
@@ -33,6 +34,22 @@ POLL_S: Final = 1.0
 """How often a tab that cannot reach the room's port asks its session instead."""
 
 OPEN_TIMEOUT_S: Final = 5.0
+
+
+class Peer(Protocol):
+    """A session's part in a room of this process: a `LocalPeer`, or what stands before one."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    def push(self, update: bytes) -> Future[None]: ...
+
+    def drain(self) -> bytes | None: ...
+
+    def close(self) -> None: ...
 
 
 class Place(Protocol):
@@ -57,7 +74,7 @@ class Place(Protocol):
     @property
     def keys(self) -> KeyRing | None: ...
 
-    def open(self, room: str) -> LocalPeer | None:
+    def open(self, room: str) -> Peer | None:
         """Join a room that lives in this process; None elsewhere."""
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -81,7 +98,7 @@ class Mounted:
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
-    def open(self, room: str) -> LocalPeer | None:
+    def open(self, room: str) -> Peer | None:
         return self.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -106,7 +123,7 @@ class Embedded:
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
-    def open(self, room: str) -> LocalPeer | None:
+    def open(self, room: str) -> Peer | None:
         return self.server.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -129,20 +146,25 @@ class Elsewhere:
     def keys(self) -> KeyRing | None:
         return keys_for(self.address)
 
-    def open(self, room: str) -> LocalPeer | None:
+    def open(self, room: str) -> Peer | None:
         return None
 
     def socket(self, room: str) -> Mapping[str, Any]:
         return {"url": f"{self.address.rstrip('/')}/{room}"}
 
 
+StandIn = Callable[[], Place | None]
+"""Returns where the rooms of the session are whose script calls; None for a session that it has nothing to say of."""
+
+
 class _Process:
-    """The room server of this process, at most one."""
+    """The room server of this process, at most one, and what stands in for it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.mounted: Mounted | None = None
         self.embedded: Embedded | None = None
+        self.stand_ins: tuple[StandIn, ...] = ()
 
 
 _process: Final = _Process()
@@ -158,6 +180,18 @@ def unmount(hub: Hub) -> None:
         _process.mounted = None
 
 
+@contextmanager
+def standing_in(stand_in: StandIn) -> Iterator[None]:
+    """Let `stand_in` say where the rooms of some sessions are, as tests do; the newest is asked first."""
+    with _process.lock:
+        _process.stand_ins = (stand_in, *_process.stand_ins)
+    try:
+        yield
+    finally:
+        with _process.lock:
+            _process.stand_ins = tuple(one for one in _process.stand_ins if one is not stand_in)
+
+
 def find(server: str | None) -> Place:
     """Return where rooms live; starts the embedded server if there is no other.
 
@@ -166,11 +200,12 @@ def find(server: str | None) -> Place:
         PortTakenError: the port that STREAMLIT_CRDT_PORT asks for is in use.
         StoreError: the store cannot be opened, and going on without it would hide the rooms that are in it (rule S4).
     """
+    if server is not None and not server.startswith(("ws://", "wss://")):
+        raise ValueError(f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host.")
+    for stand_in in _process.stand_ins:
+        if (place := stand_in()) is not None:
+            return place
     if server is not None:
-        if not server.startswith(("ws://", "wss://")):
-            raise ValueError(
-                f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host."
-            )
         settings = Settings.load()
         if settings.freeze_gc:
             freeze_after_first_run()

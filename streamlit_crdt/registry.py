@@ -34,6 +34,13 @@ class Registry:
         with self._lock:
             return list(self._sessions.values())
 
+    def forget(self, session_id: str) -> None:
+        """Have a session leave its rooms for good."""
+        with self._lock:
+            session = self._sessions.pop(session_id, None)
+        if session is not None:
+            session.release()
+
     def open(self, ctx: Any) -> Session:
         with self._lock:
             self._drop_released()

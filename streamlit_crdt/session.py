@@ -65,6 +65,11 @@ class Session:
                 binding.mirror.exclude_key(key)
         return binding
 
+    @property
+    def rooms(self) -> tuple[Binding, ...]:
+        """The rooms that the session is in, by its last whole run."""
+        return tuple(self._rooms)
+
     def shut_out(self, room: str) -> None:
         """Leave a room that this session may not be in any more."""
         with self.lock:
@@ -117,7 +122,7 @@ class Session:
         Returns the keys that others have changed, None if the run has entered this room before.
         """
         if not _compat.is_superseded(ctx):  # else nobody would leave the room again
-            self._attach(binding)
+            self.attach(binding)
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
@@ -168,11 +173,11 @@ class Session:
         self._end_run(ctx, complete=complete, reruns=reruns)
         for binding in list(self.bindings.values()):
             if self.released_at is not None and binding.is_behind:  # the page was closed during the run
-                self._attach(binding)
+                self.attach(binding)
                 if self.released_at is not None:
                     binding.detach()
 
-    def _attach(self, binding: Binding) -> None:
+    def attach(self, binding: Binding) -> None:
         """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
         peer = binding.way.reach()
         with self.lock:
@@ -184,6 +189,7 @@ class Session:
             if run is None:
                 return
             state = st.session_state.to_dict()
+            self._remote_wake = self._remote_wake and not complete
             run.open = []
             run.is_over = True
             ended = self._rooms if _compat.fragments_of_run(ctx) else []
@@ -282,6 +288,9 @@ class Session:
             for binding in self.bindings.values():
                 binding.replica.begin_group()  # callbacks come next
                 outdated |= binding.mirror.receive(states, submitted)
+            if self._remote_wake and _compat.is_app_test():
+                # AppTest cannot run a script without one. With this one nobody has acted.
+                run.message = None
             return outdated
 
     def browser_shows(self, ctx: Any, widget: Widget) -> bool:

@@ -9,16 +9,16 @@ import functools
 import logging
 from collections.abc import Callable
 
+from streamlit_crdt import _compat
 from streamlit_crdt.assets import build_id
 from streamlit_crdt.channel import TabLink
 from streamlit_crdt.door import Door
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.identity import Part
-from streamlit_crdt.place import Place
+from streamlit_crdt.place import Peer, Place
 from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.saving import Saving
-from streamlit_crdt_server import LocalPeer
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -46,7 +46,7 @@ class Way:
         """Join the room and take over what it holds, where no other thread is about."""
         self.arrive(self.reach())
 
-    def reach(self) -> LocalPeer | None:
+    def reach(self) -> Peer | None:
         """Join the room where it lives in this process; return what `arrive` needs.
 
         This may wait for the room's loop, and so is not done under the session's lock. Nor does it change what another
@@ -54,7 +54,7 @@ class Way:
         """
         return self.door.open(self._outdate)
 
-    def arrive(self, peer: LocalPeer | None) -> None:
+    def arrive(self, peer: Peer | None) -> None:
         """Bring the room what the session has, and take over what it holds. Under the session's lock."""
         self.settle()
         version = self.replica.version
@@ -89,8 +89,10 @@ class Way:
 
     @property
     def status(self) -> Status:
-        """Whether edits reach the others now."""
-        return "connected" if self.door.peer is not None else self.link.status
+        """Whether edits reach the others now. Without a browser there is no other way than through the door."""
+        if self.door.peer is not None:
+            return "connected"
+        return "offline" if _compat.is_app_test() else self.link.status
 
     @property
     def tab_is_behind(self) -> bool:

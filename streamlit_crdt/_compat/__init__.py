@@ -9,11 +9,12 @@ function runs as if we were not there.
 
 Nothing outside imports from the modules of this package, only from the package. Inside it, imports run one way:
 `wrapping → runs, turns, widget_making → forms → hooks → widget_state`, `waking → hooks`, and
-`runs, turns → browser_message, context`.
+`runs, turns → browser_message, context → app_test`.
 """
 
 from __future__ import annotations
 
+from streamlit_crdt._compat.app_test import key_of_app_test, rerun_app_test, state_of_app_test
 from streamlit_crdt._compat.browser_message import first_message
 from streamlit_crdt._compat.context import (
     fragment_id,
@@ -22,6 +23,7 @@ from streamlit_crdt._compat.context import (
     is_superseded,
     request_rerun,
     run_identity,
+    running_session_key,
     script_context,
     script_folder,
     session_key,
@@ -44,16 +46,20 @@ __all__ = [
     "install",
     "is_app_test",
     "is_superseded",
+    "key_of_app_test",
     "load_config",
     "makes_its_own_app",
     "request_rerun",
     "require_streamlit",
+    "rerun_app_test",
     "run_fragment_soon",
     "run_identity",
+    "running_session_key",
     "script_context",
     "script_folder",
     "session_key",
     "state_lock",
+    "state_of_app_test",
     "unseen_widgets",
     "watch_end",
     "widget_keys",

@@ -9,6 +9,8 @@ from typing import Any
 from streamlit import config
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from streamlit_crdt._compat.app_test import app_test_key
+
 
 def script_context() -> Any:
     """Return the context of the script run that this thread is in, None outside of one (1.65+)."""
@@ -83,7 +85,13 @@ def session_key(ctx: Any) -> str:
     """Return what tells sessions apart: their id. AppTest gives all its sessions one id, so their state does there."""
     if not is_app_test():
         return str(ctx.session_id)
-    return f"{ctx.session_id} {id(ctx.session_state._state)}"
+    return app_test_key(ctx.session_state)
+
+
+def running_session_key() -> str | None:
+    """Return the key of the session whose script runs in this thread, None if none does."""
+    ctx = script_context()
+    return None if ctx is None else session_key(ctx)
 
 
 def is_app_test() -> bool:

@@ -42,11 +42,11 @@ def sales() -> pd.DataFrame:
 
 def _expected_cups(table: pd.DataFrame, random: np.random.Generator) -> pd.Series:
     """Multiply what moves sales: the shop's size, slow growth, the season, the weekday, and ice in summer."""
-    day_of_year = table["day"].dt.dayofyear
+    day_of_year = table["day"].dt.day_of_year
     summer = np.cos((day_of_year - 200) / 365 * 2 * np.pi)
     sizes = {shop: random.uniform(22, 60) for shops in SHOPS.values() for shop in shops}
     growth = 1 + 0.25 * (table["day"] - pd.Timestamp(FIRST_DAY)).dt.days / (LAST_DAY - FIRST_DAY).days
-    weekday = table["day"].dt.dayofweek.map({5: 1.35, 6: 1.2}).fillna(1.0)
+    weekday = table["day"].dt.day_of_week.map({5: 1.35, 6: 1.2}).fillna(1.0)
     season = np.where(table["drink"] == "Iced latte", 1 + 0.7 * summer, 1 - 0.18 * summer)
     expected: pd.Series = table["shop"].map(sizes) * growth * weekday * season
     return expected

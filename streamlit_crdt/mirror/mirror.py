@@ -15,6 +15,7 @@ from streamlit_crdt.mirror.edits import Edits, Occasion
 from streamlit_crdt.mirror.fields import Fields
 from streamlit_crdt.mirror.memory import Memory, RuleOf
 from streamlit_crdt.mirror.plan import Plan, Write
+from streamlit_crdt.mirror.showing import Showing, Shown
 from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
@@ -36,6 +37,7 @@ class Mirror:
         self._edits = Edits(self._memory, self._deliveries, self._volatility, self._fields)
         self._plan = Plan(self._memory, self._deliveries, self._volatility, self._fields)
         self._drawing = Drawing(self._memory, self._deliveries)
+        self._showing = Showing(self._memory, self._volatility)
 
     @property
     def widgets(self) -> dict[str, Widget]:
@@ -171,6 +173,16 @@ class Mirror:
         with self._lock:
             return self._plan.has_news()
 
+    def news(self) -> list[str]:
+        """Return the keys of such changes, sorted."""
+        with self._lock:
+            return self._plan.news()
+
+    def shown(self, state: Mapping[str, Any]) -> dict[str, Shown]:
+        """Return what the session shows of each shared key: its drawn widgets, and the plain values in its state."""
+        with self._lock:
+            return self._showing.shown(state)
+
     def note_drafts(self, drafts: Mapping[str, tuple[str, int]]) -> None:
         """Learn which texts the page's open drafts were begun on (see `drafts`)."""
         with self._lock:
@@ -290,6 +302,11 @@ class Mirror:
     def deliveries(self) -> int:
         """The number of the newest delivery, by which the tab confirms it."""
         return self._deliveries.count
+
+    def all_arrived(self) -> None:
+        """Close all deliveries: the browser is known to show what was written."""
+        with self._lock:
+            self._deliveries.start_over()
 
     @property
     def awaits_confirmation(self) -> bool:

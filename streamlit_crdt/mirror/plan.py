@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +95,18 @@ class Plan:
 
     def has_news(self) -> bool:
         """Say whether the room holds a change that the session has not been shown and would use."""
+        return next(self._news(), None) is not None
+
+    def news(self) -> list[str]:
+        """Return the keys of such changes, sorted."""
+        return sorted(self._news())
+
+    def _news(self) -> Iterator[str]:
         memory = self._memory
-        gone = (key for key in self._gone() if key not in memory.widgets or memory.is_drawn(key))
-        return any(map(self._is_news, memory.replica)) or any(key in memory.seen for key in gone)
+        yield from filter(self._is_news, memory.replica)
+        for key in self._gone():
+            if key in memory.seen and (key not in memory.widgets or memory.is_drawn(key)):
+                yield key
 
     def displaced(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what drawn widgets show, in shared form, where it is not what they were last told. Notes nothing."""

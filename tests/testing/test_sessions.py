@@ -1,0 +1,240 @@
+"""Several people in one app: who is in which room, and what is left behind."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import streamlit_crdt.testing
+from streamlit_crdt import StreamlitTooOldError, Visitor, place
+from streamlit_crdt.identity import Role
+from streamlit_crdt.registry import registry
+from streamlit_crdt.testing import SessionGoneError, sessions_of
+from tests.test_layers import imports
+
+
+def planning() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync("planning"):
+        st.slider("Guests", 0, 50, 8, key="guests")
+        st.number_input("without a key", 0, 100, 1)
+
+
+def test_what_one_does_the_others_see() -> None:
+    with sessions_of(planning, 3) as people:
+        ada, ben, cem = people
+        ada.slider(key="guests").set_value(12).run()
+        ben.number_input[0].set_value(3).run()
+        people.settle()
+        assert [one.slider(key="guests").value for one in people] == [12, 12, 12]
+        assert [one.number_input[0].value for one in people] == [3, 3, 3]
+        assert cem is people[2]
+        people.assert_converged()
+
+
+def test_what_was_done_first_is_there_for_whoever_runs_next() -> None:
+    with sessions_of(planning) as (ada, ben):
+        for guests in range(9, 30):
+            ada.slider(key="guests").set_value(guests).run()
+            assert ben.run().slider(key="guests").value == guests
+
+
+def test_every_block_has_rooms_of_its_own() -> None:
+    with sessions_of(planning) as outer, sessions_of(planning) as inner:
+        outer[0].slider(key="guests").set_value(12).run()
+        inner[0].slider(key="guests").set_value(30).run()
+        for people, guests in ((outer, 12), (inner, 30)):
+            people.assert_converged()
+            assert people.values_in("planning") == {"guests": guests}
+    with sessions_of(planning) as people:
+        assert people[0].slider(key="guests").value == 8
+
+
+def test_no_server_is_started_and_no_session_is_left() -> None:
+    mounted, embedded = place._process.mounted, place._process.embedded
+    place._process.embedded = None
+    try:
+        with sessions_of(planning) as people:
+            people[0].slider(key="guests").set_value(12).run()
+            keys = [session.id for session in registry.sessions()]
+            assert len(keys) == 2
+        assert (place._process.mounted, place._process.embedded) == (mounted, None)
+        assert place._process.stand_ins == ()
+        assert registry.sessions() == []
+        assert "streamlit-crdt-testing" not in {thread.name for thread in threading.enumerate()}
+    finally:
+        place._process.embedded = embedded
+
+
+def test_an_app_test_that_is_none_of_these_keeps_its_own_place() -> None:
+    with sessions_of(planning) as people:
+        stranger = AppTest.from_function(planning).run()
+        people[0].slider(key="guests").set_value(12).run()
+        assert stranger.run().slider(key="guests").value == 8
+
+
+def elsewhere() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync("planning", server="wss://rooms.example.com"):
+        st.slider("Guests", 0, 50, 8, key="guests")
+
+
+def test_an_app_that_names_a_server_is_tested_without_it() -> None:
+    with sessions_of(elsewhere) as people:
+        people[0].slider[0].set_value(12).run()
+        people.assert_converged()
+        assert people[1].slider[0].value == 12
+
+
+def rooms_by_address() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room = crdt_sync(st.query_params.get("room", "lobby"), role=st.query_params.get("role", "editor"))
+    st.slider("Guests", 0, 50, 8, key="guests")
+    st.write(room.name, room.role, st.session_state.get("name", "nobody"))
+
+
+def test_each_may_open_the_app_differently() -> None:
+    with sessions_of(rooms_by_address, 0) as people:
+        ada = people.join(query_params={"room": "red"}, session_state={"name": "Ada"})
+        ben = people.join(query_params={"room": "red", "role": "viewer"})
+        cem = people.join()
+        dan = people.join(run=False)
+        dan.query_params["room"] = "red"
+        dan.run()
+        assert ada.markdown[0].value == "red editor Ada"
+        assert "red viewer" in ben.markdown[0].value
+        ada.slider[0].set_value(12).run()
+        cem.slider[0].set_value(30).run()
+        people.assert_converged()
+        assert [one.slider[0].value for one in people] == [12, 12, 30, 12]
+        assert people.values_in("red") == {"guests": 12, "name": "Ada"}
+
+
+def test_somebody_joins_late_and_somebody_leaves() -> None:
+    with sessions_of(planning) as people:
+        ada, ben = people
+        ada.slider(key="guests").set_value(12).run()
+        late = people.join()
+        assert late.slider(key="guests").value == 12
+        people.leave(ada)
+        assert list(people) == [ben, late]
+        late.slider(key="guests").set_value(20).run()
+        people.assert_converged()
+        assert ben.slider(key="guests").value == 20
+        assert "has left" in ada.run().exception[0].message
+        for use in (people.leave, people.assert_converged, lambda session: people.apart(session).__enter__()):
+            with pytest.raises(SessionGoneError, match="has left"):
+                use(ada)
+
+
+def in_two_rooms() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync("x", keys=["x*"]):
+        st.slider("x", key="x")
+    with crdt_sync("y", keys=["y*"]):
+        st.slider("y", key="y")
+
+
+def test_an_app_may_be_in_several_rooms() -> None:
+    with sessions_of(in_two_rooms) as people:
+        people[0].slider(key="x").set_value(3)
+        people[0].slider(key="y").set_value(4).run()
+        people.assert_converged()
+        assert (people.values_in("x"), people.values_in("y")) == ({"x": 3}, {"y": 4})
+        assert [slider.value for slider in people[1].slider] == [3, 4]
+
+
+def takes_arguments(room: str, top: int = 10) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.slider("x", 0, top, key="x")
+
+
+def test_a_function_gets_its_arguments() -> None:
+    with sessions_of(takes_arguments, 1, args=("a",), kwargs={"top": 20}) as people:
+        people.join()
+        people.join(args=("b",))
+        assert [one.slider[0].max for one in people] == [20, 20, 20]
+        people[0].slider[0].set_value(15).run()
+        people.assert_converged()
+        assert [one.slider[0].value for one in people] == [15, 15, 0]
+
+
+def test_a_script_is_found_beside_the_file_that_names_it_and_leaves_no_file(tmp_path: Path) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(
+        "import streamlit as st\nfrom streamlit_crdt import crdt_sync\ncrdt_sync()\nst.slider('x', key='x')\n"
+    )
+    with sessions_of(script) as people:
+        people[0].slider[0].set_value(3).run()
+        people.assert_converged()
+        assert people.values_in() == {"x": 3}
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["app.py"]
+    beside = compile(
+        "from streamlit_crdt.testing import sessions_of\nopened = sessions_of('app.py')",
+        tmp_path / "t.py",
+        "exec",
+    )
+    exec(beside, {})
+    with pytest.raises(FileNotFoundError, match=r"no_such\.py"):
+        sessions_of("no_such.py")
+
+
+def test_what_st_user_says_is_given_where_streamlit_can() -> None:
+    def app() -> None:
+        import streamlit as st
+
+        st.write(st.user.to_dict().get("email", "nobody"))
+
+    with sessions_of(app, 0) as people:
+        if not hasattr(AppTest.from_function(app), "user"):
+            with pytest.raises(StreamlitTooOldError, match=r"1\.67"):
+                people.join(user={"email": "ada@example.com"})
+            return
+        assert people.join(user={"email": "ada@example.com"}).markdown[0].value == "ada@example.com"
+
+
+def test_who_may_enter_is_decided_as_in_a_deployment() -> None:
+    roles: dict[str, Role] = {"red": "editor", "lobby": "viewer"}
+
+    def decide(visitor: Visitor) -> Role | None:
+        return roles.get(visitor.room)
+
+    with sessions_of(rooms_by_address, 0, authorize=decide) as people:
+        ada = people.join(query_params={"room": "red"})
+        eve = people.join()
+        out = people.join(query_params={"room": "blue"})
+        assert [one.markdown[0].value for one in (ada, eve)] == ["red editor nobody", "lobby viewer nobody"]
+        assert "may not enter" in out.exception[0].message
+    with sessions_of(rooms_by_address, 1) as people:
+        assert people[0].markdown[0].value == "lobby editor nobody"
+
+
+def test_no_test_framework_is_needed() -> None:
+    folder = Path(streamlit_crdt.testing.__file__).parent
+    for path in folder.glob("*.py"):
+        assert not any(name.split(".")[0] in ("pytest", "_pytest") for name in imports(path)), path.name
+
+
+def test_all_names_in_all_exist() -> None:
+    assert sorted(streamlit_crdt.testing.__all__) == streamlit_crdt.testing.__all__
+    for name in streamlit_crdt.testing.__all__:
+        assert hasattr(streamlit_crdt.testing, name)
