@@ -3,6 +3,7 @@
 from streamlit_crdt_server.app import create_app
 from streamlit_crdt_server.embedded import EmbeddedServer
 from streamlit_crdt_server.errors import (
+    AnswerTimeoutError,
     CannotListenError,
     FrameTooLargeError,
     HubNotRunningError,
@@ -35,6 +36,7 @@ from streamlit_crdt_server.keys import (
     standalone_ring,
     user_ring,
 )
+from streamlit_crdt_server.listing import RoomEntry
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import qualified
@@ -61,6 +63,7 @@ from streamlit_crdt_server.store import MemoryStore, Store, StoredRoom
 from streamlit_crdt_server.token import Claims, KeyRing, Role, mint, verify
 
 __all__ = [
+    "AnswerTimeoutError",
     "CannotListenError",
     "Claims",
     "CloseCode",
@@ -80,6 +83,7 @@ __all__ = [
     "QueryRefused",
     "Role",
     "Room",
+    "RoomEntry",
     "RoomForbiddenError",
     "RoomFullError",
     "RoomNameRefused",

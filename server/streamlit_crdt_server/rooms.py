@@ -156,7 +156,9 @@ class Room(RoomReception):
                 if isinstance(peer, SocketPeer) and time.monotonic() - peer.heard_at > timeout_s:
                     peer.dismiss(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
 
-    def open_local(self, post: Callable[[Callable[[], None]], None]) -> LocalPeer:
+    def open_local(
+        self, post: Callable[[Callable[[], None]], None], *, session: str | None = None
+    ) -> LocalPeer:
         """Make a peer in this process. Loop thread only; the room must be started.
 
         Raises:
@@ -167,9 +169,20 @@ class Room(RoomReception):
         except apply.DocumentDamagedError as error:
             self._recover()
             raise RoomUnavailableError(self.name) from error
-        peer = LocalPeer(self, state, post)
+        peer = LocalPeer(self, state, post, session=session)
         self.peers.add(peer)
+        self._mark_leaving(session, False)
         return peer
+
+    def depart(self, peer: LocalPeer) -> None:
+        """Forget a peer whose session leaves: the session's tab, which hangs up a moment later, has left too."""
+        self.leave(peer)
+        self._mark_leaving(peer.session, True)
+
+    def _mark_leaving(self, session: str | None, is_leaving: bool) -> None:
+        for peer in self.peers:
+            if session is not None and peer.session == session:
+                peer.is_leaving = is_leaving
 
     def read_shared_state(self) -> bytes | None:
         """Return a state that holds all that was delivered, read once for all who need it; None if damaged."""
