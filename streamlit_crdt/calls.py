@@ -28,7 +28,10 @@ class Calls:
         kind, arguments = self._calls.get(key, ("", {}))
         if not kind or key.startswith(CHANNEL_KEY_PREFIX):
             return None
-        settable = kind in SETTABLE and not (
-            kind == "text_input" and _compat.caller_argument("_text_input", "type") == "password"
-        )
+        settable = kind in SETTABLE and not is_password(kind)
         return Widget(key, metadata.id, kind, settable, metadata.serializer, metadata.deserializer, arguments)
+
+
+def is_password(kind: str) -> bool:
+    """Say whether the widget that is being made hides what is typed; it is private by default (rule P8)."""
+    return kind == "text_input" and _compat.caller_argument("_text_input", "type") == "password"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from streamlit_crdt import component
+from streamlit_crdt import _compat, component
 from streamlit_crdt.binding import Binding
 from streamlit_crdt.button import button
 from streamlit_crdt.events import Event, Events
@@ -26,8 +26,9 @@ class Alone:
 
     role: Role = "editor"
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session | None = None) -> None:
         self.replica = Replica()
+        self._session = session
         self._events = Events()
         self._events.arrive(self.replica)
         self.status: Status = "offline"
@@ -67,7 +68,10 @@ class Alone:
         return bool(st.button(label, key=key, **options))
 
     def leave(self, error: BaseException | None) -> None:
-        """Nothing to push."""
+        """End the block; there is nothing to push."""
+        ctx = _compat.script_context()
+        if self._session is not None and ctx is not None:
+            self._session.leave_none(ctx)
 
 
 class Member:

@@ -12,6 +12,7 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.collector import freeze_after_first_run
+from streamlit_crdt.errors import ServerUnavailableError
 from streamlit_crdt.keys import keys_for
 from streamlit_crdt.storing import is_chosen, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import (
@@ -20,10 +21,12 @@ from streamlit_crdt_server import (
     KeyRing,
     LocalPeer,
     PortTakenError,
+    RoomEntry,
     Settings,
     StoreBusyError,
     StoreError,
     process_ring,
+    qualified,
     ring_from_settings,
 )
 
@@ -57,11 +60,21 @@ class Place(Protocol):
     @property
     def keys(self) -> KeyRing | None: ...
 
-    def open(self, room: str) -> LocalPeer | None:
+    def open(self, room: str, session: str) -> LocalPeer | None:
         """Join a room that lives in this process; None elsewhere."""
 
     def socket(self, room: str) -> Mapping[str, Any]:
         """Tell the tab where its socket goes."""
+
+    def list_rooms(self) -> list[RoomEntry]:
+        """Return this app's rooms, by name.
+
+        Raises:
+            ServerError, CrdtError: the server cannot tell.
+        """
+
+    def delete_room(self, room: str) -> None:
+        """Delete a room of this app, in memory and on disk; raises as `list_rooms` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +94,19 @@ class Mounted:
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
-    def open(self, room: str) -> LocalPeer | None:
-        return self.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session: str) -> LocalPeer | None:
+        return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
         base = str(st.get_option("server.baseUrlPath") or "").strip("/")
         prefix = f"/{base}" if base else ""
         return {"path": f"{prefix}{self.path}/{room}"}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        return self.hub.list_rooms(self.namespace)
+
+    def delete_room(self, room: str) -> None:
+        self.hub.delete_room_and_wait(qualified(room, self.namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +125,17 @@ class Embedded:
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
-    def open(self, room: str) -> LocalPeer | None:
-        return self.server.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session: str) -> LocalPeer | None:
+        return self.server.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
         return {"port": self.server.port, "path": f"/{room}"}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        return self.server.hub.list_rooms(self.namespace)
+
+    def delete_room(self, room: str) -> None:
+        self.server.hub.delete_room_and_wait(qualified(room, self.namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +154,17 @@ class Elsewhere:
     def keys(self) -> KeyRing | None:
         return keys_for(self.address)
 
-    def open(self, room: str) -> LocalPeer | None:
+    def open(self, room: str, session: str) -> LocalPeer | None:
         return None
 
     def socket(self, room: str) -> Mapping[str, Any]:
         return {"url": f"{self.address.rstrip('/')}/{room}"}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        raise ServerUnavailableError(self.address, "it cannot be asked for its rooms yet")
+
+    def delete_room(self, room: str) -> None:
+        raise ServerUnavailableError(self.address, "it cannot be asked to delete a room yet")
 
 
 class _Process:
@@ -217,7 +248,9 @@ def _started(store: str | None) -> EmbeddedServer:
 
 
 def _started_on(settings: Settings) -> EmbeddedServer:
-    keys = (ring_from_settings(settings) or process_ring()) if settings.require_token else None
+    keys = (
+        ring_from_settings(settings) or process_ring()
+    )  # where none is needed, tokens tell whose a socket is
     server = EmbeddedServer(settings, keys=keys)
     server.start()
     return server

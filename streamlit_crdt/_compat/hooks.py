@@ -18,6 +18,9 @@ class Hooks(Protocol):
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         """Name the key of an unkeyed widget, or None to leave it alone."""
 
+    def scope_of(self, ctx: Any, element_type: str, key: str) -> str | None:
+        """Name what tells a shared widget from the same one in another room; None if it is not shared."""
+
     def see_identity(self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any]) -> None:
         """Remember the arguments under which a keyed widget is about to be made."""
 
