@@ -132,6 +132,7 @@ class LocalPeer:
         which the room merged this peer's edits with others' holds both; applying one's own edits again
         changes nothing (rule R2).
         """
+        self.is_leaving = False  # its session lives
         with self._lock:
             waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not waiting:

@@ -155,6 +155,7 @@ class Room(RoomReception):
             for peer in tuple(self.peers):
                 if isinstance(peer, SocketPeer) and time.monotonic() - peer.heard_at > timeout_s:
                     peer.dismiss(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
+                    self._mark_leaving(peer.session, True)  # its session, which nobody told either, as well
 
     def open_local(
         self, post: Callable[[Callable[[], None]], None], *, session: str | None = None
@@ -178,11 +179,6 @@ class Room(RoomReception):
         """Forget a peer whose session leaves: the session's tab, which hangs up a moment later, has left too."""
         self.leave(peer)
         self._mark_leaving(peer.session, True)
-
-    def _mark_leaving(self, session: str | None, is_leaving: bool) -> None:
-        for peer in self.peers:
-            if session is not None and peer.session == session:
-                peer.is_leaving = is_leaving
 
     def read_shared_state(self) -> bytes | None:
         """Return a state that holds all that was delivered, read once for all who need it; None if damaged."""

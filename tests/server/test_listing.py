@@ -193,3 +193,16 @@ async def test_a_peer_whose_server_stops_was_not_deleted() -> None:
     async with Hub() as hub:
         peer = await hub.aopen_local("room")
     assert (peer.is_closed, peer.was_deleted) == (True, False)
+
+
+async def test_a_session_whose_tab_fell_silent_is_counted_no_more_until_either_is_heard_of() -> None:
+    async with serving(silent_peer_timeout_s=0.05) as (hub, app):
+        peer = await hub.aopen_local("room", session="s1")
+        async with tab_of(app, "s1"):
+            await eventually_listed(hub, {})
+        peer.drain()
+        assert await listed(hub) == {"room": 1}
+        async with tab_of(app, "s1"):
+            await eventually_listed(hub, {})
+        async with tab_of(app, "s1"):
+            assert await listed(hub) == {"room": 1}
