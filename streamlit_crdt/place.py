@@ -10,9 +10,8 @@ from typing import Any, Final, Protocol
 
 import streamlit as st
 
-from streamlit_crdt import _compat
+from streamlit_crdt import _compat, errands
 from streamlit_crdt.collector import freeze_after_first_run
-from streamlit_crdt.errors import ServerUnavailableError
 from streamlit_crdt.keys import keys_for
 from streamlit_crdt.storing import is_chosen, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import (
@@ -70,7 +69,7 @@ class Place(Protocol):
         """Return this app's rooms, by name.
 
         Raises:
-            ServerError, CrdtError: the server cannot tell.
+            ServerError, ServerUnavailableError: the server cannot tell.
         """
 
     def delete_room(self, room: str) -> None:
@@ -161,10 +160,10 @@ class Elsewhere:
         return {"url": f"{self.address.rstrip('/')}/{room}"}
 
     def list_rooms(self) -> list[RoomEntry]:
-        raise ServerUnavailableError(self.address, "it cannot be asked for its rooms yet")
+        return errands.list_rooms(self.address, self.keys, self.namespace)
 
     def delete_room(self, room: str) -> None:
-        raise ServerUnavailableError(self.address, "it cannot be asked to delete a room yet")
+        errands.delete_room(self.address, self.keys, self.namespace, room)
 
 
 class _Process:

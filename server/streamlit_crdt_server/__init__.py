@@ -2,6 +2,7 @@
 
 from streamlit_crdt_server.app import create_app
 from streamlit_crdt_server.embedded import EmbeddedServer
+from streamlit_crdt_server.errand import Errand, mint_errand
 from streamlit_crdt_server.errors import (
     AnswerTimeoutError,
     CannotListenError,
@@ -43,6 +44,7 @@ from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import (
+    ErrandForbiddenError,
     HostRefused,
     QueryRefused,
     RoomForbiddenError,
@@ -68,6 +70,8 @@ __all__ = [
     "Claims",
     "CloseCode",
     "EmbeddedServer",
+    "Errand",
+    "ErrandForbiddenError",
     "FrameTooLargeError",
     "HostRefused",
     "Hub",
@@ -116,6 +120,7 @@ __all__ = [
     "derive_ring",
     "freeze_collector",
     "mint",
+    "mint_errand",
     "open_store",
     "process_ring",
     "qualified",
