@@ -1,6 +1,8 @@
 """Several people, one Streamlit app, concurrent edits merged."""
 
+from streamlit_crdt import rooms
 from streamlit_crdt.authorizing import Visitor
+from streamlit_crdt.choosing import select_room_widget
 from streamlit_crdt.deploy import crdt_app
 from streamlit_crdt.errors import (
     CrdtError,
@@ -83,4 +85,6 @@ __all__ = [
     "crdt_app",
     "crdt_sync",
     "private_key",
+    "rooms",
+    "select_room_widget",
 ]

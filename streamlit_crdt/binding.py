@@ -31,7 +31,11 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class Binding:
-    """A session's membership in a room. Made by the first `crdt_sync` of the session for that room."""
+    """A session's membership in a room. Made by the first `crdt_sync` of the session for that room.
+
+    Attributes:
+        is_away: whether the session is elsewhere, and has yet to come (back): what it holds then is no edit here.
+    """
 
     def __init__(self, room: str, place: Place) -> None:
         self.room = room
@@ -47,7 +51,7 @@ class Binding:
         self.has_company = False
         self._rerun_owed = False
         self._is_asking = False
-        self._was_elsewhere = False
+        self.is_away = False
         self._private_later: tuple[str, ...] = ()
         self._reported: set[str] = set()
         self._displaced: dict[str, Any] = {}
@@ -103,10 +107,27 @@ class Binding:
     def detach(self) -> None:
         self.way.detach()
 
-    def step_out(self) -> None:
-        """Leave the room because the session is in another one now."""
-        self.detach()
-        self._was_elsewhere = True
+    def step_out(self) -> set[str]:
+        """Leave the room, because the session is in another one now, or in none.
+
+        Returns the keys under which the session's state has something of this room.
+        """
+        keys = self.mirror.keys()
+        self.way.detach(for_good=True)
+        self.is_away = True
+        if self.way.is_deleted or (self.place.tab_brings_the_room and not self.way.door.saving.unsaved_count):
+            self.begin_anew()
+        return keys
+
+    def begin_anew(self) -> None:
+        """Forget what the room was: it is another one now, or will be brought whole when the session comes back."""
+        self.way.begin_anew()
+        self.mirror.start_over(self.replica)
+
+    @property
+    def scope(self) -> str:
+        """What tells the room's widgets from those of another room, for the page."""
+        return f"{self.room}{self.way.history}"
 
     def holds(self) -> bool:
         return self.tab.holds()
@@ -129,14 +150,10 @@ class Binding:
         self._rerun_owed = self._rerun_owed and not whole  # this is it
         self._is_asking = self._is_asking and not (message is not None and message.has_news)
         self.writing.begin_run()
-        if self._was_elsewhere:
-            self._was_elsewhere = False
-            self.mirror.start_over()
-            self.writing.events.start_over()
-        if self.way.abandoned is not None:
-            self._forget_values(self.way.abandoned)
-            self.way.abandoned = None
         state = st.session_state.to_dict()
+        if self.is_away:
+            self.is_away = False
+            self._start_over(state)
         self._report(self._push(state, message, remote=remote, at_top=True))
         self.way.drain()
         if self.synced:
@@ -235,24 +252,30 @@ class Binding:
                 written.append(write.key)
         return written
 
-    def _forget_values(self, former: Replica) -> None:
-        """Take the plain values of a deleted room out of the state, or they would come into the new one."""
+    def push_last(self, message: Message | None) -> None:
+        """Push what the browser brought along with the click that leaves the room."""
+        self._report(self._push(st.session_state.to_dict(), message, at_top=True))
+
+    def _start_over(self, state: Mapping[str, Any]) -> None:
         self.mirror.start_over(self.replica)
         self.writing.events.start_over()
-        for key in former:
-            if key in st.session_state and key not in self.mirror.widgets and self.selection.shares(key):
-                del st.session_state[key]
+        self._exclude_unknown()
+        self.mirror.hold(state)
 
     def _push(
         self, state: Mapping[str, Any], message: Message | None, *, remote: bool = False, at_top: bool = False
     ) -> list[ValueNotShareableError]:
         ctx = _compat.script_context()
         assigned = {key for key in state if ctx.session_state.is_new_state_value(key)}
-        for key in _compat.widget_keys(ctx) - self.mirror.widgets.keys():
-            self.mirror.exclude_key(key)  # a widget all the same, if one that its making did not tell us of
+        self._exclude_unknown()
         return self.mirror.push(
             state, message, synced=self.synced, remote=remote, at_top=at_top, assigned=assigned
         )
+
+    def _exclude_unknown(self) -> None:
+        """Leave out what is a widget all the same, if one that its making did not tell us of."""
+        for key in _compat.widget_keys(_compat.script_context()) - self.mirror.widgets.keys():
+            self.mirror.exclude_key(key)
 
     def _report(self, errors: list[ValueNotShareableError]) -> None:
         """Log each refusal once: the value is there at every run."""

@@ -34,9 +34,7 @@ class Calls:
         kind, arguments, form_id = self._calls.get(key, ("", {}, ""))
         if not kind or key.startswith(CHANNEL_KEY_PREFIX):
             return None
-        settable = kind in SETTABLE and not (
-            kind == "text_input" and _compat.caller_argument("_text_input", "type") == "password"
-        )
+        settable = kind in SETTABLE and not is_password(kind)
         if kind == SUBMIT_BUTTON:
             self.forms.has_button(metadata.id, form_id)
         return Widget(
@@ -49,3 +47,8 @@ class Calls:
             arguments,
             self.forms.get(form_id),
         )
+
+
+def is_password(kind: str) -> bool:
+    """Say whether the widget that is being made hides what is typed; it is private by default (rule P8)."""
+    return kind == "text_input" and _compat.caller_argument("_text_input", "type") == "password"

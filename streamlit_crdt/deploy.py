@@ -94,9 +94,10 @@ def crdt_app(
 
 
 def _keys(settings: Settings) -> KeyRing | None:
-    """Return what tokens are signed with: the secret that is set, else a key derived from Streamlit's own."""
-    if not settings.require_token:
-        return None
+    """Return what tokens are signed with: the secret that is set, else a key derived from Streamlit's own.
+
+    Also where none is needed to come in: they tell whose a socket is.
+    """
     ring = ring_from_settings(settings)
     if ring is not None:
         return ring

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import secrets
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
@@ -29,11 +29,13 @@ class Door:
     Attributes:
         saving: what of the session's edits is not saved yet.
         epoch: of the room as it was when it was last joined or heard of; None before.
+        session: what the room server knows this session by, here and at the socket of its tab.
     """
 
     def __init__(self, room: str, place: Place) -> None:
         self.saving = Saving()
         self.epoch: str | None = None
+        self.session = secrets.token_hex(8)
         self._room = room
         self._place = place
         self._joining = threading.Lock()
@@ -44,19 +46,53 @@ class Door:
         self._peer: Peer | None = None
         self._open_not_before = 0.0
         self._told_full = False
+        self._is_deleted = False
+        self._told_deleted = False
 
     @property
     def peer(self) -> Peer | None:
         return self._peer
 
-    def open(self, begin_anew: Callable[[], object]) -> Peer | None:
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the room that was joined was deleted; its session goes on alone until `begin_anew`."""
+        peer = self._peer
+        return self._is_deleted or (peer is not None and peer.was_deleted)
+
+    def note_deleted(self) -> None:
+        """Stay away from now on: what is in the session must not come into a new room of that name."""
+        with self._lock:
+            self._is_deleted, self._peer = True, None
+            if not self._told_deleted:
+                self._told_deleted = True
+                unsaved = ", ".join(map(repr, self.saving.unsaved_keys()))
+                _log.warning(
+                    "room %r was deleted; this session goes on alone with what it has%s",
+                    self._room,
+                    f", its unsaved edits of {unsaved} included" if unsaved else "",
+                )
+
+    def deleted_here(self) -> None:
+        """Note that this very session has deleted the room, so that nobody has to be told."""
+        with self._lock:
+            self._is_deleted = self._told_deleted = True
+
+    def begin_anew(self) -> None:
+        """Join whatever room has the name, with a session that has forgotten the deleted one."""
+        with self._lock:
+            self._is_deleted = self._told_deleted = False
+            self.epoch = None
+            self._open_not_before = 0.0
+
+    def open(self) -> Peer | None:
         """Join the room; return the peer if this call has joined it.
 
-        Args:
-            begin_anew: called before anything can pass if the room is not the one that was left: it was deleted, and
-                the old history must not come into the new one.
+        A room that is not the one that was left is not joined: that one was deleted (`is_deleted`).
         """
         with self._joining:
+            if self.is_deleted:
+                self.note_deleted()
+                return None
             with self._lock:
                 if self._peer is not None and not self._peer.is_closed:
                     return None
@@ -64,7 +100,9 @@ class Door:
             if (peer := self._join()) is None:
                 return None
             if self.epoch not in (None, peer.epoch):
-                begin_anew()
+                peer.close(for_good=True)
+                self.note_deleted()
+                return None
             self.epoch = peer.epoch
             with self._lock:
                 if closings == self._closings:
@@ -78,24 +116,29 @@ class Door:
         if time.monotonic() < self._open_not_before:
             return None
         try:
-            return self._place.open(self._room)
+            return self._place.open(self._room, self.session)
         except ServerError as error:
             self._open_not_before = time.monotonic() + REOPEN_AFTER_S
             _log.warning("room %r cannot be joined, the app goes on with local values: %s", self._room, error)
             return None
 
-    def close(self) -> None:
-        """Leave the room, also if another thread is just joining it. Does not wait for that."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Leave the room, also if another thread is just joining it. Does not wait for that.
+
+        Args:
+            for_good: the session leaves, and its tab with it.
+        """
         with self._lock:
             self._closings += 1
             peer, self._peer = self._peer, None
+            self._is_deleted = self._is_deleted or (peer is not None and peer.was_deleted)
         if peer is not None:
-            peer.close()
+            peer.close(for_good=for_good)
 
     def _leave(self, peer: Peer) -> None:
         """Leave a room by the peer with which it was joined; whoever joined it anew meanwhile stays."""
         with self._lock:
-            if self._peer is peer:
+            if self._peer is peer and not peer.was_deleted:
                 self._peer = None
         peer.close()
 
@@ -116,7 +159,7 @@ class Door:
             if not self._told_full:
                 self._told_full = True
                 _log.warning("an edit is not shared: %s", error)
-        elif error is not None and self._peer is peer:
+        elif error is not None and self._peer is peer and not peer.was_deleted:
             _log.warning(
                 "room %r did not take an edit (%s); it is offered again with the next run", self._room, error
             )

@@ -111,15 +111,17 @@ class UserError(CrdtError, ValueError):
 class ViewOnlyError(CrdtError, PermissionError):
     """A viewer's session was to change the room. Nothing was changed.
 
-    Attributes: `key`, `room`.
+    Attributes: `key` (None where it is the room itself that was to be deleted), `room`.
     """
 
-    def __init__(self, room: str, key: str) -> None:
+    def __init__(self, room: str, key: str | None = None) -> None:
         super().__init__(room, key)
         self.room = room
         self.key = key
 
     def __str__(self) -> str:
+        if self.key is None:
+            return f"Room {self.room!r} was not deleted, because this session may only look at it."
         return (
             f"{self.key!r} was not changed, because this session may only look at room {self.room!r}: "
             'check  room.role == "editor"  first.'

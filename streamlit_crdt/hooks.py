@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from streamlit_crdt import _compat, collector
+from streamlit_crdt.calls import is_password
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX
 from streamlit_crdt.registry import Registry
 from streamlit_crdt.widgets import REFUSED, SETTABLE, unkeyed_key
@@ -22,9 +23,18 @@ class SessionHooks:
 
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         session = self._registry.find(ctx)
-        if session is None or element_type not in SETTABLE or session.room_of(ctx) is None:
+        binding = None if session is None else session.room_of(ctx)
+        if binding is None or element_type not in SETTABLE or is_password(element_type):
             return None
-        return unkeyed_key(element_type, native_hash())
+        key = unkeyed_key(element_type, native_hash())
+        return key if binding.selection.shares(key) else None
+
+    def scope_of(self, ctx: Any, element_type: str, key: str) -> str | None:
+        session = self._registry.find(ctx)
+        binding = None if session is None else session.room_of(ctx)
+        if binding is None or element_type not in SETTABLE or is_password(element_type):
+            return None
+        return binding.scope if binding.selection.shares(key) else None
 
     def form_opened(self, ctx: Any, form_id: str, *, clears: bool) -> None:
         session = self._registry.find(ctx)

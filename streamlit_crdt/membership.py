@@ -34,8 +34,9 @@ class Alone:
     role: Role = "editor"
     user_name = ""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session | None = None) -> None:
         self.replica = Replica()
+        self._session = session
         self._events = Events()
         self._events.arrive(self.replica)
         self.status: Status = "offline"
@@ -95,7 +96,10 @@ class Alone:
         snapshot_menu(room, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
-        """Nothing to push."""
+        """End the block; there is nothing to push."""
+        ctx = _compat.script_context()
+        if self._session is not None and ctx is not None:
+            self._session.leave_none(ctx)
 
 
 class Member:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import streamlit as st
 
-from streamlit_crdt import _compat
+from streamlit_crdt import _compat, errands
 from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt.keys import keys_for
 from streamlit_crdt.storing import is_chosen, may_do_without, store_beside, wait_until_free
@@ -21,10 +21,12 @@ from streamlit_crdt_server import (
     Hub,
     KeyRing,
     PortTakenError,
+    RoomEntry,
     Settings,
     StoreBusyError,
     StoreError,
     process_ring,
+    qualified,
     ring_from_settings,
 )
 
@@ -45,11 +47,14 @@ class Peer(Protocol):
     @property
     def is_closed(self) -> bool: ...
 
+    @property
+    def was_deleted(self) -> bool: ...
+
     def push(self, update: bytes) -> Future[None]: ...
 
     def drain(self) -> bytes | None: ...
 
-    def close(self) -> None: ...
+    def close(self, *, for_good: bool = False) -> None: ...
 
 
 class Place(Protocol):
@@ -74,11 +79,21 @@ class Place(Protocol):
     @property
     def keys(self) -> KeyRing | None: ...
 
-    def open(self, room: str) -> Peer | None:
+    def open(self, room: str, session: str) -> Peer | None:
         """Join a room that lives in this process; None elsewhere."""
 
     def socket(self, room: str) -> Mapping[str, Any]:
         """Tell the tab where its socket goes."""
+
+    def list_rooms(self) -> list[RoomEntry]:
+        """Return this app's rooms, by name.
+
+        Raises:
+            ServerError, ServerUnavailableError: the server cannot tell.
+        """
+
+    def delete_room(self, room: str) -> None:
+        """Delete a room of this app, in memory and on disk; raises as `list_rooms` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +113,19 @@ class Mounted:
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
-    def open(self, room: str) -> Peer | None:
-        return self.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session: str) -> Peer | None:
+        return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
         base = str(st.get_option("server.baseUrlPath") or "").strip("/")
         prefix = f"/{base}" if base else ""
         return {"path": f"{prefix}{self.path}/{room}"}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        return self.hub.list_rooms(self.namespace)
+
+    def delete_room(self, room: str) -> None:
+        self.hub.delete_room_and_wait(qualified(room, self.namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +144,17 @@ class Embedded:
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
-    def open(self, room: str) -> Peer | None:
-        return self.server.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session: str) -> Peer | None:
+        return self.server.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
         return {"port": self.server.port, "path": f"/{room}"}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        return self.server.hub.list_rooms(self.namespace)
+
+    def delete_room(self, room: str) -> None:
+        self.server.hub.delete_room_and_wait(qualified(room, self.namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +173,17 @@ class Elsewhere:
     def keys(self) -> KeyRing | None:
         return keys_for(self.address)
 
-    def open(self, room: str) -> Peer | None:
+    def open(self, room: str, session: str) -> Peer | None:
         return None
 
     def socket(self, room: str) -> Mapping[str, Any]:
         return {"url": f"{self.address.rstrip('/')}/{room}"}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        return errands.list_rooms(self.address, self.keys, self.namespace)
+
+    def delete_room(self, room: str) -> None:
+        errands.delete_room(self.address, self.keys, self.namespace, room)
 
 
 StandIn = Callable[[], Place | None]
@@ -252,7 +285,9 @@ def _started(store: str | None) -> EmbeddedServer:
 
 
 def _started_on(settings: Settings) -> EmbeddedServer:
-    keys = (ring_from_settings(settings) or process_ring()) if settings.require_token else None
+    keys = (
+        ring_from_settings(settings) or process_ring()
+    )  # where none is needed, tokens tell whose a socket is
     server = EmbeddedServer(settings, keys=keys)
     server.start()
     return server

@@ -14,8 +14,11 @@ class Run:
     Attributes:
         identity: what tells runs apart, see `_compat.run_identity`.
         message: what the browser sent with it, None if code alone caused it.
-        open: the rooms whose block the script is in, innermost last, with the fragment that opened them.
+        open: the rooms whose block the script is in, innermost last, with the fragment that opened them; None is the
+            block of no room.
+        calls: the rooms that `crdt_sync` has been called for, call by call; None for no room.
         entered: the rooms that `crdt_sync` has been called for.
+        leaving: those of them that are left when the run is over.
         is_remote: whether a remote edit caused it (rule P4).
         is_over: whether it has ended; a thread that it started may go on.
         rewritten: keys of which the browser still sent an old value, and that hold the one on its way again.
@@ -24,14 +27,16 @@ class Run:
     def __init__(self, identity: Any) -> None:
         self.identity = identity
         self.message: Message | None = None
-        self.open: list[tuple[Binding, str | None]] = []
+        self.open: list[tuple[Binding | None, str | None]] = []
+        self.calls: list[Binding | None] = []
         self.entered: list[Binding] = []
+        self.leaving: list[Binding] = []
         self.is_remote = False
         self.is_over = False
         self.rewritten: set[str] = set()
 
-    def close(self, binding: Binding) -> None:
-        """Leave the innermost block of this room."""
+    def close(self, binding: Binding | None) -> None:
+        """Leave the innermost block of this room, or of no room."""
         rooms = [opened for opened, _fragment in self.open]
         if binding in rooms:
             del self.open[len(rooms) - 1 - rooms[::-1].index(binding)]
@@ -42,3 +47,8 @@ class Run:
             if opened_in is None or fragment is not None:
                 return binding
         return None
+
+    def is_outside(self, fragment: str | None) -> bool:
+        """Say whether the innermost open block is that of no room."""
+        opened = [one for one, opened_in in self.open if opened_in is None or fragment is not None]
+        return bool(opened) and opened[-1] is None

@@ -19,7 +19,7 @@ class Selection:
     private: tuple[str, ...] = ()
 
     def shares(self, key: str) -> bool:
-        if key.startswith((PRIVATE_PREFIX, CHANNEL_KEY_PREFIX)) or _matches(key, self.private):
+        if is_private(key) or _matches(key, self.private):
             return False
         return self.keys is None or _matches(key, self.keys)
 
@@ -27,6 +27,11 @@ class Selection:
         """Return what two calls for one room share together: what is private to either is private (rule P8)."""
         keys = None if self.keys is None or other.keys is None else (*self.keys, *other.keys)
         return Selection(keys, (*self.private, *other.private))
+
+
+def is_private(key: str) -> bool:
+    """Say whether a key is never shared, whatever the room: it is made by `private_key`, or the library's own."""
+    return key.startswith((PRIVATE_PREFIX, CHANNEL_KEY_PREFIX))
 
 
 def _matches(key: str, globs: tuple[str, ...]) -> bool:

@@ -19,7 +19,8 @@ from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergeRules
 from streamlit_crdt.message import Message
 from streamlit_crdt.run import Run
-from streamlit_crdt.selection import Selection
+from streamlit_crdt.selection import Selection, is_private
+from streamlit_crdt.stay import Stay
 from streamlit_crdt.unseen import holds_unseen_edit
 from streamlit_crdt.widgets import Widget
 
@@ -45,6 +46,8 @@ class Session:
         self.calls = Calls()
         self._fragments: dict[str, Binding] = {}
         self._rooms: list[Binding] = []
+        self._stay = Stay()
+        self._left_behind: set[str] = set()
         self._page = ""
         self._remote_wake = False
         self._output_dropped = False
@@ -61,8 +64,8 @@ class Session:
             if binding is not None:
                 binding.detach()
             binding = self.bindings[room] = Binding(room, where)
-            for key in _compat.widget_keys(ctx):
-                binding.mirror.exclude_key(key)
+            if self._stay.was_outside:
+                binding.is_away = True
         return binding
 
     @property
@@ -70,13 +73,47 @@ class Session:
         """The rooms that the session is in, by its last whole run."""
         return tuple(self._rooms)
 
-    def shut_out(self, room: str) -> None:
+    def shut_out(self, ctx: Any, room: str) -> None:
         """Leave a room that this session may not be in any more."""
-        with self.lock:
-            binding = self.bindings.get(room)
+        with self._holding(ctx):
+            binding, run = self.bindings.get(room), self.run_of(ctx)
             if binding is not None:
-                binding.step_out()
-                self._rooms = [one for one in self._rooms if one is not binding]
+                self._step_out(ctx, run, [binding])
+
+    def leave_room(self, ctx: Any, room: str) -> None:
+        """Leave a room and take what came from it out of the state: now, or, if this run was in it, at its end."""
+        binding = self.bindings.get(room)
+        if binding is None:
+            return
+        if not (binding.way.door.peer or binding.way.is_deleted or _compat.is_superseded(ctx)):
+            self.attach(binding)  # what the page brought along must get there
+        with self._holding(ctx):
+            run = self.run_of(ctx)
+            if run is None:
+                return
+            if binding in run.entered:
+                run.leaving.append(binding)
+            elif binding in self._rooms:
+                binding.push_last(run.message)
+                self._step_out(ctx, run, [binding])
+
+    def forget_room(self, ctx: Any, room: str) -> None:
+        """Leave a room that this session has deleted."""
+        binding = self.bindings.get(room)
+        if binding is not None:
+            binding.way.door.close(for_good=True)
+            binding.way.door.deleted_here()
+            self.leave_room(ctx, room)
+
+    def is_in(self, room: str) -> Binding | None:
+        """Return the binding to a room that the session is in now; None if it is not."""
+        binding = self.bindings.get(room)
+        run = self._run
+        return binding if binding in self._rooms or (run is not None and binding in run.entered) else None
+
+    def note_outside(self) -> None:
+        """Note that the script is in no room: what it has had until it enters one is nobody's edit there."""
+        self._stay.was_outside = True
 
     # -- runs ----------------------------------------------------------------------------------------------------
 
@@ -127,6 +164,7 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return None
+            self._count_call(ctx, run, binding)
             run.open.append((binding, _compat.fragment_id()))
             if binding in run.entered:
                 return None
@@ -150,6 +188,67 @@ class Session:
             if run is not None and run.message is not None:
                 for binding in self._rooms:
                     run.rewritten |= binding.begin_fragments(run.message)
+
+    def enter_none(self, ctx: Any) -> None:
+        """Be in no room where the script stands, instead of in the one that the same call has entered before."""
+        with self._holding(ctx):
+            run = self.run_of(ctx)
+            if run is not None:
+                self.note_outside()
+                self._count_call(ctx, run, None)
+                run.open.append((None, _compat.fragment_id()))
+
+    def leave_none(self, ctx: Any) -> None:
+        """End the `with` block of no room."""
+        run = self.run_of(ctx)
+        if run is not None:
+            run.close(None)
+
+    def _count_call(self, ctx: Any, run: Run, binding: Binding | None) -> None:
+        """Leave the room that this very call entered in the last run, if it enters another one now.
+
+        Before the other is entered, so that nothing goes from one into the other. A script that takes the former one up
+        again further below finds it as it left it.
+        """
+        if _compat.fragments_of_run(ctx):
+            return
+        self._clear(ctx)
+        place = len(run.calls)
+        run.calls.append(binding)
+        if binding is not None and binding in self._rooms:
+            return
+        was_outside, former = self._stay.before(place)
+        if was_outside:
+            _compat.drop_values(ctx, self._stay.take_drawn())
+        elif (
+            former is not None
+            and former is not binding
+            and former in self._rooms
+            and former not in run.entered
+        ):
+            former.push_last(run.message)
+            self._step_out(ctx, run, [former])
+
+    def _step_out(self, ctx: Any, run: Run | None, rooms: list[Binding]) -> None:
+        """Leave rooms, and take out of the state what is theirs alone."""
+        _compat.drop_values(ctx, self._keys_of(run, rooms))
+
+    def _keys_of(self, run: Run | None, rooms: list[Binding]) -> set[str]:
+        """Leave rooms, and return the keys of the state that are theirs alone."""
+        entered = [] if run is None else run.entered
+        staying = [one for one in {*self._rooms, *entered} if one not in rooms]
+        self._rooms = [one for one in self._rooms if one not in rooms]
+        self.note_outside()
+        kept = {key for one in staying for key in one.replica}
+        return {key for binding in rooms for key in binding.step_out()} - kept
+
+    def _clear(self, ctx: Any) -> None:
+        """Take out of the state what the last run has left there of a room that was left at its end.
+
+        Not at that end: until the next run, what the page shows and the state belong together.
+        """
+        _compat.drop_values(ctx, self._left_behind)
+        self._left_behind = set()
 
     def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """Push what the script has assigned so far; return what cannot be shared."""
@@ -180,6 +279,12 @@ class Session:
     def attach(self, binding: Binding) -> None:
         """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
         peer = binding.way.reach()
+        if (
+            binding.is_away and binding.way.is_deleted
+        ):  # it comes back on purpose, into the room that there is now
+            with self.lock:
+                binding.begin_anew()
+            peer = binding.way.reach()
         with self.lock:
             binding.way.arrive(peer)
 
@@ -198,7 +303,7 @@ class Session:
             for binding in run.entered:
                 binding.end_run(state, run.message, complete=complete, remote=run.is_remote)
             if not _compat.fragments_of_run(ctx):
-                self._settle(run, complete=complete)
+                self._settle(ctx, run, complete=complete)
             elif self._output_dropped or self._left_unseen(ctx, run, state):
                 self._whole_run_owed = True
             if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
@@ -220,17 +325,18 @@ class Session:
         mirrors = [binding.mirror for binding in self._rooms]
         return holds_unseen_edit(ctx, run.message, state, mirrors, run.rewritten)
 
-    def _settle(self, run: Run, *, complete: bool) -> None:
-        """Remember the rooms that the session is in, and leave those that others have taken the place of."""
-        if not run.entered:
+    def _settle(self, ctx: Any, run: Run, *, complete: bool) -> None:
+        """Remember the rooms that the session is in, and leave those that others, or none, have taken the place of."""
+        if not run.calls:
             return
+        self._stay.end_run(run.calls, complete=complete)
         absent = [binding for binding in self._rooms if binding not in run.entered]
         if complete:
-            for binding in absent:
-                binding.step_out()
-            absent = []
             self.calls.forms.end_run()
         self._rooms = [*run.entered, *absent]
+        if left := [*run.leaving, *(absent if complete else ())]:
+            run.entered = [binding for binding in run.entered if binding not in left]
+            self._left_behind |= self._keys_of(run, left)
 
     def _turn_page(self, page: str) -> None:
         if page != self._page:
@@ -279,6 +385,7 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return frozenset()
+            self._clear(ctx)
             cause = None if number is None else self.requests.take(number)
             cause = cause or Cause(bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None)
             run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
@@ -304,6 +411,8 @@ class Session:
         if run is None:
             return
         binding = self.room_of(ctx)
+        if binding is None and run.is_outside(_compat.fragment_id()) and not is_private(widget.key):
+            self._stay.drawn.add(widget.key)
         if binding is not None:
             carried = run.message is not None and run.message.holds(widget)
             binding.mirror.drew(widget, value, assigned=assigned, carried=carried)

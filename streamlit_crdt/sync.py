@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import streamlit as st
 
 from streamlit_crdt import _compat, component
 from streamlit_crdt.authorizing import permitted
-from streamlit_crdt.errors import RoomNameError
 from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Part, Role, draw_guest, part_of, role_of
 from streamlit_crdt.membership import Alone, Member
 from streamlit_crdt.merge import MergeRule, MergeRules
+from streamlit_crdt.naming import checked_name
 from streamlit_crdt.registry import registry
 from streamlit_crdt.room import Room
 from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
+from streamlit_crdt.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
-
-_ROOM_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
 def crdt_sync(
@@ -79,23 +77,23 @@ def crdt_sync(
         StreamlitTooOldError: Streamlit is older than the library's floor.
     """
     _compat.require_streamlit()
-    if room is not None:
-        _check_name(room)
+    room = None if room is None else checked_name(room)
     rules = MergeRules(dict(merge or {}))
     ctx = _compat.script_context()
-    if room is None or ctx is None:
-        return Room(room, _alone(ctx, role_of(role), user))
-    hooks = SessionHooks(registry)
-    _compat.install(hooks)
-    _compat.watch_end(hooks, ctx)
-    session = registry.open(ctx)
+    if ctx is None:
+        alone = Alone()
+        guest = draw_guest()
+        alone.begin_run(Part(role_of(role), guest) if user is None else part_of(role_of(role), user, guest))
+        return Room(room, alone)
+    session = session_of(ctx)
+    if room is None:
+        return Room(room, _alone(session, ctx, part_of(role_of(role), user, session.guest)))
     try:
         allowed = permitted(room, role_of(role))
     except Exception:
-        session.shut_out(room)  # it may have been let in before
+        session.shut_out(ctx, room)  # it may have been let in before
         raise
     part = part_of(allowed, user, session.guest)
-    _lifetime(session.id)
     binding = session.bind(room, server, ctx)
     selection = Selection(None if keys is None else tuple(keys), tuple(private))
     session.select(ctx, binding, selection, rules, part)
@@ -115,20 +113,23 @@ def private_key(key: str) -> str:
     return PRIVATE_PREFIX + key
 
 
-def _check_name(room: object) -> None:
-    if not isinstance(room, str) or not _ROOM_NAME.fullmatch(room) or room in (".", ".."):
-        raise RoomNameError(room)
+def session_of(ctx: Any) -> Session:
+    """Return this script's session, made on first use; from then on it is told of its runs and of its end."""
+    hooks = SessionHooks(registry)
+    _compat.install(hooks)
+    _compat.watch_end(hooks, ctx)
+    session = registry.open(ctx)
+    _lifetime(session.id)
+    return session
 
 
-def _alone(ctx: Any, role: Role, user: str | Mapping[str, Any] | None) -> Alone:
+def _alone(session: Session, ctx: Any, part: Part) -> Alone:
     """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
-    session = None if ctx is None else registry.open(ctx)
-    alone: Alone = Alone() if session is None or session.alone is None else session.alone
-    if session is not None:
-        session.alone = alone
-        _lifetime(session.id)
-    guest = draw_guest() if session is None else session.guest
-    alone.begin_run(Part(role, guest) if ctx is None and user is None else part_of(role, user, guest))
+    if session.alone is None:
+        session.alone = Alone(session)
+    alone: Alone = session.alone
+    session.enter_none(ctx)
+    alone.begin_run(part)
     return alone
 
 

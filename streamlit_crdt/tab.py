@@ -54,7 +54,7 @@ class Tab:
         part: Callable[[], Part],
         has_news: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.ticket = Ticket(way.room, place.keys)
+        self.ticket = Ticket(way.room, place.keys, session=way.door.session)
         self.channel_fragment: str | None = None
         self.status_was_read = False
         self.shown = ShownSaving(lambda: way.door.saving, mirror)
@@ -77,7 +77,7 @@ class Tab:
 
     @property
     def channel_key(self) -> str:
-        return CHANNEL_KEY_PREFIX + self._way.room
+        return f"{CHANNEL_KEY_PREFIX}{self._way.room}{self._way.history}"
 
     def count_badge(self) -> int:
         """Number the badges of this run, which tells them apart."""
@@ -106,14 +106,13 @@ class Tab:
         """Return the next frame to the tab."""
         self._is_asked = self.owes_frame = False
         way, part = self._way, self._part()
-        way.settle()
         way.mounted()
-        has_peer = way.door.peer is not None
+        has_peer, is_deleted = way.door.peer is not None, way.is_deleted
         hears_from_room = has_peer and way.link.status == "connected"
         return way.link.frame(
             room=way.room,
-            socket=self._place.socket(way.room),
-            poll_s=self._place.poll_s,
+            socket=None if is_deleted else self._place.socket(way.room),
+            poll_s=None if is_deleted else self._place.poll_s,
             settle=False,
             confirm=self._mirror.deliveries if self._mirror.awaits_confirmation else None,
             own=[way.replica.replica_id],
@@ -122,20 +121,22 @@ class Tab:
             token_expires_in_s=self.ticket.expires_in_s,
             role=part.role,
             epoch=way.door.epoch,
-            wants_saved=not has_peer,
+            wants_saved=not (has_peer or is_deleted),
             unsaved=way.door.saving.unsaved_count if has_peer else 0,
             refused_edits=way.door.saving.refused_count,
+            deleted=is_deleted,
         )
 
     def receive(self, frame: Frame, message: Message | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
         way = self._way
-        way.settle()
         was = way.link.status, way.link.synced
         self._check_epoch(frame)
         way.drain()  # first, or what the room has already would be offered to it once more
         way.link.receive(self.without_edits(frame))
         self._explain(way.link.error)
+        if way.link.error == "other-epoch":
+            way.door.note_deleted()
         report, state = way.link.report, st.session_state.to_dict()
         self._mirror.note_drafts(report.drafts)
         self._mirror.note_unsubmitted(report.unsubmitted)
@@ -168,7 +169,8 @@ class Tab:
     def _note_saved(self, frame: Frame) -> bool:
         """Take the tab's word for what is saved, where only it hears of that; say if the script shows else."""
         saving, before = self._way.door.saving, self._way.door.saving.unsaved_by_cause
-        if self._way.door.peer is None and frame.ack_of == self._way.replica.replica_id:
+        hears_of_it = self._way.door.peer is None and not self._way.is_deleted
+        if hears_of_it and frame.ack_of == self._way.replica.replica_id:
             saving.confirmed(min(read_report(frame).saved_v, frame.ack))
         return self.shown.wants_run(before)
 

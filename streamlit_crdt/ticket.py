@@ -27,12 +27,19 @@ class Ticket:
         text: the token; None where there is no key to sign one with.
     """
 
-    def __init__(self, room: str, keys: KeyRing | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        room: str,
+        keys: KeyRing | None,
+        *,
+        session: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.text: str | None = None
         self._room = room
         self._keys = keys
         self._clock = clock
-        self._session = secrets.token_hex(8)
+        self._session = session or secrets.token_hex(8)
         self._part: Part | None = None
         self._expires_at = 0.0
 

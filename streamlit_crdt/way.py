@@ -6,6 +6,7 @@ Both ways may be open at once, and each may lose or repeat what it carries: merg
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -27,18 +28,19 @@ class Way:
     """What brings a session's edits into a room, and others' edits to the session.
 
     Attributes:
-        replica: the session's; another one from when the room was deleted and begun anew.
+        replica: the session's; another one from when it comes back into a room that was deleted and begun anew.
         link: the session's end of the channel to its tab.
         door: the way into a room in this process.
-        abandoned: the replica of a deleted room whose values are still in the session's state.
+        history: tells the room's histories apart that this session was in, "" for the first: the page shows widgets and
+            tab of another one as others, so that nothing of a deleted room comes from there either.
     """
 
     def __init__(self, room: str, place: Place, part: Callable[[], Part]) -> None:
         self.room = room
         self.door = Door(room, place)
-        self.abandoned: Replica | None = None
+        self.history = ""
+        self._histories = itertools.count(2)
         self._part = part
-        self._outdated: Replica | None = None
         self._was_synced = False
         self._take_replica(Replica())
 
@@ -49,29 +51,38 @@ class Way:
     def reach(self) -> Peer | None:
         """Join the room where it lives in this process; return what `arrive` needs.
 
-        This may wait for the room's loop, and so is not done under the session's lock. Nor does it change what another
-        thread may be using: of a room that was begun anew it only notes that the replica has had its day.
+        This may wait for the room's loop, and so is not done under the session's lock.
         """
-        return self.door.open(self._outdate)
+        return self.door.open()
 
     def arrive(self, peer: Peer | None) -> None:
         """Bring the room what the session has, and take over what it holds. Under the session's lock."""
-        self.settle()
         version = self.replica.version
         if peer is not None and version and not self._part().is_viewer:
             self.door.push(peer, self.replica.diff(), range(version + 1))
         self.drain()
 
-    def detach(self) -> None:
-        """Leave the room."""
-        self.door.close()
+    def detach(self, *, for_good: bool = False) -> None:
+        """Leave the room; for good if the session does, and not only its page."""
+        self.door.close(for_good=for_good)
+
+    def begin_anew(self) -> None:
+        """Forget a room that was deleted: histories of two rooms are never merged. Under the session's lock."""
+        self.door.begin_anew()
+        self.history = f"#{next(self._histories)}"
+        self._was_synced = False
+        self._take_replica(Replica())
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the room was deleted while the session was in it, which goes on alone until it leaves."""
+        return self.door.is_deleted
 
     def drain(self) -> None:
         """Apply what others wrote into the room in this process. Under the session's lock."""
-        self.settle()
         peer, replica = self.door.peer, self.replica
-        if peer is None or peer is not self.door.peer:
-            return  # nor may what a deleted room left behind come into the replica that begins anew
+        if peer is None:
+            return
         if update := peer.drain():
             try:
                 replica.apply(update, origin=ROOM)
@@ -90,6 +101,8 @@ class Way:
     @property
     def status(self) -> Status:
         """Whether edits reach the others now. Without a browser there is no other way than through the door."""
+        if self.is_deleted:
+            return "offline"
         if self.door.peer is not None:
             return "connected"
         return "offline" if _compat.is_app_test() else self.link.status
@@ -97,30 +110,12 @@ class Way:
     @property
     def tab_is_behind(self) -> bool:
         """Whether only the tab can bring the replica's edits to the room, and the last frame did not hold all."""
-        return self.door.peer is None and self.replica.version > self._mounted_version
+        is_only_way = self.door.peer is None and not self.is_deleted
+        return is_only_way and self.replica.version > self._mounted_version
 
     def mounted(self) -> None:
         """Note that a frame to the tab is made of the replica as it is."""
         self._mounted_version = self.replica.version
-
-    def settle(self) -> None:
-        """Begin anew if the room has; nobody else is in the midst of using replica and link, for the session's lock."""
-        if self._outdated is self.replica:
-            self._begin_anew()
-
-    def _outdate(self) -> None:
-        self._outdated = self.replica
-
-    def _begin_anew(self) -> None:
-        """Start from nothing: the room was deleted, and histories of two rooms are never merged."""
-        unsaved = self.door.saving.unsaved_keys()
-        _log.warning(
-            "room %r was deleted and begun anew; this session begins anew in it%s",
-            self.room,
-            f", without its unsaved edits of {', '.join(map(repr, unsaved))}" if unsaved else "",
-        )
-        self.abandoned = self.replica
-        self._take_replica(Replica())
 
     def _take_replica(self, replica: Replica) -> None:
         self.replica = replica
@@ -130,11 +125,10 @@ class Way:
         replica.subscribe(functools.partial(self._write_through, replica))
 
     def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
-        # The peer first: by the time it is a room's that was begun anew, the replica is outdated.
         peer, saving, version = self.door.peer, self.door.saving, replica.version
         if replica is not self.replica or origin == ROOM:
             return
         if origin == LOCAL:
             saving.edited(version, replica.take_edited())
-        if peer is not None and replica is not self._outdated and not self._part().is_viewer:
+        if peer is not None and not (peer.was_deleted or self._part().is_viewer):
             self.door.push(peer, update, range(version, version + 1) if origin == LOCAL else range(0))

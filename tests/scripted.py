@@ -16,6 +16,7 @@ class ScriptedPeer:
     def __init__(self, epoch: str = "0" * 32, first: bytes | None = None) -> None:
         self.epoch = epoch
         self.is_closed = False
+        self.was_deleted = False
         self.updates: list[bytes] = []
         self.answers: list[Future[None]] = []
         self._waiting = first
@@ -29,7 +30,7 @@ class ScriptedPeer:
         waiting, self._waiting = self._waiting, None
         return waiting
 
-    def close(self) -> None:
+    def close(self, *, for_good: bool = False) -> None:
         self.is_closed = True
 
 
@@ -44,7 +45,7 @@ class ScriptedPlace:
         self.keys = keys
         self._peers = list(peers)
 
-    def open(self, room: str) -> Any:
+    def open(self, room: str, session: str = "") -> Any:
         peer = self._peers.pop(0) if self._peers else None
         if isinstance(peer, Exception):
             raise peer

@@ -159,6 +159,17 @@ class StoreContract:
             assert (stored.updates, stored.set_aside) == ((), 0)
             assert (await store.load("another")).updates == (b"three",)
 
+    async def test_rooms_that_hold_nothing_are_told_from_those_that_do(self, store: Store) -> None:
+        async with store:
+            await store.load("looked at")
+            await store.append("written", b"one")
+            await store.append("damaged", b"two")
+            await store.set_aside("damaged", b"two", "a test")
+            await store.append("deleted", b"three")
+            await store.delete("deleted")
+        async with store:
+            assert list(await store.written()) == ["damaged", "written"]
+
     async def test_S4_an_update_that_is_set_aside_is_counted_and_no_other_goes(self, store: Store) -> None:
         async with store:
             for update in (b"one", b"poison", b"two", b"poison"):

@@ -1,4 +1,4 @@
-"""A room that is deleted while people are in it: nothing of it comes into the one that begins anew."""
+"""A room that is deleted while people are in it: they keep what they have, and nothing of it comes into a new one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import place
 from streamlit_crdt.binding import Binding
-from streamlit_crdt.channel import decode_frame
+from streamlit_crdt.channel import TabLink, decode_frame
 from streamlit_crdt.registry import registry
+from streamlit_crdt.replica import Replica
 from tests.scripted import ScriptedPeer, ScriptedPlace
 
 
@@ -48,67 +49,152 @@ def session(room: str) -> AppTest:
     return AppTest.from_function(app, kwargs={"room": room}).run()
 
 
-def test_sessions_that_are_in_a_deleted_room_bring_nothing_into_the_next(room: str) -> None:
+def values(app: AppTest) -> tuple[int, int | None]:
+    return app.slider[0].value, app.session_state["plain"] if "plain" in app.session_state else None  # noqa: SIM401
+
+
+def in_deleted_room(room: str) -> tuple[AppTest, AppTest]:
+    """Two sessions that have made an edit each, and one more that they do not know of yet, when the room is deleted."""
     one, two = session(room), session(room)
     one.slider[0].set_value(7)
     one.button[0].click().run()
     flush(room)
     two.run()
-    assert two.session_state["plain"] == 1
     delete(room)
+    return one, two
+
+
+def test_sessions_in_a_deleted_room_keep_what_they_have_and_go_on_alone(room: str) -> None:
+    one, two = in_deleted_room(room)
+    for app in (one, two):
+        assert values(app.run()) == (7, 1)
+    one.slider[0].set_value(8).run()
+    for app, expected in ((one, (8, 1)), (two, (7, 1))):
+        assert values(app.run()) == expected
+        assert not app.exception
+    assert values(session(room)) == (0, None)
+
+
+def test_a_deleted_room_is_offline_and_saves_nothing(room: str) -> None:
+    one, _two = in_deleted_room(room)
+    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    assert binding.status == "offline"
+    one.slider[0].set_value(8).run()
+    assert (binding.status, binding.saved, binding.flush(timeout_s=0.1)) == ("offline", False, False)
+    header = decode_frame(binding.frame()).extra
+    assert (header["deleted"], header["socket"], header["poll_s"]) == (True, None, None)
+
+
+def test_nothing_of_a_deleted_room_comes_into_a_new_one_nor_back(room: str) -> None:
+    one, two = in_deleted_room(room)
+    new = session(room)
+    new.slider[0].set_value(3).run()
+    flush_only(new, room)
     for _ in range(2):
-        one.run()
-        two.run()
-    assert not one.exception
-    assert "plain" not in one.session_state
-    assert [list(live.bindings[room].replica) for live in registry.sessions() if room in live.bindings] == [
-        [],
-        [],
-    ]
+        one.slider[0].set_value(9)
+        one.button[0].click().run()
+        assert values(two.run()) == (7, 1)
+        assert values(new.run()) == (3, None)
+
+
+def flush_only(app: AppTest, room: str) -> None:
+    """Wait until the newest session's edits are saved; older ones have no room to save theirs in."""
+    newest = [live.bindings[room] for live in registry.sessions() if room in live.bindings][-1]
+    assert newest.flush(timeout_s=5)
+
+
+def coming_back(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, rooms
+
+    st.button("enter", on_click=rooms.enter_room, args=(room,))
+    st.button("exit", on_click=rooms.exit_room)
+
+    def at_once() -> None:
+        rooms.exit_room()
+        rooms.enter_room(room)
+
+    st.button("at once", on_click=at_once)
+    st.button("delete", on_click=rooms.delete_room, args=(room,))
+    with crdt_sync(rooms.current_room()):
+        st.slider("moved", key="moved")
+        st.slider("unkeyed")
+        if st.button("assign"):
+            st.session_state["plain"] = 1
+
+
+def click(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize("way", [["exit", "enter"], ["at once"]], ids=["out and in", "at once"])
+def test_who_leaves_a_deleted_room_and_enters_again_begins_anew(room: str, way: list[str]) -> None:
+    one = click(AppTest.from_function(coming_back, kwargs={"room": room}).run(), "enter")
+    for slider in one.slider:
+        slider.set_value(7).run()
+    click(one, "assign")
+    flush(room)
+    delete(room)
+    assert (values(one.run()), one.slider[1].value) == ((7, 1), 7)
+    for label in way:
+        click(one, label)
     late = session(room)
-    assert late.slider[0].value == 0
-    assert "plain" not in late.session_state
+    late.slider[0].set_value(2).run()
+    flush(room)
+    for app in (one.run(), late.run(), one.run()):
+        assert values(app) == (2, None)
+    assert one.slider[1].value == 0
 
 
-def test_a_thread_that_finds_the_room_begun_anew_exchanges_nothing_that_another_is_using() -> None:
-    first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
-    binding = Binding("r", ScriptedPlace(first, second))
-    way = binding.way
-    way.attach()
-    way.replica.set("a", 1)
-    replica, link = way.replica, way.link
-    first.is_closed = True
-    joined = way.reach()
-    assert (way.replica, way.link) == (replica, link)
-    replica.set("b", 1)  # by a script that goes on meanwhile
-    way.arrive(joined)
-    assert way.replica is not replica
-    assert second.updates == []
+def test_who_left_a_room_before_it_was_deleted_finds_the_new_one(room: str) -> None:
+    one = click(AppTest.from_function(coming_back, kwargs={"room": room}).run(), "enter")
+    one.slider[0].set_value(7).run()
+    click(one, "assign")
+    click(one, "exit")
+    delete(room)
+    assert values(click(one, "enter")) == (0, None)
+    assert values(session(room)) == (0, None)
 
 
-def test_a_tab_that_asks_before_the_replica_was_exchanged_gets_nothing_of_the_deleted_room() -> None:
+def test_who_deletes_a_room_leaves_it(room: str) -> None:
+    one = click(AppTest.from_function(coming_back, kwargs={"room": room}).run(), "enter")
+    two = session(room)
+    one.slider[0].set_value(7).run()
+    flush(room)
+    assert values(two.run()) == (7, None)
+    click(one, "delete")
+    assert values(one) == (0, None)
+    assert values(two.run()) == (7, None)
+    assert values(click(one, "enter")) == (0, None)
+
+
+def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> None:
     first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
     binding = Binding("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
-    first.is_closed = True
-    joined = binding.way.reach()
-    sent = decode_frame(binding.frame())
-    assert (sent.extra["epoch"], sent.v) == (second.epoch, 0)
-    binding.way.arrive(joined)
-    assert second.updates == []
+    binding.detach()
+    binding.attach()
+    binding.replica.set("b", 1)
+    assert (second.is_closed, second.updates, dict(binding.replica.items())) == (True, [], {"a": 1, "b": 1})
 
 
-def test_after_a_room_was_deleted_its_people_go_on_in_the_new_one(room: str) -> None:
-    one, two = session(room), session(room)
-    one.slider[0].set_value(7).run()
-    flush(room)
-    two.run()
-    delete(room)
-    one.run()
-    two.run()
-    one.slider[0].set_value(8)
-    one.button[0].click().run()
-    flush(room)
-    two.run()
-    assert (two.slider[0].value, two.session_state["plain"]) == (8, 1)
+def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> None:
+    binding = Binding("r", ScriptedPlace())
+    tab = Replica()
+    link = TabLink(tab, build="b")
+    report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streamlit.session_state", AppTest.from_function(coming_back).session_state)
+        binding.receive(decode_frame(link.frame(**report, saved_v=0, unsaved=0)), None)
+    assert (binding.way.is_deleted, binding.status) == (True, "offline")
+
+
+def test_how_often_a_deleted_room_is_written_about(room: str, caplog: pytest.LogCaptureFixture) -> None:
+    one, _two = in_deleted_room(room)
+    for _ in range(3):
+        one.run()
+    assert sum("was deleted; this session goes on alone" in line for line in caplog.messages) == 1

@@ -22,13 +22,14 @@ class Peer:
 
     def __init__(self) -> None:
         self.is_closed = False
+        self.was_deleted = False
         self.pushed: list[Future[None]] = []
 
     def push(self, update: bytes) -> Future[None]:
         self.pushed.append(Future())
         return self.pushed[-1]
 
-    def close(self) -> None:
+    def close(self, *, for_good: bool = False) -> None:
         self.is_closed = True
 
 
@@ -45,7 +46,7 @@ class Place:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def open(self, room: str) -> Any:
+    def open(self, room: str, session: str) -> Any:
         self.is_asked.set()
         assert self.may_answer.wait(DEADLINE_S)
         self.peers.append(Peer())
@@ -64,7 +65,7 @@ def place() -> Place:
 def door(place: Place) -> Door:
     """A door that is open."""
     made = Door("r", place)
-    made.open(lambda: None)
+    made.open()
     place.is_asked.clear()
     return made
 
@@ -72,7 +73,7 @@ def door(place: Place) -> Door:
 def rejoin(door: Door, place: Place) -> threading.Thread:
     """Have another thread join the room, up to where it waits for the loop."""
     place.may_answer.clear()
-    joining = threading.Thread(target=door.open, args=(lambda: None,), daemon=True)
+    joining = threading.Thread(target=door.open, daemon=True)
     joining.start()
     assert place.is_asked.wait(DEADLINE_S)
     return joining
@@ -124,7 +125,7 @@ def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(door: Door, 
     first.pushed[0].set_exception(HubNotRunningError())
     assert first.is_closed
     assert door.peer is None
-    assert door.open(lambda: None) is door.peer is place.peers[1]
+    assert door.open() is door.peer is place.peers[1]
 
 
 def test_N2_a_session_that_ends_while_it_joins_its_room_waits_for_nothing_and_stays_in_no_room(
@@ -137,4 +138,4 @@ def test_N2_a_session_that_ends_while_it_joins_its_room_waits_for_nothing_and_st
     joining.join(DEADLINE_S)
     assert door.peer is None
     assert place.peers[0].is_closed
-    assert door.open(lambda: None) is place.peers[1]
+    assert door.open() is place.peers[1]

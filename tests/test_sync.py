@@ -606,6 +606,7 @@ def test_what_changed_while_a_session_was_away_is_merged_when_it_returns(room: s
 class Peer:
     epoch = "0" * 32
     is_closed = False
+    was_deleted = False
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -623,7 +624,7 @@ class Peer:
     def drain(self) -> bytes | None:
         return None
 
-    def close(self) -> None:
+    def close(self, *, for_good: bool = False) -> None:
         pass
 
 

@@ -54,7 +54,11 @@ export function badgeWords(state: LiveState | null): Words {
     return CONNECTING;
   }
   if (state.isEnded) {
-    return say("Room deleted", "bad", "The room was deleted and begun anew. Reload the page.");
+    return say(
+      "Room deleted",
+      "bad",
+      "The room was deleted: what you change stays in this tab, until you leave the room or reload the page.",
+    );
   }
   switch (state.status) {
     case "connecting":

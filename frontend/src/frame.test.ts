@@ -109,6 +109,7 @@ describe("a session's header", () => {
     ["unsaved", -1],
     ["refused_edits", -1],
     ["refused_edits", "1"],
+    ["deleted", 1],
   ])("is refused when %s is %j", (field, value) => {
     expect(() => narrowHeader({ ...sessionHeader(), [field]: value })).toThrow(FrameError);
   });
@@ -130,6 +131,7 @@ describe("a session's header", () => {
       wants_saved: false,
       unsaved: 0,
       refused_edits: 0,
+      deleted: false,
     });
   });
 
@@ -142,6 +144,7 @@ describe("a session's header", () => {
       wants_saved: true,
       unsaved: 2,
       refused_edits: 1,
+      deleted: true,
     };
     expect(narrowHeader(sessionHeader(said))).toMatchObject(said);
   });

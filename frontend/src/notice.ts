@@ -48,6 +48,12 @@ const BUTTON: Readonly<Record<string, string>> = {
   cursor: "pointer",
 };
 
+const QUIET: Readonly<Record<string, string>> = {
+  ...BUTTON,
+  "border-color": "var(--st-border-color, #d6d6d9)",
+  "white-space": "nowrap",
+};
+
 const LIST: Readonly<Record<string, string>> = {
   margin: "0.5rem 0 0",
   padding: "0 0 0 1.25rem",
@@ -67,6 +73,8 @@ export interface Notice {
   readonly items?: readonly string[];
   readonly button: string;
   readonly onClick: () => void;
+  /** Label of a second button, which only takes the notice away. */
+  readonly dismiss?: string;
 }
 
 /** Show a notice in the page of `themed`, coloured as that element is; the answer takes it away. */
@@ -85,19 +93,21 @@ export function showNotice(themed: Element, notice: Notice): () => void {
   if (notice.items !== undefined && notice.items.length > 0) {
     words.append(listOf(page, notice.items));
   }
-  const button = page.createElement("button");
-  button.type = "button";
-  button.textContent = notice.button;
-  paint(button, BUTTON);
-  button.addEventListener("click", () => {
-    box.remove();
-    notice.onClick();
-  });
-  box.append(words, button);
-  page.body.append(box);
-  return () => {
+  const close = (): void => {
     box.remove();
   };
+  box.append(
+    words,
+    buttonOf(page, notice.button, BUTTON, () => {
+      close();
+      notice.onClick();
+    }),
+  );
+  if (notice.dismiss !== undefined) {
+    box.append(buttonOf(page, notice.dismiss, QUIET, close));
+  }
+  page.body.append(box);
+  return close;
 }
 
 function listOf(page: Document, items: readonly string[]): HTMLElement {
@@ -120,4 +130,18 @@ function copyVariables(from: Element, to: HTMLElement): void {
       to.style.setProperty(variable, value);
     }
   }
+}
+
+function buttonOf(
+  page: Document,
+  label: string,
+  style: Readonly<Record<string, string>>,
+  onClick: () => void,
+): HTMLButtonElement {
+  const button = page.createElement("button");
+  button.type = "button";
+  button.textContent = label;
+  paint(button, style);
+  button.addEventListener("click", onClick);
+  return button;
 }

@@ -102,6 +102,8 @@ export interface SessionHeader extends CommonHeader {
   readonly unsaved: number;
   /** Those of them that the room did not take, and will not. */
   readonly refused_edits: number;
+  /** The room was deleted, and the session goes on alone with what it has. */
+  readonly deleted: boolean;
 }
 
 /** A frame that cannot be read. `field` names what was wrong, so that a log line is enough to find the cause. */
@@ -143,6 +145,7 @@ export function narrowHeader(value: unknown): SessionHeader {
     wants_saved: absent(value.wants_saved) ? false : truth(value, "wants_saved"),
     unsaved: absent(value.unsaved) ? 0 : counter(value, "unsaved"),
     refused_edits: absent(value.refused_edits) ? 0 : counter(value, "refused_edits"),
+    deleted: absent(value.deleted) ? false : truth(value, "deleted"),
   };
 }
 

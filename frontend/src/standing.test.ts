@@ -458,6 +458,22 @@ describe("the epoch of a room", () => {
     expect(frame({ epoch: EPOCH }, { a: 1 })).toBe(true);
     expect(frame({ epoch: null }, { b: 1 })).toBe(false);
     expect(frame({ epoch: OTHER_EPOCH }, { c: 1 })).toBe(false);
+    expect(frame({ epoch: OTHER_EPOCH, deleted: true }, { d: 1 })).toBe(false);
+  });
+
+  it("of which none is known goes on with a session that goes on alone", () => {
+    const { frame, standing } = setUp();
+    standing.end();
+    expect(frame({ epoch: EPOCH }, { a: 1 })).toBe(false);
+    expect(frame({ epoch: EPOCH, deleted: true }, { a: 1 })).toBe(true);
+  });
+
+  it("ends when the session says that its room was deleted", () => {
+    const { frame, ended, live } = setUp();
+    frame({ epoch: EPOCH });
+    frame({ epoch: EPOCH, deleted: true });
+    expect(ended).toEqual([[]]);
+    expect(live()).toMatchObject({ isEnded: true, status: "offline" });
   });
 });
 

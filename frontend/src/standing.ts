@@ -84,8 +84,8 @@ export class Standing {
 
   /** Whether a session's frame may be applied: two histories are never merged. */
   admits(header: SessionHeader): boolean {
-    if (this.hasEnded && header.epoch !== this.known) {
-      return false;
+    if (this.hasEnded) {
+      return this.isOfEnded(header);
     }
     if (this.isAnother(header.epoch)) {
       this.end();
@@ -97,6 +97,9 @@ export class Standing {
 
   /** Take over what an admitted frame says, once its update is applied. */
   follow(header: SessionHeader, seen: number): void {
+    if (header.deleted) {
+      this.end();
+    }
     this.learn(header.epoch);
     this.saved.noteSession(header.id, seen);
     if (this.edits.follow(header)) {
@@ -229,6 +232,15 @@ export class Standing {
 
   private get isViewer(): boolean {
     return this.isDenied || this.role === "viewer";
+  }
+
+  /** Whether a frame is of the very history that has ended; a session that goes on alone with it names no other. */
+  private isOfEnded(header: SessionHeader): boolean {
+    const isOurs = header.epoch === this.known || (header.deleted && this.known === null);
+    if (isOurs) {
+      this.header = header;
+    }
+    return isOurs;
   }
 
   private isAnother(epoch: string | null): boolean {

@@ -181,8 +181,9 @@ export class Tab {
     this.channel.report("other-epoch");
     const text =
       unsaved.length === 0
-        ? "This room was deleted and begun anew. Reload the page to join it."
-        : "This room was deleted and begun anew. These edits were not saved; copy what you need, then reload:";
+        ? "This room was deleted. What you see and change now stays in this tab, until you leave the room or reload."
+        : "This room was deleted. What you see and change now stays in this tab, until you leave the room or reload. " +
+          "These edits were not saved; copy what you need:";
     this.notice(
       "other-epoch",
       text,
@@ -192,6 +193,7 @@ export class Tab {
         location.reload();
       },
       unsaved,
+      "Stay",
     );
   }
 
@@ -213,10 +215,20 @@ export class Tab {
     button: string,
     onClick: () => void,
     items: readonly string[] = [],
+    dismiss?: string,
   ): void {
     if (!this.noticed.has(kind)) {
       this.noticed.add(kind);
-      this.undo.push(showNotice(this.host, { kind, text, items, button, onClick }));
+      this.undo.push(
+        showNotice(this.host, {
+          kind,
+          text,
+          items,
+          button,
+          onClick,
+          ...(dismiss === undefined ? {} : { dismiss }),
+        }),
+      );
     }
   }
 

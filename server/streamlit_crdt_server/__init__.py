@@ -2,7 +2,9 @@
 
 from streamlit_crdt_server.app import create_app
 from streamlit_crdt_server.embedded import EmbeddedServer
+from streamlit_crdt_server.errand import Errand, mint_errand
 from streamlit_crdt_server.errors import (
+    AnswerTimeoutError,
     CannotListenError,
     FrameTooLargeError,
     HubNotRunningError,
@@ -35,12 +37,14 @@ from streamlit_crdt_server.keys import (
     standalone_ring,
     user_ring,
 )
+from streamlit_crdt_server.listing import RoomEntry
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import (
+    ErrandForbiddenError,
     HostRefused,
     QueryRefused,
     RoomForbiddenError,
@@ -61,10 +65,13 @@ from streamlit_crdt_server.store import MemoryStore, Store, StoredRoom
 from streamlit_crdt_server.token import Claims, KeyRing, Role, mint, verify
 
 __all__ = [
+    "AnswerTimeoutError",
     "CannotListenError",
     "Claims",
     "CloseCode",
     "EmbeddedServer",
+    "Errand",
+    "ErrandForbiddenError",
     "FrameTooLargeError",
     "HostRefused",
     "Hub",
@@ -80,6 +87,7 @@ __all__ = [
     "QueryRefused",
     "Role",
     "Room",
+    "RoomEntry",
     "RoomForbiddenError",
     "RoomFullError",
     "RoomNameRefused",
@@ -112,6 +120,7 @@ __all__ = [
     "derive_ring",
     "freeze_collector",
     "mint",
+    "mint_errand",
     "open_store",
     "process_ring",
     "qualified",

@@ -1,4 +1,5 @@
-"""The room server as an ASGI application: sockets at `/{room}`, health and numbers for whoever watches over it.
+"""The room server as an ASGI application: sockets at `/{room}`, health and numbers for whoever watches over it, and
+what apps ask about their rooms.
 
 It runs by itself under any ASGI server, or mounted in another Starlette application.
 """
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from streamlit_crdt_server.desk import Desk
 from streamlit_crdt_server.gate import Gate
 from streamlit_crdt_server.hub import Hub
 from streamlit_crdt_server.keys import standalone_ring
@@ -49,12 +51,15 @@ def create_app(
     if hub is None and keys is None and settings.require_token:
         keys = standalone_ring(settings)
     served = Hub(settings, keys=keys) if hub is None else hub
-    gate = Gate(served, settings, keys=served.keys if keys is None else keys, clock=clock)
+    ring = served.keys if keys is None else keys
+    gate = Gate(served, settings, keys=ring, clock=clock)
+    desk = Desk(served, settings, keys=ring, clock=clock)
     app = Starlette(
         routes=[
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
             Route("/metrics", _metrics),
+            *desk.routes,
             WebSocketRoute("/{room}", gate),
         ],
         middleware=[Middleware(HideQuery)],

@@ -137,12 +137,24 @@ class OpenTimeoutError(ServerError, TimeoutError):
         return f"room {self.name!r} did not open within {self.timeout_s:g} s: try again, or raise timeout_s"
 
 
+class AnswerTimeoutError(ServerError, TimeoutError):
+    """The hub took too long to answer a question from another thread."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(timeout_s)
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"the room server did not answer within {self.timeout_s:g} s: try again, or raise timeout_s"
+
+
 class WrongThreadError(ServerError, RuntimeError):
     """A blocking call was made in the event loop's own thread, which would wait for itself."""
 
     def __str__(self) -> str:
         return (
-            "open_local blocks and cannot be called in the event loop: use `await hub.aopen_local(...)` there"
+            "this blocks and cannot be called in the event loop: await the coroutine of the hub there, such as "
+            "`await hub.aopen_local(...)`"
         )
 
 

@@ -22,6 +22,7 @@ from streamlit_crdt_server.refusals import (
     HostRefused,
     QueryRefused,
     RoomForbiddenError,
+    TokenError,
     TokenExpiredError,
     TokenForgedError,
     TokenKeyUnknownError,
@@ -64,7 +65,8 @@ class Gate:
         Args:
             hub: Where the sockets go.
             settings: Who is let in.
-            keys: What tokens are verified with; not asked unless the settings require tokens.
+            keys: What tokens are verified with. Where the settings require none, a good one tells whose a socket is,
+                so that nobody is counted twice, and no more.
             clock: The time in seconds since the epoch.
 
         Raises:
@@ -74,6 +76,7 @@ class Gate:
         self._hub = hub
         self._settings = settings
         self._keys = keys if settings.require_token else None
+        self._known_by = keys
         self._clock = clock
         self._connections = Connections(settings)
 
@@ -103,12 +106,14 @@ class Gate:
             raise RoomNameRefused(raw_path.decode("latin-1"))  # encoded: two spellings would be one room
         ticket = read_ticket(scope)
         claims = None if self._keys is None else self._verify(ticket.token, room)
+        session = self._session_of(ticket.token) if claims is None else claims.session
         self._hub.check_can_open(room)
         return Socket(
             receive,
             send,
             room,
             claims=claims,
+            session=session,
             epoch=ticket.epoch,
             verify=self._verify,
             meter=Meter(self._settings, time.monotonic()),
@@ -124,6 +129,15 @@ class Gate:
         if claims.role_in(room) is None:
             raise RoomForbiddenError(room)
         return claims
+
+    def _session_of(self, token: str | None) -> str | None:
+        """Return whose token it is, where none is needed; one that is not good says nothing."""
+        if token is None or self._known_by is None:
+            return None
+        try:
+            return verify(self._known_by, token, now=self._clock()).session
+        except TokenError:
+            return None
 
 
 def _address(scope: Scope) -> str | None:

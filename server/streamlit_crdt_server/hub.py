@@ -24,21 +24,21 @@ from streamlit_crdt_server.errors import (
     HubNotRunningError,
     OpenTimeoutError,
     ServerError,
-    WrongThreadError,
 )
 from streamlit_crdt_server.keys import check_keys, ring_from_settings
+from streamlit_crdt_server.listing import RoomEntry, RoomListing
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.registry import RoomRegistry
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.threads import begin, running_loop, wait
 from streamlit_crdt_server.token import KeyRing
 
 
-class Hub(RoomRegistry):
+class Hub(RoomListing):
     """Serves rooms for as long as it runs; use it as `async with hub:`. A hub runs once.
 
     Attributes:
@@ -95,7 +95,7 @@ class Hub(RoomRegistry):
         self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED, from_context_manager: bool = False
     ) -> None:
         """Run until `stop()`: the low-level way, as in `WebsocketServer`."""
-        self.loop = _running_loop()
+        self.loop = running_loop()
         if from_context_manager:
             await super().start(task_status=task_status, from_context_manager=True)
             return
@@ -174,8 +174,11 @@ class Hub(RoomRegistry):
                 self._nobody_served.set()
                 self._nobody_served = Event()
 
-    def open_local(self, room: str, *, timeout_s: float = 5.0) -> LocalPeer:
+    def open_local(self, room: str, *, session: str | None = None, timeout_s: float = 5.0) -> LocalPeer:
         """Join a room from a thread that is not the loop's; blocks until the room is loaded.
+
+        Args:
+            session: What the token of its tab names as the session, so that the two are counted as one.
 
         Raises:
             RoomNameRefused, TooManyRoomsError, RoomUnavailableError: As `get_room`.
@@ -183,12 +186,7 @@ class Hub(RoomRegistry):
             OpenTimeoutError: It took longer than `timeout_s`.
         """
         check_room_name(room)
-        loop = self.loop
-        if loop is None or loop.is_closed():
-            raise HubNotRunningError()
-        if _running_loop() is loop:
-            raise WrongThreadError()
-        opening = asyncio.run_coroutine_threadsafe(self.aopen_local(room), loop)
+        opening = begin(self.loop, lambda: self.aopen_local(room, session=session))
         try:
             return opening.result(timeout_s)
         except FutureTimeoutError as error:
@@ -196,7 +194,7 @@ class Hub(RoomRegistry):
                 opening.result().close()
             raise OpenTimeoutError(room, timeout_s) from error
 
-    async def aopen_local(self, room: str) -> LocalPeer:
+    async def aopen_local(self, room: str, *, session: str | None = None) -> LocalPeer:
         """Join a room from the loop; see `open_local`."""
         loop = self.loop
         if loop is None:
@@ -206,15 +204,21 @@ class Hub(RoomRegistry):
         while opened.is_closed:  # it left memory at this very moment
             opened = await self.get_room(room)
             await opened.ydoc_observed.wait()
-        return opened.open_local(partial(_post, loop))
+        return opened.open_local(partial(_post, loop), session=session)
 
+    def list_rooms(self, namespace: str = "", *, timeout_s: float = 5.0) -> list[RoomEntry]:
+        """Return what `find_rooms` does, from a thread that is not the loop's.
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop of this thread; None in a thread without one, and under trio."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        Raises:
+            StoreError: As `find_rooms`.
+            HubNotRunningError: It is not started, or stopped.
+            AnswerTimeoutError: It took longer than `timeout_s`.
+        """
+        return wait(self.loop, lambda: self.find_rooms(namespace), timeout_s)
+
+    def delete_room_and_wait(self, name: str, *, timeout_s: float = 10.0) -> None:
+        """Do what `delete_room` does, from a thread that is not the loop's; raises as that, and as `list_rooms`."""
+        wait(self.loop, lambda: self.delete_room(name), timeout_s)
 
 
 def _post(loop: asyncio.AbstractEventLoop, task: Callable[[], None]) -> None:

@@ -41,18 +41,32 @@ class LocalPeer:
 
     Attributes:
         room: The room's name.
+        session: As of `Peer`: its tab's socket names the same one.
+        is_leaving: As of `Peer`.
+        was_deleted: Whether it was closed because its room was deleted, so that opening it again gives another room.
         on_update: Called in the loop's thread when `drain()` has something new. It must not block, and may be
             called although `drain()` was faster.
     """
 
-    def __init__(self, room: Room, state: bytes, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        room: Room,
+        state: bytes,
+        post: Callable[[Callable[[], None]], None],
+        *,
+        session: str | None = None,
+    ) -> None:
         """Make a peer whose first `drain()` gives `state`.
 
         Args:
             room: Where it takes part.
             state: The room's state as one update.
             post: Runs a callable in the loop's thread, soon; raises RuntimeError once the loop is closed.
+            session: See Attributes.
         """
+        self.session = session
+        self.is_leaving = False
+        self.was_deleted = False
         self.room = room.name
         self.on_update: Callable[[], None] | None = None
         self._room = room
@@ -118,20 +132,26 @@ class LocalPeer:
         which the room merged this peer's edits with others' holds both; applying one's own edits again
         changes nothing (rule R2).
         """
+        self.is_leaving = False  # its session lives
         with self._lock:
             waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not waiting:
             return None
         return waiting[0] if len(waiting) == 1 else merge_updates(*waiting)
 
-    def close(self) -> None:
-        """Leave the room. What was pushed before is still applied. May be called again."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Leave the room. What was pushed before is still applied. May be called again.
+
+        Args:
+            for_good: Its session leaves; a socket of that session, which is about to end, counts no more.
+        """
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
+        leave = self._room.depart if for_good else self._room.leave
         try:
-            self._post(lambda: self._room.leave(self))
+            self._post(lambda: leave(self))
         except RuntimeError:
             return  # the loop is closed, and the room with it
 
@@ -172,6 +192,7 @@ class LocalPeer:
     def dismiss(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
         """End the peer because its room ends: pushes that were not answered fail, and so do later ones."""
         with self._lock:
+            self.was_deleted = self.was_deleted or code is CloseCode.OTHER_EPOCH
             self._is_closed = True
             unanswered = tuple(self._unanswered)
         for done in unanswered:

@@ -8,7 +8,8 @@ import re
 from streamlit_crdt_server.errors import RoomNameRefused
 
 NAMESPACE_PATTERN = r"[A-Za-z0-9._-]{1,64}"
-ROOM_NAME_PATTERN = rf"(?:{NAMESPACE_PATTERN}~)?[A-Za-z0-9._-]{{1,128}}"
+NAMESPACE_SEPARATOR = "~"
+ROOM_NAME_PATTERN = rf"(?:{NAMESPACE_PATTERN}{NAMESPACE_SEPARATOR})?[A-Za-z0-9._-]{{1,128}}"
 """A room of an app that has a namespace is called `namespace~room`; no app can name a room of another namespace."""
 
 
@@ -21,7 +22,7 @@ def check_room_name(name: str) -> str:
 
 def qualified(room: str, namespace: str) -> str:
     """Return what the room server calls `room` of an app with this namespace; "" is none."""
-    return f"{namespace}~{room}" if namespace else room
+    return f"{namespace}{NAMESPACE_SEPARATOR}{room}" if namespace else room
 
 
 def is_loopback(host: str) -> bool:

@@ -17,6 +17,7 @@ from anyio import CancelScope, Event, move_on_after
 from pycrdt import Channel
 
 from streamlit_crdt_server.protocol import CloseCode, SaveStatus, saved_answer
+from streamlit_crdt_server.roles import session_of
 from streamlit_crdt_server.settings import Settings
 
 _FRAME_OVERHEAD_BYTES = 64
@@ -26,7 +27,15 @@ _FAULTS_OF_THE_PEER = (CloseCode.MALFORMED, CloseCode.TOO_LARGE, CloseCode.TOO_S
 
 
 class Peer(Protocol):
-    """What a room knows of whoever takes part in it. Called in the loop's thread; no method waits."""
+    """What a room knows of whoever takes part in it. Called in the loop's thread; no method waits.
+
+    Attributes:
+        session: Which Streamlit session, or client, it belongs to; None if it does not say. Two of one name are one.
+        is_leaving: Whether it has said goodbye; its connection may last a moment longer.
+    """
+
+    session: str | None
+    is_leaving: bool
 
     def deliver(self, frame: bytes, update: bytes | None) -> None:
         """Take a frame for this peer; `update` is what a sync frame carries, None for other frames."""
@@ -46,6 +55,7 @@ class SocketPeer:
         scope: Cancelled when the peer is dismissed.
         close_code: Why it was dismissed; None while it is served.
         was_refused: Whether an update of it was not taken in, because it may only look on.
+        session, is_leaving: As of `Peer`.
     """
 
     def __init__(self, channel: Channel, settings: Settings, log: logging.Logger) -> None:
@@ -54,6 +64,8 @@ class SocketPeer:
         self.scope = CancelScope()
         self.close_code: CloseCode | None = None
         self.was_refused = False
+        self.session = session_of(channel)
+        self.is_leaving = False
         self._saved_version = 0
         self._close_reason = ""
         self._settings = settings

@@ -102,7 +102,12 @@ class RoomPipeline(SettlingDocument):
     @property
     def is_blank(self) -> bool:
         """Whether nobody is here and nothing was ever written, so that it can be forgotten."""
-        return self.started.is_set() and not (self.peers or self._log.size_bytes or self._has_unsaved)
+        return self.started.is_set() and not (self.peers or self.is_written)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether anything was ever written, saved or not."""
+        return bool(self._log.size_bytes or self._has_unsaved)
 
     @property
     def is_saving_failing(self) -> bool:

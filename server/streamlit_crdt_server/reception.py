@@ -76,11 +76,18 @@ class RoomReception(RoomPipeline):
             peer.dismiss(CloseCode.OTHER_EPOCH, DELETED)
             return
         self.peers.add(peer)
+        self._mark_leaving(peer.session, False)
         try:
             peer.deliver(protocol.sync_step1(apply.read_vector(self.ydoc)))
         except apply.DocumentDamagedError:
             self._recover()
         self._introduce(peer)
+
+    def _mark_leaving(self, session: str | None, is_leaving: bool) -> None:
+        """Count a session no more, or again, however many peers it has."""
+        for peer in self.peers:
+            if session is not None and peer.session == session:
+                peer.is_leaving = is_leaving
 
     async def _write(self, peer: SocketPeer) -> None:
         """Write until the connection breaks; then nobody needs to read from it either."""

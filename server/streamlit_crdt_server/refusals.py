@@ -108,6 +108,17 @@ class TokenExpiredError(TokenError):
         return f"a token ended {self.now - self.expired_at:.0f} s ago"
 
 
+class ErrandForbiddenError(TokenError):
+    """A token is good, but for another errand, or another namespace."""
+
+    def __init__(self, does: str) -> None:
+        super().__init__(does)
+        self.does = does
+
+    def __str__(self) -> str:
+        return f"a token is not for this errand: {self.does[:140]!r}"
+
+
 class RoomForbiddenError(TokenError):
     """A token is good, but not for this room."""
 

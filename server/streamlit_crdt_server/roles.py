@@ -17,6 +17,12 @@ def claims_of(channel: Channel) -> Claims | None:
     return claims if isinstance(claims, Claims) else None
 
 
+def session_of(channel: Channel) -> str | None:
+    """Which session a connection belongs to, as far as it is known."""
+    session = getattr(channel, "session", None)
+    return session if isinstance(session, str) else None
+
+
 def may_write(channel: Channel, room: str) -> bool:
     """Whether updates from this connection may reach the document of `room`; asked anew for each of them."""
     claims = claims_of(channel)

@@ -155,8 +155,11 @@ class Room(RoomReception):
             for peer in tuple(self.peers):
                 if isinstance(peer, SocketPeer) and time.monotonic() - peer.heard_at > timeout_s:
                     peer.dismiss(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
+                    self._mark_leaving(peer.session, True)  # its session, which nobody told either, as well
 
-    def open_local(self, post: Callable[[Callable[[], None]], None]) -> LocalPeer:
+    def open_local(
+        self, post: Callable[[Callable[[], None]], None], *, session: str | None = None
+    ) -> LocalPeer:
         """Make a peer in this process. Loop thread only; the room must be started.
 
         Raises:
@@ -167,9 +170,15 @@ class Room(RoomReception):
         except apply.DocumentDamagedError as error:
             self._recover()
             raise RoomUnavailableError(self.name) from error
-        peer = LocalPeer(self, state, post)
+        peer = LocalPeer(self, state, post, session=session)
         self.peers.add(peer)
+        self._mark_leaving(session, False)
         return peer
+
+    def depart(self, peer: LocalPeer) -> None:
+        """Forget a peer whose session leaves: the session's tab, which hangs up a moment later, has left too."""
+        self.leave(peer)
+        self._mark_leaving(peer.session, True)
 
     def read_shared_state(self) -> bytes | None:
         """Return a state that holds all that was delivered, read once for all who need it; None if damaged."""

@@ -33,6 +33,7 @@ class Socket(Channel):
 
     Attributes:
         claims: What its token says; None if none is required. A renewal replaces it.
+        session: Which session it belongs to, see `Peer`.
         epoch: The document epoch that its client knows; None if it said nothing of it.
     """
 
@@ -43,6 +44,7 @@ class Socket(Channel):
         room: str,
         *,
         claims: Claims | None = None,
+        session: str | None = None,
         epoch: str | None = None,
         verify: Verify | None = None,
         meter: Meter | None = None,
@@ -56,6 +58,7 @@ class Socket(Channel):
             send: ASGI's.
             room: The room's name.
             claims: See Attributes.
+            session: See Attributes.
             epoch: See Attributes.
             verify: Returns the claims of a token if it opens a room, else raises TokenError.
             meter: What it may send; None sets no limit.
@@ -63,6 +66,7 @@ class Socket(Channel):
             clock: The time in seconds since the epoch.
         """
         self.claims = claims
+        self.session = session
         self.epoch = epoch
         self._receive = receive
         self._send = send

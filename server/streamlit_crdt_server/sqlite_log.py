@@ -148,6 +148,10 @@ class SQLiteLog:
     def rooms(self) -> list[str]:
         return [name for (name,) in self._db.execute("SELECT name FROM rooms ORDER BY name")]
 
+    def written(self) -> list[str]:
+        rows = self._db.execute("SELECT name FROM rooms WHERE updates + set_aside > 0 ORDER BY name")
+        return [name for (name,) in rows]
+
     def _read(self, room: str, head: _Head) -> tuple[dict[int, bytes], list[object]]:
         """Return the updates by number, in order, and the numbers of those that are damaged."""
         whole: dict[int, bytes] = {}

@@ -99,6 +99,10 @@ class SQLiteStore:
         names: Sequence[str] = await self._ask(lambda log: log.rooms(), is_write=False)
         return names
 
+    async def written(self) -> Sequence[str]:
+        names: Sequence[str] = await self._ask(lambda log: log.written(), is_write=False)
+        return names
+
     async def _ask(self, work: Callable[[SQLiteLog], Any], *, is_write: bool = True) -> Any:
         if self._writer is None:
             raise StoreUnavailableError(str(self.path), "it is not open")

@@ -79,6 +79,10 @@ class Store(Protocol):
         """Return the names of the rooms that were loaded or written, sorted."""
         ...
 
+    async def written(self) -> Sequence[str]:
+        """Return the names of the rooms that hold something, if only what was set aside, sorted."""
+        ...
+
 
 def draw_epoch() -> str:
     """Draw the epoch of a room that begins: 32 hex digits."""
@@ -140,6 +144,9 @@ class MemoryStore:
 
     async def rooms(self) -> Sequence[str]:
         return sorted(self._logs)
+
+    async def written(self) -> Sequence[str]:
+        return sorted(room for room, log in self._logs.items() if log.updates or log.set_aside)
 
     def _log(self, room: str) -> _Log:
         if room not in self._logs:

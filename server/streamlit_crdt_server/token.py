@@ -36,7 +36,7 @@ MAX_TOKEN_CHARS = 8192
 
 MAX_NAME_CHARS = 256
 
-_ALGORITHM = "HS256"
+ALGORITHM = "HS256"
 _AUDIENCE = "streamlit-crdt"
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 _HEADER_FIELDS = {"alg", "typ", "kid"}
@@ -129,7 +129,7 @@ def mint(
         "iat": int(now),
         "exp": now + ttl_s,
     }
-    return jwt.encode(payload, ring.keys[ring.current], _ALGORITHM, headers={"kid": ring.current})
+    return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
 
 
 def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
@@ -141,15 +141,23 @@ def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
         TokenForgedError: The signature is not that of what it says.
         TokenExpiredError: It has ended.
     """
+    payload, key_id, expires_at = verified_payload(ring, text, audience=_AUDIENCE, now=now)
+    return _read_claims(payload, key_id, expires_at)
+
+
+def verified_payload(
+    ring: KeyRing, text: str, *, audience: str, now: float
+) -> tuple[Mapping[str, Any], str, float]:
+    """Return what a token for `audience` says, the id of its key and its end; raises as `verify` does."""
     key_id = _read_key_id(text)
     key = ring.keys.get(key_id)
     if key is None:
         raise TokenKeyUnknownError(key_id)
-    payload = _read_payload(text, key)
-    claims = _read_claims(payload, key_id)
-    if claims.expires_at <= now:
-        raise TokenExpiredError(claims.expires_at, now)
-    return claims
+    payload = _read_payload(text, key, audience)
+    expires_at = _read_end(payload)
+    if expires_at <= now:
+        raise TokenExpiredError(expires_at, now)
+    return payload, key_id, expires_at
 
 
 def _read_key_id(text: str) -> str:
@@ -162,19 +170,19 @@ def _read_key_id(text: str) -> str:
         header = jwt.get_unverified_header(text)
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise TokenMalformedError("its header does not decode") from error
-    if header.get("alg") != _ALGORITHM or not header.keys() <= _HEADER_FIELDS:
-        raise TokenMalformedError(f"its header asks for something other than {_ALGORITHM}")
+    if header.get("alg") != ALGORITHM or not header.keys() <= _HEADER_FIELDS:
+        raise TokenMalformedError(f"its header asks for something other than {ALGORITHM}")
     key_id = header.get("kid")
     if not isinstance(key_id, str):
         raise TokenMalformedError("it does not name its key")
     return key_id
 
 
-def _read_payload(text: str, key: bytes) -> Mapping[str, Any]:
+def _read_payload(text: str, key: bytes, audience: str) -> Mapping[str, Any]:
     """Check the signature, and that the token is for us; times are checked against the caller's clock."""
     options: Any = {"require": ["aud", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     try:
-        payload = jwt.decode(text, key, algorithms=[_ALGORITHM], audience=_AUDIENCE, options=options)
+        payload = jwt.decode(text, key, algorithms=[ALGORITHM], audience=audience, options=options)
     except jwt.InvalidSignatureError as error:
         raise TokenForgedError() from error
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
@@ -182,21 +190,29 @@ def _read_payload(text: str, key: bytes) -> Mapping[str, Any]:
     return dict(payload)
 
 
-def _read_claims(payload: Mapping[str, Any], key_id: str) -> Claims:
-    texts = [payload.get(name) for name in ("sub", "name", "sid")]
-    rooms, expires_at = payload.get("rooms"), payload.get("exp")
-    if not isinstance(rooms, dict) or not all(isinstance(text, str) and text for text in texts):
-        raise TokenMalformedError("a claim is missing")
+def _read_end(payload: Mapping[str, Any]) -> float:
+    expires_at = payload.get("exp")
     if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)):
         raise TokenMalformedError("its end is not a time")
     try:
-        checked = {room: Role(role) for room, role in rooms.items()}
-        _check_rooms(checked)
         ends_at = float(expires_at)
-    except (RoomNameRefused, ValueError, OverflowError) as error:
-        raise TokenMalformedError("a claim has no meaning") from error
+    except OverflowError as error:
+        raise TokenMalformedError("its end is not a time") from error
     if not math.isfinite(ends_at):
         raise TokenMalformedError("its end is not a time")
+    return ends_at
+
+
+def _read_claims(payload: Mapping[str, Any], key_id: str, ends_at: float) -> Claims:
+    texts = [payload.get(name) for name in ("sub", "name", "sid")]
+    rooms = payload.get("rooms")
+    if not isinstance(rooms, dict) or not all(isinstance(text, str) and text for text in texts):
+        raise TokenMalformedError("a claim is missing")
+    try:
+        checked = {room: Role(role) for room, role in rooms.items()}
+        _check_rooms(checked)
+    except (RoomNameRefused, ValueError) as error:
+        raise TokenMalformedError("a claim has no meaning") from error
     user, name, session = map(str, texts)
     return Claims(checked, user, name[:MAX_NAME_CHARS], session, ends_at, key_id)
 

@@ -33,13 +33,20 @@ from streamlit_crdt._compat.launching import command_line, load_config, makes_it
 from streamlit_crdt._compat.runs import watch_end
 from streamlit_crdt._compat.version import require_streamlit
 from streamlit_crdt._compat.waking import run_fragment_soon
-from streamlit_crdt._compat.widget_state import RawState, caller_argument, unseen_widgets, widget_keys
+from streamlit_crdt._compat.widget_state import (
+    RawState,
+    caller_argument,
+    drop_values,
+    unseen_widgets,
+    widget_keys,
+)
 from streamlit_crdt._compat.wrapping import install
 
 __all__ = [
     "RawState",
     "caller_argument",
     "command_line",
+    "drop_values",
     "first_message",
     "fragment_id",
     "fragments_of_run",

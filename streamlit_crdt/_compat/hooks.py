@@ -21,6 +21,9 @@ class Hooks(Protocol):
     def form_opened(self, ctx: Any, form_id: str, *, clears: bool) -> None:
         """Remember that the script makes a form, and whether it is cleared when it is submitted."""
 
+    def scope_of(self, ctx: Any, element_type: str, key: str) -> str | None:
+        """Name what tells a shared widget from the same one in another room; None if it is not shared."""
+
     def see_identity(
         self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any], form_id: str
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,14 +30,14 @@ def wrap_identity(hooks: Hooks) -> None:
             return element_id
         if user_key is not None:
             guarded(lambda: hooks.see_identity(ctx, element_type, user_key, arguments, form_of_caller()))
-            return element_id
+            return _scoped(hooks, ctx, element_type, user_key, element_id)
         key = guarded(
             lambda: hooks.key_for(ctx, element_type, lambda: _stable_hash(ctx, element_type, arguments))
         )
         if key is None:
             return element_id
         guarded(lambda: hooks.see_identity(ctx, element_type, key, arguments, form_of_caller()))
-        return f"{element_id.removesuffix('None')}{key}"
+        return _scoped(hooks, ctx, element_type, key, f"{element_id.removesuffix('None')}{key}")
 
     def _stable_hash(ctx: Any, element_type: str, arguments: Mapping[str, Any]) -> str:
         page = page_name(ctx, str(arguments.get("active_script_hash", "")))
@@ -44,6 +45,20 @@ def wrap_identity(hooks: Hooks) -> None:
         return stable.split("-")[1]
 
     utils._compute_element_id = compute
+
+
+def _scoped(hooks: Hooks, ctx: Any, element_type: str, key: str, element_id: str) -> str:
+    """Make a shared widget another one in each room: the page keeps what it shows for as long as it is the same one.
+
+    An id is a prefix, a hash and the key; the page reads the key from it.
+    """
+    scope = guarded(lambda: hooks.scope_of(ctx, element_type, key))
+    prefix, dash, rest = element_id.partition("-")
+    native, _, _ = rest.partition("-")
+    if scope is None or not dash:
+        return element_id
+    digest = hashlib.blake2b(f"{native} {scope}".encode(), digest_size=16).hexdigest()
+    return f"{prefix}-{digest}{rest.removeprefix(native)}"
 
 
 def wrap_rules(hooks: Hooks) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
+
+from streamlit_crdt._compat.context import state_lock
 
 
 class RawState:
@@ -37,6 +40,18 @@ def widget_keys(ctx: Any) -> frozenset[str]:
         return frozenset(ctx.session_state._state._key_id_mapper._key_id_mapping)
     except AttributeError:
         return frozenset()
+
+
+def drop_values(ctx: Any, keys: Iterable[str]) -> None:
+    """Take values out of a session's state, all of them or none: a run cannot be interrupted meanwhile (1.65+).
+
+    `del st.session_state[key]` is a point at which Streamlit may end the run.
+    """
+    with state_lock(ctx):
+        state = ctx.session_state._state
+        for key in keys:
+            if key in state:
+                del state[key]
 
 
 def unseen_widgets(ctx: Any) -> dict[str, str | None]:

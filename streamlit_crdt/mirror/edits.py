@@ -56,6 +56,13 @@ class Edits:
             self._fields.settle()
         return errors
 
+    def hold(self, state: Mapping[str, Any]) -> None:
+        """Take plain values for nobody's edit; see `Mirror.hold`."""
+        memory = self._memory
+        for key, value in state.items():
+            if memory.shares(key) and key not in memory.widgets and not key.startswith(UNKEYED_PREFIX):
+                memory.see(key, value)
+
     def _push_key(self, key: str, value: Any, occasion: Occasion) -> None:
         memory = self._memory
         current = self._shared(key, value, occasion.message)

@@ -87,6 +87,25 @@ class Mirror:
             for part in (self._deliveries, self._volatility, self._drawing, self._fields):
                 part.start_over()
 
+    def hold(self, state: Mapping[str, Any]) -> None:
+        """Take the plain values in `state` for nobody's edit: the session had them before it was in the room.
+
+        The room's own values go before them. What the room has no value for stays until somebody changes it.
+        """
+        with self._lock:
+            self._edits.hold(state)
+
+    def keys(self) -> set[str]:
+        """Return the keys of the session's state that the room has a part in: shared widgets, and plain values."""
+        with self._lock:
+            memory = self._memory
+            known = {*memory.replica, *memory.in_room, *memory.widgets}
+            return {key for key in known if memory.shares(key) and self._is_settable(key)}
+
+    def _is_settable(self, key: str) -> bool:
+        widget = self._memory.widgets.get(key)
+        return widget is None or widget.settable
+
     # -- forms ---------------------------------------------------------------------------------------------------
 
     def receive(self, states: Container[str], submitted: Collection[str]) -> frozenset[str]:

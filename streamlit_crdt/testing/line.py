@@ -7,7 +7,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Final
 
 from streamlit_crdt.testing.rooms import RoomsInMemory
-from streamlit_crdt_server import KeyRing, LocalPeer
+from streamlit_crdt_server import HubNotRunningError, KeyRing, LocalPeer, RoomEntry
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """So long a push may take on a busy machine; then the test goes on without its answer."""
@@ -30,6 +30,10 @@ class PromptPeer:
     def is_closed(self) -> bool:
         return self._peer.is_closed
 
+    @property
+    def was_deleted(self) -> bool:
+        return self._peer.was_deleted
+
     def push(self, update: bytes) -> Future[None]:
         answer = self._peer.push(update)
         wait([answer], ANSWER_TIMEOUT_S)
@@ -38,8 +42,8 @@ class PromptPeer:
     def drain(self) -> bytes | None:
         return self._peer.drain()
 
-    def close(self) -> None:
-        self._peer.close()
+    def close(self, *, for_good: bool = False) -> None:
+        self._peer.close(for_good=for_good)
 
 
 class Line:
@@ -60,9 +64,21 @@ class Line:
         self.is_cut = False
         self._rooms = rooms
 
-    def open(self, room: str) -> PromptPeer | None:
-        return None if self.is_cut else PromptPeer(self._rooms.open(room))
+    def open(self, room: str, session: str) -> PromptPeer | None:
+        return None if self.is_cut else PromptPeer(self._rooms.open(room, session))
 
     def socket(self, room: str) -> Mapping[str, Any]:
         """There is no tab, and so no socket."""
         return {}
+
+    def list_rooms(self) -> list[RoomEntry]:
+        self._check()
+        return self.hub.list_rooms(self.namespace)
+
+    def delete_room(self, room: str) -> None:
+        self._check()
+        self.hub.delete_room_and_wait(room)
+
+    def _check(self) -> None:
+        if self.is_cut:
+            raise HubNotRunningError()

@@ -40,9 +40,9 @@ class RoomsInMemory:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(OPEN_TIMEOUT_S)
 
-    def open(self, room: str) -> LocalPeer:
-        """Join a room."""
-        return self.hub.open_local(room, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session: str | None = None) -> LocalPeer:
+        """Join a room, as a session if its name is given."""
+        return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def replica(self, room: str) -> Replica:
         """Return a replica of what the room holds now, as somebody has it who joins."""

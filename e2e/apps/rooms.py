@@ -1,0 +1,54 @@
+"""Rooms to choose, by the library's own form or by buttons of the app, and what is in them."""
+
+import json
+
+import streamlit as st
+
+from streamlit_crdt import crdt_sync, private_key, rooms, select_room_widget
+
+own = st.query_params.get("ui") == "own"
+st.session_state.setdefault(private_key("runs"), 0)
+st.session_state[private_key("runs")] += 1
+
+outside = st.number_input("outside", value=1, key=private_key("outside"))
+own = st.session_state.setdefault(private_key("own"), own)
+if own:
+    with st.container(horizontal=True):
+        for listed in rooms.list_rooms():
+            label = f"go to {listed} ({listed.people})"
+            st.button(label, key=private_key(f"go {listed}"), on_click=rooms.enter_room, args=(listed,))
+        st.button("to a", on_click=rooms.enter_room, args=("own-a",))
+        st.button("to b", on_click=rooms.enter_room, args=("own-b",))
+        st.button("out", on_click=rooms.exit_room)
+    name = rooms.current_room()
+else:
+    name = select_room_widget()
+
+with crdt_sync(name) as room:
+    number = st.number_input("number", value=0, key="number")
+    st.number_input("unkeyed", value=0)
+    text = st.text_input("text", key="text")
+    mine = st.number_input("mine", value=0, key=private_key("mine"))
+    if st.button("assign"):
+        st.session_state["plain"] = number
+    if st.button("delete the room"):
+        rooms.delete_room(name)
+        st.rerun()
+    if name is not None:
+        room.status_badge()
+    with st.container(key="state"):
+        st.code(
+            json.dumps(
+                {
+                    "room": name,
+                    "number": number,
+                    "text": text,
+                    "mine": mine,
+                    "outside": outside,
+                    "plain": st.session_state.get("plain"),
+                    "status": room.status,
+                    "runs": st.session_state[private_key("runs")],
+                }
+            ),
+            language=None,
+        )
