@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet
 
-from streamlit_crdt._compat.browser_message import drop_triggers, put_number, read_message
+from streamlit_crdt._compat.browser_message import (
+    drop_triggers,
+    put_number,
+    read_message,
+    take_number,
+)
 from streamlit_crdt._compat.context import fragments_of_run, name_run
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
@@ -93,8 +98,11 @@ def wrap_request(hooks: Hooks) -> None:
 def _note(hooks: Hooks, session: Any, client_state: Any) -> None:
     """Number the request, and have it ask for what somebody's click in it needs."""
     sent, fragment = client_state.widget_states, client_state.fragment_id
+    take_number(sent)  # where a file has changed, Streamlit asks with the object that it asked with before
     states, triggers = read_message(sent)
     is_timers = bool(client_state.is_auto_rerun)
+    if not states and not triggers:
+        return  # no page has sent this: a file has changed, or a page has nothing yet
     number = hooks.requested(session.id, states, is_timers=is_timers)
     if number is None:
         return
