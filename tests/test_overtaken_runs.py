@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.runtime.pages_manager import PagesManager
-from streamlit.runtime.scriptrunner import ScriptRunContext, StopException, add_script_run_ctx
+from streamlit.runtime.scriptrunner import (
+    ScriptRunContext,
+    StopException,
+    add_script_run_ctx,
+    script_runner,
+)
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests
 from streamlit.runtime.state.common import WidgetMetadata
 from streamlit.runtime.state.safe_session_state import SafeSessionState
@@ -226,3 +234,18 @@ def test_what_a_full_run_draws_drops_what_fragments_have_drawn_before_it(older: 
     page = Drawn("overtaken")
     AppSession._clear_queue(page, None)  # type: ignore[arg-type]
     assert page._browser_queue.is_empty()
+
+
+def test_a_whole_run_after_a_fragments_in_one_thread_is_drawn_from_the_top_of_the_page(older: Runner) -> None:
+    places: list[tuple[DeltaGenerator, ...]] = []
+
+    def two_runs() -> None:
+        older.context.cursors = {}
+        stack = tuple(deepcopy(place) for place in get_default_dg_stack_value())
+        context_dg_stack.set(stack)  # where a fragment was that ran again: Streamlit leaves it so
+        script_runner.exec_func_with_error_handling(
+            lambda: places.append(context_dg_stack.get()), older.context
+        )
+
+    older.start(two_runs).join(WAIT_S)
+    assert places == [get_default_dg_stack_value()]

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet
 
-from streamlit_crdt._compat.browser_message import drop_triggers, put_number, read_message
+from streamlit_crdt._compat.browser_message import (
+    drop_triggers,
+    put_number,
+    read_message,
+    take_number,
+)
 from streamlit_crdt._compat.context import fragments_of_run, name_run
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
@@ -16,7 +21,10 @@ _watched: Final[WeakSet[Any]] = WeakSet()
 
 
 def wrap_end(hooks: Hooks) -> None:
-    """`script_runner.exec_func_with_error_handling`: returns at the end of every run, whatever ended it (1.65+)."""
+    """`script_runner.exec_func_with_error_handling`: returns at the end of every run, whatever ended it (1.65+).
+
+    It is also where a run begins, of the whole script or of fragments.
+    """
     from streamlit.runtime.scriptrunner import script_runner
 
     native = script_runner.exec_func_with_error_handling  # type: ignore[attr-defined]
@@ -27,10 +35,12 @@ def wrap_end(hooks: Hooks) -> None:
         if runner is not None:
             _watched.add(runner)
         name_run(ctx)
+        guarded(_write_to_the_main_page)
         try:
             outcome = native(func, ctx)
         finally:
-            _watched.discard(runner)
+            if runner is not None:
+                _watched.discard(runner)
         _result, _without_errors, rerun, *_ = outcome
         # st.stop() and errors count too: the page drops what such a run has not drawn.
         complete = rerun is None and not fragments_of_run(ctx)
@@ -38,6 +48,18 @@ def wrap_end(hooks: Hooks) -> None:
         return outcome
 
     script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
+
+
+def _write_to_the_main_page() -> None:
+    """Have the run that begins write where a thread's first run does (delta_generator_singletons, 1.65+).
+
+    A fragment that runs again leaves its own place behind as that of the thread. A run of the whole script that follows
+    in this thread, as runs that code asks for do, would be written from there on: all elements would move down and all
+    fragments get other ids, and the page would make all widgets anew, with what somebody was just doing in them.
+    """
+    from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
+
+    context_dg_stack.set(get_default_dg_stack_value())
 
 
 def watch_end(hooks: Hooks, ctx: Any) -> None:
@@ -93,8 +115,11 @@ def wrap_request(hooks: Hooks) -> None:
 def _note(hooks: Hooks, session: Any, client_state: Any) -> None:
     """Number the request, and have it ask for what somebody's click in it needs."""
     sent, fragment = client_state.widget_states, client_state.fragment_id
+    take_number(sent)  # where a file has changed, Streamlit asks with the object that it asked with before
     states, triggers = read_message(sent)
     is_timers = bool(client_state.is_auto_rerun)
+    if not states and not triggers:
+        return  # no page has sent this: a file has changed, or a page has nothing yet
     number = hooks.requested(session.id, states, is_timers=is_timers)
     if number is None:
         return
