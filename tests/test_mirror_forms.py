@@ -228,6 +228,18 @@ def test_P7_what_was_withheld_is_shown_once_its_draft_is_gone_without_a_submit()
     assert not bob.mirror.needs_run()
 
 
+def test_P7_a_draft_that_went_with_its_page_keeps_nothing_from_the_field_when_it_comes_back() -> None:
+    ada, bob, _room = two_pages(field("size", KEPT, 2))
+    bob.draft(size=7)
+    for leftovers in (bob.drafts, bob.shows, bob.sent, bob.state):
+        leftovers.clear()  # and the tab has not told yet
+    bob.mirror.page_changed()
+    ada.draft(size=9)
+    ada.submit(KEPT)
+    bob.run()
+    assert bob.shows == bob.would_submit == {"size": 9}
+
+
 def test_P7_a_viewers_form_shares_nothing_and_is_put_back() -> None:
     ada, bob, room = two_pages(field("size", CLEARED, 2), field("seats", KEPT, 4))
     ada.draft(size=9, seats=6)

@@ -120,7 +120,10 @@ class Fields:
         self._submitted.clear()
 
     def _is_private(self, widget: Widget) -> bool:
-        return widget.form is not None and (widget.form.clears or widget.element_id in self._drafts)
+        if widget.form is None or widget.form.clears:
+            return widget.form is not None
+        # A draft is gone with its field, though the tab may not have said so yet.
+        return widget.element_id in self._drafts and self._memory.is_drawn(widget.key)
 
     def _withhold(self, widget: Widget, shown: Any) -> None:
         self._withheld.setdefault(widget.key, values.detach(shown))
