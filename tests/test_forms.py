@@ -29,6 +29,8 @@ def app(room: str) -> None:
 
     crdt_sync(room)
     st.button("fill in", on_click=fill_in)
+    if st.button("run twice"):
+        st.rerun()
     st.text_input("outside", key="outside")
     with st.form("a form"):
         st.number_input("kept", 0, 100, 5, key="kept")
@@ -84,6 +86,7 @@ def test_P7_the_page_is_told_of_a_kept_field_and_not_of_a_cleared_one(room: str)
         assert page.session_state["notes"] == "from Ada"
         assert page.number_input(key="kept").proto.set_value
         assert not page.text_area(key="notes").proto.set_value
+    assert press(bob, "run twice").session_state["notes"] == "from Ada"
     assert caught_up(bob).session_state["notes"] == "from Ada"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.mirror.drafts import digest_of
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Form, Widget
 
@@ -32,11 +35,11 @@ class Page:
         shows: what stands in each field.
     """
 
-    def __init__(self, room: Replica, *widgets: Widget) -> None:
+    def __init__(self, room: Replica, *widgets: Widget, merge: Mapping[str, MergeRule] | None = None) -> None:
         self.room = room
         self.replica = Replica()
         self.replica.apply(room.diff())
-        self.mirror = Mirror(self.replica, lambda _key: True)
+        self.mirror = Mirror(self.replica, lambda _key: True, MergeRules(merge or {}).rule)
         self.widgets = {widget.key: widget for widget in widgets}
         self.state: dict[str, Any] = {}
         self.sent: dict[str, Any] = {}
@@ -225,6 +228,18 @@ def test_P7_what_was_withheld_is_shown_once_its_draft_is_gone_without_a_submit()
     assert not bob.mirror.needs_run()
 
 
+def test_P7_a_draft_that_went_with_its_page_keeps_nothing_from_the_field_when_it_comes_back() -> None:
+    ada, bob, _room = two_pages(field("size", KEPT, 2))
+    bob.draft(size=7)
+    for leftovers in (bob.drafts, bob.shows, bob.sent, bob.state):
+        leftovers.clear()  # and the tab has not told yet
+    bob.mirror.page_changed()
+    ada.draft(size=9)
+    ada.submit(KEPT)
+    bob.run()
+    assert bob.shows == bob.would_submit == {"size": 9}
+
+
 def test_P7_a_viewers_form_shares_nothing_and_is_put_back() -> None:
     ada, bob, room = two_pages(field("size", CLEARED, 2), field("seats", KEPT, 4))
     ada.draft(size=9, seats=6)
@@ -262,6 +277,18 @@ def test_P7_what_is_sent_with_a_cleared_form_takes_the_place_of_what_was_sent_be
     ada.run()
     assert room.get("notes") in ("from Ada", "from Bob")
     assert ada.state == bob.state == {"notes": room.get("notes")}
+
+
+def test_P7_nor_is_it_merged_with_that_where_the_author_asks_for_merging() -> None:
+    room, notes = Replica(), field("notes", CLEARED, "", "text_area")
+    ada, bob = (Page(room, notes, merge={"notes": "text"}) for _ in range(2))
+    ada.draft(notes="from Ada")
+    ada.submit(CLEARED)
+    bob.run()
+    bob.mirror.note_drafts({"notes": (digest_of(""), 1)})
+    bob.draft(notes="from Bob")
+    bob.submit(CLEARED)
+    assert room.get("notes") == "from Bob"
 
 
 def test_a_widget_outside_of_forms_is_never_withheld() -> None:

@@ -132,10 +132,9 @@ export class Forms {
       .replace(ID_BEFORE_KEY, "")
       .trim()
       .replace(/[^a-zA-Z0-9_-]/g, "-");
-    const field = this.page.querySelector(`.st-key-${CSS.escape(name)}`)?.querySelector(TEXT_FIELD);
-    return typeof draft.stringValue === "string" && field instanceof Object && "value" in field
-      ? field.value === draft.stringValue
-      : false;
+    const widget = this.page.querySelector(`.st-key-${CSS.escape(name)}`);
+    const field = widget?.querySelector<HTMLInputElement | HTMLTextAreaElement>(TEXT_FIELD);
+    return typeof draft.stringValue === "string" && field?.value === draft.stringValue;
   }
 
   private find(): Manager | null {

@@ -164,7 +164,7 @@ class Edits:
         memory = self._memory
         seen = memory.seen.get(key, memory.before_sync.get(key))
         flight = self._deliveries.get(key)
-        if rule is None:
+        if rule is None or self._fields.is_cleared(key):
             return seen
         begun_on = self._fields.begun_on(key)
         if begun_on is None:

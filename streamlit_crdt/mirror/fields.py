@@ -74,14 +74,14 @@ class Fields:
         is_field = widget is not None and widget.form is not None and key in memory.seen
         return is_field and key not in self._submitted and key not in assigned
 
-    def begun_on(self, key: str) -> Any:
-        """Return what the draft of a field was begun on; None if that is what was written last.
-
-        What is sent with a form that is cleared was begun on nothing: it takes the place of what was sent before.
-        """
+    def is_cleared(self, key: str) -> bool:
+        """Say whether what is submitted was begun on nothing, and takes the place of what was submitted before."""
         widget = self._memory.widgets.get(key)
-        is_cleared = widget is not None and widget.form is not None and widget.form.clears
-        return None if is_cleared else self._withheld.get(key)
+        return widget is not None and widget.form is not None and widget.form.clears
+
+    def begun_on(self, key: str) -> Any:
+        """Return what the draft of a field was begun on; None if that is what was written last."""
+        return self._withheld.get(key)
 
     # -- what is written -----------------------------------------------------------------------------------------
 
@@ -120,7 +120,10 @@ class Fields:
         self._submitted.clear()
 
     def _is_private(self, widget: Widget) -> bool:
-        return widget.form is not None and (widget.form.clears or widget.element_id in self._drafts)
+        if widget.form is None or widget.form.clears:
+            return widget.form is not None
+        # A draft is gone with its field, though the tab may not have said so yet.
+        return widget.element_id in self._drafts and self._memory.is_drawn(widget.key)
 
     def _withhold(self, widget: Widget, shown: Any) -> None:
         self._withheld.setdefault(widget.key, values.detach(shown))
