@@ -151,10 +151,11 @@ def test_rooms_are_entered_and_left_by_buttons_of_the_app(shared_app: StartApp, 
         settles_on(functools.partial(numbers, tab_), ("4", "5"))
 
 
+@pytest.mark.parametrize("way", [Way.EMBEDDED, Way.STANDALONE], ids=str)
 def test_a_deleted_room_is_told_and_its_people_keep_working_on_their_own(
-    shared_app: StartApp, tab: OpenTab, room: str
+    shared_app: StartApp, tab: OpenTab, room: str, way: Way
 ) -> None:
-    app = shared_app(APP)
+    app = shared_app(APP, way)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(r"WebSocket connection to")

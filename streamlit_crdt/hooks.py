@@ -56,7 +56,13 @@ class SessionHooks:
         session = self._registry.find(ctx)
         binding = None if session is None else session.room_of(ctx)
         widget = None if session is None else session.calls.widget(metadata, key)
-        if binding is None or widget is None or key not in state:
+        if binding is None or widget is None:
+            return
+        first = REFUSED if state.is_new(key) else binding.mirror.first_value(widget)
+        if first is not REFUSED:
+            state.replace(key, first)
+            return
+        if key not in state:
             return
         is_late = not state.is_new(key)
         if is_late and (
