@@ -83,7 +83,7 @@ class Session:
             if run is None:
                 return
             if binding in run.entered:
-                run.leaving.append(binding)
+                run.leaving += [binding] if binding not in run.leaving else []
             elif binding in self._stay.rooms:
                 binding.push_last(run.message)
                 self._stay.leave(ctx, run, [binding])

@@ -49,6 +49,7 @@ with crdt_sync(name, server=SERVER) as room:
                     "outside": outside,
                     "plain": st.session_state.get("plain"),
                     "status": room.status,
+                    "saved": room.saved,
                     "runs": st.session_state[private_key("runs")],
                 }
             ),
