@@ -151,10 +151,11 @@ def test_rooms_are_entered_and_left_by_buttons_of_the_app(shared_app: StartApp, 
         settles_on(functools.partial(numbers, tab_), ("4", "5"))
 
 
+@pytest.mark.parametrize("way", [Way.EMBEDDED, Way.STANDALONE], ids=str)
 def test_a_deleted_room_is_told_and_its_people_keep_working_on_their_own(
-    shared_app: StartApp, tab: OpenTab, room: str
+    shared_app: StartApp, tab: OpenTab, room: str, way: Way
 ) -> None:
-    app = shared_app(APP)
+    app = shared_app(APP, way)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(r"WebSocket connection to")
@@ -189,8 +190,7 @@ def test_the_list_has_rooms_that_are_only_on_disk_after_a_kill(
     app = start_app(APP, Way.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
     one = tab(app, room=room)
     d.set_number(one, "number", 7)
-    badge = one.page.locator("[data-streamlit-crdt-badge]")
-    settles_on(lambda: badge.inner_text().strip(), "Saved")
+    eventually(lambda: (one.state()["number"], one.state()["saved"]) == (7, True), why="the edit is saved")
     one.page.close()
     app.app.restart(signal.SIGKILL)
     two = tab(app)

@@ -96,11 +96,11 @@ def crdt_app(
 def _keys(settings: Settings) -> KeyRing | None:
     """Return what tokens are signed with: the secret that is set, else a key derived from Streamlit's own.
 
-    Also where none is needed to come in: they tell whose a socket is.
+    Where none is needed to come in, they still tell whose a socket is.
     """
     ring = ring_from_settings(settings)
-    if ring is not None:
-        return ring
+    if ring is not None or not settings.require_token:
+        return ring or process_ring()
     try:
         return derive_ring(str(config.get_option("server.cookieSecret") or ""))
     except SettingsError as error:

@@ -65,6 +65,10 @@ class SessionHooks:
         widget = None if session is None else session.calls.widget(metadata, key)
         if binding is None or widget is None:
             return
+        first = REFUSED if state.is_new(key) else binding.mirror.first_value(widget)
+        if first is not REFUSED:
+            state.replace(key, first)
+            return
         if key not in state:
             if _compat.fragments_of_run(ctx) and (held := binding.mirror.forgotten(widget)) is not REFUSED:
                 state.replace(key, held)

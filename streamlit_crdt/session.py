@@ -45,9 +45,7 @@ class Session:
         self.requests = Requests()
         self.calls = Calls()
         self._fragments: dict[str, Binding] = {}
-        self._rooms: list[Binding] = []
         self._stay = Stay()
-        self._left_behind: set[str] = set()
         self._page = ""
         self._remote_wake = False
         self._output_dropped = False
@@ -71,14 +69,14 @@ class Session:
     @property
     def rooms(self) -> tuple[Binding, ...]:
         """The rooms that the session is in, by its last whole run."""
-        return tuple(self._rooms)
+        return tuple(self._stay.rooms)
 
     def shut_out(self, ctx: Any, room: str) -> None:
         """Leave a room that this session may not be in any more."""
         with self._holding(ctx):
             binding, run = self.bindings.get(room), self.run_of(ctx)
             if binding is not None:
-                self._step_out(ctx, run, [binding])
+                self._stay.leave(ctx, run, [binding])
 
     def leave_room(self, ctx: Any, room: str) -> None:
         """Leave a room and take what came from it out of the state: now, or, if this run was in it, at its end."""
@@ -92,10 +90,10 @@ class Session:
             if run is None:
                 return
             if binding in run.entered:
-                run.leaving.append(binding)
-            elif binding in self._rooms:
+                run.leaving += [binding] if binding not in run.leaving else []
+            elif binding in self._stay.rooms:
                 binding.push_last(run.message)
-                self._step_out(ctx, run, [binding])
+                self._stay.leave(ctx, run, [binding])
 
     def forget_room(self, ctx: Any, room: str) -> None:
         """Leave a room that this session has deleted."""
@@ -109,7 +107,9 @@ class Session:
         """Return the binding to a room that the session is in now; None if it is not."""
         binding = self.bindings.get(room)
         run = self._run
-        return binding if binding in self._rooms or (run is not None and binding in run.entered) else None
+        return (
+            binding if binding in self._stay.rooms or (run is not None and binding in run.entered) else None
+        )
 
     def note_outside(self) -> None:
         """Note that the script is in no room: what it has had until it enters one is nobody's edit there."""
@@ -164,7 +164,7 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return None
-            self._count_call(ctx, run, binding)
+            self._stay.call(ctx, run, binding)
             run.open.append((binding, _compat.fragment_id()))
             if binding in run.entered:
                 return None
@@ -176,7 +176,7 @@ class Session:
             run.entered.append(binding)
             if run.is_remote:
                 binding.replica.pause_history()
-            rooms = {*self._rooms, *run.entered}
+            rooms = {*self._stay.rooms, *run.entered}
             for one in rooms:
                 one.has_company = len(rooms) > 1
             return binding.begin_run(run.message, remote=run.is_remote, whole=whole)
@@ -186,7 +186,7 @@ class Session:
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is not None and run.message is not None:
-                for binding in self._rooms:
+                for binding in self._stay.rooms:
                     run.rewritten |= binding.begin_fragments(run.message)
 
     def enter_none(self, ctx: Any) -> None:
@@ -195,7 +195,7 @@ class Session:
             run = self.run_of(ctx)
             if run is not None:
                 self.note_outside()
-                self._count_call(ctx, run, None)
+                self._stay.call(ctx, run, None)
                 run.open.append((None, _compat.fragment_id()))
 
     def leave_none(self, ctx: Any) -> None:
@@ -203,52 +203,6 @@ class Session:
         run = self.run_of(ctx)
         if run is not None:
             run.close(None)
-
-    def _count_call(self, ctx: Any, run: Run, binding: Binding | None) -> None:
-        """Leave the room that this very call entered in the last run, if it enters another one now.
-
-        Before the other is entered, so that nothing goes from one into the other. A script that takes the former one up
-        again further below finds it as it left it.
-        """
-        if _compat.fragments_of_run(ctx):
-            return
-        self._clear(ctx)
-        place = len(run.calls)
-        run.calls.append(binding)
-        if binding is not None and binding in self._rooms:
-            return
-        was_outside, former = self._stay.before(place)
-        if was_outside:
-            _compat.drop_values(ctx, self._stay.take_drawn())
-        elif (
-            former is not None
-            and former is not binding
-            and former in self._rooms
-            and former not in run.entered
-        ):
-            former.push_last(run.message)
-            self._step_out(ctx, run, [former])
-
-    def _step_out(self, ctx: Any, run: Run | None, rooms: list[Binding]) -> None:
-        """Leave rooms, and take out of the state what is theirs alone."""
-        _compat.drop_values(ctx, self._keys_of(run, rooms))
-
-    def _keys_of(self, run: Run | None, rooms: list[Binding]) -> set[str]:
-        """Leave rooms, and return the keys of the state that are theirs alone."""
-        entered = [] if run is None else run.entered
-        staying = [one for one in {*self._rooms, *entered} if one not in rooms]
-        self._rooms = [one for one in self._rooms if one not in rooms]
-        self.note_outside()
-        kept = {key for one in staying for key in one.replica}
-        return {key for binding in rooms for key in binding.step_out()} - kept
-
-    def _clear(self, ctx: Any) -> None:
-        """Take out of the state what the last run has left there of a room that was left at its end.
-
-        Not at that end: until the next run, what the page shows and the state belong together.
-        """
-        _compat.drop_values(ctx, self._left_behind)
-        self._left_behind = set()
 
     def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
         """Push what the script has assigned so far; return what cannot be shared."""
@@ -297,13 +251,15 @@ class Session:
             self._remote_wake = self._remote_wake and not complete
             run.open = []
             run.is_over = True
-            ended = self._rooms if _compat.fragments_of_run(ctx) else []
+            ended = list(self._stay.rooms) if _compat.fragments_of_run(ctx) else []
             for binding in ended:
                 binding.end_fragment(ctx, state, run.message)
             for binding in run.entered:
                 binding.end_run(state, run.message, complete=complete, remote=run.is_remote)
             if not _compat.fragments_of_run(ctx):
-                self._settle(ctx, run, complete=complete)
+                self._stay.end_run(ctx, run, complete=complete)
+                if complete:
+                    self.calls.forms.end_run()
             elif self._output_dropped or self._left_unseen(ctx, run, state):
                 self._whole_run_owed = True
             if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
@@ -322,21 +278,8 @@ class Session:
     def _left_unseen(self, ctx: Any, run: Run, state: Mapping[str, Any]) -> bool:
         if run.message is None:
             return False
-        mirrors = [binding.mirror for binding in self._rooms]
+        mirrors = [binding.mirror for binding in self._stay.rooms]
         return holds_unseen_edit(ctx, run.message, state, mirrors, run.rewritten)
-
-    def _settle(self, ctx: Any, run: Run, *, complete: bool) -> None:
-        """Remember the rooms that the session is in, and leave those that others, or none, have taken the place of."""
-        if not run.calls:
-            return
-        self._stay.end_run(run.calls, complete=complete)
-        absent = [binding for binding in self._rooms if binding not in run.entered]
-        if complete:
-            self.calls.forms.end_run()
-        self._rooms = [*run.entered, *absent]
-        if left := [*run.leaving, *(absent if complete else ())]:
-            run.entered = [binding for binding in run.entered if binding not in left]
-            self._left_behind |= self._keys_of(run, left)
 
     def _turn_page(self, page: str) -> None:
         if page != self._page:
@@ -385,7 +328,7 @@ class Session:
             run = self.run_of(ctx)
             if run is None:
                 return frozenset()
-            self._clear(ctx)
+            self._stay.clear(ctx)
             cause = None if number is None else self.requests.take(number)
             cause = cause or Cause(bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None)
             run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
@@ -416,7 +359,7 @@ class Session:
         if binding is not None:
             carried = run.message is not None and run.message.holds(widget)
             binding.mirror.drew(widget, value, assigned=assigned, carried=carried)
-        for other in {*self._rooms, *run.entered} - {binding}:
+        for other in {*self._stay.rooms, *run.entered} - {binding}:
             other.mirror.exclude(widget)
 
     def release(self) -> None:

@@ -388,3 +388,38 @@ def test_who_leaves_and_whose_page_is_closed_is_counted_no_more(room: str) -> No
     assert people(room) == 0
     two.run()
     assert people(room) == 1
+
+
+def without_a_call(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, rooms
+
+    def page() -> None:
+        st.slider("keyed", key="keyed")
+        st.session_state.setdefault("initial", 3)
+        st.slider("initial", key="initial")
+
+    st.button("enter", on_click=rooms.enter_room, args=(room,))
+    st.button("exit", on_click=rooms.exit_room)
+    if name := rooms.current_room():
+        with crdt_sync(name):
+            page()
+    else:
+        page()
+
+
+def test_widgets_that_are_drawn_without_any_call_make_way_for_the_rooms(room: str) -> None:
+    one = click(AppTest.from_function(without_a_call, kwargs={"room": room}).run(), "enter")
+    move(one, "keyed", 7)
+    move(one, "initial", 8)
+    settle()
+    two = AppTest.from_function(without_a_call, kwargs={"room": room}).run()
+    move(two, "keyed", 4)
+    for _ in range(2):
+        click(two, "enter")
+        assert [slider.value for slider in two.slider] == [7, 8]
+        click(two, "exit")
+        assert [slider.value for slider in two.slider] == [0, 3]
+        move(two, "initial", 5)
+    assert [slider.value for slider in caught_up(one).slider] == [7, 8]

@@ -285,9 +285,8 @@ def test_A2_an_app_that_keeps_its_cookie_secret_keeps_its_keys() -> None:
     one, two = (crdt_app(store=None)["routes"][0].app.state.hub.keys for _ in range(2))
     assert one == two
     assert crdt_app(store=None, secret="a secret of some length")["routes"][0].app.state.hub.keys == KEYS
-    assert (
-        crdt_app(store=None, require_token=False)["routes"][0].app.state.hub.keys == one
-    )  # to tell whose a socket is
+    needless = crdt_app(store=None, require_token=False)["routes"][0].app.state.hub.keys
+    assert needless not in (None, one)  # it only tells whose a socket is
 
 
 @pytest.mark.parametrize("cookie_secret", [None, "", "None", "changeme"])

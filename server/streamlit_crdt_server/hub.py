@@ -44,7 +44,8 @@ class Hub(RoomListing):
     Attributes:
         settings: The limits.
         store: Where the rooms' updates go. It is open for as long as the hub runs.
-        keys: What tokens are verified with; None where none are required.
+        keys: What tokens are verified with; None where there are none. Where no token is required, a good one tells
+            whose a socket is.
         metrics: What is counted.
         loop: The event loop that it runs in; None while it does not run.
     """

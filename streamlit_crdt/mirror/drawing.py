@@ -48,6 +48,22 @@ class Drawing:
             self._deliveries.drop(key)
         return local
 
+    def first_value(self, widget: Widget) -> Any:
+        memory, key = self._memory, widget.key
+        known = memory.widgets.get(key)
+        is_new_here = known is not None and not known.settable and key not in memory.seen
+        if not (is_new_here and widget.settable and key in memory.replica and memory.shares(key)):
+            return REFUSED
+        remote = memory.read(key)
+        local = REFUSED if remote is REFUSED else widget.local(remote)
+        if local is not REFUSED:
+            self._deliveries.begin(key, form_of(widget, default_of(widget)), remote)
+            memory.see(key, remote)
+            memory.in_room.add(key)
+            memory.written_now.add(key)
+            local = values.detach(local)
+        return local
+
     def is_untold(self, key: str) -> bool:
         return key in self._memory.untold or (key in self._memory.seen and not self._memory.is_drawn(key))
 

@@ -239,6 +239,14 @@ class Mirror:
         with self._lock:
             return self._drawing.waiting(widget, value)
 
+    def first_value(self, widget: Widget) -> Any:
+        """Return the room's value for a widget that was drawn outside of the room until now, `REFUSED` if it has none.
+
+        At the top of the run its key was still that of the other widget, and nothing was written.
+        """
+        with self._lock:
+            return self._drawing.first_value(widget)
+
     def is_untold(self, key: str) -> bool:
         """Say whether a value was written for `key` that no widget has shown since.
 
