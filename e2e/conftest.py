@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from e2e.browser import launch
 from e2e.harness import RunningApp, Way, make_app
@@ -95,38 +95,52 @@ def shared_app(
 
 
 @pytest.fixture(scope="session")
-def contexts(browser: Browser) -> Iterator[list[BrowserContext]]:
-    """One for each tab that a test has open; kept for the next test, whose pages load faster from a warm cache."""
-    opened: list[BrowserContext] = []
+def pages(browser: Browser) -> Iterator[list[Page]]:
+    """One for each tab that a test has open, in a context of its own; kept for the next test."""
+    opened: list[Page] = []
     yield opened
-    for context in opened:
-        context.close()
+    for page in opened:
+        page.context.close()
 
 
 @pytest.fixture
-def tab(
-    browser: Browser, contexts: list[BrowserContext], request: pytest.FixtureRequest
-) -> Iterator[OpenTab]:
-    """`tab(url)` opens a page in a context of its own; none may have complained when the test ends."""
+def tab(browser: Browser, pages: list[Page], request: pytest.FixtureRequest) -> Iterator[OpenTab]:
+    """`tab(app, room=room)` opens a page in a context of its own; none may have complained when the test ends.
+
+    `prepare` is called with the page before it loads anything. What it does to the page cannot be undone, so that such
+    a page is not used again.
+    """
     opened: list[Tab] = request.node.stash.setdefault(_TABS, [])
+    prepared: list[Tab] = []
 
     def open_tab(
-        target: str | RunningApp, *, room: str | None = None, path: str = "/", name: str = ""
+        target: str | RunningApp,
+        *,
+        room: str | None = None,
+        path: str = "/",
+        name: str = "",
+        prepare: Callable[[Page], None] | None = None,
     ) -> Tab:
         url = target if isinstance(target, str) else target.url + path
         if room is not None:
             url += f"{'&' if '?' in url else '?'}room={room}"
-        if len(opened) == len(contexts):
-            contexts.append(new_context(browser))
-        context = contexts[len(opened)]
-        page = Tab(browser, url, name=name or f"tab {'ABCDEFGHIJ'[len(opened)]}", context=context)
+        if len(opened) == len(pages):
+            pages.append(new_context(browser).new_page())
+        elif pages[len(opened)].is_closed():
+            pages[len(opened)] = pages[len(opened)].context.new_page()
+        page = Tab(browser, url, name=name or f"tab {'ABCDEFGHIJ'[len(opened)]}", page=pages[len(opened)])
         opened.append(page)
+        if prepare is not None:
+            prepare(page.page)
+            prepared.append(page)
         return page.open()
 
     yield open_tab
     complaints = [f"{page.name}: {said}" for page in opened for said in page.complaints]
     for page in opened:
         page.close()
+    for page in prepared:
+        page.page.close()
     assert not complaints, "the page complained:\n" + "\n".join(complaints)
 
 

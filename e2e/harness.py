@@ -6,6 +6,7 @@ that a failing test shows. Streamlit is configured by variables, because these w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -75,7 +76,7 @@ def free_port() -> int:
 
 @dataclass
 class Process:
-    """One child process, its health route and its log."""
+    """One child process, its health route and its log. What it starts itself is in its group, and ends with it."""
 
     name: str
     command: Sequence[str]
@@ -102,7 +103,7 @@ class Process:
         with self.log_path.open("ab") as sink:
             self._child = subprocess.Popen(
                 self.command, cwd=self.folder, env={**os.environ, **self.env},
-                stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         eventually(self._is_up, deadline_s=START_DEADLINE_S, why=f"{self.name} answers at {self.health_url}")
 
@@ -118,17 +119,21 @@ class Process:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
         """End the process (SIGKILL for a crash) and return its exit code; None if it was not running."""
         child, self._child = self._child, None
-        if child is None or child.poll() is not None:
+        if child is None:
             return None
-        child.send_signal(how)
+        was_running = child.poll() is None
         try:
-            return child.wait(STOP_DEADLINE_S)
+            if was_running and how is not signal.SIGKILL:
+                child.send_signal(how)
+                child.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait(STOP_DEADLINE_S)
             raise AssertionError(
                 f"{self.name} did not stop within {STOP_DEADLINE_S:g} s:\n{self.log}"
             ) from None
+        finally:
+            kill_group(child.pid)
+            child.wait(STOP_DEADLINE_S)
+        return child.returncode if was_running else None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.stop(how)
@@ -157,6 +162,12 @@ class RunningApp:
     @property
     def logs(self) -> str:
         return "\n".join(f"--- {p.name}: {p.log_path}\n{p.log}" for p in self.processes)
+
+
+def kill_group(leader: int) -> None:
+    """Kill what is left of a process group, such as the worker of a hypercorn that was killed itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def answers(url: str) -> bool:
