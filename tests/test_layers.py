@@ -51,7 +51,7 @@ LAYERS = (
     ("_compat.wrapping",),
     ("_compat",),
     ("way",),
-    ("shown",),
+    ("shown", "putting_back"),
     ("writing",),
     ("tab",),
     ("binding",),
