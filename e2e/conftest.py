@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from e2e.browser import launch
-from e2e.harness import RunningApp, Way, make_app
+from e2e.harness import ASGI_APP, RunningApp, Way, make_app
 from e2e.tab import Tab, new_context
 
 APPS = Path(__file__).parent / "apps"
@@ -48,11 +48,15 @@ def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartA
     numbers = itertools.count()
 
     def start(
-        script: Path | str, way: Way = Way.EMBEDDED, *, env: dict[str, str] | None = None
+        script: Path | str,
+        way: Way = Way.EMBEDDED,
+        *,
+        env: dict[str, str] | None = None,
+        asgi_app: str = ASGI_APP,
     ) -> RunningApp:
         folder = tmp_path / f"app{next(numbers)}"
         folder.mkdir()
-        app = make_app(way, _script(script), folder, env)
+        app = make_app(way, _script(script), folder, env, asgi_app=asgi_app)
         started.append(app)
         app.start()
         return app
@@ -119,6 +123,7 @@ def tab(browser: Browser, pages: list[Page], request: pytest.FixtureRequest) -> 
         room: str | None = None,
         path: str = "/",
         name: str = "",
+        cookies: dict[str, str] | None = None,
         prepare: Callable[[Page], None] | None = None,
     ) -> Tab:
         url = target if isinstance(target, str) else target.url + path
@@ -130,6 +135,8 @@ def tab(browser: Browser, pages: list[Page], request: pytest.FixtureRequest) -> 
             pages[len(opened)] = pages[len(opened)].context.new_page()
         page = Tab(browser, url, name=name or f"tab {'ABCDEFGHIJ'[len(opened)]}", page=pages[len(opened)])
         opened.append(page)
+        for name_, value in (cookies or {}).items():
+            page.page.context.add_cookies([{"name": name_, "value": value, "url": url}])
         if prepare is not None:
             prepare(page.page)
             prepared.append(page)

@@ -44,6 +44,15 @@ ROOMS_ENV = {
 SERVER_VARIABLE = "CRDT_SERVER"
 """An app that is run against a stand-alone server finds its address here and passes it as `server=`."""
 
+ASGI_MODULE = "asgi_app"
+ASGI_APP = """import streamlit as st
+
+from streamlit_crdt import crdt_app
+
+app = st.App({script!r}, **crdt_app())
+"""
+"""The file that a deployment would have beside its script."""
+
 
 class Way(StrEnum):
     """How an app and its room server are run."""
@@ -55,6 +64,8 @@ class Way(StrEnum):
 
 
 THREE_WAYS = (Way.EMBEDDED, Way.MOUNTED, Way.STANDALONE)
+TWO_WAYS = (Way.EMBEDDED, Way.STANDALONE)
+"""An edit goes straight into the room or through the tab; where the room is mounted it goes as where it is embedded."""
 
 
 # Below the range from which the system picks ports for outgoing connections, and elsewhere for each worker.
@@ -179,9 +190,21 @@ def answers(url: str) -> bool:
         return False
 
 
-def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None = None) -> RunningApp:
-    """Prepare (not start) an app; its files go to `folder`, and `env` wins over the defaults."""
+def make_app(
+    way: Way,
+    script: Path,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    asgi_app: str = ASGI_APP,
+) -> RunningApp:
+    """Prepare (not start) an app; its files go to `folder`, and `env` wins over the defaults.
+
+    Args:
+        asgi_app: the source of the module whose `app` is served where it is mounted.
+    """
     port, room_port = free_port(), free_port()
+    (folder / f"{ASGI_MODULE}.py").write_text(asgi_app.format(script=str(script)), encoding="utf-8")
     variables = {
         **STREAMLIT_ENV,
         **ROOMS_ENV,
@@ -197,7 +220,7 @@ def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None
         Way.EMBEDDED: ["-m", "streamlit", "run", str(script)],
         Way.STANDALONE: ["-m", "streamlit", "run", str(script)],
         Way.RUN: ["-m", "streamlit_crdt", "run", str(script)],
-        Way.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{_asgi_module(script, folder)}:app"],
+        Way.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{ASGI_MODULE}:app"],
     }
     health = f"http://{HOST}:{port}/_stcore/health"
     app = Process("app", [sys.executable, *commands[way]], health, variables, folder)
@@ -208,13 +231,3 @@ def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None
         processes = [server, app]
     room_socket = mounted if way in (Way.MOUNTED, Way.RUN) else separate
     return RunningApp(way, f"http://{HOST}:{port}", app, server, room_socket, processes)
-
-
-def _asgi_module(script: Path, folder: Path) -> str:
-    """Write the file that a deployment would have, and return its module name."""
-    (folder / "asgi_app.py").write_text(
-        "import streamlit as st\n\nfrom streamlit_crdt import crdt_app\n\n"
-        f"app = st.App({str(script)!r}, **crdt_app())\n",
-        encoding="utf-8",
-    )
-    return "asgi_app"

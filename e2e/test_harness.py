@@ -111,7 +111,7 @@ def test_an_app_that_is_killed_leaves_no_process_behind(start_app: Any) -> None:
     group = app.app.pid
     assert len(living_in(group)) > 1, "hypercorn has a worker"
     app.app.stop(signal.SIGKILL)
-    settles_on(lambda: living_in(group), [])
+    eventually(lambda: not living_in(group), why="nothing of it runs")
 
 
 def living_in(group: int) -> list[str]:
