@@ -9,6 +9,8 @@ PY := $(VENV)/bin/python
 PY_FLOOR := $(VENV_FLOOR)/bin/python
 # Tests that run side by side: one per core of the smallest machine that CI has.
 WORKERS ?= 2
+# The tests of a file share its apps, so that each file is one worker's.
+BY_FILE := --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
@@ -81,14 +83,14 @@ test-js: install
 	npm run --silent test
 
 test-e2e: install browser
-	$(PY) -m pytest e2e -n $(WORKERS)
+	$(PY) -m pytest e2e -n $(WORKERS) $(BY_FILE)
 
 # The room server imports no Streamlit, so its own tests have nothing to say of the floor.
 test-floor-py: install-floor
 	$(PY_FLOOR) -m pytest tests --ignore tests/server -n $(WORKERS)
 
 test-floor-e2e: install-floor browser
-	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS)
+	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS) $(BY_FILE)
 
 test-floor: test-floor-py test-floor-e2e
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from e2e.browser import launch
-from e2e.harness import RunningApp, Way, make_app
+from e2e.harness import ASGI_APP, RunningApp, Way, make_app
 from e2e.tab import Tab, new_context
 
 APPS = Path(__file__).parent / "apps"
@@ -48,11 +48,15 @@ def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartA
     numbers = itertools.count()
 
     def start(
-        script: Path | str, way: Way = Way.EMBEDDED, *, env: dict[str, str] | None = None
+        script: Path | str,
+        way: Way = Way.EMBEDDED,
+        *,
+        env: dict[str, str] | None = None,
+        asgi_app: str = ASGI_APP,
     ) -> RunningApp:
         folder = tmp_path / f"app{next(numbers)}"
         folder.mkdir()
-        app = make_app(way, _script(script), folder, env)
+        app = make_app(way, _script(script), folder, env, asgi_app=asgi_app)
         started.append(app)
         app.start()
         return app
@@ -95,38 +99,55 @@ def shared_app(
 
 
 @pytest.fixture(scope="session")
-def contexts(browser: Browser) -> Iterator[list[BrowserContext]]:
-    """One for each tab that a test has open; kept for the next test, whose pages load faster from a warm cache."""
-    opened: list[BrowserContext] = []
+def pages(browser: Browser) -> Iterator[list[Page]]:
+    """One for each tab that a test has open, in a context of its own; kept for the next test."""
+    opened: list[Page] = []
     yield opened
-    for context in opened:
-        context.close()
+    for page in opened:
+        page.context.close()
 
 
 @pytest.fixture
-def tab(
-    browser: Browser, contexts: list[BrowserContext], request: pytest.FixtureRequest
-) -> Iterator[OpenTab]:
-    """`tab(url)` opens a page in a context of its own; none may have complained when the test ends."""
+def tab(browser: Browser, pages: list[Page], request: pytest.FixtureRequest) -> Iterator[OpenTab]:
+    """`tab(app, room=room)` opens a page in a context of its own; none may have complained when the test ends.
+
+    `prepare` is called with the page before it loads anything. What it does to the page cannot be undone, so that such
+    a page is not used again.
+    """
     opened: list[Tab] = request.node.stash.setdefault(_TABS, [])
+    prepared: list[Tab] = []
 
     def open_tab(
-        target: str | RunningApp, *, room: str | None = None, path: str = "/", name: str = ""
+        target: str | RunningApp,
+        *,
+        room: str | None = None,
+        path: str = "/",
+        name: str = "",
+        cookies: dict[str, str] | None = None,
+        prepare: Callable[[Page], None] | None = None,
     ) -> Tab:
         url = target if isinstance(target, str) else target.url + path
         if room is not None:
             url += f"{'&' if '?' in url else '?'}room={room}"
-        if len(opened) == len(contexts):
-            contexts.append(new_context(browser))
-        context = contexts[len(opened)]
-        page = Tab(browser, url, name=name or f"tab {'ABCDEFGHIJ'[len(opened)]}", context=context)
+        if len(opened) == len(pages):
+            pages.append(new_context(browser).new_page())
+        elif pages[len(opened)].is_closed():
+            pages[len(opened)] = pages[len(opened)].context.new_page()
+        page = Tab(browser, url, name=name or f"tab {'ABCDEFGHIJ'[len(opened)]}", page=pages[len(opened)])
         opened.append(page)
+        for name_, value in (cookies or {}).items():
+            page.page.context.add_cookies([{"name": name_, "value": value, "url": url}])
+        if prepare is not None:
+            prepare(page.page)
+            prepared.append(page)
         return page.open()
 
     yield open_tab
     complaints = [f"{page.name}: {said}" for page in opened for said in page.complaints]
     for page in opened:
         page.close()
+    for page in prepared:
+        page.page.close()
     assert not complaints, "the page complained:\n" + "\n".join(complaints)
 
 

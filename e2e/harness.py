@@ -6,6 +6,7 @@ that a failing test shows. Streamlit is configured by variables, because these w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -43,6 +44,15 @@ ROOMS_ENV = {
 SERVER_VARIABLE = "CRDT_SERVER"
 """An app that is run against a stand-alone server finds its address here and passes it as `server=`."""
 
+ASGI_MODULE = "asgi_app"
+ASGI_APP = """import streamlit as st
+
+from streamlit_crdt import crdt_app
+
+app = st.App({script!r}, **crdt_app())
+"""
+"""The file that a deployment would have beside its script."""
+
 
 class Way(StrEnum):
     """How an app and its room server are run."""
@@ -54,6 +64,8 @@ class Way(StrEnum):
 
 
 THREE_WAYS = (Way.EMBEDDED, Way.MOUNTED, Way.STANDALONE)
+TWO_WAYS = (Way.EMBEDDED, Way.STANDALONE)
+"""An edit goes straight into the room or through the tab; where the room is mounted it goes as where it is embedded."""
 
 
 # Below the range from which the system picks ports for outgoing connections, and elsewhere for each worker.
@@ -75,7 +87,7 @@ def free_port() -> int:
 
 @dataclass
 class Process:
-    """One child process, its health route and its log."""
+    """One child process, its health route and its log. What it starts itself is in its group, and ends with it."""
 
     name: str
     command: Sequence[str]
@@ -102,7 +114,7 @@ class Process:
         with self.log_path.open("ab") as sink:
             self._child = subprocess.Popen(
                 self.command, cwd=self.folder, env={**os.environ, **self.env},
-                stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         eventually(self._is_up, deadline_s=START_DEADLINE_S, why=f"{self.name} answers at {self.health_url}")
 
@@ -118,17 +130,21 @@ class Process:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
         """End the process (SIGKILL for a crash) and return its exit code; None if it was not running."""
         child, self._child = self._child, None
-        if child is None or child.poll() is not None:
+        if child is None:
             return None
-        child.send_signal(how)
+        was_running = child.poll() is None
         try:
-            return child.wait(STOP_DEADLINE_S)
+            if was_running and how is not signal.SIGKILL:
+                child.send_signal(how)
+                child.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait(STOP_DEADLINE_S)
             raise AssertionError(
                 f"{self.name} did not stop within {STOP_DEADLINE_S:g} s:\n{self.log}"
             ) from None
+        finally:
+            kill_group(child.pid)
+            child.wait(STOP_DEADLINE_S)
+        return child.returncode if was_running else None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.stop(how)
@@ -159,6 +175,12 @@ class RunningApp:
         return "\n".join(f"--- {p.name}: {p.log_path}\n{p.log}" for p in self.processes)
 
 
+def kill_group(leader: int) -> None:
+    """Kill what is left of a process group, such as the worker of a hypercorn that was killed itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
 def answers(url: str) -> bool:
     """Say whether a GET of `url` gives 200."""
     try:
@@ -168,9 +190,21 @@ def answers(url: str) -> bool:
         return False
 
 
-def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None = None) -> RunningApp:
-    """Prepare (not start) an app; its files go to `folder`, and `env` wins over the defaults."""
+def make_app(
+    way: Way,
+    script: Path,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    asgi_app: str = ASGI_APP,
+) -> RunningApp:
+    """Prepare (not start) an app; its files go to `folder`, and `env` wins over the defaults.
+
+    Args:
+        asgi_app: the source of the module whose `app` is served where it is mounted.
+    """
     port, room_port = free_port(), free_port()
+    (folder / f"{ASGI_MODULE}.py").write_text(asgi_app.format(script=str(script)), encoding="utf-8")
     variables = {
         **STREAMLIT_ENV,
         **ROOMS_ENV,
@@ -186,7 +220,7 @@ def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None
         Way.EMBEDDED: ["-m", "streamlit", "run", str(script)],
         Way.STANDALONE: ["-m", "streamlit", "run", str(script)],
         Way.RUN: ["-m", "streamlit_crdt", "run", str(script)],
-        Way.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{_asgi_module(script, folder)}:app"],
+        Way.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{ASGI_MODULE}:app"],
     }
     health = f"http://{HOST}:{port}/_stcore/health"
     app = Process("app", [sys.executable, *commands[way]], health, variables, folder)
@@ -197,13 +231,3 @@ def make_app(way: Way, script: Path, folder: Path, env: Mapping[str, str] | None
         processes = [server, app]
     room_socket = mounted if way in (Way.MOUNTED, Way.RUN) else separate
     return RunningApp(way, f"http://{HOST}:{port}", app, server, room_socket, processes)
-
-
-def _asgi_module(script: Path, folder: Path) -> str:
-    """Write the file that a deployment would have, and return its module name."""
-    (folder / "asgi_app.py").write_text(
-        "import streamlit as st\n\nfrom streamlit_crdt import crdt_app\n\n"
-        f"app = st.App({str(script)!r}, **crdt_app())\n",
-        encoding="utf-8",
-    )
-    return "asgi_app"

@@ -14,7 +14,7 @@ from e2e.polling import eventually
 from e2e.tab import Tab
 
 PEOPLE = 5
-MESSAGES = 6
+MESSAGES = 4
 
 
 def said(tab: Tab) -> list[str]:

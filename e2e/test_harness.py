@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from e2e import drivers
-from e2e.harness import answers
+from e2e.harness import Way, answers
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -102,3 +104,24 @@ def test_an_app_can_be_stopped_and_started_again_at_the_same_address(start_app: 
     app.start()
     page.reload()
     assert page.state()["slider"] == 20
+
+
+def test_an_app_that_is_killed_leaves_no_process_behind(start_app: Any) -> None:
+    app = start_app("plain_widgets.py", Way.MOUNTED)
+    group = app.app.pid
+    assert len(living_in(group)) > 1, "hypercorn has a worker"
+    app.app.stop(signal.SIGKILL)
+    eventually(lambda: not living_in(group), why="nothing of it runs")
+
+
+def living_in(group: int) -> list[str]:
+    """Return the processes of a process group, without those that only wait for their parent to look at them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _parent, its_group = (process / "stat").read_text().rpartition(")")[2].split()[:3]
+        except FileNotFoundError:
+            continue  # it has ended since
+        if int(its_group) == group and state != "Z":
+            found.append(process.name)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from playwright.sync_api import Page, WebSocketRoute
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
@@ -78,25 +79,32 @@ def test_an_app_that_restarts_gets_its_room_back_from_the_open_tabs(
 
 
 def test_where_the_rooms_port_cannot_be_reached_the_session_is_polled(
-    start_app: StartApp, tab: OpenTab, room: str
+    shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("board.py", Way.EMBEDDED)
-    one, two = tab(app, room=room), tab(app.url, path="")
-    two.page.close()
-    cut_off = tab(app.url + f"/?room={room}&cut=1")
+    app = shared_app("board.py", Way.EMBEDDED)
+
+    refused: list[str] = []
+
+    def refuse(socket: WebSocketRoute) -> None:
+        refused.append(socket.url)
+        socket.close()
+
+    def cut_off_the_rooms_port(page: Page) -> None:
+        page.route_web_socket(lambda url: app.room_socket in url, refuse)
+
+    one, cut_off = tab(app, room=room), tab(app, room=room, prepare=cut_off_the_rooms_port)
     cut_off.allow(*BROKEN_SOCKET)
-    cut_off.page.route_web_socket(lambda url: app.room_socket in url, lambda socket: socket.close())
-    cut_off.reload()
     d.set_number(one, "a", 4)
     cut_off.eventually_shows("a", 4, deadline_s=20)
     d.set_number(cut_off, "b", 6)
     one.eventually_shows("b", 6, deadline_s=20)
+    assert refused
 
 
 def test_a_tab_that_loses_the_network_keeps_its_values_and_catches_up(
-    start_app: StartApp, tab: OpenTab, room: str
+    shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("board.py", Way.EMBEDDED)
+    app = shared_app("board.py", Way.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")
@@ -112,9 +120,9 @@ def test_a_tab_that_loses_the_network_keeps_its_values_and_catches_up(
 
 
 def test_R7_an_idle_room_carries_few_bytes_however_large_it_is(
-    start_app: StartApp, tab: OpenTab, room: str
+    shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("large.py", Way.EMBEDDED)
+    app = shared_app("large.py", Way.EMBEDDED)
     one = tab(app, room=room)
     d.click(one, "fill")
     one.eventually_shows("keys", 2000)

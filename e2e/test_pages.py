@@ -40,3 +40,17 @@ def test_P3_a_page_switch_neither_loses_nor_overwrites_values(
     one.eventually_shows("a", 8)
     one.eventually_shows("b", 2)
     settles_on(lambda: d.shown_slider(one, "a"), ["8"])
+
+
+def test_what_was_assigned_before_a_page_switch_by_code_is_shared(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("pages.py", Way.EMBEDDED)
+    one, two = tab(app, room=room), tab(app, room=room)
+    d.set_slider(one, "a", 5)
+    one.eventually_shows("a", 5)
+    d.click(one, "leave")
+    one.eventually_shows("page", "second")
+    for tab_ in (one, two):
+        tab_.eventually_shows("plain", "5 as we left")
+    two.eventually_shows("a", 5)

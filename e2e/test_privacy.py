@@ -4,47 +4,66 @@ from __future__ import annotations
 
 import json
 
-from playwright.sync_api import Page, Route, WebSocket
+from playwright.sync_api import Route
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import Way
+from e2e.harness import RunningApp, Way
+from e2e.polling import eventually
+from e2e.wire import Wire
 from streamlit_crdt.assets import build_id
 
-
-def record_sockets(page: Page, wire: list[tuple[str, bytes]]) -> None:
-    def listen(socket: WebSocket) -> None:
-        for event in ("framesent", "framereceived"):
-            socket.on(event, lambda frame: wire.append((socket.url, _raw(frame))))
-
-    page.on("websocket", listen)
+SECRET = "confidential"
 
 
-def _raw(frame: str | bytes) -> bytes:
-    return frame.encode() if isinstance(frame, str) else frame
+def test_P8_what_has_a_private_key_reaches_neither_the_wire_nor_the_disk(
+    start_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = start_app("private.py", Way.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
+    own, peers = Wire(), Wire()
+    one, two = tab(app, room=room, prepare=own.record), tab(app, room=room, prepare=peers.record)
+    for label in ("mine", "globbed", "exactly", "password"):
+        d.set_text(one, label, f"{SECRET}-{label}")
+        one.eventually_shows(label, f"{SECRET}-{label}")
+    d.click(one, "assign")
+    for label in ("mine too", "not exactly", "open"):
+        d.set_text(one, label, "for-everybody")
+        for tab_ in (one, two):
+            tab_.eventually_shows(label, "for-everybody")
+    shared = dict.fromkeys(("plain", "private:plain", "my crdt-private:plain"), "for-everybody")
+    for key in shared:
+        two.eventually_shows(key, "for-everybody")
+    for hidden in ("mine", "globbed", "exactly", "password"):
+        assert two.state()[hidden] == ""
+    assert (two.state()["crdt-private:plain"], two.state()["secret_plain"]) == (None, None)
+    eventually(lambda: b"for-everybody" in on_disk(app), why="what is shared is on the disk")
+    for place in (own.of_rooms(), peers.all(), on_disk(app)):
+        assert b"for-everybody" in place
+        assert SECRET.encode() not in place
 
 
-def test_P8_private_keys_never_reach_the_wire(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+def on_disk(app: RunningApp) -> bytes:
+    return b"".join(file.read_bytes() for file in app.server.folder.glob("rooms.db*"))
+
+
+def test_keys_names_what_is_shared_and_private_takes_from_it(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
     app = shared_app("private.py", Way.EMBEDDED)
-    one, two = tab(app, room=room), tab(app, room=room)
-    to_room: list[tuple[str, bytes]] = []
-    to_peer: list[tuple[str, bytes]] = []
-    record_sockets(one.page, to_room)
-    record_sockets(two.page, to_peer)
+    chosen = "/?keys=open*&keys=secret*&keys=plain"
+    one, two = tab(app, room=room, path=chosen), tab(app, room=room, path=chosen)
+    unshared = ("mine", "mine too", "globbed", "exactly", "not exactly", "unkeyed", "password")
+    for label in (*unshared, "opened"):
+        d.set_text(one, label, "chosen")
+    d.set_text(two, "open", "chosen")
+    d.click(one, "assign")
     for tab_ in (one, two):
-        tab_.reload()
-    for label in ("mine", "globbed", "password"):
-        d.set_text(one, label, f"confidential-{label}")
-        one.eventually_shows(label, f"confidential-{label}")
-    d.set_text(one, "open", "for-everybody")
-    two.eventually_shows("open", "for-everybody")
-    room_frames = b"".join(raw for url, raw in to_room if "_stcore" not in url)
-    peer_frames = b"".join(raw for _, raw in to_peer)
-    assert b"for-everybody" in room_frames
-    assert b"for-everybody" in peer_frames
-    assert b"confidential" not in room_frames
-    assert b"confidential" not in peer_frames
-    assert two.state() == {"open": "for-everybody", "mine": "", "globbed": "", "password": ""}
+        for key, value in (("open", "chosen"), ("opened", "chosen"), ("plain", "for-everybody")):
+            tab_.eventually_shows(key, value)
+    assert {label: one.state()[label] for label in unshared} == dict.fromkeys(unshared, "chosen")
+    assert {label: two.state()[label] for label in unshared} == dict.fromkeys(unshared, "")
+    assert (one.state()["private:plain"], two.state()["private:plain"]) == ("for-everybody", None)
+    assert d.shown_text(two, "unkeyed") == ""
 
 
 def test_a_tab_with_an_old_build_of_the_frontend_asks_for_a_reload(

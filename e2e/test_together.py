@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import THREE_WAYS, RunningApp, Way
+from e2e.harness import THREE_WAYS, TWO_WAYS, RunningApp, Way
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
-ROUNDS = 100
+ROUNDS = [40, pytest.param(400, marks=pytest.mark.soak)]
+"""What goes wrong in one round of ten is seen in the first; in `make soak` also what does in one of a hundred."""
 
 # A page sends what happens within one timer of no delay as one message; on a busy machine that is long.
 SLOW_TIMERS = """() => {
@@ -37,7 +38,7 @@ def agree_on(tabs: Sequence[Tab], key: str, at_least: int) -> bool:
     return len(numbers) == 1 and min(numbers) >= at_least
 
 
-@pytest.fixture(params=THREE_WAYS, ids=str)
+@pytest.fixture(params=TWO_WAYS, ids=str)
 def board(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
     return shared_app("board.py", request.param)
 
@@ -48,7 +49,11 @@ def embedded_board(shared_app: StartApp) -> RunningApp:
 
 
 @pytest.mark.floor
-def test_an_edit_in_one_tab_moves_the_widget_in_the_other(board: RunningApp, tab: OpenTab, room: str) -> None:
+@pytest.mark.parametrize("way", THREE_WAYS, ids=str)
+def test_an_edit_in_one_tab_moves_the_widget_in_the_other(
+    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+) -> None:
+    board = shared_app("board.py", way)
     one, two = tab(board, room=room), tab(board, room=room)
     type_number(one, "a", 7)
     shows(two, a=7)
@@ -59,12 +64,12 @@ def test_an_edit_in_one_tab_moves_the_widget_in_the_other(board: RunningApp, tab
     settles_on(lambda: one.page.get_by_label("unkeyed").input_value(), "9")
 
 
+@pytest.mark.parametrize("rounds", ROUNDS)
 def test_edits_of_different_widgets_at_the_same_time_all_survive(
-    board: RunningApp, tab: OpenTab, room: str
+    board: RunningApp, tab: OpenTab, room: str, rounds: int
 ) -> None:
     one, two = tab(board, room=room), tab(board, room=room)
-    rounds = ROUNDS if board.way is Way.EMBEDDED else ROUNDS // 4
-    for number in range(1, rounds + 1):
+    for number in range(1, 1 + (rounds if board.way is Way.EMBEDDED else rounds // 4)):
         type_number(one, "a", number)
         type_number(two, "b", number)
         for tab_ in (one, two):
@@ -101,26 +106,27 @@ def test_three_tabs_that_edit_the_same_widget_agree(
         shown = {tab_.state()["title"] for tab_ in tabs} | {box.input_value() for box in boxes}
         return len(shown) == 1 and shown.pop().startswith(f"{round_}:")
 
-    for number in range(1, 21):
+    for number in range(1, 11):
         for place, box in enumerate(boxes):
             box.fill(f"{number}:{place}")
             box.press("Enter")
         eventually(functools.partial(agree, number), why="all scripts and all boxes show the same text")
 
 
+@pytest.mark.parametrize("rounds", ROUNDS)
 def test_P5_clicks_while_a_peer_edits_continuously_all_run(
-    embedded_board: RunningApp, tab: OpenTab, room: str
+    embedded_board: RunningApp, tab: OpenTab, room: str, rounds: int
 ) -> None:
     clicker, editor = tab(embedded_board, room=room), tab(embedded_board, room=room)
     button = clicker.page.get_by_role("button", name="click", exact=True)
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, rounds + 1):
         button.click()
         for step in range(2):
             type_number(editor, "a", 10 * number + step)
             clicker.page.wait_for_timeout(120)
-    clicker.eventually_shows("handled", ROUNDS)
-    shows(clicker, a=10 * ROUNDS + 1)
-    shows(editor, a=10 * ROUNDS + 1)
+    clicker.eventually_shows("handled", rounds)
+    shows(clicker, a=10 * rounds + 1)
+    shows(editor, a=10 * rounds + 1)
 
 
 def test_P5_what_the_page_sends_together_with_a_frame_of_ours_is_seen_by_the_script(
@@ -180,15 +186,6 @@ def test_P4_edits_during_a_run_cost_one_further_run(
     )
 
 
-def test_P4_an_idle_room_costs_no_run(embedded_board: RunningApp, tab: OpenTab, room: str) -> None:
-    one, two = tab(embedded_board, room=room), tab(embedded_board, room=room)
-    type_number(one, "a", 5)
-    shows(two, a=5)
-    before = (one.state()["runs"], two.state()["runs"])
-    one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is nothing to wait for
-    assert (one.state()["runs"], two.state()["runs"]) == before
-
-
 def test_a_first_run_shows_the_rooms_values_and_no_flash_of_defaults(
     board: RunningApp, tab: OpenTab, room: str
 ) -> None:
@@ -202,7 +199,7 @@ def test_a_first_run_shows_the_rooms_values_and_no_flash_of_defaults(
 
 def test_a_reload_in_the_middle_of_editing_loses_nothing(board: RunningApp, tab: OpenTab, room: str) -> None:
     one, two = tab(board, room=room), tab(board, room=room)
-    for number in range(1, 4):
+    for number in range(1, 3):
         type_number(one, "a", number)
         one.eventually_shows("a", number)
         type_number(two, "b", number)

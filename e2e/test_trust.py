@@ -8,14 +8,19 @@ import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pycrdt
 import pytest
-from playwright.sync_api import Browser
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from e2e import drivers as d
-from e2e.conftest import APPS, OpenTab, StartApp
+from e2e.conftest import OpenTab, StartApp
 from e2e.harness import THREE_WAYS, RunningApp, Way
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
+
+SYNC, SYNC_STEP_2, UPDATE = 0, 1, 2
+"""Of the y-websocket protocol."""
 
 STORE = {"STREAMLIT_CRDT_STORE": "rooms.db"}
 BROKEN = (
@@ -65,6 +70,10 @@ def test_A1_who_may_only_look_sees_all_and_changes_nothing(app: RunningApp, tab:
     d.set_number(editor, "a", 3)
     viewer.eventually_shows("a", 3)
     d.set_number(viewer, "a", 9)
+    eventually(lambda: viewer.sees("What you change here goes back."), why="the viewer is told why")
+    assert not editor.sees("What you change here goes back.")
+    for tab_ in (editor, viewer):
+        settles_on(functools.partial(d.shown_text, tab_, "a"), "3")
     d.set_number(editor, "a", 4)
     for tab_ in (editor, viewer):
         tab_.eventually_shows("a", 4)
@@ -73,15 +82,13 @@ def test_A1_who_may_only_look_sees_all_and_changes_nothing(app: RunningApp, tab:
 
 
 AUTHORIZE = """
-from pathlib import Path
-
 import streamlit as st
 from streamlit_crdt import crdt_app
 
 
 def authorize(visitor):
-    agent = visitor.headers["User-Agent"]
-    return "editor" if "Ada" in agent else "viewer" if "Bob" in agent else None
+    cookies = visitor.headers["Cookie"]
+    return "editor" if "who=Ada" in cookies else "viewer" if "who=Bob" in cookies else None
 
 
 app = st.App({script!r}, **crdt_app(authorize=authorize))
@@ -89,17 +96,10 @@ app = st.App({script!r}, **crdt_app(authorize=authorize))
 
 
 def test_A1_the_app_decides_by_the_headers_who_may_enter_and_in_which_role(
-    start_app: StartApp, browser: Browser, room: str
+    start_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("trust.py", Way.MOUNTED)
-    app.stop()
-    (app.app.folder / "asgi_app.py").write_text(AUTHORIZE.format(script=str(APPS / "trust.py")))
-    app.start()
-    pages = {
-        name: Tab(browser, f"{app.url}/?room={room}", name=name, context=browser.new_context(user_agent=name))
-        for name in ("Ada", "Bob", "Eve")
-    }
-    ada, bob, eve = (page.open() for page in pages.values())
+    app = start_app("trust.py", Way.MOUNTED, asgi_app=AUTHORIZE)
+    ada, bob, eve = (tab(app, room=room, cookies={"who": name}) for name in ("Ada", "Bob", "Eve"))
     d.set_number(ada, "a", 3)
     bob.eventually_shows("a", 3)
     badge_says(bob, "View only")
@@ -109,9 +109,43 @@ def test_A1_the_app_decides_by_the_headers_who_may_enter_and_in_which_role(
         page.eventually_shows("a", 4)
     eventually(lambda: eve.sees("You may not enter the room"), why="the third is told so")
     assert eve.page.get_by_label("a", exact=True).count() == 0
-    for page in pages.values():
-        assert not page.complaints
-        page.close()
+
+
+REMEMBER_TOKENS = """
+const Native = window.WebSocket;
+window.socketsAsked = [];
+window.WebSocket = class extends Native {
+    constructor(url, protocols) {
+        super(url, protocols);
+        window.socketsAsked.push([String(url), protocols]);
+    }
+};
+"""
+
+
+def test_A1_a_client_of_another_kind_with_a_viewers_token_changes_nothing_either(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("trust.py", Way.EMBEDDED)
+    editor = tab(app, room=room)
+    viewer = tab(
+        f"{app.url}/?room={room}&role=viewer",
+        prepare=lambda page: page.add_init_script(REMEMBER_TOKENS),
+    )
+    badge_says(viewer, "View only")
+    asked: list[tuple[str, list[str]]] = viewer.page.evaluate("window.socketsAsked")
+    url, protocols = next((url, protocols) for url, protocols in asked if url.endswith(room))
+    forged: pycrdt.Map[int] = pycrdt.Map()
+    document = pycrdt.Doc({"state": forged})
+    forged["a"] = 66
+    with connect(url, subprotocols=[Subprotocol(name) for name in protocols]) as client:
+        for kind in (SYNC_STEP_2, UPDATE):
+            client.send(bytes([SYNC, kind]) + pycrdt.write_message(document.get_update()))
+        d.set_number(editor, "a", 4)
+        for page in (editor, viewer):
+            page.eventually_shows("a", 4)
+    late = tab(app, room=room)
+    assert [page.state()["a"] for page in (editor, viewer, late)] == [4, 4, 4]
 
 
 def test_a_socket_without_a_token_is_refused_before_it_is_accepted(
@@ -191,7 +225,9 @@ def forget_rooms(folder: Path) -> None:
         file.unlink()
 
 
-def test_an_idle_room_with_a_badge_and_tokens_costs_no_run(app: RunningApp, tab: OpenTab, room: str) -> None:
+def test_P4_an_idle_room_with_a_badge_and_tokens_costs_no_run(
+    app: RunningApp, tab: OpenTab, room: str
+) -> None:
     one, two = tab(app, room=room), tab(app, room=room)
     d.set_number(one, "a", 1)
     two.eventually_shows("a", 1)

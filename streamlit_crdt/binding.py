@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import streamlit as st
@@ -19,6 +19,7 @@ from streamlit_crdt.merge import MergeRules, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
+from streamlit_crdt.putting_back import PuttingBack
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.selection import Selection
@@ -47,6 +48,7 @@ class Binding:
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = Writing(self)
         self.clicks = Clicks()
+        self.putting_back = PuttingBack()
         self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news)
         self.has_company = False
         self._rerun_owed = False
@@ -232,9 +234,17 @@ class Binding:
         Not for what was so before it, nor for plain values: a script that assigns one on each run would be run whole
         for each rerun of a fragment.
         """
+        if self._was_moved(state):
+            self._rerun_owed = True
+            self.putting_back.owe()
+
+    def _was_moved(self, state: Mapping[str, Any], assigned: Container[str] = ()) -> bool:
+        """Say whether a viewer's widget has been moved, and not by code, since this was last asked."""
         before, self._displaced = self._displaced, self.mirror.displaced(state)
-        moved = (key not in before or not equal(before[key], shown) for key, shown in self._displaced.items())
-        self._rerun_owed = self._rerun_owed or any(moved)
+        return any(
+            key not in assigned and (key not in before or not equal(before[key], shown))
+            for key, shown in self._displaced.items()
+        )
 
     def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
         written = []
@@ -267,6 +277,8 @@ class Binding:
     ) -> list[ValueNotShareableError]:
         ctx = _compat.script_context()
         assigned = {key for key in state if ctx.session_state.is_new_state_value(key)}
+        if at_top and self.part.is_viewer and self._was_moved(state, assigned):
+            self.putting_back.owe()
         self._exclude_unknown()
         return self.mirror.push(
             state, message, synced=self.synced, remote=remote, at_top=at_top, assigned=assigned

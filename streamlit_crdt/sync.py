@@ -103,6 +103,7 @@ def crdt_sync(
         component.mount(session, binding, held=held)
         if held:
             st.stop()
+        binding.putting_back.tell()
         if written and on_change is not None:
             on_change(*args, **(kwargs or {}))
     return Room(room, Member(session, binding, ctx))

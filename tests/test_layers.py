@@ -59,7 +59,7 @@ LAYERS = (
     ("roomfile",),
     ("room",),
     ("way",),
-    ("shown",),
+    ("shown", "putting_back"),
     ("writing",),
     ("tab",),
     ("binding",),

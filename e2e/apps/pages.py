@@ -15,6 +15,9 @@ crdt_sync(name, server=os.environ.get("CRDT_SERVER"))
 def first() -> None:
     a = st.slider("a", key="a")
     b = st.slider("same label")
+    if st.button("leave"):
+        st.session_state["plain"] = f"{a} as we left"
+        st.switch_page(other)
     with st.container(key="state"):
         st.code(
             json.dumps({"page": "first", "a": a, "b": b, "plain": st.session_state.get("plain")}),
@@ -34,4 +37,5 @@ def second() -> None:
         )
 
 
-st.navigation([st.Page(first, default=True), st.Page(second)]).run()
+other = st.Page(second)
+st.navigation([st.Page(first, default=True), other]).run()

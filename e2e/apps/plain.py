@@ -11,13 +11,16 @@ import numpy
 import pandas
 import streamlit as st
 
-from streamlit_crdt import crdt_sync
+from streamlit_crdt import crdt_sync, private_key
 
 VALUES = {
     "int": 7,
     "float": 2.0,
     "bool": True,
     "none": None,
+    "false": False,
+    "zero": 0,
+    "empty": "",
     "str": "héllo 👩‍👩‍👧 e\u0301",
     "bytes": b"\x00\xff",
     "list": [1, 2.0, "a"],
@@ -53,12 +56,15 @@ with crdt_sync(st.query_params.get("room", "plain"), server=os.environ.get("CRDT
         st.session_state["lock"] = object()
     if st.button("unlock"):
         st.session_state.pop("lock", None)
+    if not st.toggle("hide", key=private_key("hide")):
+        st.number_input("seldom", 0, 100, 0, key="seldom")
 
 seen = {
     name: [type(st.session_state[f"v_{name}"]).__name__, repr(st.session_state[f"v_{name}"])]
     for name in VALUES
     if f"v_{name}" in st.session_state
 }
+seen["seldom"] = st.session_state.get("seldom")
 seen["clicks"] = st.session_state["clicks"]
 seen["status"] = room.status
 with st.container(key="state"):

@@ -1,4 +1,4 @@
-"""Shared and private texts side by side."""
+"""Shared and private texts and values side by side; `?keys=open*&keys=plain` shares those keys alone."""
 
 import json
 
@@ -6,12 +6,29 @@ import streamlit as st
 
 from streamlit_crdt import crdt_sync, private_key
 
-with crdt_sync(st.query_params.get("room", "private"), private=["secret_*"]):
+MINE, PLAIN = private_key("mine"), private_key("plain")
+SHARED = ("plain", "private:plain", f"my {PLAIN}")
+"""Keys that only look like the private one."""
+
+keys = st.query_params.get_all("keys") or None
+with crdt_sync(st.query_params.get("room", "private"), keys=keys, private=["secret_*", "exactly"]):
     seen = {
         "open": st.text_input("open", key="open"),
-        "mine": st.text_input("mine", key=private_key("mine")),
+        "opened": st.text_input("opened", key="opened"),
+        "mine": st.text_input("mine", key=MINE),
+        "mine too": st.text_input("mine too", key="mine"),
         "globbed": st.text_input("globbed", key="secret_text"),
+        "exactly": st.text_input("exactly", key="exactly"),
+        "not exactly": st.text_input("not exactly", key="exactly_not"),
+        "unkeyed": st.text_input("unkeyed"),
         "password": st.text_input("password", type="password"),
     }
+    if st.button("assign"):
+        st.session_state[PLAIN] = "confidential-plain"
+        st.session_state["secret_plain"] = "confidential-globbed-plain"
+        for key in SHARED:
+            st.session_state[key] = "for-everybody"
+for key in (PLAIN, "secret_plain", *SHARED):
+    seen[key] = st.session_state.get(key)
 with st.container(key="state"):
     st.code(json.dumps(seen), language=None)

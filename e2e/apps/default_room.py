@@ -1,0 +1,13 @@
+"""The shortest app: everybody is in the room that has no name of its own."""
+
+import json
+
+import streamlit as st
+
+from streamlit_crdt import crdt_sync
+
+with crdt_sync():
+    y = st.slider("Select a value")
+    st.write(y, "squared is", y * y)
+with st.container(key="state"):
+    st.code(json.dumps({"y": y}), language=None)

@@ -1,0 +1,200 @@
+"""However a run ends, it pushes what it assigned, and nothing that is out of date by then."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.sessions import caught_up, session, settle
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def reader(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room) as joined:
+        st.json({key: joined.state[key] for key in joined.state})
+
+
+def seen(room: str) -> dict[str, Any]:
+    """Return what a newcomer finds in the room."""
+    import json
+
+    settle()
+    return dict(json.loads(session(reader, room).json[0].value))
+
+
+def two_runs(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room):
+        if st.button("go"):
+            st.session_state["step"] = "first"
+            st.session_state["gone"] = 1
+            st.session_state["only in the first"] = True
+            st.rerun()
+        if st.session_state.get("step") == "first":
+            st.session_state["step"] = "second"
+            del st.session_state["gone"]
+            st.rerun()
+
+
+def test_runs_that_follow_each_other_leave_what_the_last_one_assigned(room: str) -> None:
+    one, two = session(two_runs, room), session(two_runs, room)
+    one.button[0].click().run()
+    assert seen(room) == {"step": "second", "only in the first": True}
+    caught_up(two)
+    assert two.session_state["step"] == "second"
+    assert "gone" not in two.session_state
+    assert one.session_state["step"] == "second"
+
+
+def nested(room: str, how: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync(room, keys=["outer*"]):
+        if st.button("go"):
+            st.session_state["outer before"] = how
+            with crdt_sync(room + "-inner", keys=["inner*"]):
+                st.session_state["inner"] = how
+                st.session_state["outer within"] = how
+                if how == "stop":
+                    st.stop()
+                if how == "rerun":
+                    st.rerun()
+                if how == "error":
+                    raise RuntimeError("an app's own error")
+            st.session_state["outer after"] = how
+
+
+@pytest.mark.parametrize("how", ["end", "stop", "rerun", "error"])
+def test_blocks_of_two_rooms_push_each_its_own(room: str, how: str) -> None:
+    one = session(nested, room, how=how)
+    one.button[0].click().run()
+    outer = {"outer before": how, "outer within": how}
+    assert seen(room) == outer | ({"outer after": how} if how == "end" else {})
+    assert seen(room + "-inner") == {"inner": how}
+
+
+def failing_callback(room: str, how: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    def act() -> None:
+        st.session_state["acted"] = how
+        if how == "stop":
+            st.stop()
+        raise RuntimeError("an app's own error")
+
+    with crdt_sync(room):
+        st.button("go", on_click=act)
+
+
+@pytest.mark.parametrize("how", ["stop", "error"])
+def test_what_a_callback_assigned_before_it_failed_is_pushed_by_the_run_after_it(room: str, how: str) -> None:
+    one = session(failing_callback, room, how=how)
+    one.button[0].click().run()
+    one.run()
+    assert seen(room) == {"acted": how}
+
+
+def behind_a_gate(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    if st.button("go"):
+        st.session_state["before"] = 1
+        st.stop()
+    with crdt_sync(room):
+        st.number_input("n", 0, 10, 0, key="n")
+
+
+def test_what_a_run_assigned_that_stopped_above_the_room_is_pushed_by_the_run_after_it(room: str) -> None:
+    one = session(behind_a_gate, room)
+    one.number_input[0].set_value(3).run()
+    one.button[0].click().run()
+    one.run()
+    assert seen(room) == {"before": 1, "n": 3}
+
+
+def runs_again_above_its_widgets(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    done = private_key("done")
+    with crdt_sync(room):
+        if st.session_state.get("n") != st.session_state.get(done):
+            st.session_state[done] = st.session_state.get("n")
+            st.rerun()
+        st.number_input("n", 0, 10, 0, key="n")
+        st.slider("Level")
+
+
+def test_a_run_that_ends_above_a_widget_that_others_moved_neither_loses_nor_undoes_that(room: str) -> None:
+    one = session(runs_again_above_its_widgets, room)
+    two = session(runs_again_above_its_widgets, room)
+    one.number_input[0].set_value(4).run()
+    caught_up(two)
+    assert two.number_input[0].value == 4
+    two.slider[0].set_value(7).run()
+    caught_up(one)
+    assert (one.number_input[0].value, one.slider[0].value) == (4, 7)
+    assert seen(room)["n"] == 4
+
+
+PAGES = """
+import streamlit as st
+
+from streamlit_crdt import crdt_sync
+
+
+def first():
+    with crdt_sync({room!r}):
+        if st.button("go"):
+            st.session_state["plain"] = "first"
+            st.session_state["n"] = 7
+            st.switch_page(other)
+        st.number_input("n", 0, 10, 0, key="n")
+
+
+def second():
+    with crdt_sync({room!r}):
+        st.session_state["page"] = st.session_state.get("page", 0) + 1
+        st.text_input("t", key="t")
+
+
+other = st.Page(second)
+st.navigation([st.Page(first, default=True), other]).run()
+"""
+
+
+def test_what_is_assigned_before_a_page_switch_is_pushed(room: str) -> None:
+    def app() -> AppTest:
+        return AppTest.from_string(PAGES.format(room=room)).run()
+
+    one, two = app(), app()
+    one.button[0].click().run()
+    assert not one.exception
+    assert one.text_input[0].label == "t"
+    assert seen(room) == {"plain": "first", "n": 7, "page": 1}
+    caught_up(two)
+    assert two.number_input[0].value == 7
+    two.number_input[0].set_value(2).run()
+    caught_up(one)
+    assert seen(room) == {"plain": "first", "n": 2, "page": 2}
