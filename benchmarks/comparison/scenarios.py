@@ -183,7 +183,7 @@ def _listed(found: list[str], wanted: list[str]) -> str:
     return "all" if not missing else f"all but {', '.join(missing)}"
 
 
-SCENARIOS: dict[str, tuple[Callable[[Stage], Any], str]] = {
+SCENARIOS: dict[str, tuple[Callable[[Stage], str], str]] = {
     "widgets": (widgets, "rounds in which both edits of two widgets are kept"),
     "text": (text, "rounds in which both edits of one text area are kept"),
     "choices": (choices, "rounds in which both selections in one multiselect are kept"),
