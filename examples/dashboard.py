@@ -11,12 +11,12 @@ from streamlit_crdt import crdt_sync, private_key, select_room_widget
 
 VENUES = {"Garden": (0, 120), "Old cinema": (900, 250), "Town hall": (2400, 600)}  # rent in €, seats
 
-st.set_page_config("An evening together", ":material/music_note:", layout="wide")
+st.set_page_config("An evening together", "🎪", layout="wide")
 
 name = select_room_widget()  # lists rooms and who is in them, creates, joins, leaves; None is in no room
 
 with crdt_sync(name, merge={"votes": "counter"}) as room:
-    title, tools = st.columns([4, 1], vertical_alignment="bottom")
+    title, tools = st.columns([2, 1], vertical_alignment="bottom")
     title.title("An evening together")
     with tools.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         room.status_badge()
@@ -76,7 +76,7 @@ with crdt_sync(name, merge={"votes": "counter"}) as room:
         st.metric("Votes so far", st.session_state.votes, border=True)
 
         # A form is shared when it is submitted.
-        with st.form("acts"):
+        with st.form("stage"):
             st.number_input("Acts on stage", 1, 10, 2, key="acts_wanted")
             st.form_submit_button("Apply")
 

@@ -85,6 +85,8 @@ def measure(library: Library, name: str, rounds: int, seed: int, browser: Browse
     """Return what a scenario says of a library; an error in the app is a result too."""
     if name == "people" and not library.keeps_people:
         return "it does not count them"
+    if name == "form" and not library.shares_widgets:
+        return "it does not share fields"
     scenario, _ = SCENARIOS[name]
     with running(library, name, browser) as app:
         a, b = app.open(), app.open()
