@@ -23,6 +23,7 @@ PAGES: Final = sorted(
 _FENCE: Final = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _NOT_RUN: Final = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z", re.DOTALL)
 _NAMED: Final = re.compile(r"# (?:\w+/)*(\w+\.py)\b")
+_NAMED_ABOVE: Final = re.compile(r"`(?:\w+/)*(\w+\.py)`:\s*\Z")
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _INDENTED: Final = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
@@ -35,22 +36,28 @@ class Block:
 
     Attributes:
         line: where its code begins in the page, from 1.
-        not_run: the reason that the comment `<!-- not run: reason -->` above it gives; "" without one.
+        above: the page's text before the block.
     """
 
     page: Path
     line: int
     language: str
     source: str
-    not_run: str
+    above: str
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     @property
+    def not_run(self) -> str:
+        """The reason that the comment `<!-- not run: reason -->` above it gives; "" without one."""
+        marked = _NOT_RUN.search(self.above)
+        return marked[1] if marked else ""
+
+    @property
     def file_name(self) -> str:
-        """The name that the block's first line gives its file, as in `# app.py`; "" without one."""
-        named = _NAMED.match(self.source)
+        """The file that it is: by its first line, as in `# app.py`, or by the end of the text above; "" if neither says."""
+        named = _NAMED.match(self.source) or _NAMED_ABOVE.search(self.above)
         return named[1] if named else ""
 
 
@@ -58,9 +65,8 @@ def blocks(page: Path) -> Iterator[Block]:
     """Yield a page's fenced blocks."""
     text = _text(page)
     for fence in _FENCE.finditer(text):
-        reason = _NOT_RUN.search(text[: fence.start()])
         line = text.count("\n", 0, fence.start(2)) + 1
-        yield Block(page, line, fence[1], fence[2], reason[1] if reason else "")
+        yield Block(page, line, fence[1], fence[2], text[: fence.start()])
 
 
 def links(page: Path) -> Iterator[str]:
