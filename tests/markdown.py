@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +43,7 @@ class Block:
     line: int
     language: str
     source: str
-    above: str
+    above: str = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -56,7 +56,7 @@ class Block:
 
     @property
     def file_name(self) -> str:
-        """The file that it is: by its first line, as in `# app.py`, or by the end of the text above; "" if neither says."""
+        """The file that it is, by its first line (`# app.py`) or by the end of the text above; "" if neither says."""
         named = _NAMED.match(self.source) or _NAMED_ABOVE.search(self.above)
         return named[1] if named else ""
 

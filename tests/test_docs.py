@@ -48,6 +48,11 @@ TESTS = [block for block in TO_RUN if _is_test(block) and not _is_asgi(block)]
 JOBS = [block for block in TO_RUN if _is_job(block) and not _is_test(block) and not _is_asgi(block)]
 SCRIPTS = [block for block in TO_RUN if block not in [*ASGI, *TESTS, *JOBS]]
 
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 _rooms = itertools.count()
 
 
@@ -104,18 +109,19 @@ def test_an_app_file_of_the_documentation_starts_and_serves(block: Block, folder
         process.stop()
 
 
-def test_the_tests_of_the_documentation_pass(folder: Path) -> None:
-    for block in TESTS:
-        for other in blocks(block.page):
-            if other.file_name and other != block:
-                (folder / other.file_name).write_text(other.source, encoding="utf-8")
-        (folder / "test_documented.py").write_text(block.source, encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_tests_of_a_page_pass(page: Path, folder: Path) -> None:
+    tests = [block for block in TESTS if block.page == page]
+    for block in blocks(page):
+        if block in tests:
+            (folder / f"test_line_{block.line}.py").write_text(block.source, encoding="utf-8")
+        elif block.file_name:
+            (folder / block.file_name).write_text(block.source, encoding="utf-8")
+    if tests:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
         environment = os.environ | {"PYTHONPATH": python_path(folder), "STREAMLIT_CRDT_STORE": "memory"}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_documented.py"]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +154,7 @@ def told(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
     return shown if code == 0 else ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_commands_and_options_that_a_page_shows_exist(
     page: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +173,7 @@ def test_the_commands_and_options_that_a_page_shows_exist(
             assert not missing, f"{' '.join(line)}: there is no {missing}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_a_page_says_to_make_can_be_made(page: Path) -> None:
     targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
     known = {name for line in targets for name in line.split()}
@@ -175,7 +181,7 @@ def test_what_a_page_says_to_make_can_be_made(page: Path) -> None:
     assert named <= known, named - known
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_variables_that_a_page_names_are_read_somewhere(page: Path) -> None:
     sources = "".join(
         path.read_text(encoding="utf-8")
@@ -190,7 +196,7 @@ def test_the_variables_that_a_page_names_are_read_somewhere(page: Path) -> None:
 # --- links --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     for link in links(page):
         path, _, anchor = link.partition("#")
