@@ -6,6 +6,7 @@ Each scenario is given two tabs of a freshly started app and returns what goes i
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -173,7 +174,10 @@ def people(stage: Stage) -> str:
 
 
 def both_have(stage: Stage, wanted: set[str], parts: Callable[[Any], list[str]]) -> bool:
-    return until_quiet(stage.a, stage.b, lambda shown: wanted <= set(parts(shown or "")))
+    kept = until_quiet(stage.a, stage.b, lambda shown: wanted <= set(parts(shown or "")))
+    if not kept:
+        print(f"lost: of {sorted(wanted)}, in {stage.a.shown!r} and {stage.b.shown!r}", file=sys.stderr)
+    return kept
 
 
 def _wish(page: Page) -> str:
