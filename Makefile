@@ -25,6 +25,7 @@ help:
 	@echo "make test         install what is needed, then run every check; 'make test-floor' is part of it"
 	@echo "make lint types test-py test-js test-e2e test-floor     one part of it"
 	@echo "make soak bench   the long-running checks; the numbers of the README"
+	@echo "make comparison   what this and two other libraries keep of what two people do; installs those two"
 	@echo "make lock         renew requirements/constraints.txt"
 	@echo "make clean        remove everything that make has made"
 
@@ -104,7 +105,7 @@ test:
 
 # --- the rest -----------------------------------------------------------------------------------------------
 
-.PHONY: demo soak bench lock clean
+.PHONY: demo soak bench comparison lock clean
 demo: install
 	$(VENV)/bin/streamlit-crdt demo $(if $(PORT),--port $(PORT))
 
@@ -114,6 +115,10 @@ soak: browser
 bench: browser
 	$(PY) -m benchmarks
 
+# Not part of bench: it installs the other libraries, each into a folder of its own, and takes a quarter of an hour.
+comparison: browser
+	$(PY) -m benchmarks.comparison
+
 # Resolved in a virtual environment of its own, so that only what the project asks for ends up in the list.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -122,6 +127,6 @@ lock:
 	mv .venv-lock/frozen requirements/constraints.txt && rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(VENV_FLOOR) .venv-lock node_modules streamlit_crdt/static dist build .test
+	rm -rf $(VENV) $(VENV_FLOOR) .venv-lock .venv-comparison node_modules streamlit_crdt/static dist build .test
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

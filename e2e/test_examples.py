@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import expect
 
+from e2e import drivers
 from e2e.conftest import EXAMPLES, OpenTab, StartApp
 from e2e.harness import ROOMS_ENV, Way
-from e2e.polling import eventually
+from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 PEOPLE = 5
@@ -79,3 +83,115 @@ def test_a_dashboard_moves_by_itself_while_a_job_runs(
     told, _ = job.communicate(timeout=15)
     assert (told, job.returncode) == ("imported 20 files\n", 0)
     assert not page.exceptions()
+
+
+def in_both(one: Tab, two: Tab, look: Callable[[Tab, str], object], label: str, expected: object) -> None:
+    """Wait until both tabs show the same."""
+    for tab in (one, two):
+        settles_on(functools.partial(look, tab, label), expected)
+
+
+def sees(tab: Tab, text: str) -> bool:
+    return tab.sees(text)
+
+
+def join(tab: Tab, room: str) -> None:
+    """Join a room of the list in the sidebar."""
+    tab.page.get_by_test_id("stSidebar").get_by_text(room).wait_for()
+    entry = tab.page.locator(".st-key-crdt-room-list [data-testid='stLayoutWrapper']").filter(has_text=room)
+    entry.get_by_role("button", name="Join", exact=True).last.click()
+
+
+def create(tab: Tab, room: str) -> None:
+    tab.page.get_by_label("New room", exact=True).fill(room)
+    drivers.click(tab, "Create")
+
+
+def test_the_example_of_streamlit_sync_s_readme_runs_with_only_its_import_and_name_changed(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("readme_of_streamlit_sync.py")
+    one, two = tab(app), tab(app)
+    drivers.set_slider(two, "Select a value", 2)
+    eventually(lambda: two.sees("2 squared is 4"), why="in no room it works, alone")
+    assert drivers.shown_slider(one, "Select a value") == ["0"]
+    create(one, room)
+    join(two, room)
+    drivers.set_slider(one, "Select a value", 12)
+    in_both(one, two, drivers.shown_slider, "Select a value", ["12"])
+    in_both(one, two, sees, "12 squared is 144", True)
+    assert not one.exceptions() + two.exceptions()
+
+
+def figure(tab: Tab, label: str) -> str:
+    found = tab.page.get_by_test_id("stMetric").filter(has_text=label)
+    return found.get_by_test_id("stMetricValue").inner_text()
+
+
+def test_an_evening_is_planned_in_two_windows(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("dashboard.py")
+    one, two = tab(app, room=room), tab(app, room=room)
+
+    drivers.set_slider(one, "A ticket costs (€)", 3)
+    drivers.choose(two, "Where", "Town hall")
+    in_both(one, two, drivers.shown_slider, "A ticket costs (€)", ["15"])
+    in_both(one, two, drivers.shown_choice, "Where", "Town hall")
+    in_both(one, two, figure, "Seats", "600")
+    in_both(one, two, figure, "At best", "400 €")  # 200 · (15 + 1.50) - 2400 - 500
+
+    for _ in range(3):
+        drivers.click(one, "Let's do it")
+        drivers.click(two, "Let's do it")
+    drivers.click(two, "Balloons")
+    expect(two.page.get_by_test_id("stBalloons")).to_be_attached()
+    in_both(one, two, figure, "Votes so far", "6")
+    assert one.page.get_by_test_id("stBalloons").count() == 0, "what a click does is its own session's"
+
+    drivers.set_text(one, "What only you see", "ask for less")
+    drivers.set_text_area(two, "Notes", "Ask the neighbours.")
+    settles_on(lambda: drivers.shown_text(one, "Notes"), "Ask the neighbours.")
+    assert drivers.shown_text(two, "What only you see") == ""
+
+
+def test_forms_of_the_evening_are_shared_when_they_are_submitted(
+    shared_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    app = shared_app("dashboard.py")
+    one, two = tab(app, room=room), tab(app, room=room)
+    drivers.set_text(one, "An act to invite", "The Sparrows")  # Enter submits
+    in_both(one, two, sees, "The Sparrows", True)
+    in_both(one, two, drivers.shown_text, "An act to invite", "")
+    one.page.get_by_label("Acts on stage", exact=True).fill("4")
+    drivers.click(two, "Let's do it")
+    settles_on(lambda: figure(one, "Votes so far"), "1")
+    assert drivers.shown_text(two, "Acts on stage") == "2", "a draft is nobody else's"
+    drivers.click(one, "Apply")
+    in_both(one, two, drivers.shown_text, "Acts on stage", "4")
+    in_both(one, two, figure, "At best", "2,100 €")  # 200 · 13.50 - 600
+
+
+def test_an_evening_is_kept_under_a_name_and_restored(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("dashboard.py")
+    one, two = tab(app), tab(app, room=room)
+    join(one, room)
+    drivers.set_slider(one, "A ticket costs (€)", 3)
+    settles_on(lambda: drivers.shown_slider(two, "A ticket costs (€)"), ["15"])
+
+    drivers.click(one, "bookmark Snapshots")
+    one.page.get_by_label("Save as", exact=True).fill("cheap")
+    drivers.click(one, "Save")
+    expect(one.page.get_by_text("Saved cheap")).to_be_visible()
+    one.page.keyboard.press("Escape")
+    drivers.set_slider(two, "A ticket costs (€)", 20)
+    settles_on(lambda: drivers.shown_slider(one, "A ticket costs (€)"), ["35"])
+
+    drivers.click(two, "bookmark Snapshots")
+    two.page.get_by_test_id("stPopoverBody").locator("button", has_text="history").first.click()
+    in_both(one, two, drivers.shown_slider, "A ticket costs (€)", ["15"])
+
+    drivers.click(one, "logout Leave")
+    settles_on(lambda: drivers.shown_slider(one, "A ticket costs (€)"), ["12"])
+    assert drivers.shown_slider(two, "A ticket costs (€)") == ["15"]
+    join(one, room)
+    settles_on(lambda: drivers.shown_slider(one, "A ticket costs (€)"), ["15"])
+    assert not one.exceptions() + two.exceptions()
