@@ -95,7 +95,7 @@ def test_the_number_of_people_is_exact_and_a_killed_tab_is_gone_with_nobody_else
     d.set_number(one, "number", 5)
     lists(watcher, room, "1 person")
     context = browser.new_context()
-    killed = Tab(browser, f"{app.url}/?room={room}", name="killed", context=context).open()
+    killed = Tab(browser, f"{app.url}/?room={room}", name="killed", page=context.new_page()).open()
     killed.eventually_shows("number", 5)
     lists(watcher, room, "2 people")
     one.reload()
