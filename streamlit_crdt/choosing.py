@@ -81,15 +81,16 @@ def _list(server: str | None) -> None:
         gap="small",
     ):
         for room in listed:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.markdown(f"{_plain(room)} :gray[· {_people(room.people)}]", width="stretch")
-                st.button(
-                    "Join",
-                    key=private_key(f"crdt-join-room {room}"),
-                    help=f"Join {_plain(room)}",
-                    on_click=_enter,
-                    args=(room.name,),
-                )
+            words, button = st.columns([7, 3], vertical_alignment="center", gap="small")
+            words.markdown(f"{_plain(room)} :gray[· {_people(room.people)}]")
+            button.button(
+                "Join",
+                key=private_key(f"crdt-join-room {room}"),
+                help=f"Join {_plain(room)}",
+                on_click=_enter,
+                args=(room.name,),
+                width="stretch",
+            )
 
 
 def _form() -> None:
