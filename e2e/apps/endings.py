@@ -33,8 +33,8 @@ with crdt_sync(room):
     found = state.setdefault(SEEN, [])
     if state.get("pace") not in [None, *found[-1:]]:
         found.append(state["pace"])
-    if state.get("n") != state.get(DONE):
-        state[DONE] = state.get("n")
+    if state.get("n", 0) != state.get(DONE, 0):
+        state[DONE] = state["n"]
         st.rerun()  # above the widget that others have moved
     how = next((name for name in ("stop", "rerun", "error") if st.button(name)), None)
     is_slow, is_quick = st.button("slow"), st.button("quick")
