@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from streamlit.elements.lib import policies
 from streamlit.testing.v1 import AppTest
 
 from tests.sessions import caught_up, session, settle
@@ -156,6 +157,18 @@ def test_a_run_that_ends_above_a_widget_that_others_moved_neither_loses_nor_undo
     caught_up(one)
     assert (one.number_input[0].value, one.slider[0].value) == (4, 7)
     assert seen(room)["n"] == 4
+
+
+def test_a_run_that_ends_above_a_widget_that_others_moved_does_not_make_streamlit_blame_the_app(
+    room: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = session(runs_again_above_its_widgets, room)
+    two = session(runs_again_above_its_widgets, room)
+    one.number_input[0].set_value(4).run()
+    monkeypatch.setattr(policies, "_shown_default_value_warning", False)
+    caught_up(two)
+    assert two.number_input[0].value == 4
+    assert "created with a default value" not in caplog.text
 
 
 PAGES = """

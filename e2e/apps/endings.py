@@ -24,7 +24,7 @@ def part() -> None:
 
 def show() -> None:
     """Print what this session has, and every value of `pace` that its runs have found, in their order."""
-    names = ("how", "before", "inner", "after", "part", "pace", "step", "n", "note")
+    names = ("how", "before", "after", "part", "pace", "step", "n", "note")
     with st.container(key="state"):
         st.code(json.dumps({name: state.get(name) for name in names} | {"seen": state[SEEN]}), language=None)
 
@@ -33,10 +33,11 @@ with crdt_sync(room):
     found = state.setdefault(SEEN, [])
     if state.get("pace") not in [None, *found[-1:]]:
         found.append(state["pace"])
-    if state.get("n") != state.get(DONE):
-        state[DONE] = state.get("n")
+    if state.get("n", 0) != state.get(DONE, 0):
+        state[DONE] = state["n"]
         st.rerun()  # above the widget that others have moved
-    how = next((name for name in ("stop", "rerun", "error") if st.button(name)), None)
+    clicked = [name for name in ("stop", "rerun", "error") if st.button(name)]
+    how = clicked[0] if clicked else None
     is_slow, is_quick = st.button("slow"), st.button("quick")
     st.number_input("n", 0, 100, 0, key="n")
     st.text_input("note", key="note")

@@ -118,7 +118,8 @@ class Drawing:
 
     def is_ours(self, key: str) -> bool:
         memory = self._memory
-        if key in memory.written_now or key in self._deliveries:
+        # Written by this run, on its way to the browser, or written by a run that ended above the widget.
+        if key in memory.written_now or key in self._deliveries or key in memory.untold:
             return True
         return key in memory.seen and key not in memory.widgets and key in memory.in_room
 
