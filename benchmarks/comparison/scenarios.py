@@ -93,6 +93,8 @@ def swallowed(stage: Stage) -> str:
             stage.b.edit("Right", f"{number}.{part}")
             stage.b.page.wait_for_timeout(PACE_MS / 3 * stage.random.uniform(0.5, 1.5))
     within(SETTLE_S, lambda: bool(stage.a.shown and stage.a.shown[1] == stage.rounds))
+    if not within(PEOPLE_DEADLINE_S, lambda: stage.a.shown is not None):
+        return "the page shows nothing any more"
     return f"{stage.rounds - stage.a.shown[1]} of {stage.rounds}"
 
 
