@@ -1,0 +1,46 @@
+"""Drives the menu of `room.snapshot_menu()` as a person does."""
+
+from __future__ import annotations
+
+from playwright.sync_api import FilePayload, Locator, expect
+
+from e2e.tab import Tab
+
+
+def menu(tab: Tab) -> Locator:
+    return tab.page.get_by_test_id("stPopoverBody")
+
+
+def open_menu(tab: Tab) -> None:
+    tab.page.get_by_test_id("stPopover").get_by_role("button").first.click()
+    expect(menu(tab).get_by_role("button", name="Download")).to_be_visible()
+
+
+def close_menu(tab: Tab) -> None:
+    tab.page.get_by_test_id("stPopover").get_by_role("button").first.click()
+    expect(menu(tab)).to_be_hidden()
+
+
+def save(tab: Tab, name: str) -> None:
+    menu(tab).get_by_label("Save as").fill(name)
+    menu(tab).get_by_label("Save as").press("Enter")
+    expect(menu(tab).get_by_text(f"Saved {name}")).to_be_visible()
+    expect(menu(tab).get_by_label("Save as")).to_have_value("")
+
+
+def press(tab: Tab, what: str, name: str) -> None:
+    """Press "Restore" or "delete icon" of one snapshot."""
+    button(tab, what, name).click()
+
+
+def button(tab: Tab, what: str, name: str) -> Locator:
+    return menu(tab).get_by_role("button", name=what, exact=True).nth(listed(tab).index(name))
+
+
+def listed(tab: Tab) -> list[str]:
+    return menu(tab).get_by_test_id("stText").all_inner_texts()
+
+
+def upload(tab: Tab, name: str, content: str) -> None:
+    chosen = FilePayload(name=name, mimeType="application/json", buffer=content.encode())
+    menu(tab).locator("input[type=file]").set_input_files(chosen)
