@@ -90,7 +90,9 @@ class Drawing:
 
     def is_ours(self, key: str) -> bool:
         memory = self._memory
-        if key in memory.written_now or key in memory.untold:  # by this run, or by one that ended above the widget
+        if (
+            key in memory.written_now or key in memory.untold
+        ):  # by this run, or by one that ended above the widget
             return True
         return key in memory.seen and key not in memory.widgets and key in memory.in_room
 
