@@ -26,7 +26,7 @@ def test_what_a_run_assigned_is_pushed_though_it_stops_or_begins_again_or_fails(
         tab_.eventually_shows("n", 6)
     d.click(two, "fragment")
     for tab_ in (one, two):
-        tab_.eventually_shows("part", "second")
+        tab_.eventually_shows("part", "second", in_state="part")
         settles_on(lambda tab_=tab_: d.shown_text(tab_, "n"), "6")  # type: ignore[misc]
         assert not tab_.exceptions()
 

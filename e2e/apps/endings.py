@@ -20,11 +20,13 @@ def part() -> None:
         st.rerun(scope="fragment")
     if state.get("part") == "first":
         state["part"] = "second"
+    with st.container(key="part"):
+        st.code(json.dumps({"part": state.get("part")}), language=None)
 
 
 def show() -> None:
     """Print what this session has, and every value of `pace` that its runs have found, in their order."""
-    names = ("how", "before", "after", "part", "pace", "step", "n", "note")
+    names = ("how", "before", "after", "pace", "step", "n", "note")
     with st.container(key="state"):
         st.code(json.dumps({name: state.get(name) for name in names} | {"seen": state[SEEN]}), language=None)
 
