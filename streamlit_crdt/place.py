@@ -59,8 +59,8 @@ class Place(Protocol):
     @property
     def keys(self) -> KeyRing | None: ...
 
-    def open(self, room: str, session: str) -> LocalPeer | None:
-        """Join a room that lives in this process; None elsewhere."""
+    def open(self, room: str, session: str | None = None) -> LocalPeer | None:
+        """Join a room that lives in this process, under the name that its tab's token has; None elsewhere."""
 
     def socket(self, room: str) -> Mapping[str, Any]:
         """Tell the tab where its socket goes."""
@@ -93,7 +93,7 @@ class Mounted:
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
-    def open(self, room: str, session: str) -> LocalPeer | None:
+    def open(self, room: str, session: str | None = None) -> LocalPeer | None:
         return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -124,7 +124,7 @@ class Embedded:
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
-    def open(self, room: str, session: str) -> LocalPeer | None:
+    def open(self, room: str, session: str | None = None) -> LocalPeer | None:
         return self.server.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -153,7 +153,7 @@ class Elsewhere:
     def keys(self) -> KeyRing | None:
         return keys_for(self.address)
 
-    def open(self, room: str, session: str) -> LocalPeer | None:
+    def open(self, room: str, session: str | None = None) -> LocalPeer | None:
         return None
 
     def socket(self, room: str) -> Mapping[str, Any]:
