@@ -79,8 +79,8 @@ class Place(Protocol):
     @property
     def keys(self) -> KeyRing | None: ...
 
-    def open(self, room: str, session: str) -> Peer | None:
-        """Join a room that lives in this process; None elsewhere."""
+    def open(self, room: str, session: str | None = None) -> Peer | None:
+        """Join a room that lives in this process, under the name that its tab's token has; None elsewhere."""
 
     def socket(self, room: str) -> Mapping[str, Any]:
         """Tell the tab where its socket goes."""
@@ -113,7 +113,7 @@ class Mounted:
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
-    def open(self, room: str, session: str) -> Peer | None:
+    def open(self, room: str, session: str | None = None) -> Peer | None:
         return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -144,7 +144,7 @@ class Embedded:
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
-    def open(self, room: str, session: str) -> Peer | None:
+    def open(self, room: str, session: str | None = None) -> Peer | None:
         return self.server.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def socket(self, room: str) -> Mapping[str, Any]:
@@ -173,7 +173,7 @@ class Elsewhere:
     def keys(self) -> KeyRing | None:
         return keys_for(self.address)
 
-    def open(self, room: str, session: str) -> Peer | None:
+    def open(self, room: str, session: str | None = None) -> Peer | None:
         return None
 
     def socket(self, room: str) -> Mapping[str, Any]:

@@ -36,13 +36,13 @@ class Stay:
         self.clear(ctx)
         place = len(run.calls)
         run.calls.append(binding)
-        if place >= len(self._calls) or (binding is not None and binding in self.rooms):
+        former = self._calls[place] if place < len(self._calls) else binding
+        if former is binding or (binding is not None and binding in self.rooms):
             return
-        former = self._calls[place]
         if former is None:
             _compat.drop_values(ctx, self.drawn)
             self.drawn = set()
-        elif former is not binding and former in self.rooms and former not in run.entered:
+        elif former in self.rooms and former not in run.entered:
             former.push_last(run.message)
             self.leave(ctx, run, [former])
 

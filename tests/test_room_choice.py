@@ -115,6 +115,7 @@ def test_coming_back_restores_the_rooms_values_and_brings_no_edit_along(room: st
     move(one, "keyed", 8)
     move(one, "unkeyed", 8)
     click(one, "add")
+    assert (shown(one)["keyed"], shown(one)["unkeyed"]) == (8, 8)
     move(caught_up(two), "keyed", 6)
     settle()
     click(one, "enter")
@@ -155,6 +156,7 @@ def test_what_was_chosen_in_no_room_does_not_come_into_one(room: str) -> None:
     one, two = open_app(room), click(open_app(room), "enter")
     move(one, "keyed", 5)
     click(one, "add")
+    assert (shown(one.run())["keyed"], shown(one)["plain"]) == (5, 1)
     click(one, "enter")
     assert shown(one)["keyed"] == 0
     caught_up(two)

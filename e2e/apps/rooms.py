@@ -36,6 +36,7 @@ with crdt_sync(name, server=SERVER) as room:
     if st.button("delete the room"):
         rooms.delete_room(name, server=SERVER)
         st.rerun()
+    flushed = st.button("flush") and room.flush()
     if name is not None:
         room.status_badge()
     with st.container(key="state"):
@@ -49,7 +50,7 @@ with crdt_sync(name, server=SERVER) as room:
                     "outside": outside,
                     "plain": st.session_state.get("plain"),
                     "status": room.status,
-                    "saved": room.saved,
+                    "flushed": flushed,
                     "runs": st.session_state[private_key("runs")],
                 }
             ),

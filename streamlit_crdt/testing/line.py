@@ -64,7 +64,7 @@ class Line:
         self.is_cut = False
         self._rooms = rooms
 
-    def open(self, room: str, session: str) -> PromptPeer | None:
+    def open(self, room: str, session: str | None = None) -> PromptPeer | None:
         return None if self.is_cut else PromptPeer(self._rooms.open(room, session))
 
     def socket(self, room: str) -> Mapping[str, Any]:
