@@ -112,7 +112,10 @@ async def test_N2_an_update_nested_so_deeply_that_it_would_end_the_process_is_re
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
 
 
-async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_without_the_culprit() -> None:
+@pytest.mark.parametrize("value", [2, "👍"], ids=["plain", "a character that is looked at first"])
+async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_without_the_culprit(
+    value: object,
+) -> None:
     async with Room() as room, connected(room) as ada, connected(room) as mallory:
         ada.edit("x", 1)
         await until(lambda: updates_in(ada.channel))
@@ -120,15 +123,15 @@ async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_witho
         local.drain()
         mallory_peer = next(p for p in room.peers if getattr(p, "channel", None) is mallory.channel)
         ada_peer = next(p for p in room.peers if getattr(p, "channel", None) is ada.channel)
-        room.submit(ada_peer, ada.set("y", 2))
+        room.submit(ada_peer, ada.set("y", value))
         room.submit(mallory_peer, POISON)  # past the checks, as an unknown weakness would be
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         async with connected(room) as late:
-            await until(lambda: late.look() == {"x": 1, "y": 2})
+            await until(lambda: late.look() == {"x": 1, "y": value})
         replica: Doc[Any] = Doc()
         replica.apply_update(local.drain() or b"")
-        assert replica.get("state", type=Map).to_py() == {"x": 1, "y": 2}
+        assert replica.get("state", type=Map).to_py() == {"x": 1, "y": value}
 
 
 class Panic(BaseException):
