@@ -24,7 +24,7 @@ help:
 	@echo "make demo         open the demo app (PORT=... to choose where)"
 	@echo "make test         install what is needed, then run every check; 'make test-floor' is part of it"
 	@echo "make lint types test-py test-js test-e2e test-floor     one part of it"
-	@echo "make soak bench   the long-running checks; the numbers of the README"
+	@echo "make soak bench   the long-running checks; the numbers of benchmarks/README.md"
 	@echo "make comparison   what this and two other libraries keep of what two people do; installs those two"
 	@echo "make lock         renew requirements/constraints.txt"
 	@echo "make clean        remove everything that make has made"

@@ -36,6 +36,7 @@ def test_P3_a_page_switch_neither_loses_nor_overwrites_values(
     two.eventually_shows("plain", 7)
     go_to(two, "second")
     two.eventually_shows("c", 7)
+    assert two.state()["b"] == 0, "nor is it another one in the other tab"
     go_to(one, "first")
     one.eventually_shows("a", 8)
     one.eventually_shows("b", 2)

@@ -61,6 +61,7 @@ def test_select_room_widget_creates_joins_and_leaves_and_the_rest_of_the_script_
     two.eventually_shows("number", 7)
     eventually(lambda: one.sees("2 people here"), why="who is in the room sees that another one came")
     assert f"room={room}" in two.page.url
+    assert two.state()["outside"] == 12
     two.reload()
     two.eventually_shows("room", room)
     two.eventually_shows("number", 7)
@@ -142,6 +143,7 @@ def test_rooms_are_entered_and_left_by_buttons_of_the_app(shared_app: StartApp, 
     for key, value in {"room": None, "number": 0, "plain": None, "mine": 6}.items():
         one.eventually_shows(key, value)
     settles_on(lambda: (d.shown_text(one, "number"), d.shown_text(one, "mine")), ("0", "6"))
+    assert two.state()["number"] == 4, "the room keeps its values"
     d.set_number(one, "number", 8)
     one.eventually_shows("number", 8)
     d.click(one, "to a")

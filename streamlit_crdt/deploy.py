@@ -52,7 +52,8 @@ def crdt_app(
             STREAMLIT_CRDT_FREEZE_GC, which is on by default.
         namespace: of the app's rooms: apps that share a server, or a copy of a file, do not meet in rooms of one
             name. None: STREAMLIT_CRDT_NAMESPACE, else none.
-        authorize: called with a `Visitor` at each `crdt_sync` of a room, in the visitor's session; returns the role
+        authorize: called with a `Visitor` at each `crdt_sync` of a room, and for each room that is listed, entered
+            or deleted, in the visitor's session; returns the role
             that it may have at most, "editor" or "viewer", or None to keep it out (`EntryForbiddenError`).
         **settings: further settings of the room server, see `streamlit_crdt_server.Settings`. Tokens are signed with
             `secret` or `secret_file`; without them with a key derived from Streamlit's `server.cookieSecret`.

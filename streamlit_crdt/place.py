@@ -159,7 +159,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A stand-alone server, which only the tab talks to."""
+    """A stand-alone server, whose rooms only the tab takes part in."""
 
     address: str
     namespace: str = ""

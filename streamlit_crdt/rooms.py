@@ -170,7 +170,7 @@ def _enter_by_address() -> None:
     try:
         enter_room(asked)
     except (RoomNameError, EntryForbiddenError) as error:
-        _log.info("the room in the address was not entered: %s", error)
+        _log.warning("the room in the address was not entered: %s", error)
         st.session_state[PROBLEM] = str(error)
 
 

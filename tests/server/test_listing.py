@@ -86,6 +86,9 @@ async def test_a_room_with_content_is_listed_when_everybody_has_left(tmp_path: A
         assert await listed(hub) == {"room": 0}
         await hub.delete_room("room")
         assert await listed(hub) == {}
+    async with Hub(store=SQLiteStore(tmp_path / "rooms.db")) as hub:
+        assert await listed(hub) == {}, "it is gone from the disk as well"
+        assert (await hub.aopen_local("room")).drain() is None
 
 
 async def test_a_room_that_is_not_saved_yet_is_listed_too() -> None:

@@ -228,6 +228,31 @@ def test_who_may_enter_is_decided_as_in_a_deployment() -> None:
         assert people[0].markdown[0].value == "lobby editor nobody"
 
 
+def test_A1_the_role_can_be_decided_by_who_is_logged_in() -> None:
+    def board() -> None:
+        import streamlit as st
+
+        from streamlit_crdt import crdt_sync
+
+        st.text(crdt_sync("planning").role)
+        st.slider("level", key="level")
+
+    def decide(visitor: Visitor) -> Role:
+        return "editor" if visitor.user["email"] == "ada@example.com" else "viewer"
+
+    with sessions_of(board, 0, authorize=decide) as people:
+        try:
+            ada = people.join(user={"email": "ada@example.com"})
+        except StreamlitTooOldError:
+            return  # its AppTest has one user only
+        eve = people.join(user={"email": "eve@example.com"})
+        assert (ada.text[0].value, eve.text[0].value) == ("editor", "viewer")
+        ada.slider[0].set_value(3).run()
+        eve.slider[0].set_value(9).run()
+        people.settle()
+        assert (ada.slider[0].value, eve.slider[0].value) == (3, 3)
+
+
 def test_no_test_framework_is_needed() -> None:
     folder = Path(streamlit_crdt.testing.__file__).parent
     for path in folder.glob("*.py"):
