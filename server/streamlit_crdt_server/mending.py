@@ -48,7 +48,9 @@ def _mend(
             refused.append((entry, error))
             continue
         except ValueError:
-            mended.append(entry)  # it came past the checks: applying it finds that out, and ends nobody but its sender
+            mended.append(
+                entry
+            )  # it came past the checks: applying it finds that out, and ends nobody but its sender
             continue
         is_same = update is entry.update
         mended.append(entry if is_same else replace(entry, update=update, reach=shape.reach))
