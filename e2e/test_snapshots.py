@@ -62,7 +62,7 @@ def test_what_one_saves_another_restores_and_undo_brings_it_back(
         tab_.eventually_shows("a", 5)
         tab_.eventually_shows("days", ["Mon"])
     open_menu(ada)
-    press(ada, "delete icon", "v1")
+    press(ada, "delete", "v1")
     open_menu(bob)
     for tab_ in (ada, bob):
         settles_on(functools.partial(listed, tab_), list[str]())
@@ -102,7 +102,7 @@ def test_a_room_is_downloaded_and_loaded_into_another_one(
     assert listed(eve) == ["v1"]
     expect(menu(eve).get_by_text("You may look only")).to_be_visible()
     expect(menu(eve).get_by_label("Save as")).to_have_count(0)
-    for what in ("Restore", "delete icon"):
+    for what in ("Restore", "delete"):
         expect(button(eve, what, "v1")).to_be_disabled()
     expect(menu(eve).locator("input[type=file]")).to_be_disabled()
     expect(menu(eve).get_by_role("button", name="Download")).to_be_enabled()

@@ -52,6 +52,7 @@ class Binding:
         self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news)
         self.has_company = False
         self._rerun_owed = False
+        self._taken: Message | None = None
         self._is_asking = False
         self.is_away = False
         self._private_later: tuple[str, ...] = ()
@@ -148,21 +149,23 @@ class Binding:
         Args:
             whole: whether the whole script runs, not fragments that call `crdt_sync` themselves.
         """
-        self.tab.begin_run(message)
-        self._rerun_owed = self._rerun_owed and not whole  # this is it
+        if whole:  # what it asked for counts for fragments as well
+            self.tab.begin_run(message)
+            self.writing.begin_run()
+            self._rerun_owed = False  # this is it
         self._is_asking = self._is_asking and not (message is not None and message.has_news)
-        self.writing.begin_run()
         state = st.session_state.to_dict()
         if self.is_away:
             self.is_away = False
             self._start_over(state)
-        self._report(self._push(state, message, remote=remote, at_top=True))
+        is_new = message is None or message is not self._taken
+        self._report(self._push(state, message, remote=remote, at_top=is_new))
         self.way.drain()
         if self.synced:
             self.writing.events.arrive(self.replica)
         self.mirror.begin_run()
         written = self._write_remote(state)
-        self._written_in_part = [] if whole else written
+        self._written_in_part = [] if whole else [key for key in written if not self.mirror.is_volatile(key)]
         return written
 
     def begin_fragments(self, message: Message) -> set[str]:
@@ -172,6 +175,9 @@ class Binding:
         """
         state = st.session_state.to_dict()
         self._report(self._push(state, message, at_top=True))
+        self._taken = (
+            message  # a fragment's own `crdt_sync` does not look at it again: the state is another one then
+        )
         if message.is_timers:
             self.replica.pause_history()  # what the fragments assign now, nobody did
         echoes = self.mirror.echoes(state)

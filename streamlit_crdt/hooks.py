@@ -108,11 +108,18 @@ class SessionHooks:
         self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
     ) -> frozenset[str]:
         session = self._registry.find(ctx)
-        return frozenset() if session is None else session.received(ctx, states, triggers, number)
+        if session is None:
+            return frozenset()
+        outdated = session.received(ctx, states, triggers, number)
+        session.begin_callbacks(ctx)
+        return outdated
 
     def run_begins(self, ctx: Any) -> None:
         session = self._registry.find(ctx)
-        if session is not None and _compat.fragments_of_run(ctx):
+        if session is None:
+            return
+        session.end_callbacks(ctx)
+        if _compat.fragments_of_run(ctx):
             session.begin_fragments(ctx)
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:

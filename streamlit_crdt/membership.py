@@ -125,37 +125,51 @@ class Member:
 
     @property
     def saved(self) -> bool:
-        self._session.push(self._ctx, self._binding)
+        self._push()
         return self._binding.saved
 
     @property
     def unsaved_count(self) -> int:
-        self._session.push(self._ctx, self._binding)
+        self._push()
         return self._binding.unsaved_count
 
     def flush(self, timeout_s: float) -> bool:
-        self._session.push(self._ctx, self._binding)
+        self._push()
         return self._binding.flush(timeout_s)
+
+    def _push(self) -> None:
+        """Push what the script has assigned, or in a callback (of a newer run than made this) what came with it."""
+        self._session.push(_compat.script_context() or self._ctx, self._binding)
+
+    def _push_first(self) -> None:
+        """In a callback, push what came with the click, which was made before what the callback writes."""
+        ctx = _compat.script_context()
+        if ctx is not None and self._session.is_in_callbacks(ctx):
+            self._session.push(ctx, self._binding)
 
     def show_badge(self) -> None:
         component.mount_badge(self._binding)
 
     def write(self, key: str, value: Any) -> None:
+        self._push_first()
         self._binding.writing.assign(key, value)
         self._session.wrote(self._ctx, self._binding)
 
     def remove(self, key: str) -> None:
+        self._push_first()
         self._binding.writing.remove(key)
         self._session.wrote(self._ctx, self._binding)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        self._push_first()
         self._binding.writing.change(key, rule, empty, change)
         self._session.wrote(self._ctx, self._binding)
 
     def travel(self, way: Literal["undo", "redo"]) -> None:
-        self._session.push(self._ctx, self._binding)
+        self._push()
         if self._binding.writing.travel(way):
             self._binding.owe_rerun()
+            self._session.wrote(self._ctx, self._binding)
 
     def broadcast(self, name: str, payload: Any) -> None:
         self._binding.writing.broadcast(name, payload)
@@ -172,9 +186,7 @@ class Member:
         return self._binding.part.user.name
 
     def settle(self) -> None:
-        ctx = _compat.script_context()  # a callback's is another one than that of the run which made this
-        if ctx is not None:
-            self._session.push(ctx, self._binding)
+        self._push()
         if not self._binding.synced:
             raise RoomNotLoadedError(self._binding.room)
 

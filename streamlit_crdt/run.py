@@ -16,10 +16,12 @@ class Run:
         message: what the browser sent with it, None if code alone caused it.
         open: the rooms whose block the script is in, innermost last, with the fragment that opened them; None is the
             block of no room.
-        calls: the rooms that `crdt_sync` has been called for, call by call; None for no room.
+        calls: the rooms that `crdt_sync` has been called for, call by call, in each fragment and (None) outside of all;
+            None for no room.
         entered: the rooms that `crdt_sync` has been called for.
         leaving: those of them that are left when the run is over.
         is_remote: whether a remote edit caused it (rule P4).
+        in_callbacks: whether the callbacks of what the browser sent run, before any script.
         is_over: whether it has ended; a thread that it started may go on.
         rewritten: keys of which the browser still sent an old value, and that hold the one on its way again.
     """
@@ -28,10 +30,11 @@ class Run:
         self.identity = identity
         self.message: Message | None = None
         self.open: list[tuple[Binding | None, str | None]] = []
-        self.calls: list[Binding | None] = []
+        self.calls: dict[str | None, list[Binding | None]] = {}
         self.entered: list[Binding] = []
         self.leaving: list[Binding] = []
         self.is_remote = False
+        self.in_callbacks = False
         self.is_over = False
         self.rewritten: set[str] = set()
 

@@ -44,7 +44,7 @@ class Session:
         self._last_states: Mapping[str, bytes] = {}
         self.requests = Requests()
         self.calls = Calls()
-        self._fragments: dict[str, Binding] = {}
+        self._fragments: dict[str, Binding | None] = {}
         self._stay = Stay()
         self._page = ""
         self._remote_wake = False
@@ -75,7 +75,7 @@ class Session:
         """Leave a room that this session may not be in any more."""
         with self._holding(ctx):
             binding, run = self.bindings.get(room), self.run_of(ctx)
-            if binding is not None:
+            if binding is not None and run is not None and not binding.is_away:
                 self._stay.leave(ctx, run, [binding])
 
     def leave_room(self, ctx: Any, room: str) -> None:
@@ -94,6 +94,7 @@ class Session:
             elif binding in self._stay.rooms:
                 binding.push_last(run.message)
                 self._stay.leave(ctx, run, [binding])
+                self._whole_run_owed = self._whole_run_owed or bool(_compat.fragments_of_run(ctx))
 
     def forget_room(self, ctx: Any, room: str) -> None:
         """Leave a room that this session has deleted."""
@@ -170,7 +171,9 @@ class Session:
                 return None
             self._turn_page(str(ctx.page_script_hash))
             whole = not _compat.fragments_of_run(ctx)
-            if whole and not run.entered:
+            if not whole:
+                run.is_remote = run.message is not None and run.message.is_timers
+            elif not run.entered:
                 run.is_remote = self._remote_wake and not (run.message is not None and run.message.has_news)
                 self._remote_wake = False
             run.entered.append(binding)
@@ -180,6 +183,24 @@ class Session:
             for one in rooms:
                 one.has_company = len(rooms) > 1
             return binding.begin_run(run.message, remote=run.is_remote, whole=whole)
+
+    def begin_callbacks(self, ctx: Any) -> None:
+        """Note that callbacks come next: what they enter is no place of the script, and no widget's room."""
+        run = self.run_of(ctx)
+        if run is not None:
+            run.in_callbacks = True
+
+    def end_callbacks(self, ctx: Any) -> None:
+        """Note that the script comes next, or fragments of it."""
+        run = self.run_of(ctx)
+        if run is not None:
+            run.in_callbacks = False
+            run.open.clear()
+
+    def is_in_callbacks(self, ctx: Any) -> bool:
+        """Say whether callbacks of the run that `ctx` is in run at the moment."""
+        run = self.run_of(ctx)
+        return run is not None and run.in_callbacks
 
     def begin_fragments(self, ctx: Any) -> None:
         """Before the app's fragments run again: push what the browser sent, and keep its echoes from their scripts."""
@@ -260,8 +281,11 @@ class Session:
                 self._stay.end_run(ctx, run, complete=complete)
                 if complete:
                     self.calls.forms.end_run()
-            elif self._output_dropped or self._left_unseen(ctx, run, state):
-                self._whole_run_owed = True
+            else:
+                has_left = self._stay.end_fragments(run)
+                ended = [binding for binding in ended if binding not in run.leaving]
+                if has_left or self._output_dropped or self._left_unseen(ctx, run, state):
+                    self._whole_run_owed = True
             if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
                 self._request_runs(ctx, [*ended, *run.entered])
 
@@ -292,13 +316,14 @@ class Session:
         run = self.run_of(ctx)
         if run is None:
             return None
-        fragment = _compat.fragment_id()
+        fragment, is_rerun = _compat.fragment_id(), bool(_compat.fragments_of_run(ctx))
         binding = run.innermost(fragment)
-        if binding is not None:
-            if fragment is not None:
+        if binding is not None or run.is_outside(fragment) or not is_rerun:
+            if fragment is not None and (binding is not None or not is_rerun):
                 self._fragments[fragment] = binding
             return binding
-        return self._fragments.get(fragment or "") if _compat.fragments_of_run(ctx) else None
+        held = self._fragments.get(fragment or "")
+        return None if held is None or held.is_away else held
 
     def wrote(self, ctx: Any, binding: Binding) -> None:
         """Have the tab fetch what was written, if no run is under way at the end of which it would."""

@@ -22,7 +22,7 @@ class Stay:
         self.rooms: list[Binding] = []
         self.was_outside = False
         self.drawn: set[str] = set()
-        self._calls: list[Binding | None] = []
+        self._calls: dict[str | None, list[Binding | None]] = {}
         self._left_behind: set[str] = set()
 
     def call(self, ctx: Any, run: Run, binding: Binding | None) -> None:
@@ -31,12 +31,14 @@ class Stay:
         Before the other is entered, so that nothing goes from one into the other. A script that takes the former one up
         again further below finds it as it left it.
         """
-        if _compat.fragments_of_run(ctx):
-            return
+        if run.in_callbacks:
+            return  # the script has not come to any of its places
         self.clear(ctx)
-        place = len(run.calls)
-        run.calls.append(binding)
-        former = self._calls[place] if place < len(self._calls) else binding
+        fragment = _compat.fragment_id()
+        calls, former_calls = run.calls.setdefault(fragment, []), self._calls.get(fragment, [])
+        place = len(calls)
+        calls.append(binding)
+        former = former_calls[place] if place < len(former_calls) else binding
         if former is binding or (binding is not None and binding in self.rooms):
             return
         if former is None:
@@ -65,12 +67,26 @@ class Stay:
         """
         if not run.calls:
             return
-        self._calls = [*run.calls, *([] if complete else self._calls[len(run.calls) :])]
+        self._calls = dict(run.calls) if complete else {**self._calls, **self._with_the_rest(run)}
         absent = [binding for binding in self.rooms if binding not in run.entered]
         self.rooms = [*run.entered, *absent]
-        if left := [*run.leaving, *(absent if complete else ())]:
+        self._leave_at_end(run, [*run.leaving, *(absent if complete else ())])
+
+    def end_fragments(self, run: Run) -> bool:
+        """Remember the rooms that fragments have entered by calls of their own; say whether they have left any."""
+        self._calls.update(run.calls)
+        self.rooms += [binding for binding in run.entered if binding not in self.rooms]
+        return self._leave_at_end(run, run.leaving)
+
+    def _with_the_rest(self, run: Run) -> dict[str | None, list[Binding | None]]:
+        """Return the calls of a run that was interrupted, each list with the former ones that it did not come to."""
+        return {part: [*calls, *self._calls.get(part, [])[len(calls) :]] for part, calls in run.calls.items()}
+
+    def _leave_at_end(self, run: Run, left: list[Binding]) -> bool:
+        if left:
             run.entered = [binding for binding in run.entered if binding not in left]
             self._left_behind |= self._step_out(run, left)
+        return bool(left)
 
     def _step_out(self, run: Run | None, rooms: list[Binding]) -> set[str]:
         """Leave rooms, and return the keys of the state that are theirs alone."""

@@ -27,3 +27,13 @@ def no_session_left() -> Iterator[None]:
         for session in loaded.registry.sessions():
             session.release()
         loaded.registry._sessions.clear()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The reruns that were asked for: of a fragment, or (None) of the whole script."""
+    fragments: list[str | None] = []
+    monkeypatch.setattr(
+        "streamlit_crdt._compat.request_rerun", lambda _ctx, fragment: fragments.append(fragment)
+    )
+    return fragments

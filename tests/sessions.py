@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt.registry import registry
@@ -26,3 +27,11 @@ def caught_up(session: AppTest) -> AppTest:
 def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
     """Open the app, as a new tab does."""
     return AppTest.from_function(app, kwargs={"room": room, **kwargs}).run()
+
+
+def run_fragment(one: AppTest, monkeypatch: pytest.MonkeyPatch, fragment: str = "panel") -> None:
+    """Run `one` as Streamlit runs a fragment: the script's other parts look where they are run, and do nothing."""
+    with monkeypatch.context() as patch:
+        for module in ("_compat", "_compat.runs"):
+            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: (fragment,))
+        one.run()

@@ -5,24 +5,15 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
 from streamlit_crdt.registry import registry
-from tests.sessions import caught_up, session, settle
+from tests.sessions import caught_up, run_fragment, session, settle
 
 
 @pytest.fixture
 def room() -> str:
     return f"room-{uuid.uuid4().hex[:12]}"
-
-
-def run_fragment(one: AppTest, monkeypatch: pytest.MonkeyPatch, fragment: str = "panel") -> None:
-    """Run `one` as Streamlit runs a fragment: the script's other parts look where they are run, and do nothing."""
-    with monkeypatch.context() as patch:
-        for module in ("_compat", "_compat.runs"):
-            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: (fragment,))
-        one.run()
 
 
 def hiding(room: str) -> None:
@@ -89,16 +80,6 @@ def two_parts(room: str) -> None:
     panel()
     if whole:
         st.slider("outside", key="outside")
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """The reruns that were asked for: of a fragment, or (None) of the whole script."""
-    fragments: list[str | None] = []
-    monkeypatch.setattr(
-        "streamlit_crdt._compat.request_rerun", lambda _ctx, fragment: fragments.append(fragment)
-    )
-    return fragments
 
 
 def test_an_edit_outside_of_a_fragment_that_comes_with_its_message_is_shared_and_seen_by_the_script(

@@ -15,6 +15,7 @@ from streamlit_crdt.channel import Frame
 from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
 from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
+from tests.sessions import run_fragment
 
 
 @pytest.fixture
@@ -162,23 +163,6 @@ def assigns_on_each_run(room: str, role: str) -> None:
         st.session_state["moved"] = 9 if role == "viewer" else 7
         st.slider("moved", key="moved")
         st.slider("other", key="other")
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """The reruns that were asked for: of a fragment, or (None) of the whole script."""
-    fragments: list[str | None] = []
-    monkeypatch.setattr(
-        "streamlit_crdt._compat.request_rerun", lambda _ctx, fragment: fragments.append(fragment)
-    )
-    return fragments
-
-
-def run_fragment(one: AppTest, monkeypatch: pytest.MonkeyPatch, fragment: str) -> None:
-    with monkeypatch.context() as patch:
-        for module in ("_compat", "_compat.runs"):
-            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: (fragment,))
-        one.run()
 
 
 def viewers_binding(room: str) -> Binding:

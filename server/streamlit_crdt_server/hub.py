@@ -218,8 +218,11 @@ class Hub(RoomListing):
         return wait(self.loop, lambda: self.find_rooms(namespace), timeout_s)
 
     def delete_room_and_wait(self, name: str, *, timeout_s: float = 10.0) -> None:
-        """Do what `delete_room` does, from a thread that is not the loop's; raises as that, and as `list_rooms`."""
-        wait(self.loop, lambda: self.delete_room(name), timeout_s)
+        """Do what `delete_room` does, from a thread that is not the loop's; raises as that, and as `list_rooms`.
+
+        After an `AnswerTimeoutError` the deletion goes on, to its end.
+        """
+        wait(self.loop, lambda: self.delete_room(name), timeout_s, may_stop=False)
 
 
 def _post(loop: asyncio.AbstractEventLoop, task: Callable[[], None]) -> None:

@@ -28,18 +28,27 @@ def begin(loop: asyncio.AbstractEventLoop | None, work: Callable[[], Coroutine[A
 
 
 def wait(
-    loop: asyncio.AbstractEventLoop | None, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float
+    loop: asyncio.AbstractEventLoop | None,
+    work: Callable[[], Coroutine[Any, Any, T]],
+    timeout_s: float,
+    *,
+    may_stop: bool = True,
 ) -> T:
     """Have `work` done in the loop and return what it returns; raises what it raises, and as `begin` does.
 
+    Args:
+        may_stop: Whether it is told to stop when it takes too long. What writes is not: half done, it would leave
+            memory and disk apart.
+
     Raises:
-        AnswerTimeoutError: It took longer; it was told to stop.
+        AnswerTimeoutError: It took longer.
     """
     working = begin(loop, work)
     try:
         return working.result(timeout_s)
     except FutureTimeoutError as error:
-        working.cancel()
+        if may_stop:
+            working.cancel()
         raise AnswerTimeoutError(timeout_s) from error
 
 

@@ -187,6 +187,11 @@ class Mirror:
         with self._lock:
             self._plan.cannot_write(write, reason)
 
+    def is_volatile(self, key: str) -> bool:
+        """Say whether `key` gets a new value on each run, of which nobody is told any more (rule P4)."""
+        with self._lock:
+            return key in self._volatility
+
     def needs_run(self) -> bool:
         """Say whether the room holds a change that this session has not been shown and would use."""
         with self._lock:

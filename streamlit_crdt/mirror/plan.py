@@ -67,7 +67,10 @@ class Plan:
         memory, key = self._memory, write.key
         widget = memory.widgets.get(key)
         if not self._fields.write(key) and widget is not None and key in state:
-            self._deliveries.begin(key, form_of(widget, state[key]), write.shared)
+            # Of a field, what slipped out of a form before its submit is not what the page may still send.
+            is_draft = self._fields.is_draft(key, ())
+            before = memory.seen[key] if is_draft else form_of(widget, state[key])
+            self._deliveries.begin(key, before, write.shared)
         memory.see(key, write.shared)
         memory.before_sync.pop(key, None)
         memory.written_now.add(key)

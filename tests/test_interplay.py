@@ -1,0 +1,395 @@
+"""What was built apart, together: rooms, fragments, callbacks, forms and timers in one app."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from streamlit_crdt import _compat
+from streamlit_crdt.identity import Role
+from streamlit_crdt.merge import MergeRules
+from streamlit_crdt.message import Message
+from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.registry import registry
+from streamlit_crdt.replica import Replica
+from streamlit_crdt.session import Session
+from streamlit_crdt.testing import sessions_of
+from streamlit_crdt.widgets import Form, Widget
+from tests.sessions import run_fragment
+
+
+def live(app: AppTest) -> Session:
+    session = registry.get(_compat.key_of_app_test(app))
+    assert session is not None
+    return session
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click()
+
+
+@pytest.fixture
+def by_timer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Messages come from the timers of fragments."""
+    received = Session.received
+
+    def receive(self: Session, ctx: Any, *arguments: Any) -> frozenset[str]:
+        outdated = received(self, ctx, *arguments)
+        run = self.run_of(ctx)
+        if run is not None and run.message is not None and _compat.fragments_of_run(ctx):
+            run.message = dataclasses.replace(run.message, is_timers=True)
+        return outdated
+
+    monkeypatch.setattr(Session, "received", receive)
+    yield
+
+
+# --- rooms and fragments ------------------------------------------------------------------------------------
+
+
+def choosing_inside() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    @st.fragment
+    def panel() -> None:
+        room = st.radio("room", ["A", "B"], key=private_key("room"))
+        with crdt_sync(room):
+            st.text_input("plan", key="plan")
+            if st.button("stamp"):
+                st.session_state["note"] = f"note of {room}"
+
+    panel()
+
+
+def test_a_fragment_that_changes_rooms_carries_nothing_from_one_into_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sessions_of(choosing_inside) as people:
+        one, two = people
+        two.radio[0].set_value("B").run()
+        for person, room in ((one, "A"), (two, "B")):
+            person.text_input[0].set_value(f"plan of {room}").run()
+            press(person, "stamp").run()
+        one.radio[0].set_value("B")
+        run_fragment(one, monkeypatch)
+        assert one.text_input[0].value == "plan of B"
+        run_fragment(one, monkeypatch)
+        one.run()
+        for room in ("A", "B"):
+            assert people.values_in(room) == {"plan": f"plan of {room}", "note": f"note of {room}"}
+
+
+def partly_in_no_room() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    @st.fragment
+    def panel() -> None:
+        st.slider("shared", key="shared")
+        with crdt_sync(None):
+            st.text_input("mine", key="mine")
+
+    if not _compat.fragments_of_run(_compat.script_context()):
+        crdt_sync("A")
+    panel()
+
+
+def test_P8_what_stands_in_no_room_stays_there_when_its_fragment_runs_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sessions_of(partly_in_no_room) as people:
+        one = people[0]
+        for text in ("one", "two"):
+            one.text_input[0].set_value(text)
+            run_fragment(one, monkeypatch)
+            assert one.text_input[0].value == text
+        assert people.values_in("A") == {}
+
+
+def left_behind() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync, private_key
+
+    @st.fragment
+    def panel() -> None:
+        st.text_input("x", key="x")
+
+    join = st.toggle("join", key=private_key("join"), value=True)
+    if _compat.fragments_of_run(_compat.script_context()):
+        panel()
+    else:
+        with crdt_sync("A" if join else None):
+            panel()
+
+
+def test_a_fragment_that_was_in_a_room_belongs_to_it_no_more_once_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sessions_of(left_behind) as people:
+        one = people[0]
+        one.text_input[0].set_value("of the room").run()
+        one.toggle[0].set_value(False).run()
+        assert one.text_input[0].value == ""
+        one.text_input[0].set_value("my own")
+        run_fragment(one, monkeypatch)
+        assert one.text_input[0].value == "my own"
+        assert people.values_in("A") == {"x": "of the room"}
+
+
+def deleting_inside() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, rooms
+
+    @st.fragment
+    def panel() -> None:
+        with crdt_sync("A"):
+            st.text_input("t", key="t")
+            if st.button("delete"):
+                rooms.delete_room("A")
+
+    panel()
+
+
+def test_who_deletes_a_room_in_a_fragment_leaves_it_and_may_come_back(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    with sessions_of(deleting_inside, 1) as people:
+        one = people[0]
+        one.text_input[0].set_value("one").run()
+        press(one, "delete")
+        run_fragment(one, monkeypatch)
+        assert asked == [None]
+        one.run()
+        one.text_input[0].set_value("two").run()
+        assert people.values_in("A") == {"t": "two"}
+        assert people.join().text_input[0].value == "two"
+
+
+def looking_on() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import EntryForbiddenError, crdt_sync
+
+    try:
+        with crdt_sync("A"):
+            st.text_input("x", key="x")
+    except EntryForbiddenError:
+        st.text_input("x", key="x")
+    st.session_state.setdefault("n", 0)
+    if st.button("more"):
+        st.session_state.n += 1
+
+
+def test_who_is_kept_out_keeps_what_is_their_own_from_then_on() -> None:
+    roles: list[Role | None] = ["editor"]
+    with sessions_of(looking_on, 1, authorize=lambda _visitor: roles[-1]) as people:
+        one = people[0]
+        one.text_input[0].set_value("in the room").run()
+        roles.append(None)
+        one.run()
+        assert one.text_input[0].value == ""
+        one.text_input[0].set_value("my own").run()
+        for _ in range(2):
+            press(one, "more").run()
+        assert (one.text_input[0].value, one.session_state["n"]) == ("my own", 2)
+
+
+# --- callbacks ----------------------------------------------------------------------------------------------
+
+
+def calling_back() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room = crdt_sync("A")
+    st.text_area("text", key="text")
+    st.number_input("n", key="n", value=0)
+
+    def flush() -> None:
+        st.session_state["flushed"] = (room.flush(), room.state["n"])
+
+    st.button("undo", on_click=room.undo)
+    st.button("clear", on_click=lambda: room.state.__setitem__("n", 0))
+    st.button("flush", on_click=flush)
+
+
+def test_an_edit_that_comes_with_the_click_of_undo_is_what_is_undone() -> None:
+    with sessions_of(calling_back, 1) as people:
+        one = people[0]
+        one.number_input[0].set_value(1).run()
+        one.text_area[0].set_value("typed")
+        press(one, "undo").run()
+        assert (one.text_area[0].value, one.number_input[0].value) == ("", 1)
+
+
+def test_what_a_callback_writes_goes_over_the_edit_that_comes_with_its_click() -> None:
+    with sessions_of(calling_back, 1) as people:
+        one = people[0]
+        one.number_input[0].set_value(5)
+        press(one, "clear").run()
+        assert one.number_input[0].value == 0
+        one.number_input[0].set_value(6)
+        press(one, "flush").run()
+        assert one.session_state["flushed"] == (True, 6)
+
+
+def noting() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    def note() -> None:
+        crdt_sync("log").state["last"] = "clicked"
+
+    st.text_input("own", key="own")
+    with crdt_sync("A"):
+        st.text_input("x", key="x")
+    st.button("note", on_click=note)
+
+
+def test_P8_a_room_that_a_callback_enters_is_no_widgets_room() -> None:
+    with sessions_of(noting) as people:
+        one = people[0]
+        for text in ("mine", "mine too"):
+            one.text_input[0].set_value(text)
+            press(one, "note").run()
+            assert one.text_input[0].value == text
+        assert people.values_in("log") == {"last": "clicked"}
+
+
+# --- timers -------------------------------------------------------------------------------------------------
+
+
+def sliding() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    @st.fragment(run_every=1)
+    def panel() -> None:
+        with crdt_sync("A"):
+            st.slider("x", key="x")
+
+    panel()
+
+
+@pytest.mark.usefixtures("asked", "by_timer")
+def test_P1_a_timers_message_is_no_edit_where_a_fragment_is_in_a_room_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Mirror, "all_arrived", lambda _mirror: None)  # as with a real browser
+    with sessions_of(sliding) as people:
+        one, two = people
+        two.slider[0].set_value(7).run()
+        one.run()
+        for _ in range(2):
+            one.slider[0].set_value(0)  # what the browser still has
+            run_fragment(one, monkeypatch)
+            assert one.slider[0].value == 7
+        assert people.values_in("A") == {"x": 7}
+
+
+def telling_the_time() -> None:
+    import time
+
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    @st.fragment(run_every=1)
+    def panel() -> None:
+        with crdt_sync("A"):
+            st.session_state["now"] = time.time()
+
+    panel()
+
+
+@pytest.mark.usefixtures("by_timer")
+def test_P4_a_clock_in_a_fragment_on_a_timer_wakes_nobody_for_ever(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+) -> None:
+    with sessions_of(telling_the_time) as people:
+        for _ in range(6):
+            for person in people:
+                asked.clear()
+                run_fragment(person, monkeypatch)
+                if None in asked:
+                    person.run()
+        asked.clear()
+        for person in people:
+            run_fragment(person, monkeypatch)
+        assert None not in asked
+
+
+def hearing() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import _compat, crdt_sync
+
+    @st.fragment
+    def panel() -> None:
+        with crdt_sync("A"):
+            st.slider("x", key="x")
+
+    if not _compat.fragments_of_run(_compat.script_context()):
+        room = crdt_sync("A")
+        for event in room.events("hi"):
+            st.toast(event.name)
+        if st.button("hi"):
+            room.broadcast("hi")
+    panel()
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_script_that_hears_of_events_does_so_after_a_fragment_has_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sessions_of(hearing) as people:
+        one, two = people
+        run_fragment(one, monkeypatch)
+        press(two, "hi").run()
+        binding = live(one).bindings["A"]
+        binding.way.drain()
+        assert binding.writing.has_news
+
+
+def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
+    field = Widget(
+        "t", "$$ID-h-t", "number_input", True, lambda value: value, lambda value: value or 0, form=Form("f")
+    )
+
+    def sent(value: int) -> dict[str, bytes]:
+        return {field.element_id: str(value).encode()}
+
+    replica, state = Replica(), {"t": 1}
+    replica.set("t", 1)
+    mirror = Mirror(replica, lambda _key: True, MergeRules({}).rule)
+
+    def run(message: Message | None, submitted: set[str]) -> None:
+        mirror.receive({} if message is None else message.states, submitted)
+        mirror.push(state, message, synced=True, at_top=True)
+        mirror.begin_run()
+        for write in mirror.plan(state):
+            mirror.wrote(write, state)
+            state[write.key] = write.value
+        mirror.drew(field, state["t"], assigned=False, carried=True)
+        mirror.end_run(complete=True, remote=False)
+
+    run(None, set())
+    state["t"] = 2
+    mirror.push(state, Message(sent(2), frozenset(), sent(1), is_timers=True), synced=True, at_top=True)
+    run(None, set())
+    assert state["t"] == 1, "its form was not submitted"
+    state["t"] = 2
+    run(Message(sent(2), frozenset({"submit"}), sent(2)), {"f"})
+    assert replica.get("t") == 2
