@@ -46,7 +46,9 @@ class Frame:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-Why = Literal["hello", "update", "status", "poll", "settle", "confirm", "resend", "token", "saved", "form"]
+Why = Literal[
+    "hello", "update", "status", "poll", "settle", "confirm", "resend", "token", "saved", "form", "draft"
+]
 """What made the tab send a frame."""
 Status = Literal["connecting", "connected", "offline"]
 """Of the tab's socket."""

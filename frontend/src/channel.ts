@@ -131,8 +131,8 @@ export class Channel {
     }
   }
 
-  /** Ask for a frame: for a fresh token, because more is saved now, or because a form has other drafts. */
-  want(why: "token" | "saved" | "form"): void {
+  /** Ask for a frame: for a fresh token, because more is saved now, because a form has other drafts, or a commit was written over. */
+  want(why: "token" | "saved" | "form" | "draft"): void {
     this.outbox.want(why);
   }
 

@@ -18,13 +18,17 @@ describe("Drafts", () => {
   let clock: FakeClock;
   let drafts: Drafts;
   let area: HTMLTextAreaElement;
+  let asked: number;
 
   beforeEach(() => {
     document.body.innerHTML =
       '<div class="stTextArea st-key-notes"><textarea>shown</textarea></div><textarea id="other"></textarea>';
     area = document.querySelector("textarea") ?? expect.fail("no field");
     clock = new FakeClock();
-    drafts = new Drafts(document, clock);
+    asked = 0;
+    drafts = new Drafts(document, clock, () => {
+      asked += 1;
+    });
     return () => {
       drafts.destroy();
     };
@@ -44,6 +48,31 @@ describe("Drafts", () => {
     expect(drafts.bases()).toEqual({ notes: [digestOf("shown"), expect.any(Number)] });
     clock.pass(2_000);
     expect(drafts.bases()).toEqual({});
+  });
+
+  it("asks for a frame once something was put over a commit, for the page may have sent that as if it were ours", () => {
+    type(area, "mine");
+    press(area, "Enter", true);
+    clock.pass(1_000);
+    expect(asked).toBe(0);
+    area.value = "somebody else's";
+    clock.pass(1_000);
+    expect(asked).toBe(1);
+    drafts.overwritten();
+    clock.pass(10_000);
+    expect(asked).toBe(1);
+  });
+
+  it("asks for nothing once it is gone, or another session has begun", () => {
+    for (const end of [drafts.forgetCommits.bind(drafts), drafts.destroy.bind(drafts)]) {
+      area.value = "shown";
+      type(area, "mine");
+      press(area, "Enter", true);
+      area.value = "somebody else's";
+      end();
+      clock.pass(10_000);
+    }
+    expect(asked).toBe(0);
   });
 
   it("takes what is typed after a commit for a draft of its own", () => {

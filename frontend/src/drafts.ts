@@ -20,6 +20,11 @@ const FIELDS = "textarea, input[type=text]";
 const KEPT_AFTER_COMMIT_MS = 3_000;
 /** What was put over a commit is confirmed by then, and that frame repeats the commit. */
 const KEPT_IF_OVERWRITTEN_MS = 10_000;
+/**
+ * So long after a commit it is looked whether something was put over it. The page may have sent that in its place, as if it
+ * were confirmed, and then the session asks for no frame.
+ */
+const LOOKS_AFTER_MS = [500, 1_500, 4_000];
 /** Nobody writes in more fields at once. */
 const MAX_DRAFTS = 16;
 /** A header holds a mebibyte; longer texts are not repeated. */
@@ -43,6 +48,7 @@ interface Commit {
   readonly text: string;
   readonly at_ms: number;
   wasOverwritten: boolean;
+  wasTold: boolean;
 }
 
 /** A commit that another text was put over: digest of what it was begun on, and what was committed. */
@@ -58,10 +64,13 @@ export class Drafts {
   private readonly drafts = new Map<Field, Draft>();
   private newest = 0;
   private commits: Commit[] = [];
+  private isDestroyed = false;
 
+  /** `onOverwritten` is called when something was put over a commit, and no frame has told of it. */
   constructor(
     private readonly page: Document,
     private readonly clock: Clock,
+    private readonly onOverwritten: () => void = nothing,
   ) {
     page.addEventListener("beforeinput", this.begin, true);
     page.addEventListener("focusout", this.close, true);
@@ -74,6 +83,7 @@ export class Drafts {
     this.page.removeEventListener("keydown", this.commit, true);
     this.drafts.clear();
     this.commits = [];
+    this.isDestroyed = true;
   }
 
   /** What each open draft was begun on, or one committed a moment ago, by its widget's class name. */
@@ -96,10 +106,12 @@ export class Drafts {
     this.commits = this.commits.filter(({ field, at_ms }) => field.isConnected && at_ms >= oldest);
     let left = MAX_OVERWRITTEN_CHARS;
     const found: Record<string, Overwritten> = {};
-    for (const { field, name, base, text, wasOverwritten } of [...this.commits].reverse()) {
-      if (!(name in found) && (wasOverwritten || field.value !== text) && text.length <= left) {
+    for (const commit of [...this.commits].reverse()) {
+      const { name, base, text } = commit;
+      if (!(name in found) && isOverwritten(commit) && text.length <= left) {
         left -= text.length;
         found[name] = { base: digestOf(base), text };
+        commit.wasTold = true;
       }
     }
     return found;
@@ -137,8 +149,29 @@ export class Drafts {
   private noteCommit(field: Field, base: string, at_ms: number): void {
     const text = field.value;
     if (text !== base && field.closest(FORM) === null) {
-      this.commits.push({ field, name: classOf(field), base, text, at_ms, wasOverwritten: false });
+      const commit = {
+        field,
+        name: classOf(field),
+        base,
+        text,
+        at_ms,
+        wasOverwritten: false,
+        wasTold: false,
+      };
+      this.commits.push(commit);
       this.commits.splice(0, this.commits.length - MAX_DRAFTS);
+      for (const delay_ms of LOOKS_AFTER_MS) {
+        this.clock.after(delay_ms, () => {
+          this.look(commit);
+        });
+      }
+    }
+  }
+
+  private look(commit: Commit): void {
+    const isKept = !this.isDestroyed && this.commits.includes(commit);
+    if (isKept && !commit.wasTold && isOverwritten(commit)) {
+      this.onOverwritten();
     }
   }
 
@@ -149,6 +182,14 @@ export class Drafts {
       this.close(event);
     }
   };
+}
+
+function isOverwritten({ field, text, wasOverwritten }: Commit): boolean {
+  return wasOverwritten || field.value !== text;
+}
+
+function nothing(): void {
+  // Nobody is told.
 }
 
 /** As the session digests what it has shown. */

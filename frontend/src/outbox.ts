@@ -28,6 +28,7 @@ const REASONS: readonly Why[] = [
   "settle",
   "saved",
   "form",
+  "draft",
   "status",
   "poll",
 ];

@@ -23,7 +23,17 @@ export type Status = "connecting" | "connected" | "offline";
 
 /** Why a frame was sent. The session acts on what the frame holds; this is for logs and for counting. */
 export type Why =
-  "hello" | "token" | "update" | "confirm" | "settle" | "saved" | "form" | "status" | "poll" | "resend";
+  | "hello"
+  | "token"
+  | "update"
+  | "confirm"
+  | "settle"
+  | "saved"
+  | "form"
+  | "draft"
+  | "status"
+  | "poll"
+  | "resend";
 
 /** A machine word that the Python side turns into a sentence. */
 export type TabError = "mixed-content" | "old-build" | "refused" | "other-epoch" | "denied";

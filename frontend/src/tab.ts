@@ -25,7 +25,9 @@ export class Tab {
   private readonly channel: Channel;
   private readonly socket: RoomSocket;
   private readonly standing: Standing;
-  private readonly drafts = new Drafts(document, browserClock);
+  private readonly drafts = new Drafts(document, browserClock, () => {
+    this.channel.want("draft");
+  });
   private readonly forms = new Forms(document, browserClock, () => {
     this.channel.want("form");
   });

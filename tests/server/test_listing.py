@@ -14,6 +14,7 @@ from streamlit_crdt_server import (
     Hub,
     HubNotRunningError,
     KeyRing,
+    MemoryStore,
     Role,
     RoomEntry,
     Settings,
@@ -177,6 +178,33 @@ async def test_other_threads_can_list_and_delete_and_the_loops_own_may_not_wait(
         assert await asyncio.to_thread(hub.list_rooms) == []
         with pytest.raises(WrongThreadError):
             hub.list_rooms()
+
+
+class SlowToDelete(MemoryStore):
+    """A store whose disk is slow: it deletes once the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_delete = asyncio.Event()
+
+    async def delete(self, room: str) -> None:
+        await self.may_delete.wait()
+        await super().delete(room)
+
+
+async def test_S4_a_deletion_that_nobody_waits_for_any_more_comes_to_its_end() -> None:
+    store = SlowToDelete()
+    async with Hub(store=store) as hub:
+        peer = await hub.aopen_local("room")
+        await asyncio.wrap_future(peer.push(an_update()))
+        with pytest.raises(AnswerTimeoutError):
+            await asyncio.to_thread(hub.delete_room_and_wait, "room", timeout_s=0.05)
+        store.may_delete.set()
+        async with asyncio.timeout(DEADLINE_S):
+            while not peer.was_deleted:
+                await asyncio.sleep(0.002)
+        assert await listed(hub) == {}
+        assert (await hub.aopen_local("room")).drain() is None
 
 
 async def test_a_thread_does_not_wait_for_ever() -> None:
