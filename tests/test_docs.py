@@ -217,3 +217,12 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             (page.parent / link.partition("#")[0]).resolve() for link in links(page) if link[0] != "#"
         ]
     assert {page for page in PAGES if page.parent.name == "docs"} <= reached
+
+
+def test_the_readme_of_streamlit_sync_becomes_the_app_that_the_browser_tests_run() -> None:
+    page = ROOT / "docs" / "coming-from-streamlit-sync.md"
+    (change,) = (block.source for block in blocks(page) if block.language == "diff")
+    lines = [line.strip() for line in change.splitlines()]
+    after = [line.removeprefix("+").strip() for line in lines if line and not line.startswith("-")]
+    app = (ROOT / "e2e" / "apps" / "readme_of_streamlit_sync.py").read_text(encoding="utf-8")
+    assert after == [line.strip() for line in app.splitlines()[1:] if line.strip()]
