@@ -1,9 +1,9 @@
 """What streamlit-sync offered, or wished for, in two tabs. Much of it is in the file that it belongs to:
 
-its README's example, and the toy example (`test_examples`); choosing, leaving and deleting rooms, and how many are in one
-(`test_rooms`); private keys, and what is shared (`test_privacy`); forms (`test_forms`); snapshots and files
-(`test_snapshots`); viewers, and who may enter (`test_trust`); values of all kinds, and deletions (`test_values`); pages,
-fragments, and how runs end (`test_pages`, `test_fragments`, `test_endings`). Here is the rest.
+its README's example, and the toy example (`test_examples`); choosing, leaving and deleting rooms, and how many are in
+one (`test_rooms`); private keys, and what is shared (`test_privacy`); forms (`test_forms`); snapshots and files
+(`test_snapshots`); viewers, and who may enter (`test_trust`); values of all kinds, and deletions (`test_values`);
+pages, fragments, and how runs end (`test_pages`, `test_fragments`, `test_endings`). Here is the rest.
 """
 
 from __future__ import annotations
