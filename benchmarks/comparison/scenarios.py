@@ -6,6 +6,7 @@ Each scenario is given two tabs of a freshly started app and returns what goes i
 from __future__ import annotations
 
 import random
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def text(stage: Stage) -> str:
         stage.b.field("Note").fill(f"{stage.b.field('Note').input_value()} b{number}")
         for page in stage.pair:
             page.field("Note").press("Control+Enter")
-        kept += both_have(stage, {f"a{number}", f"b{number}"}, lambda shown: shown.split())
+        kept += both_have(stage, {f"a{number}", f"b{number}"}, _marks)
     return f"{kept} of {stage.rounds}"
 
 
@@ -173,6 +174,11 @@ def people(stage: Stage) -> str:
 
     is_exact = within(PEOPLE_DEADLINE_S, is_right)
     return "1, as it is" if is_exact else f"{looking.shown}, after {PEOPLE_DEADLINE_S:g} s"
+
+
+def _marks(shown: str) -> list[str]:
+    """Return what was typed, each a letter and a number: what two put in at one place stands there without a space."""
+    return re.findall(r"[ab]\d+", shown)
 
 
 def both_have(stage: Stage, wanted: set[str], parts: Callable[[Any], list[str]]) -> bool:
