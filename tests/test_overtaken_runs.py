@@ -249,3 +249,25 @@ def test_a_whole_run_after_a_fragments_in_one_thread_is_drawn_from_the_top_of_th
 
     older.start(two_runs).join(WAIT_S)
     assert places == [get_default_dg_stack_value()]
+
+
+def test_P3_a_run_that_was_stopped_for_a_newer_one_does_not_tell_what_is_gone(
+    older: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a form below where it was stopped is forgotten, and the submit that stopped it is taken for none."""
+    told: list[bool] = []
+    monkeypatch.setattr(
+        SessionHooks, "run_ended", lambda _hooks, _ctx, *, complete, reruns: told.append(complete)
+    )
+
+    def stop_for_a_newer_run() -> None:
+        older.requests.request_stop()
+        raise StopException
+
+    def stop_itself() -> None:
+        raise StopException
+
+    for run in (stop_itself, stop_for_a_newer_run):
+        thread = older.start(script_runner.exec_func_with_error_handling, run, older.context)  # type: ignore[attr-defined]
+        thread.join(WAIT_S)
+    assert told == [True, False]

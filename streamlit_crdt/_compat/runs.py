@@ -13,7 +13,7 @@ from streamlit_crdt._compat.browser_message import (
     read_message,
     take_number,
 )
-from streamlit_crdt._compat.context import fragments_of_run, name_run
+from streamlit_crdt._compat.context import fragments_of_run, is_superseded, name_run
 from streamlit_crdt._compat.hooks import Hooks, guarded
 
 _watched: Final[WeakSet[Any]] = WeakSet()
@@ -42,12 +42,19 @@ def wrap_end(hooks: Hooks) -> None:
             if runner is not None:
                 _watched.discard(runner)
         _result, _without_errors, rerun, *_ = outcome
-        # st.stop() and errors count too: the page drops what such a run has not drawn.
-        complete = rerun is None and not fragments_of_run(ctx)
+        complete = rerun is None and _is_complete(ctx)
         guarded(lambda: hooks.run_ended(ctx, complete=complete, reruns=rerun is not None))
         return outcome
 
     script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
+
+
+def _is_complete(ctx: Any) -> bool:
+    """Say whether a run that ended tells what the page has: st.stop() and errors count, the page drops what is missing.
+
+    A run that a newer one has stopped does not, also where that one has yet to begin: it was somewhere in the script.
+    """
+    return not fragments_of_run(ctx) and not is_superseded(ctx)
 
 
 def _write_to_the_main_page() -> None:
@@ -80,7 +87,7 @@ def watch_end(hooks: Hooks, ctx: Any) -> None:
         runner.on_event.disconnect(hear)
         _watched.discard(runner)
         reruns = name == "SCRIPT_STOPPED_FOR_RERUN"
-        complete = not reruns and not fragments_of_run(ctx)
+        complete = not reruns and _is_complete(ctx)
         guarded(lambda: hooks.run_ended(ctx, complete=complete, reruns=reruns))
 
     runner.on_event.connect(hear, weak=False)
