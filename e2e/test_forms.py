@@ -161,6 +161,7 @@ def test_P7_a_form_that_is_cleared_is_clear_in_every_session_and_sends_what_it_s
     for tab_ in (ada, bob):
         d.click(tab_, "rerun")
         d.set_checkbox(tab_, "outside", tab_ is ada)
+        settles_on(lambda: [d.shown_checkbox(one, "outside") for one in (ada, bob)], [tab_ is ada] * 2)
     settle_on("clear", ADAS, (ada, DEFAULTS), (bob, DEFAULTS))
     d.set_slider(bob, "clear slider", 2)
     d.click(bob, "Send ✉️")
