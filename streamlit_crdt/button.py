@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from streamlit_crdt.clicks import Clicks
+from streamlit_crdt.session.room_session import PendingClicks
 
 
-def button(clicks: Clicks, label: str, key: str, options: Mapping[str, Any]) -> bool:
+def button(clicks: PendingClicks, label: str, key: str, options: Mapping[str, Any]) -> bool:
     """Show a button, and say whether a click of it waits for this run."""
     options = dict(options)
     on_click = options.pop("on_click", None)

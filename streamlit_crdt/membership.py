@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from streamlit_crdt import _compat, component
-from streamlit_crdt.binding import Binding
+from streamlit_crdt import _compat
 from streamlit_crdt.button import button
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
 from streamlit_crdt.events import Event, Events
@@ -22,7 +21,9 @@ from streamlit_crdt.replica import Replica
 from streamlit_crdt.restoring import restore
 from streamlit_crdt.room import Room
 from streamlit_crdt.selection import Selection
-from streamlit_crdt.session import Session
+from streamlit_crdt.session import component
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.session import Session
 from streamlit_crdt.snapshot_menu import snapshot_menu
 
 _log = logging.getLogger("streamlit_crdt")
@@ -105,7 +106,7 @@ class Alone:
 class Member:
     """Membership of a session in a room during one run."""
 
-    def __init__(self, session: Session, binding: Binding, ctx: Any) -> None:
+    def __init__(self, session: Session, binding: RoomSession, ctx: Any) -> None:
         self._session = session
         self._binding = binding
         self._ctx = ctx

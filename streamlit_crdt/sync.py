@@ -8,17 +8,17 @@ from typing import Any
 
 import streamlit as st
 
-from streamlit_crdt import _compat, component
+from streamlit_crdt import _compat
 from streamlit_crdt.authorizing import permitted
-from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.identity import Part, Role, draw_guest, part_of, role_of
 from streamlit_crdt.membership import Alone, Member
 from streamlit_crdt.merge import MergeRule, MergeRules
 from streamlit_crdt.naming import checked_name
-from streamlit_crdt.registry import registry
 from streamlit_crdt.room import Room
 from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
-from streamlit_crdt.session import Session
+from streamlit_crdt.session import component
+from streamlit_crdt.session.session import Session
+from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
 
 _log = logging.getLogger("streamlit_crdt")
 

@@ -22,7 +22,7 @@ def no_hidden_fault(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def no_session_left() -> Iterator[None]:
     """A session that another test leaves, perhaps with edits that can never be saved, is nobody's to wait for."""
     yield
-    loaded = sys.modules.get("streamlit_crdt.registry")
+    loaded = sys.modules.get("streamlit_crdt.session.streamlit_hooks")
     if loaded is not None:
         for session in loaded.registry.sessions():
             session.release()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import registry
 
 
 def settle() -> None:

@@ -15,11 +15,10 @@ from streamlit.runtime.state.common import WidgetMetadata
 from streamlit.runtime.state.session_state import SessionState
 
 from streamlit_crdt import _compat
-from streamlit_crdt.asking import MAX_REQUESTS, Requests
-from streamlit_crdt.hooks import SessionHooks
 from streamlit_crdt.message import Message
-from streamlit_crdt.registry import registry
-from streamlit_crdt.session import Session
+from streamlit_crdt.session.rerun_requests import MAX_REQUESTS, RerunRequests
+from streamlit_crdt.session.session import Session
+from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
 from streamlit_crdt.widgets import Widget
 from tests.test_overtaken_runs import WAIT_S, Runner
 
@@ -30,8 +29,8 @@ def states(**values: int) -> dict[str, bytes]:
     return {name: bytes([value]) for name, value in values.items()}
 
 
-def noted(*sent: tuple[dict[str, bytes], bool]) -> Requests:
-    requests = Requests()
+def noted(*sent: tuple[dict[str, bytes], bool]) -> RerunRequests:
+    requests = RerunRequests()
     for held, is_timers in sent:
         requests.note(held, is_timers=is_timers)
     return requests

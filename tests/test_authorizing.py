@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import EntryForbiddenError, Visitor, authorizing, crdt_app
 from streamlit_crdt.identity import Role
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, session
 
 

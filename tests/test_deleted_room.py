@@ -9,10 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import place
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import TabLink, decode_frame
-from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.streamlit_hooks import registry
 from tests.scripted import ScriptedPeer, ScriptedPlace
 
 
@@ -173,7 +173,7 @@ def test_who_deletes_a_room_leaves_it(room: str) -> None:
 
 def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> None:
     first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
-    binding = Binding("r", ScriptedPlace(first, second))
+    binding = RoomSession("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     binding.detach()
@@ -183,7 +183,7 @@ def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> No
 
 
 def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> None:
-    binding = Binding("r", ScriptedPlace())
+    binding = RoomSession("r", ScriptedPlace())
     tab = Replica()
     link = TabLink(tab, build="b")
     report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}

@@ -30,7 +30,7 @@ def app(how):
         st.rerun()
 
 def shared():
-    from streamlit_crdt.registry import registry
+    from streamlit_crdt.session.streamlit_hooks import registry
     return [sorted(live.bindings["r"].replica.items()) for live in registry.sessions()]
 """
 

@@ -1,4 +1,4 @@
-"""Forms in real scripts, run by AppTest: which fields are theirs, and what their pages are told (rule P7)."""
+"""FormRegistry in real scripts, run by AppTest: which fields are theirs, and what their pages are told (rule P7)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import uuid
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt.forms import Forms
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.script_run import FormRegistry
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.widgets import Form
 from tests.sessions import caught_up, session
 
@@ -99,7 +99,7 @@ def test_P7_code_that_fills_a_cleared_form_in_is_seen_in_its_own_page(room: str)
 
 
 def test_forms_and_their_buttons_are_forgotten_once_they_are_not_drawn() -> None:
-    forms = Forms()
+    forms = FormRegistry()
     forms.opened("one", clears=True)
     forms.has_button("$$ID-1-send", "one")
     assert forms.submitted(["$$ID-1-send", "another"]) == {"one"}

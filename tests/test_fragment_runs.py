@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from streamlit_crdt import _compat
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, run_fragment, session, settle
 
 

@@ -14,9 +14,9 @@ from streamlit_crdt.identity import Role
 from streamlit_crdt.merge import MergeRules
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.session import Session
+from streamlit_crdt.session.session import Session
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import sessions_of
 from streamlit_crdt.widgets import Form, Widget
 from tests.sessions import run_fragment

@@ -1,177 +1,133 @@
-"""Who imports whom, read from the source."""
+"""Import rules, checked in the sources: package ranks, no Streamlit outside its packages."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = (
-    ("errors",),
-    ("scalars",),
-    ("tables",),
-    ("arrays",),
-    ("equality",),
-    ("values",),
-    ("merge.items", "merge.rule", "merge.alike"),
-    ("merge.sequence",),
-    ("merge.difference",),
-    ("merge.text", "merge.list_rule", "merge.set_rule", "merge.map_rule", "merge.counter"),
-    ("merge.registry", "merge.seed"),
-    ("merge.choice",),
-    ("merge",),
-    ("log", "guarding", "kept"),
-    ("roots",),
-    ("history",),
-    ("document",),
-    ("contents",),
-    ("replica", "readable"),
-    ("restoring", "snapshot_list"),
-    ("framing",),
-    ("channel",),
-    ("widgets",),
-    ("message",),
-    ("mirror.drafts",),
-    ("mirror.form", "mirror.memory"),
-    ("mirror.delivery", "mirror.volatility"),
-    ("mirror.fields",),
-    ("mirror.edits", "mirror.plan", "mirror.drawing", "mirror.showing"),
-    ("mirror.mirror",),
-    ("mirror",),
-    ("_compat.app_test",),
-    (
-        "_compat.context",
-        "_compat.version",
-        "_compat.browser_message",
-        "_compat.launching",
+SOURCES = {"streamlit_crdt": ROOT, "streamlit_crdt_server": ROOT / "server"}
+RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "streamlit_crdt": (
+        ("errors",),
+        ("codec", "_compat"),
+        ("merge", "backend"),
+        ("document", "access"),
+        ("binding",),
+        ("transport",),
+        ("session",),
+        ("room",),
+        ("client", "rooms"),
+        ("room_picker",),
+        ("deploy", "testing"),
     ),
-    ("_compat.widget_state",),
-    ("_compat.hooks",),
-    ("_compat.forms",),
-    ("_compat.runs", "_compat.turns", "_compat.widget_making", "_compat.waking"),
-    ("_compat.wrapping",),
-    ("_compat",),
-    ("membership_protocol",),
-    ("snapshots", "state"),
-    ("roomfile",),
-    ("room",),
-    ("way",),
-    ("shown", "putting_back"),
-    ("writing",),
-    ("tab",),
-    ("binding",),
-    ("unseen", "forms", "asking"),
-    ("calls",),
-    ("run",),
-    ("stay",),
-    ("session",),
-    ("registry",),
-    ("hooks",),
-    ("component", "snapshot_menu"),
-    ("membership",),
-    ("sync",),
-    ("testing.rooms", "testing.difference", "testing.opening"),
-    ("testing.errors", "testing.line"),
-    ("testing.person",),
-    ("testing.comparing",),
-    ("testing.sessions",),
-    ("testing",),
-)
-"""From the bottom up: a module imports only from layers below its own. What is not named here is above the core."""
-CORE = {name for layer in LAYERS[: LAYERS.index(("mirror",)) + 1] for name in layer}
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+    "streamlit_crdt_server": (
+        ("errors", "metrics", "gc_freeze"),
+        ("names", "yjs", "storage"),
+        ("protocol", "settings"),
+        ("auth",),
+        ("room",),
+        ("hub",),
+        ("asgi",),
+        ("runner",),
+    ),
+}
+"""The packages of each part from the bottom up. A module imports from lower ranks and from its own package."""
+WITHOUT_IO = ("errors", "codec", "merge", "document", "binding")
 PRIVATE_STREAMLIT = ("streamlit.runtime", "streamlit.elements", "streamlit.web", "streamlit.proto")
-INSIDE_A_FUNCTION = {("tables", "equality")}
-"""The one import against the direction: a frame that was read back is compared as any other value."""
 
 
-def modules(package: str) -> list[Path]:
-    root = ROOT / package
-    return sorted(path for path in root.rglob("*.py") if "demo" not in path.relative_to(root).parts)
+def modules(package: str) -> list[str]:
+    """Return the dotted names of the modules of a package, without its demo."""
+    root = SOURCES[package]
+    paths = sorted(root.joinpath(package).rglob("*.py"))
+    names = [".".join(path.relative_to(root).with_suffix("").parts) for path in paths]
+    return [name for name in names if ".demo." not in name]
 
 
-def named(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+def path_of(module: str) -> Path:
+    return SOURCES[module.split(".")[0]].joinpath(*module.split(".")).with_suffix(".py")
 
 
-def module_of(name: str) -> str:
-    """Return the module of this library that a dotted name is in, without the library's own; "" for another's."""
-    package, *parts = name.split(".")
-    if package != "streamlit_crdt":
-        return ""
-    longer = ".".join(parts[:2])
-    return longer if longer in RANK else "".join(parts[:1])
+ALL = [name for package in SOURCES for name in modules(package)]
+KNOWN = frozenset(name.removesuffix(".__init__") for name in ALL)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the dotted name of everything that the file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def entry_of(module: str) -> str:
+    """Return the package or root module that a dotted name of this project is in, "" for the facade."""
+    return "".join(module.split(".")[1:2]).replace("__init__", "").replace("__main__", "")
+
+
+def ranks_of(part: str) -> dict[str, int]:
+    return {name: rank for rank, names in enumerate(RANKS[part]) for name in names}
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the dotted names that a module imports. `from a import b` yields `a.b` if that is a module."""
+    for node in ast.walk(ast.parse(path_of(module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from (names & KNOWN) or {node.module}
 
 
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
-def test_imports_run_one_way(path: Path) -> None:
-    own = module_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    for name in imports(path):
-        module = module_of(name)
-        if not module or (own, module) in INSIDE_A_FUNCTION:
+@pytest.mark.parametrize("module", ALL)
+def test_module_imports_only_from_lower_packages(module: str) -> None:
+    part, own = module.split(".")[0], entry_of(module)
+    ranks = ranks_of(part)
+    for name in imports(module):
+        other = entry_of(name)
+        if name.split(".")[0] != part or own not in ranks or other not in ranks or other == own:
             continue
-        if own in CORE:
-            assert module in CORE, f"{own} is core and imports {name}"
-        if own in RANK and module in RANK:
-            assert RANK[module] < RANK[own], f"{own} imports {name}, which stands above it"
+        assert ranks[other] < ranks[own], f"{module} imports {name}, which ranks above it"
 
 
-@pytest.mark.parametrize("name", sorted(CORE - {"merge"}))
-def test_the_core_knows_neither_streamlit_nor_the_network(name: str) -> None:
-    path = (ROOT / "streamlit_crdt").joinpath(*name.split("."))
-    for imported in imports(path / "__init__.py" if path.is_dir() else path.with_suffix(".py")):
-        assert imported.split(".")[0] not in {"streamlit", "socket", "anyio", "hypercorn", "starlette"}
-        if imported.startswith("streamlit_crdt_server"):
-            assert imported.startswith("streamlit_crdt_server.updates.")
-
-
-@pytest.mark.parametrize("path", modules("server/streamlit_crdt_server"), ids=named)
-def test_the_server_imports_neither_streamlit_nor_the_library(path: Path) -> None:
-    for name in imports(path):
-        assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{path.name} imports {name}"
-
-
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
-def test_only_compat_touches_private_names_of_streamlit(path: Path) -> None:
-    if "_compat" in path.relative_to(ROOT / "streamlit_crdt").parts:
+@pytest.mark.parametrize("module", modules("streamlit_crdt"))
+def test_packages_without_io_import_neither_streamlit_nor_the_network(module: str) -> None:
+    if entry_of(module) not in WITHOUT_IO:
         return
-    found = [*_private_imports(path), *_private_attributes(path)]
-    assert not found, f"{path.name} touches {found}: move it into _compat"
+    for name in imports(module):
+        assert name.split(".")[0] not in {"streamlit", "socket", "anyio", "hypercorn", "starlette"}, name
 
 
-@pytest.mark.parametrize("path", modules("streamlit_crdt"), ids=named)
-def test_only_compat_itself_knows_what_it_is_made_of(path: Path) -> None:
-    if "_compat" in path.relative_to(ROOT / "streamlit_crdt").parts:
+@pytest.mark.parametrize("module", modules("streamlit_crdt_server"))
+def test_server_imports_neither_streamlit_nor_the_library(module: str) -> None:
+    for name in imports(module):
+        assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", modules("streamlit_crdt"))
+def test_only_compat_uses_private_names_of_streamlit(module: str) -> None:
+    if entry_of(module) == "_compat":
         return
-    inside = {f"streamlit_crdt._compat.{part.stem}" for part in modules("streamlit_crdt/_compat")}
-    for name in imports(path):
-        assert not any(f"{name}.".startswith(f"{part}.") for part in inside), f"{path.name} imports {name}"
+    found = [*_private_imports(module), *_private_attributes(module)]
+    assert not found, f"{module} uses {found}: move it into _compat"
 
 
-def _private_imports(path: Path) -> list[str]:
+@pytest.mark.parametrize("module", modules("streamlit_crdt"))
+def test_other_packages_import_compat_as_a_whole(module: str) -> None:
+    if entry_of(module) == "_compat":
+        return
+    for name in imports(module):
+        assert not name.startswith("streamlit_crdt._compat."), f"{module} imports {name}"
+
+
+def _private_imports(module: str) -> list[str]:
     return [
         name
-        for name in imports(path)
+        for name in imports(module)
         if name.split(".")[0] == "streamlit"
         and (name.startswith(PRIVATE_STREAMLIT) or any(part.startswith("_") for part in name.split(".")))
     ]
 
 
-def _private_attributes(path: Path) -> list[str]:
+def _private_attributes(module: str) -> list[str]:
     """Return accesses such as `st._main` or `streamlit.runtime`, by whatever name Streamlit is imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
     names = {
         alias.asname or alias.name
         for node in ast.walk(tree)

@@ -269,7 +269,7 @@ def newer_item() -> bytes:
 @pytest.mark.parametrize("place", [0, 1])
 def test_N2_a_value_that_cannot_be_read_here_stops_no_script(room: str, place: int) -> None:
     from streamlit_crdt import private_key
-    from streamlit_crdt.registry import registry
+    from streamlit_crdt.session.streamlit_hooks import registry
 
     at = session(appends, room)
     (binding,) = [one.bindings[room] for one in registry.sessions() if room in one.bindings]

@@ -9,7 +9,7 @@ import pytest
 from streamlit_crdt import MergeRuleError, crdt_sync
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.mirror.drafts import class_of, digest_of
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, session, settle
 
 

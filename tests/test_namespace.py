@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from streamlit_crdt import RoomNameError, connect, crdt_app, place
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.place import Elsewhere, Embedded
+from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings, SettingsError
 from tests.sessions import session, settle
 
@@ -59,8 +59,8 @@ def test_a_namespace_is_set_for_a_process(server: EmbeddedServer, monkeypatch: p
     assert "ops~planning" in server.hub.rooms
     assert crdt_app(store=None, namespace="sales")["routes"]
     elsewhere = place.find(address(server))
-    assert Binding("r", elsewhere).way.room == "ops~r"
-    assert Binding("r", Elsewhere(address(server))).way.room == "r"
+    assert RoomSession("r", elsewhere).way.room == "ops~r"
+    assert RoomSession("r", Elsewhere(address(server))).way.room == "r"
 
 
 @pytest.mark.parametrize("namespace", ["a~b", "a/b", "a b", "ä", "x" * 65])

@@ -27,8 +27,7 @@ from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.runtime.state.session_state import SessionState
 
 from streamlit_crdt import _compat
-from streamlit_crdt.hooks import SessionHooks
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
 
 BUTTON = WidgetMetadata("button", bool, bool, "trigger_value")
 NUMBER = WidgetMetadata("number", float, float, "double_value")

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from streamlit_crdt import putting_back
-from streamlit_crdt.putting_back import ICON, NOTICE, PuttingBack
+from streamlit_crdt.session import room_session
+from streamlit_crdt.session.room_session import ICON, NOTICE, ViewOnlyNotice
 from tests.sessions import caught_up, session
 
 
@@ -62,18 +62,18 @@ def test_A1_a_viewer_whose_script_assigns_to_a_widget_is_not_told_of_that(room: 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     spoken: list[str] = []
-    monkeypatch.setattr(putting_back.st, "toast", lambda text, icon: spoken.append(text))
+    monkeypatch.setattr(room_session.st, "toast", lambda text, icon: spoken.append(text))
     return spoken
 
 
 def test_what_is_still_being_said_is_not_said_again(said: list[str]) -> None:
     now = 100.0
-    telling = PuttingBack(clock=lambda: now)
+    telling = ViewOnlyNotice(clock=lambda: now)
     for told in (1, 1, 2):
         telling.owe()
         telling.tell()
         assert len(said) == told
-        now += putting_back.SHOWN_S * 0.6
+        now += room_session.SHOWN_S * 0.6
     telling.tell()
     assert len(said) == 2
 

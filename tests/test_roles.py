@@ -10,11 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
-from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import run_fragment
 
 
@@ -165,7 +165,7 @@ def assigns_on_each_run(room: str, role: str) -> None:
         st.slider("other", key="other")
 
 
-def viewers_binding(room: str) -> Binding:
+def viewers_binding(room: str) -> RoomSession:
     bindings = [live.bindings[room] for live in registry.sessions() if room in live.bindings]
     return next(binding for binding in bindings if binding.part.is_viewer)
 

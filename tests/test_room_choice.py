@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import EntryForbiddenError, RoomNameError, ViewOnlyError, authorizing, place, rooms
 from streamlit_crdt.authorizing import Visitor
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, settle
 
 

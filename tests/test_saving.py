@@ -11,11 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import crdt_sync
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame, decode_frame
-from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import TAB, Replica
 from streamlit_crdt.saving import Saving
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
 from tests.scripted import ScriptedPeer, ScriptedPlace
 
@@ -27,7 +27,7 @@ def room() -> str:
 
 def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
     peer = ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedPlace(peer))
     binding.attach()
     assert binding.unsaved_count == 0
     binding.replica.set("a", 1)
@@ -43,7 +43,7 @@ def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
 
 def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
     peer = ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedPlace(peer))
     binding.attach()
     binding.replica.set("a", 1)
     flushed: list[bool] = []
@@ -56,7 +56,7 @@ def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
 
 def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room_took_it() -> None:
     first, second = ScriptedPeer(), ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(first, second))
+    binding = RoomSession("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     first.answers[0].set_exception(HubNotRunningError())
@@ -87,7 +87,7 @@ def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     peer = ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedPlace(peer))
     binding.attach()
     for number in range(3):
         binding.replica.set("a", number)
@@ -99,7 +99,7 @@ def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
 
 def test_S5_what_came_from_the_tab_is_not_counted_as_an_edit_of_the_script() -> None:
     peer = ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedPlace(peer))
     binding.attach()
     other = Replica()
     other.set("a", 1)
@@ -254,14 +254,14 @@ def test_P4_a_change_of_what_the_script_has_shown_is_worth_one_run(room: str) ->
     assert not tab.frame()
 
 
-def refused_edits(binding: Binding) -> object:
+def refused_edits(binding: RoomSession) -> object:
     return decode_frame(binding.frame()).extra["refused_edits"]
 
 
 @pytest.mark.parametrize("refusal", [RoomFullError("r", 1000), UpdateRefusedError("it is malformed")])
 def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusal: Exception) -> None:
     first, second = ScriptedPeer(), ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(first, second))
+    binding = RoomSession("r", ScriptedPlace(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     assert refused_edits(binding) == 0
@@ -274,7 +274,7 @@ def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusa
 
 def test_S5_an_edit_that_a_stopped_room_did_not_take_is_not_refused() -> None:
     peer = ScriptedPeer()
-    binding = Binding("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedPlace(peer))
     binding.attach()
     binding.replica.set("a", 1)
     peer.answers[0].set_exception(HubNotRunningError())

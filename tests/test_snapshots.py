@@ -28,8 +28,8 @@ from streamlit_crdt import (
 from streamlit_crdt.kept import Kept
 from streamlit_crdt.membership import Alone
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.values import equal
 from tests.sessions import caught_up, session
 from tests.test_values import _VALUES, SAMPLES, assert_same

@@ -13,12 +13,12 @@ import pytest
 
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import TabReport
 from streamlit_crdt.place import Elsewhere
-from streamlit_crdt.registry import registry
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.session import Session as LiveSession
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.session import Session as LiveSession
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt_server import HubNotRunningError
 from tests.scripted import ScriptedPlace
 from tests.sessions import caught_up, session
@@ -630,7 +630,7 @@ class Peer:
 
 def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_again() -> None:
     second = Peer()
-    binding = Binding("r", ScriptedPlace(Peer(HubNotRunningError()), second))
+    binding = RoomSession("r", ScriptedPlace(Peer(HubNotRunningError()), second))
     binding.replica.set("x", 1)
     joining = threading.Thread(target=binding.attach, daemon=True)
     joining.start()
@@ -644,7 +644,7 @@ def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_ag
 
 
 def test_a_room_that_cannot_be_joined_does_not_stop_the_app(caplog: pytest.LogCaptureFixture) -> None:
-    binding = Binding("r", ScriptedPlace(HubNotRunningError()))
+    binding = RoomSession("r", ScriptedPlace(HubNotRunningError()))
     with caplog.at_level(logging.WARNING):
         binding.attach()
         binding.attach()
@@ -734,7 +734,7 @@ def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -
 
 
 def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
-    binding = Binding(room, Elsewhere("ws://127.0.0.1:9"))
+    binding = RoomSession(room, Elsewhere("ws://127.0.0.1:9"))
     assert not binding.synced
     binding.way.link.report = TabReport(synced=True)
     assert binding.synced
@@ -747,7 +747,7 @@ def leaving(room: str) -> None:
     import streamlit as st
 
     from streamlit_crdt import _compat, crdt_sync
-    from streamlit_crdt.registry import registry
+    from streamlit_crdt.session.streamlit_hooks import registry
 
     crdt_sync(room)
     if st.button("go"):

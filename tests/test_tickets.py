@@ -10,7 +10,6 @@ import pytest
 from streamlit import config
 
 from streamlit_crdt import crdt_app
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.identity import MAX_CHARS, Part, User
@@ -19,6 +18,7 @@ from streamlit_crdt.merge import MergeRules
 from streamlit_crdt.place import Elsewhere, find
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.selection import Selection
+from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.ticket import TTL_S, Ticket
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.scripted import ScriptedPeer, ScriptedPlace
@@ -84,18 +84,18 @@ def test_a_token_with_the_longest_user_is_short_enough_for_the_tab() -> None:
     assert 0 < len(text) <= 4096
 
 
-def header(binding: Binding) -> dict[str, Any]:
+def header(binding: RoomSession) -> dict[str, Any]:
     return dict(decode_frame(binding.frame()).extra)
 
 
-def tab_frame(binding: Binding, ack: int = 0, **extra: Any) -> Frame:
+def tab_frame(binding: RoomSession, ack: int = 0, **extra: Any) -> Frame:
     """A frame of a tab with nothing to say but `extra`, newer than all before it."""
     n = binding.way.link.report.n + 1
     return Frame(id=77, v=0, ack_of=binding.replica.replica_id, ack=ack, extra={"n": n, **extra})
 
 
 def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
-    binding = Binding("r", ScriptedPlace(ScriptedPeer("a" * 32), keys=KEYS))
+    binding = RoomSession("r", ScriptedPlace(ScriptedPeer("a" * 32), keys=KEYS))
     binding.select(Selection(), MergeRules(), VIEWER, again=False)
     binding.attach()
     told = header(binding)
@@ -115,7 +115,7 @@ def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
-    binding = Binding("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
+    binding = RoomSession("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.tab.ticket._clock = clock = Clock()
     before = header(binding)["token"]
@@ -128,7 +128,7 @@ def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() ->
 
 @pytest.mark.usefixtures("no_state")
 def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
-    binding = Binding("r", Elsewhere("ws://rooms.invalid"))
+    binding = RoomSession("r", Elsewhere("ws://rooms.invalid"))
     assert header(binding)["wants_saved"]
     binding.replica.set("a", 1)
     binding.replica.set("b", 1)
@@ -147,7 +147,7 @@ def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_S5_the_tabs_word_does_not_count_where_the_room_itself_answers() -> None:
-    binding = Binding("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
+    binding = RoomSession("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.replica.set("a", 1)
     binding.receive(tab_frame(binding, ack=1, saved_v=1), None)
@@ -165,7 +165,7 @@ def test_a_room_that_was_deleted_gets_nothing_of_its_old_history_until_the_sessi
 ) -> None:
     old, new = ScriptedPeer("a" * 32, history("old")), ScriptedPeer("b" * 32, history("new"))
     probed = ScriptedPeer("b" * 32)
-    binding = Binding("r", ScriptedPlace(old, probed, new, keys=KEYS))
+    binding = RoomSession("r", ScriptedPlace(old, probed, new, keys=KEYS))
     binding.attach()
     former = binding.replica
     former.set("mine", 1)
@@ -189,7 +189,7 @@ def test_a_room_that_was_deleted_gets_nothing_of_its_old_history_until_the_sessi
 
 def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
     old, new = ScriptedPeer("a" * 32), ScriptedPeer("a" * 32)
-    binding = Binding("r", ScriptedPlace(old, new, keys=KEYS))
+    binding = RoomSession("r", ScriptedPlace(old, new, keys=KEYS))
     binding.attach()
     binding.replica.set("mine", 1)
     old.is_closed = True
@@ -200,7 +200,7 @@ def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
-    binding = Binding("r", ScriptedPlace(ScriptedPeer("b" * 32), keys=KEYS))
+    binding = RoomSession("r", ScriptedPlace(ScriptedPeer("b" * 32), keys=KEYS))
     binding.attach()
     stale = Frame(id=77, v=1, update=history("old"), extra={"n": 1, "epoch": "a" * 32})
     with pytest.raises(FrameError, match="deleted"):
@@ -212,7 +212,7 @@ def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_a_session_that_knows_no_epoch_takes_the_tabs_and_holds_to_it() -> None:
-    binding = Binding("r", Elsewhere("ws://rooms.invalid"))
+    binding = RoomSession("r", Elsewhere("ws://rooms.invalid"))
     assert header(binding)["epoch"] is None
     binding.receive(tab_frame(binding, epoch="a" * 32), None)
     assert header(binding)["epoch"] == "a" * 32

@@ -16,8 +16,9 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt import component, crdt_sync
-from streamlit_crdt.registry import registry
+from streamlit_crdt import crdt_sync
+from streamlit_crdt.session import component
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt_server import LocalPeer
 
 ROOM = "latency"

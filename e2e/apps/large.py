@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt import crdt_sync, private_key
-from streamlit_crdt.registry import registry
+from streamlit_crdt.session.streamlit_hooks import registry
 
 TOUCHED = private_key("touched")
 

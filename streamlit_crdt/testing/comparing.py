@@ -7,14 +7,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from streamlit_crdt import values
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.mirror import ABSENT
 from streamlit_crdt.replica import Replica
+from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.testing.difference import Difference, Sight
 from streamlit_crdt.testing.person import Person
 
-Members = Mapping[str, tuple[Person, Binding]]
+Members = Mapping[str, tuple[Person, RoomSession]]
 """Who is in a room, by name, and how."""
 
 

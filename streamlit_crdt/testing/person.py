@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.mirror import Shown, class_of, digest_of
-from streamlit_crdt.registry import registry
-from streamlit_crdt.session import Session
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.session import Session
+from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing.line import Line
 
 
@@ -31,7 +31,7 @@ class Person:
         self.key = _compat.key_of_app_test(app)
         self._causes: dict[str, None] = {}
         self._caused_on: object = None
-        self._greeted: set[Binding] = set()
+        self._greeted: set[RoomSession] = set()
         self._drafts: dict[str, tuple[str, int]] = {}
         self._draft_count = 0
         self._drafts_on: object = None
@@ -42,7 +42,7 @@ class Person:
         return registry.get(self.key)
 
     @property
-    def rooms(self) -> tuple[Binding, ...]:
+    def rooms(self) -> tuple[RoomSession, ...]:
         """The rooms that it is in, by its last run."""
         return () if self.session is None else self.session.rooms
 
@@ -67,7 +67,7 @@ class Person:
         for binding in self.rooms:
             self._rejoin(binding)
 
-    def _rejoin(self, binding: Binding) -> None:
+    def _rejoin(self, binding: RoomSession) -> None:
         was_synced, unsaved = binding.synced, binding.way.door.saving.unsaved_by_cause
         version = binding.replica.version
         if self.session is not None:
@@ -109,7 +109,7 @@ class Person:
                     self._note_news(binding)
         return list(self._causes)
 
-    def _note_news(self, binding: Binding) -> None:
+    def _note_news(self, binding: RoomSession) -> None:
         events = binding.writing.events.news(binding.replica)
         self._add_causes(*map(self.label, binding.mirror.news()), *(f"the event {name!r}" for name in events))
 
@@ -157,7 +157,7 @@ class Person:
         shown = list(self.app.exception)
         return None if not shown else "\n".join([shown[0].message, *shown[0].stack_trace])
 
-    def shown(self, binding: Binding) -> dict[str, Shown]:
+    def shown(self, binding: RoomSession) -> dict[str, Shown]:
         """Return what it shows of a room, by key; what it has just written itself and not read since is left out."""
         shown = binding.mirror.shown(_compat.state_of_app_test(self.app))
         unread = set(binding.mirror.news())

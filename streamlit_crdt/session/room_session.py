@@ -1,17 +1,31 @@
-"""One session in one room: its way there, its tab, and the runs in which its state and the room come together."""
+"""One session in one room: its way there, its tab, and the runs in which its state and the room come together.
+
+PendingClicks of `room.button` that no script has seen yet.
+
+Streamlit's own button is true in the run that its click causes. If a newer run takes that one's place before it has
+come to the button, nobody ever sees the click.
+
+What a viewer is told whose widget goes back (rule A1).
+
+A toast, because a widget belongs to the app's author, who may not show the badge either: what a viewer has just moved
+and does not find moved would look like a fault.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
-from typing import Any
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Final
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.channel import Frame
-from streamlit_crdt.clicks import Clicks
 from streamlit_crdt.equality import equal
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
@@ -19,19 +33,76 @@ from streamlit_crdt.merge import MergeRules, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
-from streamlit_crdt.putting_back import PuttingBack
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.selection import Selection
+from streamlit_crdt.session.room_writer import RoomWriter
 from streamlit_crdt.tab import Tab
 from streamlit_crdt.way import Way
-from streamlit_crdt.writing import Writing
 from streamlit_crdt_server import qualified
+
+
+class PendingClicks:
+    """Counts the clicks of one session's buttons in one room, by key. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
+        self._drawn: set[str] = set()
+
+    def clicked(self, key: str) -> None:
+        with self._lock:
+            self._waiting[key] += 1
+
+    def take(self, key: str) -> bool:
+        """Say whether a click waits, and let this run be the one that sees it."""
+        with self._lock:
+            self._drawn.add(key)
+            if not self._waiting[key]:
+                return False
+            self._waiting[key] -= 1
+            return True
+
+    def end_run(self, *, complete: bool) -> bool:
+        """Close a run; say whether another click waits. What waits for a button that is gone is dropped."""
+        with self._lock:
+            if complete:
+                self._waiting = Counter({key: self._waiting[key] for key in self._drawn})
+                self._drawn = set()
+            return any(self._waiting.values())
+
+
+NOTICE: Final = "**View only.** What you change here goes back."
+ICON: Final = ":material/visibility:"
+SHOWN_S: Final = 4.0
+"""So long a toast stays, and another one beside it would say the same."""
+
+
+class ViewOnlyNotice:
+    """Notes that something goes back which a person has moved, until the person is told."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told_at = -math.inf
+        self._is_due = False
+
+    def owe(self) -> None:
+        """Note that a widget was moved, in this run or in a fragment's run before it."""
+        self._is_due = True
+
+    def tell(self) -> None:
+        """Say so on the page, once for all that goes back, and not while it is still said."""
+        is_due, self._is_due = self._is_due, False
+        now = self._clock()
+        if is_due and now - self._told_at >= SHOWN_S:
+            self._told_at = now
+            st.toast(NOTICE, icon=ICON)
+
 
 _log = logging.getLogger("streamlit_crdt")
 
 
-class Binding:
+class RoomSession:
     """A session's membership in a room. Made by the first `crdt_sync` of the session for that room.
 
     Attributes:
@@ -46,9 +117,9 @@ class Binding:
         self.way = Way(qualified(room, place.namespace), place, lambda: self.part)
         self.rules = MergeRules()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
-        self.writing = Writing(self)
-        self.clicks = Clicks()
-        self.putting_back = PuttingBack()
+        self.writing = RoomWriter(self)
+        self.clicks = PendingClicks()
+        self.putting_back = ViewOnlyNotice()
         self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news)
         self.has_company = False
         self._rerun_owed = False

@@ -17,10 +17,10 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import SCRIPT_GLOB
-from streamlit_crdt.binding import Binding
 from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import CrdtError, FrameError
-from streamlit_crdt.session import Session
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.session import Session
 from streamlit_crdt.tab import HOLD_S
 
 _log = logging.getLogger("streamlit_crdt")
@@ -33,7 +33,7 @@ def _renderer() -> Callable[..., Any]:
     return st.components.v2.component(COMPONENT, js=SCRIPT_GLOB, html="<div></div>")
 
 
-def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
+def mount(session: Session, binding: RoomSession, *, held: bool = False) -> None:
     """Mount the channel of `binding` where the script stands.
 
     Args:
@@ -48,7 +48,7 @@ def mount(session: Session, binding: Binding, *, held: bool = False) -> None:
     fragment(session, binding, held)
 
 
-def mount_badge(binding: Binding) -> None:
+def mount_badge(binding: RoomSession) -> None:
     """Mount the badge of a room's saved state; the tab keeps it up to date in the page, without a script run."""
     if _compat.is_app_test():
         return
@@ -61,7 +61,7 @@ def _rerun_whole() -> None:
     """Nothing to do: the run that the tab asked for, because its session had no fragment, is this one."""
 
 
-def _channel(session: Session, binding: Binding, held: bool) -> None:
+def _channel(session: Session, binding: RoomSession, held: bool) -> None:
     binding.tab.channel_fragment = _compat.fragment_id()
     if held and not binding.holds():
         st.rerun()
@@ -74,7 +74,7 @@ def _channel(session: Session, binding: Binding, held: bool) -> None:
     )
 
 
-def _on_frame(session: Session, binding: Binding) -> None:
+def _on_frame(session: Session, binding: RoomSession) -> None:
     text = getattr(st.session_state.get(binding.tab.channel_key), "frame", None)
     ctx = _compat.script_context()
     if not isinstance(text, str) or ctx is None:
@@ -95,13 +95,13 @@ def _on_frame(session: Session, binding: Binding) -> None:
         binding.tab.owe_frame()  # it came with what happened in another fragment, and waits for its acknowledgement
 
 
-def _receive(session: Session, binding: Binding, frame: Frame, ctx: Any) -> bool:
+def _receive(session: Session, binding: RoomSession, frame: Frame, ctx: Any) -> bool:
     with session.lock:
         run = session.run_of(ctx)
         return run is not None and binding.receive(frame, run.message)
 
 
-def _rerun(session: Session, binding: Binding, ctx: Any) -> None:
+def _rerun(session: Session, binding: RoomSession, ctx: Any) -> None:
     """Run the script for a remote edit, unless it runs anyway; never in the way of somebody else's fragment."""
     fragments = _compat.fragments_of_run(ctx)
     if not fragments:

@@ -32,7 +32,7 @@ class Scope(Protocol):
     def rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None: ...
 
 
-class Writing:
+class RoomWriter:
     """Writes for one session in one room.
 
     Every method raises `ViewOnlyError` if the session may only look (rule A1).

@@ -19,7 +19,7 @@ MAX_REQUESTS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class RerunCause:
     """Why a page sent a message.
 
     Attributes:
@@ -34,10 +34,10 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class _Request:
     number: int
-    cause: Cause
+    cause: RerunCause
 
 
-class Requests:
+class RerunRequests:
     """The requests of one session's page. Thread-safe: they come in the event loop's thread, runs begin in theirs."""
 
     def __init__(self) -> None:
@@ -62,10 +62,10 @@ class Requests:
             elif changed is not None:
                 changed, self._unsent = changed | self._unsent, frozenset()
             self._count += 1
-            self._waiting.append(_Request(self._count, Cause(is_timers, changed)))
+            self._waiting.append(_Request(self._count, RerunCause(is_timers, changed)))
             return self._count
 
-    def take(self, number: int) -> Cause | None:
+    def take(self, number: int) -> RerunCause | None:
         """Return why a run begins with the message of this number: for all that were asked for since the run before."""
         with self._lock:
             taken = []
@@ -74,7 +74,7 @@ class Requests:
         if not taken:
             return None
         changes = [cause.changed for cause in taken if cause.changed is not None]
-        return Cause(
+        return RerunCause(
             all(cause.is_timers for cause in taken),
             frozenset().union(*changes) if len(changes) == len(taken) else None,
         )

@@ -1,28 +1,144 @@
-"""One Streamlit session: its bindings to rooms, and which of them the widget being drawn belongs to."""
+"""One Streamlit session: its bindings to rooms, and which of them the widget being drawn belongs to.
+
+Which rooms a session is in, and how it leaves them: in time, and with nothing of theirs left behind.
+
+Edits that came with a frame of the tab, or with what happened in another fragment, and that no script has seen.
+
+A page sends what happens within one timer as one message, and if one of it belongs to a fragment, all of it asks for
+that fragment's rerun alone. On a busy machine somebody's edit and a frame of the tab meet like that again and again.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
 
 from streamlit_crdt import _compat, place
-from streamlit_crdt.asking import Cause, Requests
-from streamlit_crdt.binding import Binding
-from streamlit_crdt.calls import Calls
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergeRules
 from streamlit_crdt.message import Message
-from streamlit_crdt.run import Run
+from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.selection import Selection, is_private
-from streamlit_crdt.stay import Stay
-from streamlit_crdt.unseen import holds_unseen_edit
+from streamlit_crdt.session.rerun_requests import RerunCause, RerunRequests
+from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.script_run import ScriptRun, WidgetCalls
 from streamlit_crdt.widgets import Widget
+
+
+class RoomMemberships:
+    """Where a session is and was. Its methods are called under the session's lock.
+
+    Attributes:
+        rooms: the rooms that it is in, as its last full run left them.
+        was_outside: whether it was in no room, or has left one: what its state holds is nobody's edit in the next one.
+        drawn: keys of the widgets that were drawn in the block of no room, and that make way for a room's.
+    """
+
+    def __init__(self) -> None:
+        self.rooms: list[RoomSession] = []
+        self.was_outside = False
+        self.drawn: set[str] = set()
+        self._calls: dict[str | None, list[RoomSession | None]] = {}
+        self._left_behind: set[str] = set()
+
+    def call(self, ctx: Any, run: ScriptRun, binding: RoomSession | None) -> None:
+        """Leave the room that this very call of `crdt_sync` entered in the last run, if it enters another one now.
+
+        Before the other is entered, so that nothing goes from one into the other. A script that takes the former one up
+        again further below finds it as it left it.
+        """
+        if run.in_callbacks:
+            return  # the script has not come to any of its places
+        self.clear(ctx)
+        fragment = _compat.fragment_id()
+        calls, former_calls = run.calls.setdefault(fragment, []), self._calls.get(fragment, [])
+        place = len(calls)
+        calls.append(binding)
+        former = former_calls[place] if place < len(former_calls) else binding
+        if former is binding or (binding is not None and binding in self.rooms):
+            return
+        if former is None:
+            _compat.drop_values(ctx, self.drawn)
+            self.drawn = set()
+        elif former in self.rooms and former not in run.entered:
+            former.push_last(run.message)
+            self.leave(ctx, run, [former])
+
+    def leave(self, ctx: Any, run: ScriptRun | None, rooms: list[RoomSession]) -> None:
+        """Leave rooms, and take out of the state what is theirs alone."""
+        _compat.drop_values(ctx, self._step_out(run, rooms))
+
+    def clear(self, ctx: Any) -> None:
+        """Take out of the state what the last run has left there of a room that was left at its end.
+
+        Not at that end: until the next run, what the page shows and the state belong together.
+        """
+        _compat.drop_values(ctx, self._left_behind)
+        self._left_behind = set()
+
+    def end_run(self, ctx: Any, run: ScriptRun, *, complete: bool) -> None:
+        """Remember the rooms of a full run, and leave those that others, or none, have taken the place of.
+
+        What a run that was interrupted did not come to is as it was.
+        """
+        if not run.calls:
+            return
+        self._calls = dict(run.calls) if complete else {**self._calls, **self._with_the_rest(run)}
+        absent = [binding for binding in self.rooms if binding not in run.entered]
+        self.rooms = [*run.entered, *absent]
+        self._leave_at_end(run, [*run.leaving, *(absent if complete else ())])
+
+    def end_fragments(self, run: ScriptRun) -> bool:
+        """Remember the rooms that fragments have entered by calls of their own; say whether they have left any."""
+        self._calls.update(run.calls)
+        self.rooms += [binding for binding in run.entered if binding not in self.rooms]
+        return self._leave_at_end(run, run.leaving)
+
+    def _with_the_rest(self, run: ScriptRun) -> dict[str | None, list[RoomSession | None]]:
+        """Return the calls of a run that was interrupted, each list with the former ones that it did not come to."""
+        return {part: [*calls, *self._calls.get(part, [])[len(calls) :]] for part, calls in run.calls.items()}
+
+    def _leave_at_end(self, run: ScriptRun, left: list[RoomSession]) -> bool:
+        if left:
+            run.entered = [binding for binding in run.entered if binding not in left]
+            self._left_behind |= self._step_out(run, left)
+        return bool(left)
+
+    def _step_out(self, run: ScriptRun | None, rooms: list[RoomSession]) -> set[str]:
+        """Leave rooms, and return the keys of the state that are theirs alone."""
+        entered = [] if run is None else run.entered
+        staying = [one for one in {*self.rooms, *entered} if one not in rooms]
+        self.rooms = [one for one in self.rooms if one not in rooms]
+        self.was_outside = True
+        kept = {key for one in staying for key in one.replica}
+        return {key for binding in rooms for key in binding.step_out()} - kept
+
+
+def has_unread_edit(
+    ctx: Any, message: Message, state: Mapping[str, Any], mirrors: Iterable[Mirror], rewritten: Container[str]
+) -> bool:
+    """Say whether `message`, with which fragments ran, holds an edit that needs a full run.
+
+    What the browser still sends from before a value on its way to it is none (P1), and neither is what it has sent
+    before: a value that never equals itself would ask for runs without end.
+
+    Args:
+        state: the session's state at the end of that run.
+        mirrors: those of the rooms that the session is in.
+        rewritten: keys of which it held an old value, in the place of which the one on its way stands again.
+    """
+    return any(
+        message.is_new(widget)
+        and key not in rewritten
+        and not any(mirror.is_echo(key, state) for mirror in mirrors)
+        for widget, key in _compat.unseen_widgets(ctx).items()
+    )
 
 
 class Session:
@@ -38,14 +154,14 @@ class Session:
         self.id = session_id
         self.guest = draw_guest()
         self.lock = threading.RLock()
-        self.bindings: dict[str, Binding] = {}
+        self.bindings: dict[str, RoomSession] = {}
         self.released_at: float | None = None
-        self._run: Run | None = None
+        self._run: ScriptRun | None = None
         self._last_states: Mapping[str, bytes] = {}
-        self.requests = Requests()
-        self.calls = Calls()
-        self._fragments: dict[str, Binding | None] = {}
-        self._stay = Stay()
+        self.requests = RerunRequests()
+        self.calls = WidgetCalls()
+        self._fragments: dict[str, RoomSession | None] = {}
+        self._stay = RoomMemberships()
         self._page = ""
         self._remote_wake = False
         self._output_dropped = False
@@ -54,20 +170,20 @@ class Session:
         self.anchor: object = None
         self.alone: Any = None
 
-    def bind(self, room: str, server: str | None, ctx: Any) -> Binding:
+    def bind(self, room: str, server: str | None, ctx: Any) -> RoomSession:
         """Return the binding to `room`, made on first use."""
         binding = self.bindings.get(room)
         where = place.find(server)
         if binding is None or binding.place != where:
             if binding is not None:
                 binding.detach()
-            binding = self.bindings[room] = Binding(room, where)
+            binding = self.bindings[room] = RoomSession(room, where)
             if self._stay.was_outside:
                 binding.is_away = True
         return binding
 
     @property
-    def rooms(self) -> tuple[Binding, ...]:
+    def rooms(self) -> tuple[RoomSession, ...]:
         """The rooms that the session is in, by its last whole run."""
         return tuple(self._stay.rooms)
 
@@ -104,7 +220,7 @@ class Session:
             binding.way.door.deleted_here()
             self.leave_room(ctx, room)
 
-    def is_in(self, room: str) -> Binding | None:
+    def is_in(self, room: str) -> RoomSession | None:
         """Return the binding to a room that the session is in now; None if it is not."""
         binding = self.bindings.get(room)
         run = self._run
@@ -118,7 +234,7 @@ class Session:
 
     # -- runs ----------------------------------------------------------------------------------------------------
 
-    def run_of(self, ctx: Any) -> Run | None:
+    def run_of(self, ctx: Any) -> ScriptRun | None:
         """Return the run that `ctx` is in, None if a newer one has taken its place.
 
         Under a lock of its own, which is never held while calling out: a parallel fragment that is registering a widget
@@ -130,7 +246,7 @@ class Session:
                 return self._run
             if _compat.is_superseded(ctx):
                 return None
-            self._run = Run(identity)
+            self._run = ScriptRun(identity)
             if not _compat.fragments_of_run(ctx):
                 self._output_dropped = self._whole_run_owed = False  # all is drawn again
             return self._run
@@ -147,14 +263,16 @@ class Session:
         with self.lock:
             yield self.run_of(ctx) is not None
 
-    def select(self, ctx: Any, binding: Binding, selection: Selection, rules: MergeRules, part: Part) -> None:
+    def select(
+        self, ctx: Any, binding: RoomSession, selection: Selection, rules: MergeRules, part: Part
+    ) -> None:
         """Choose what is shared in the room of `binding`, how it merges and as whom, with what this run has chosen."""
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
                 binding.select(selection, rules, part, again=binding in run.entered)
 
-    def enter(self, ctx: Any, binding: Binding) -> list[str] | None:
+    def enter(self, ctx: Any, binding: RoomSession) -> list[str] | None:
         """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.
 
         Returns the keys that others have changed, None if the run has entered this room before.
@@ -225,7 +343,7 @@ class Session:
         if run is not None:
             run.close(None)
 
-    def push(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
+    def push(self, ctx: Any, binding: RoomSession) -> list[ValueNotShareableError]:
         """Push what the script has assigned so far; return what cannot be shared."""
         with self._holding(ctx):
             run = self.run_of(ctx)
@@ -233,7 +351,7 @@ class Session:
                 return []
             return binding.push_now(run.message, remote=run.is_remote, has_drawn=binding in run.entered)
 
-    def leave(self, ctx: Any, binding: Binding) -> list[ValueNotShareableError]:
+    def leave(self, ctx: Any, binding: RoomSession) -> list[ValueNotShareableError]:
         """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""
         with self._holding(ctx):
             run = self.run_of(ctx)
@@ -251,7 +369,7 @@ class Session:
                 if self.released_at is not None:
                     binding.detach()
 
-    def attach(self, binding: Binding) -> None:
+    def attach(self, binding: RoomSession) -> None:
         """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
         peer = binding.way.reach()
         if (
@@ -289,7 +407,7 @@ class Session:
             if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
                 self._request_runs(ctx, [*ended, *run.entered])
 
-    def _request_runs(self, ctx: Any, bindings: list[Binding]) -> None:
+    def _request_runs(self, ctx: Any, bindings: list[RoomSession]) -> None:
         """Ask for what is owed once the present run is over: one whole run at most."""
         owing = [binding for binding in bindings if binding.takes_owed_run()]
         if owing or self._whole_run_owed:
@@ -299,11 +417,11 @@ class Session:
         for binding in bindings:
             binding.request_frame(ctx)
 
-    def _left_unseen(self, ctx: Any, run: Run, state: Mapping[str, Any]) -> bool:
+    def _left_unseen(self, ctx: Any, run: ScriptRun, state: Mapping[str, Any]) -> bool:
         if run.message is None:
             return False
         mirrors = [binding.mirror for binding in self._stay.rooms]
-        return holds_unseen_edit(ctx, run.message, state, mirrors, run.rewritten)
+        return has_unread_edit(ctx, run.message, state, mirrors, run.rewritten)
 
     def _turn_page(self, page: str) -> None:
         if page != self._page:
@@ -311,7 +429,7 @@ class Session:
             for binding in self.bindings.values():
                 binding.mirror.page_changed()
 
-    def room_of(self, ctx: Any) -> Binding | None:
+    def room_of(self, ctx: Any) -> RoomSession | None:
         """Return the binding that a widget made just now belongs to."""
         run = self.run_of(ctx)
         if run is None:
@@ -325,7 +443,7 @@ class Session:
         held = self._fragments.get(fragment or "")
         return None if held is None or held.is_away else held
 
-    def wrote(self, ctx: Any, binding: Binding) -> None:
+    def wrote(self, ctx: Any, binding: RoomSession) -> None:
         """Have the tab fetch what was written, if no run is under way at the end of which it would."""
         run = self._run
         if (run is None or run.is_over) and binding.tab.channel_fragment and binding.tab.is_to_fetch():
@@ -355,7 +473,9 @@ class Session:
                 return frozenset()
             self._stay.clear(ctx)
             cause = None if number is None else self.requests.take(number)
-            cause = cause or Cause(bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None)
+            cause = cause or RerunCause(
+                bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None
+            )
             run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
             self._last_states = states
             submitted = self.calls.forms.submitted(triggers)
