@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
 from streamlit_crdt.document import Document
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.merge import Merged, Rule
-from streamlit_crdt.values import decode, detach, encode, equal, is_leaf
+from streamlit_crdt.merge import MergedValue, Rule
 
 _MAX_KEY_BYTES = 4096
 
@@ -41,13 +41,13 @@ class Contents:
         return sorted(self._stored)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return detach(self._read(key)) if key in self._stored else default
+        return deep_copy(self._read(key)) if key in self._stored else default
 
     def set(self, key: str, value: object) -> bool:
         """See `Replica.set`."""
         check_key(key)
         stored = encode(value, key=key)
-        is_plain = key in self._stored and not isinstance(self._stored[key], Merged)
+        is_plain = key in self._stored and not isinstance(self._stored[key], MergedValue)
         if is_plain and self._holds(key, value):
             return False
         with self._editing(key):
@@ -82,12 +82,12 @@ class Contents:
     def turn_into(self, key: str, value: object) -> bool:
         """See `Replica.turn_into`."""
         held = self._stored.get(key)
-        if isinstance(held, Merged) and held.rule.takes(value) and self._is_held(key, held.rule):
+        if isinstance(held, MergedValue) and held.rule.takes(value) and self._is_held(key, held.rule):
             return self.edit(key, self._read(key), value, held.rule)
         return self.set(key, value)
 
     def stored(self) -> dict[str, Any]:
-        """Return all values as they are stored: trees as pycrdt reads them, or `Merged`."""
+        """Return all values as they are stored: trees as pycrdt reads them, or `MergedValue`."""
         return dict(self._stored)
 
     def refresh(self) -> frozenset[str]:
@@ -119,7 +119,7 @@ class Contents:
     def _is_held(self, key: str, rule: Rule) -> bool:
         """Say whether the value lies under this rule, and can be read."""
         held = self._stored.get(key)
-        if not isinstance(held, Merged) or held.rule is not rule:
+        if not isinstance(held, MergedValue) or held.rule is not rule:
             return False
         with suppress(ValueUnreadableError):
             self._read(key)
@@ -146,7 +146,7 @@ class Contents:
 
 
 def _value(stored: Any) -> Any:
-    if not isinstance(stored, Merged):
+    if not isinstance(stored, MergedValue):
         return decode(stored)
     try:
         return stored.value()
@@ -172,7 +172,7 @@ def _differ(former: Any, stored: Any) -> bool:
     kind = type(former)
     if kind is not type(stored):
         return True
-    if kind is Merged:
+    if kind is MergedValue:
         return (former.rule, former.form) != (stored.rule, stored.form) or _differ(
             former.content, stored.content
         )

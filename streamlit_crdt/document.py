@@ -21,7 +21,7 @@ from streamlit_crdt.guarding import refusing
 from streamlit_crdt.history import History
 from streamlit_crdt.kept import Kept, KeptSnapshots
 from streamlit_crdt.log import merged
-from streamlit_crdt.merge import Merged, Rule, seed
+from streamlit_crdt.merge import MergedValue, Rule, seed
 from streamlit_crdt.roots import Roots
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
@@ -73,7 +73,7 @@ class Document:
         return self._doc.client_id
 
     def read(self) -> dict[str, Any]:
-        """Return the whole state: values as pycrdt reads them (numbers as float, bytes as bytearray), or `Merged`."""
+        """Return the whole state: values as pycrdt reads them (numbers as float, bytes as bytearray), or merged."""
         return self._roots.read_all()
 
     def put(self, key: str, stored: Any) -> Any:
@@ -82,7 +82,7 @@ class Document:
         self._state[key] = stored
         return self._state[key]
 
-    def edit(self, key: str, rule: Rule, before: Any, after: Any) -> Merged:
+    def edit(self, key: str, rule: Rule, before: Any, after: Any) -> MergedValue:
         """Make of the merged value of `key` what `after` is of `before`, and return it as it is read."""
         self._write()
         shared = self._roots.get(key, rule)

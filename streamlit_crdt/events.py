@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from streamlit_crdt.codec.values import decode, encode
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.values import decode, encode
 
 _log = logging.getLogger("streamlit_crdt")
 

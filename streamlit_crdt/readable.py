@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
 
+from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.codec.values import decode, encode
 from streamlit_crdt.contents import check_key
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.merge import Merged
-from streamlit_crdt.scalars import Stored
-from streamlit_crdt.values import decode, encode
+from streamlit_crdt.merge import MergedValue
 
 Json = Any
 """What `json.loads` makes of a text."""
@@ -40,7 +40,7 @@ def state_of(stored: Mapping[str, Any]) -> State:
 
 def entry_of(key: str, stored: Any) -> Json:
     """Return one value of `Replica.stored` as JSON; raises as `state_of` does."""
-    if not isinstance(stored, Merged):
+    if not isinstance(stored, MergedValue):
         return _to_json(stored)
     try:
         tree = encode(stored.value(), key=key)

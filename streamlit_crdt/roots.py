@@ -15,7 +15,7 @@ from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.guarding import refusing
-from streamlit_crdt.merge import RULES, Merged, Rule
+from streamlit_crdt.merge import RULES, MergedValue, Rule
 from streamlit_crdt.merge.rule import MARKER, Shared, is_marker, marker
 
 _log = logging.getLogger("streamlit_crdt")
@@ -43,7 +43,7 @@ class Roots:
         return self._known[name]
 
     def read_all(self) -> dict[str, Any]:
-        """Return all values by key, merged ones as `Merged`.
+        """Return all values by key, merged ones as `MergedValue`.
 
         In one transaction: pycrdt otherwise makes one for each call, which is most of the time of reading.
         """
@@ -62,12 +62,12 @@ class Roots:
                     values[key] = found
         return values
 
-    def mark(self, key: str, rule: Rule, form: str) -> Merged:
+    def mark(self, key: str, rule: Rule, form: str) -> MergedValue:
         """Have the map say that `key` lies under `rule`, and return what it is."""
         mark = marker(rule, form)
         if key not in self.state or self.state[key] != mark:
             self.state[key] = mark
-        return Merged(rule, form, rule.read(self.get(key, rule)))
+        return MergedValue(rule, form, rule.read(self.get(key, rule)))
 
     def restore(self, key: str, rule: Rule, update: bytes) -> None:
         """Set what a first value lacks of its entries: in a map, one may lose against a former one that was deleted."""
@@ -111,7 +111,7 @@ class Roots:
             if rule is not None and colon:
                 yield key, rule, self.get(key, rule)
 
-    def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> Merged | None:
+    def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> MergedValue | None:
         """Return what the marker names, or without one the first root type that holds something.
 
         First in the order of the rules: pycrdt lists root types in an order of chance.
@@ -122,7 +122,7 @@ class Roots:
             if wanted is None or rule.name == wanted:
                 content = self._read(rule, shared, key)
                 if content or wanted is not None:
-                    return Merged(rule, form, content)
+                    return MergedValue(rule, form, content)
         return None
 
     def _read(self, rule: Rule, shared: Shared, key: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from streamlit_crdt.codec.values import MAX_VALUE_BYTES
 from streamlit_crdt.errors import (
     SnapshotLimitError,
     SnapshotMissingError,
@@ -17,7 +18,6 @@ from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.readable import dump, read_state, state_of
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.snapshot_list import Snapshot, list_snapshots
-from streamlit_crdt.values import MAX_VALUE_BYTES
 
 MAX_NAME_CHARS: Final = 100
 """Of a snapshot's name, which is to be shown in one line."""

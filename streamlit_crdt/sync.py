@@ -12,7 +12,7 @@ from streamlit_crdt import _compat
 from streamlit_crdt.authorizing import permitted
 from streamlit_crdt.identity import Part, Role, draw_guest, part_of, role_of
 from streamlit_crdt.membership import Alone, Member
-from streamlit_crdt.merge import MergeRule, MergeRules
+from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.naming import checked_name
 from streamlit_crdt.room import Room
 from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
@@ -78,7 +78,7 @@ def crdt_sync(
     """
     _compat.require_streamlit()
     room = None if room is None else checked_name(room)
-    rules = MergeRules(dict(merge or {}))
+    rules = MergePolicy(dict(merge or {}))
     ctx = _compat.script_context()
     if ctx is None:
         alone = Alone()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueNotShareableError
 
 SETTABLE: Final = frozenset(

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
 from streamlit_crdt.identity import Role
-from streamlit_crdt.merge import MergeRules
+from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.replica import Replica
@@ -373,7 +373,7 @@ def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
 
     replica, state = Replica(), {"t": 1}
     replica.set("t", 1)
-    mirror = Mirror(replica, lambda _key: True, MergeRules({}).rule)
+    mirror = Mirror(replica, lambda _key: True, MergePolicy({}).rule)
 
     def run(message: Message | None, submitted: set[str]) -> None:
         mirror.receive({} if message is None else message.states, submitted)

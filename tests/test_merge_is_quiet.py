@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.document import Document
 from streamlit_crdt.events import Events
 from streamlit_crdt.mirror.drafts import Drafts, class_of, digest_of

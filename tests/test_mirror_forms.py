@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt.merge import MergeRule, MergeRules
+from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.mirror.drafts import digest_of
@@ -39,7 +39,7 @@ class Page:
         self.room = room
         self.replica = Replica()
         self.replica.apply(room.diff())
-        self.mirror = Mirror(self.replica, lambda _key: True, MergeRules(merge or {}).rule)
+        self.mirror = Mirror(self.replica, lambda _key: True, MergePolicy(merge or {}).rule)
         self.widgets = {widget.key: widget for widget in widgets}
         self.state: dict[str, Any] = {}
         self.sent: dict[str, Any] = {}

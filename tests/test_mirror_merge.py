@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamlit_crdt.errors import MergeRuleError
-from streamlit_crdt.merge import MergeRules
+from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
@@ -16,7 +16,7 @@ from tests.test_mirror import Session, _same
 
 def session(room: Replica, *widgets: Widget, **merge: Any) -> Session:
     made = Session(room, *widgets)
-    made.mirror = Mirror(made.replica, lambda _key: True, MergeRules(merge).rule)
+    made.mirror = Mirror(made.replica, lambda _key: True, MergePolicy(merge).rule)
     return made
 
 
@@ -42,7 +42,7 @@ def test_R8_a_default_that_two_text_areas_bring_along_is_there_once() -> None:
     one, two = session(room, area()), session(room, area())
     one.run()
     two.run()
-    one.replica.edit("a", "hello", "hello!", MergeRules().rule("a", "", "text_area"))
+    one.replica.edit("a", "hello", "hello!", MergePolicy().rule("a", "", "text_area"))
     two.touch(a="Oh, hello")
     room.apply(one.replica.diff())
     assert room.get("a") == "Oh, hello!"
@@ -80,9 +80,9 @@ def test_A1_a_viewer_pushes_nothing() -> None:
 
 
 def test_the_authors_rule_comes_before_that_of_the_widget_and_an_unknown_one_is_refused() -> None:
-    rules = MergeRules({"a*": "value", "n_*": "counter"})
+    rules = MergePolicy({"a*": "value", "n_*": "counter"})
     assert rules.rule("area", "text", "text_area") is None
     assert getattr(rules.rule("n_clicks", 1, None), "name", None) == "counter"
     assert getattr(rules.rule("b", ["x"], "multiselect"), "name", None) == "set"
     with pytest.raises(MergeRuleError):
-        MergeRules({"a": "nonsense"})  # type: ignore[dict-item]
+        MergePolicy({"a": "nonsense"})  # type: ignore[dict-item]

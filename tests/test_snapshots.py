@@ -25,12 +25,12 @@ from streamlit_crdt import (
     crdt_sync,
     snapshots,
 )
+from streamlit_crdt.codec.values import equal
 from streamlit_crdt.kept import Kept
 from streamlit_crdt.membership import Alone
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.values import equal
 from tests.sessions import caught_up, session
 from tests.test_values import _VALUES, SAMPLES, assert_same
 

@@ -14,7 +14,7 @@ from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.identity import MAX_CHARS, Part, User
 from streamlit_crdt.keys import keys_for
-from streamlit_crdt.merge import MergeRules
+from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.place import Elsewhere, find
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.selection import Selection
@@ -96,13 +96,13 @@ def tab_frame(binding: RoomSession, ack: int = 0, **extra: Any) -> Frame:
 
 def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
     binding = RoomSession("r", ScriptedPlace(ScriptedPeer("a" * 32), keys=KEYS))
-    binding.select(Selection(), MergeRules(), VIEWER, again=False)
+    binding.select(Selection(), MergePolicy(), VIEWER, again=False)
     binding.attach()
     told = header(binding)
     assert verify(KEYS, told["token"], now=0).role_in("r") is Role.VIEWER
     assert told["token_expires_in_s"] == pytest.approx(TTL_S, abs=2)
     assert (told["role"], told["epoch"], told["wants_saved"]) == ("viewer", "a" * 32, False)
-    binding.select(Selection(), MergeRules(), EDITOR, again=False)
+    binding.select(Selection(), MergePolicy(), EDITOR, again=False)
     binding.replica.set("a", 1)
     assert (header(binding)["role"], header(binding)["unsaved"]) == ("editor", 1)
 

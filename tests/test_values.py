@@ -23,9 +23,9 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, Map
 
-from streamlit_crdt import arrays, scalars
+from streamlit_crdt.codec import arrays, scalars
+from streamlit_crdt.codec.values import MAX_DEPTH, MAX_VALUE_BYTES, decode, deep_copy, encode, equal
 from streamlit_crdt.errors import CrdtError, ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.values import MAX_DEPTH, MAX_VALUE_BYTES, decode, detach, encode, equal
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Many runs rather than one long one: hypothesis remembers all that a run has tried, and slows down.
@@ -235,7 +235,7 @@ def assert_comes_back(value: Any) -> None:
     copy = Doc()
     copy.apply_update(document.get_update())
     assert_same(decode(copy.get("state", type=Map)["k"]), value)
-    assert_same(detach(value), value)
+    assert_same(deep_copy(value), value)
 
 
 _TAGS = sorted(
@@ -337,7 +337,7 @@ def test_R5_a_value_that_contains_itself_is_refused() -> None:
     with pytest.raises(ValueNotShareableError, match="contains itself"):
         encode(loop, key="k")
     assert not equal(loop, [[]])
-    copy = detach(loop)
+    copy = deep_copy(loop)
     assert copy[0] is copy
 
 
@@ -440,7 +440,7 @@ def test_R1_values_of_another_type_or_content_are_a_change(left: Any, right: Any
     assert not equal(left, right)
     assert not equal(right, left)
     assert not equal([left], [right])
-    assert equal(left, left) and equal(right, detach(right))
+    assert equal(left, left) and equal(right, deep_copy(right))
 
 
 def test_R1_nan_and_reordered_dicts_are_no_change() -> None:
@@ -482,7 +482,7 @@ def test_R1_comparing_never_raises() -> None:
 def test_a_detached_copy_does_not_follow_later_changes() -> None:
     value = {"list": [1, [2]], "set": {1}, "tuple": ([1],), "array": numpy.zeros(2), "bytes": bytearray(b"x")}
     frame = pandas.DataFrame({"a": [1]})
-    copy, frame_copy = detach(value), detach(frame)
+    copy, frame_copy = deep_copy(value), deep_copy(frame)
     value["list"][1].append(3)
     value["set"].add(2)
     value["tuple"][0].append(2)
@@ -496,4 +496,4 @@ def test_a_detached_copy_does_not_follow_later_changes() -> None:
 
 def test_what_is_immutable_is_not_copied() -> None:
     for value in ("text", 5, (1, (2, "x")), frozenset({1}), date(2024, 1, 1), Color.RED):
-        assert detach(value) is value
+        assert deep_copy(value) is value

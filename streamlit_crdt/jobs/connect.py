@@ -12,7 +12,7 @@ from streamlit_crdt.identity import Role, role_of
 from streamlit_crdt.jobs.line import Line
 from streamlit_crdt.jobs.member import Member
 from streamlit_crdt.jobs.tokens import find_server, name_in, role_in, signer
-from streamlit_crdt.merge import MergeRule, MergeRules
+from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.room import Room
 from streamlit_crdt_server import RoomNameRefused, Settings, qualified
 from streamlit_crdt_server.names import check_room_name
@@ -85,7 +85,7 @@ def connect(
         EditsNotSavedError: at the end of the block: not everything is saved. If the block itself raised, it is logged.
         RoomDeletedError: on use: the room was deleted, and what is edited here reaches nobody.
     """
-    address, rules = find_server(server), MergeRules(dict(merge or {}))
+    address, rules = find_server(server), MergePolicy(dict(merge or {}))
     name = _full_name(room, Settings.load().namespace if namespace is None else namespace)
     allowed = role_of(role) if token is None else role_in(token, name)
     sign = signer(address, name, role=allowed, user=user) if token is None else lambda: token

@@ -15,7 +15,7 @@ from streamlit_crdt.jobs.errors import EditsNotSavedError, OutsideAppError, Room
 from streamlit_crdt.jobs.exchange import Exchange
 from streamlit_crdt.kept import Kept
 from streamlit_crdt.membership_protocol import Status
-from streamlit_crdt.merge import MergeRules, Rule
+from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.readable import State
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.restoring import restore
@@ -33,7 +33,7 @@ class Member:
         user_name: who this is to the others.
     """
 
-    def __init__(self, room: str, exchange: Exchange, rules: MergeRules, role: Role, user_name: str) -> None:
+    def __init__(self, room: str, exchange: Exchange, rules: MergePolicy, role: Role, user_name: str) -> None:
         self.role = role
         self.user_name = user_name
         self._room = room

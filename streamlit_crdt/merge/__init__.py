@@ -11,9 +11,8 @@ how a difference is moved to a value that has changed meanwhile, `seed` how a fi
 
 from __future__ import annotations
 
-from streamlit_crdt.merge.choice import MergeRule, MergeRules
-from streamlit_crdt.merge.registry import RULES
-from streamlit_crdt.merge.rule import Merged, Rule
+from streamlit_crdt.merge.rule import MergedValue, Rule
+from streamlit_crdt.merge.rules import RULES, MergePolicy, MergeRule
 from streamlit_crdt.merge.seed import seed
 
-__all__ = ["RULES", "MergeRule", "MergeRules", "Merged", "Rule", "seed"]
+__all__ = ["RULES", "MergePolicy", "MergeRule", "MergedValue", "Rule", "seed"]

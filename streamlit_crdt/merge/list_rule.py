@@ -7,9 +7,9 @@ from typing import Any
 
 from pycrdt import Array
 
-from streamlit_crdt.merge.items import decode, encode, token
-from streamlit_crdt.merge.sequence import difference, rebase, size_of
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.item_keys import decode, encode, token
+from streamlit_crdt.merge.sequence_diff import diff, rebase, size_of
 
 
 class ListRule:
@@ -30,7 +30,7 @@ class ListRule:
         new = [encode(item) for item in after]
         old = [token(encode(item)) for item in before or ()]
         current = [token(item) for item in shared.to_py() or ()]
-        for step in rebase(old, [token(item) for item in new], current, difference, follows=False):
+        for step in rebase(old, [token(item) for item in new], current, diff, follows=False):
             if step.end > step.at:
                 del shared[step.at : step.end]
             for offset, item in enumerate(new[step.start : step.stop]):
@@ -38,7 +38,7 @@ class ListRule:
 
     def distance(self, before: Sequence[Any], after: Sequence[Any]) -> float:
         old, new = ([token(encode(item)) for item in items] for items in (before, after))
-        return size_of(difference(old, new))
+        return size_of(diff(old, new))
 
     def read(self, shared: Array[Any]) -> Stored:
         return shared.to_py() or []

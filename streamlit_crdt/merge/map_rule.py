@@ -7,9 +7,9 @@ from typing import Any
 
 from pycrdt import Map
 
-from streamlit_crdt.equality import MAX_DEPTH
-from streamlit_crdt.merge.items import decode, encode, name_of, of_name, token
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.codec.equality import MAX_DEPTH
+from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.item_keys import decode, encode, item_from_key, item_key, token
 
 
 class MapRule:
@@ -87,13 +87,13 @@ def _part(key: object) -> str:
     """Return a key as a part of a path: a text as it is, anything else as JSON after a "$"."""
     stored = encode(key)
     if type(stored) is not str:
-        return "$" + _escaped(name_of(stored))
+        return "$" + _escaped(item_key(stored))
     return "~2" + _escaped(stored[1:]) if stored.startswith("$") else _escaped(stored)
 
 
 def _key(part: str) -> Any:
     if part.startswith("$"):
-        return decode(of_name(_plain(part[1:])))
+        return decode(item_from_key(_plain(part[1:])))
     return "$" + _plain(part[2:]) if part.startswith("~2") else _plain(part)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pycrdt import Array, Map, Text
 
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.codec.scalars import Stored
 
 Shared = Text | Array[Any] | Map[Any]
 """A root type of a room's document."""
@@ -59,7 +59,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedValue:
     """A value that a rule holds: the rule, the word of `Rule.form`, and what is stored."""
 
     rule: Rule

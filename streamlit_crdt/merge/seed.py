@@ -9,7 +9,7 @@ from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt.merge.items import encode, name_of
+from streamlit_crdt.merge.item_keys import encode, item_key
 from streamlit_crdt.merge.rule import Rule
 
 _ID_BYTES = 7
@@ -26,7 +26,7 @@ def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
     Args:
         known: ids of replicas that have written to the room.
     """
-    first = f"{rule.name}:{key}\0{rule.form(value)}\0{name_of(encode(value))}"
+    first = f"{rule.name}:{key}\0{rule.form(value)}\0{item_key(encode(value))}"
     author = next(author for life in count() if (author := _author(f"{first}\0{life}")) not in known)
     document: Doc[Any] = Doc(client_id=author)
     shared = document.get(f"{rule.name}:{key}", type=rule.kind)

@@ -7,9 +7,9 @@ from typing import Any
 
 from pycrdt import Map
 
+from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.merge.items import decode, encode, name_of
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.merge.item_keys import decode, encode, item_key
 
 
 class SetRule:
@@ -35,7 +35,7 @@ class SetRule:
     def edit(self, shared: Map[Any], before: Iterable[Any] | None, after: Iterable[Any], author: int) -> None:
         old, new = _entries(before or ()), _entries(after)
         for entry, item in sorted((shared.to_py() or {}).items()):
-            if name_of(item) in old.keys() - new.keys():
+            if item_key(item) in old.keys() - new.keys():
                 del shared[entry]
         for name in sorted(new.keys() - old.keys()):
             shared[f"{author}:{name}"] = new[name]
@@ -47,11 +47,11 @@ class SetRule:
         return shared.to_py() or {}
 
     def value(self, content: Stored, form: str) -> Any:
-        by_name = {name_of(item): item for item in content.values()}
+        by_name = {item_key(item): item for item in content.values()}
         items = [decode(by_name[name]) for name in sorted(by_name)]
         return items if form == "list" else set(items)
 
 
 def _entries(items: Iterable[Any]) -> dict[str, Stored]:
     stored = [encode(item) for item in items]
-    return {name_of(item): item for item in stored}
+    return {item_key(item): item for item in stored}

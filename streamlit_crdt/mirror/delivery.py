@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.form import form_of
 from streamlit_crdt.mirror.memory import Memory
@@ -60,13 +60,13 @@ class Deliveries:
         flight = self._in_flight.get(key)
         former = [] if flight is None else [*flight.before, flight.value]
         tries = flight.tries if flight is not None and values.equal(flight.value, value) else 0
-        self._in_flight[key] = InFlight([*former, values.detach(before)][-_FORMER_VALUES:], value, tries)
+        self._in_flight[key] = InFlight([*former, values.deep_copy(before)][-_FORMER_VALUES:], value, tries)
         self.count += 1
 
     def overtake(self, flight: InFlight, current: Any) -> None:
         """A person's edit met a value on its way: the page may still put that one over the edit (P1)."""
         flight.before = [*flight.before, flight.value][-_FORMER_VALUES:]
-        flight.value = values.detach(current)
+        flight.value = values.deep_copy(current)
         flight.tries = 0
         self.count += 1
 

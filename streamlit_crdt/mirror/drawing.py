@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.form import default_of, form_of
 from streamlit_crdt.mirror.memory import Memory
@@ -61,7 +61,7 @@ class Drawing:
             memory.see(key, remote)
             memory.in_room.add(key)
             memory.written_now.add(key)
-            local = values.detach(local)
+            local = values.deep_copy(local)
         return local
 
     def is_untold(self, key: str) -> bool:
@@ -70,7 +70,7 @@ class Drawing:
     def comes_back(self, widget: Widget) -> None:
         key, seen = widget.key, self._memory.seen
         if key in seen and key not in self._deliveries:
-            self._deliveries.begin(key, form_of(widget, default_of(widget)), values.detach(seen[key]))
+            self._deliveries.begin(key, form_of(widget, default_of(widget)), values.deep_copy(seen[key]))
 
     def forgotten(self, widget: Widget) -> Any:
         memory, key = self._memory, widget.key
@@ -98,7 +98,7 @@ class Drawing:
             memory.see(key, shared)
         elif key in memory.seen:
             if key in memory.written_now:
-                self._unchecked[key] = values.detach(shared)
+                self._unchecked[key] = values.deep_copy(shared)
         elif assigned or (carried and not widget.is_default(value)):
             memory.assigned.add(key)
         else:

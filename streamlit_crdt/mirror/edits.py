@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.message import Message
@@ -69,7 +69,7 @@ class Edits:
         if current is REFUSED or self._fields.is_draft(key, occasion.assigned):
             return
         if not occasion.synced and key not in memory.seen and key not in memory.widgets:
-            memory.before_sync.setdefault(key, values.detach(current))
+            memory.before_sync.setdefault(key, values.deep_copy(current))
         if self._is_known(key, current, occasion):
             return
         if not occasion.synced:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable
 from typing import Any
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.form import default_of, form_of
 from streamlit_crdt.mirror.memory import Memory
@@ -126,5 +126,5 @@ class Fields:
         return widget.element_id in self._drafts and self._memory.is_drawn(widget.key)
 
     def _withhold(self, widget: Widget, shown: Any) -> None:
-        self._withheld.setdefault(widget.key, values.detach(shown))
+        self._withheld.setdefault(widget.key, values.deep_copy(shown))
         self._deliveries.drop(widget.key)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.mirror.drafts import Drafts
@@ -67,7 +67,7 @@ class Memory:
         return key in self.drawn or key in self.drawn_now
 
     def see(self, key: str, shared: Any) -> None:
-        self.seen[key] = values.detach(shared)
+        self.seen[key] = values.deep_copy(shared)
         if key in self.widgets:
             self.drafts.note_shown(key, shared)
 
@@ -93,7 +93,7 @@ class Memory:
 
     def refuse(self, key: str, remote: Any) -> None:
         """Keep the room's value and the local one apart until either changes (P2)."""
-        self.refused[key] = values.detach(remote)
+        self.refused[key] = values.deep_copy(remote)
         self.warn(
             key,
             "refused",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Any, Final
 
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.merge import MergeRules
+from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.drawing import Drawing
@@ -20,7 +20,7 @@ from streamlit_crdt.mirror.volatility import Volatility
 from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
 
-DEFAULT_RULES: Final = MergeRules()
+DEFAULT_RULES: Final = MergePolicy()
 
 
 class Mirror:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.mirror.delivery import Deliveries
 from streamlit_crdt.mirror.fields import Fields
 from streamlit_crdt.mirror.form import default_of, form_of
@@ -86,14 +86,14 @@ class Plan:
             if self._deliveries.is_echo(key, state[key]):
                 local = widget.local(flight.value)
                 if local is not REFUSED:
-                    written[key] = values.detach(local)
+                    written[key] = values.deep_copy(local)
         memory.written_now.update(written)
         return written
 
     def cannot_write(self, write: Write, reason: Exception) -> None:
         """Leave out a value that Streamlit does not let us assign."""
         key = write.key
-        self._memory.refused[key] = values.detach(write.shared)
+        self._memory.refused[key] = values.deep_copy(write.shared)
         self._memory.warn(key, "unwritable", f"the room's value of {key!r} cannot be set here: {reason}")
 
     def has_news(self) -> bool:
@@ -120,7 +120,7 @@ class Plan:
                 continue
             seen, form = memory.seen[key], form_of(widget, state[key])
             if not values.equal(form, seen) and widget.local(seen) is not REFUSED:
-                shown[key] = values.detach(form)
+                shown[key] = values.deep_copy(form)
         return shown
 
     def _gone(self) -> list[str]:
@@ -136,7 +136,7 @@ class Plan:
         shared = form_of(widget, default)
         if shared is REFUSED or _shows(widget, state[key], shared):
             return []
-        return [Write(key, values.detach(default), values.detach(shared))]
+        return [Write(key, values.deep_copy(default), values.deep_copy(shared))]
 
     def _plan_key(self, key: str, state: Mapping[str, Any]) -> Write | None:
         memory = self._memory
@@ -157,7 +157,7 @@ class Plan:
             memory.refuse(key, remote)
             return None
         put_back = memory.is_read_only and key in memory.seen and values.equal(remote, memory.seen[key])
-        return Write(key, values.detach(local), remote, put_back=put_back)
+        return Write(key, values.deep_copy(local), remote, put_back=put_back)
 
     def _untouched(self, state: Mapping[str, Any]) -> list[Write]:
         """Put widgets that nobody in the room has touched back to what they showed untouched (rule A1)."""
@@ -168,7 +168,7 @@ class Plan:
                 continue
             local = REFUSED if _shows(widget, state[key], seen) else widget.local(seen)
             if local is not REFUSED:
-                writes.append(Write(key, values.detach(local), seen, put_back=True))
+                writes.append(Write(key, values.deep_copy(local), seen, put_back=True))
         return writes
 
     def _is_news(self, key: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.mirror.form import form_of
 from streamlit_crdt.mirror.memory import Memory
@@ -53,7 +53,7 @@ class Showing:
             value = self._value(key, state[key]) if memory.shares(key) else REFUSED
             in_room = memory.read(key) if key in memory.replica else ABSENT
             if value is not REFUSED and in_room is not REFUSED:
-                found[key] = Shown(values.detach(value), in_room, self._why(key, in_room))
+                found[key] = Shown(values.deep_copy(value), in_room, self._why(key, in_room))
         return found
 
     def _value(self, key: str, value: Any) -> Any:

@@ -26,10 +26,10 @@ from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.channel import Frame
-from streamlit_crdt.equality import equal
+from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
-from streamlit_crdt.merge import MergeRules, Rule
+from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
@@ -115,7 +115,7 @@ class RoomSession:
         self.selection = Selection()
         self.part = Part("editor", draw_guest())
         self.way = Way(qualified(room, place.namespace), place, lambda: self.part)
-        self.rules = MergeRules()
+        self.rules = MergePolicy()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = RoomWriter(self)
         self.clicks = PendingClicks()
@@ -131,7 +131,7 @@ class RoomSession:
         self._displaced: dict[str, Any] = {}
         self._written_in_part: list[str] = []
 
-    def select(self, selection: Selection, rules: MergeRules, part: Part, *, again: bool) -> None:
+    def select(self, selection: Selection, rules: MergePolicy, part: Part, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
         self.part = self.part.joined(part) if again else part
         self.rules = self.rules.joined(rules) if again else rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from streamlit_crdt.equality import equal
+from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.shared.view import View
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.mirror import ABSENT
 from streamlit_crdt.replica import Replica

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
-from streamlit_crdt import values
+from streamlit_crdt.codec import values
 from streamlit_crdt.mirror import ABSENT, Shown
 
 _WIDTH: Final = 60

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc
 
-from streamlit_crdt.merge import RULES, alike, difference, seed, sequence
-from streamlit_crdt.merge.sequence import size_of
+from streamlit_crdt.merge import RULES, seed, sequence_diff, text_diff
+from streamlit_crdt.merge.sequence_diff import size_of
 from streamlit_crdt.replica import Replica
 
 ITEMS = st.lists(st.integers(0, 4), max_size=25)
@@ -50,9 +50,9 @@ def test_what_is_in_common_is_as_much_as_can_be_and_in_order(
     limits: tuple[int, int], before: list[int], after: list[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alike, "_MAX_KEPT_PAIRS", limits[0])
-        patch.setattr(alike, "_MAX_PAIRS", limits[1])
-        runs = alike.common_runs(before, after)
+        patch.setattr(sequence_diff, "_MAX_KEPT_PAIRS", limits[0])
+        patch.setattr(sequence_diff, "_MAX_PAIRS", limits[1])
+        runs = sequence_diff.common_blocks(before, after)
     assert all(before[i : i + size] == after[j : j + size] and size for i, j, size in runs)
     assert all(i + size <= k and j + size <= m for (i, j, size), (k, m, _) in pairwise(runs))
     total = sum(size for _, _, size in runs)
@@ -62,23 +62,23 @@ def test_what_is_in_common_is_as_much_as_can_be_and_in_order(
 def test_of_what_is_too_long_for_a_table_items_that_are_there_once_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(alike, "_MAX_KEPT_PAIRS", 0)
-    monkeypatch.setattr(alike, "_MAX_PAIRS", 0)
+    monkeypatch.setattr(sequence_diff, "_MAX_KEPT_PAIRS", 0)
+    monkeypatch.setattr(sequence_diff, "_MAX_PAIRS", 0)
     before, after = ["a", *range(50), "b"], ["c", *range(20), "x", *range(25, 50), "d"]
-    assert sequence.difference(before, after) == [(0, 1, 0, 1), (21, 26, 21, 22), (51, 52, 47, 48)]
-    assert sequence.difference([1, 1, 2, 2], [2, 2, 1, 1]) == [(0, 4, 0, 4)]
+    assert sequence_diff.diff(before, after) == [(0, 1, 0, 1), (21, 26, 21, 22), (51, 52, 47, 48)]
+    assert sequence_diff.diff([1, 1, 2, 2], [2, 2, 1, 1]) == [(0, 4, 0, 4)]
 
 
 def test_of_items_that_are_alike_those_are_kept_that_hang_together() -> None:
-    assert sequence.difference(list("xab"), list("ya1ab2")) == [(0, 1, 0, 3), (3, 3, 5, 6)]
+    assert sequence_diff.diff(list("xab"), list("ya1ab2")) == [(0, 1, 0, 3), (3, 3, 5, 6)]
 
 
 def test_R1_few_distinct_items_differ_by_no_more_than_they_must() -> None:
     zeros, mixed = [0] * 800, [number % 2 for number in range(800)]
-    assert size_of(sequence.difference(zeros, mixed)) == 800
+    assert size_of(sequence_diff.diff(zeros, mixed)) == 800
     random = Random(1)
     left, right = ([random.randrange(2) for _ in range(3000)] for _ in "lr")
-    assert size_of(sequence.difference(left, right)) < 1500
+    assert size_of(sequence_diff.diff(left, right)) < 1500
 
 
 def test_R1_two_who_change_the_ends_of_a_long_list_at_once_do_not_double_it() -> None:
@@ -102,14 +102,14 @@ def test_a_long_text_without_spaces_differs_by_what_was_typed() -> None:
     for letters in ("abcdefghij", "漢字日本語文"):
         before = "".join(random.choice(letters) for _ in range(6000))
         after = f"x{before[:3000]}y{before[3000:]}z"
-        assert difference.difference(before, after) == [
+        assert text_diff.text_diff(before, after) == [
             (0, 0, 0, 1), (3000, 3000, 3001, 3002), (6000, 6000, 6002, 6003),
         ]  # fmt: skip
 
 
 def test_what_is_put_in_is_put_in_as_words_and_lines() -> None:
-    assert difference.difference("the cat. the dog.", "the cat. the cow. the dog.") == [(8, 8, 8, 17)]
-    assert difference.difference("one\ntwo\n", "one\none and a half\ntwo\n") == [(4, 4, 4, 19)]
+    assert text_diff.text_diff("the cat. the dog.", "the cat. the cow. the dog.") == [(8, 8, 8, 17)]
+    assert text_diff.text_diff("one\ntwo\n", "one\none and a half\ntwo\n") == [(4, 4, 4, 19)]
 
 
 def test_R8_a_long_first_value_takes_less_time_than_as_one_transaction() -> None:

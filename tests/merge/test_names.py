@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamlit_crdt.codec.values import MAX_DEPTH, equal
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.merge.items import encode, name_of, token
+from streamlit_crdt.merge.item_keys import encode, item_key, token
 from streamlit_crdt.replica import Replica
-from streamlit_crdt.values import MAX_DEPTH, equal
 
 QUICK = settings(max_examples=70, deadline=None, database=None)
 NAMES = st.sampled_from(
@@ -77,7 +77,7 @@ def test_a_number_comes_back_as_it_was(value: float) -> None:
 @given(left=ITEMS, right=ITEMS)
 def test_two_items_have_one_name_and_one_token_exactly_if_they_are_the_same(left: Any, right: Any) -> None:
     same = equal(encode(left), encode(right))
-    assert (name_of(encode(left)) == name_of(encode(right))) == same
+    assert (item_key(encode(left)) == item_key(encode(right))) == same
     assert (token(encode(left)) == token(encode(right))) == same
 
 
@@ -88,7 +88,7 @@ def test_an_item_that_pycrdt_has_read_has_the_name_and_token_that_it_went_in_wit
     sender.set("k", [item])
     receiver.apply(sender.diff())
     (read,) = receiver._contents.document.read()["k"]
-    assert (name_of(read), token(read)) == (name_of(encode(item)), token(encode(item)))
+    assert (item_key(read), token(read)) == (item_key(encode(item)), token(encode(item)))
 
 
 ALIKE = [
@@ -113,7 +113,7 @@ ALIKE = [
 
 def test_items_that_python_takes_for_one_another_have_names_of_their_own() -> None:
     assert (
-        len({name_of(encode(item)) for item in ALIKE})
+        len({item_key(encode(item)) for item in ALIKE})
         == len({token(encode(item)) for item in ALIKE})
         == len(ALIKE)
     )

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlit_crdt.merge import difference as text
-from streamlit_crdt.merge import sequence
-from streamlit_crdt.merge.sequence import Opcode, Step, rebase, size_of
+from streamlit_crdt.merge import sequence_diff
+from streamlit_crdt.merge import text_diff as text
+from streamlit_crdt.merge.sequence_diff import Opcode, Step, rebase, size_of
 from tests.merge.words import WORDS, random_text
 
 LETTERS = st.text(st.sampled_from("ab \r\n👍é\u0301\u200d"), max_size=12)
@@ -37,7 +37,7 @@ def moved(current: Sequence[Any], after: Sequence[Any], steps: list[Step]) -> li
 @QUICK
 @given(before=LETTERS, after=LETTERS)
 def test_a_difference_makes_one_text_of_another_and_its_parts_do_not_touch(before: str, after: str) -> None:
-    for difference in (text.difference, sequence.difference):
+    for difference in (text.text_diff, sequence_diff.diff):
         opcodes = difference(before, after)
         assert "".join(patched(before, after, opcodes)) == after
         assert all(i2 > i1 or j2 > j1 for i1, i2, j1, j2 in opcodes)
@@ -51,7 +51,7 @@ def test_a_difference_makes_one_text_of_another_and_its_parts_do_not_touch(befor
 def test_R1_a_difference_is_moved_whole_where_nothing_else_happened(
     before: str, after: str, current: str, follows: bool
 ) -> None:
-    for difference in (text.difference, sequence.difference):
+    for difference in (text.text_diff, sequence_diff.diff):
         assert (
             "".join(moved(before, after, rebase(before, after, before, difference, follows=follows))) == after
         )
@@ -78,7 +78,7 @@ def as_text(items: Sequence[int]) -> str:
 
 
 @pytest.mark.parametrize("follows", [True, False])
-@pytest.mark.parametrize("differ", [text.difference, sequence.difference])
+@pytest.mark.parametrize("differ", [text.text_diff, sequence_diff.diff])
 def test_of_items_that_all_differ_exactly_the_right_ones_are_left_in_the_right_order(
     differ: Callable[[Any, Any], list[Opcode]], follows: bool
 ) -> None:
@@ -86,7 +86,7 @@ def test_of_items_that_all_differ_exactly_the_right_ones_are_left_in_the_right_o
         random = Random(seed)
         numbers = iter(range(10_000))
         before = [next(numbers) for _ in range(random.randrange(10))]
-        words = differ is text.difference
+        words = differ is text.text_diff
         after, current = (edited(before, numbers.__next__, random, words=words) for _ in "ac")
         sequences: list[Any] = [before, after, current]
         if words:
@@ -128,12 +128,12 @@ def test_a_text_that_others_wrote_much_around_is_still_the_same_text() -> None:
 
 
 def test_a_word_that_was_replaced_is_not_cut_into_the_letters_that_both_happen_to_have() -> None:
-    assert text.difference("the cat sat", "the table sat") == [(4, 7, 4, 9)]
+    assert text.text_diff("the cat sat", "the table sat") == [(4, 7, 4, 9)]
     assert merged_text("the cat sat", "the sat", "the table sat") == "the tablesat"
 
 
 def merged_text(before: str, after: str, current: str) -> str:
-    return "".join(moved(current, after, rebase(before, after, current, text.difference, follows=True)))
+    return "".join(moved(current, after, rebase(before, after, current, text.text_diff, follows=True)))
 
 
 def test_random_texts_of_several_scripts_differ_by_what_was_typed() -> None:
@@ -142,4 +142,4 @@ def test_random_texts_of_several_scripts_differ_by_what_was_typed() -> None:
         before, theirs = random_text(random), random_text(random)
         after = before + random.choice(WORDS)
         assert merged_text(before, after, before + theirs).replace(theirs, "", 1), f"seed {seed}"
-        assert "".join(patched(before, theirs, text.difference(before, theirs))) == theirs, f"seed {seed}"
+        assert "".join(patched(before, theirs, text.text_diff(before, theirs))) == theirs, f"seed {seed}"

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-from streamlit_crdt.merge import sequence
-from streamlit_crdt.merge.alike import common_head
-from streamlit_crdt.merge.sequence import Opcode
+from streamlit_crdt.merge import sequence_diff
+from streamlit_crdt.merge.sequence_diff import Opcode, common_head
 
 _MAX_PAIRS: Final = 4_000_000
 """What differs in a page or two is compared by letter; if it is more, by letter only within the words that differ."""
@@ -18,7 +17,7 @@ _WORD: Final = re.compile(r"[^\W\u0e00-\U0010ffff]+|.", re.DOTALL)
 """A word, or a character that is no part of one, or one of a script that sets no spaces."""
 
 
-def difference(before: str, after: str) -> list[Opcode]:
+def text_diff(before: str, after: str) -> list[Opcode]:
     """Return what differs between two texts, by code point, in order.
 
     What stands between two insertions, or two deletions, does not happen to agree, however short it is: a word to
@@ -35,14 +34,14 @@ def _by_letter(before: str, after: str) -> Iterator[Opcode]:
     tail = common_head(before[head:][::-1], after[head:][::-1])
     is_long = (len(before) - head - tail) * (len(after) - head - tail) > _MAX_PAIRS
     for i1, i2, j1, j2 in _by_word(before, after) if is_long else [(0, len(before), 0, len(after))]:
-        for k1, k2, l1, l2 in sequence.difference(before[i1:i2], after[j1:j2]):
+        for k1, k2, l1, l2 in sequence_diff.diff(before[i1:i2], after[j1:j2]):
             yield i1 + k1, i1 + k2, j1 + l1, j1 + l2
 
 
 def _by_word(before: str, after: str) -> Iterator[Opcode]:
     old, new = _WORD.findall(before), _WORD.findall(after)
     at, to = ([0, *accumulate(map(len, words))] for words in (old, new))
-    for i1, i2, j1, j2 in sequence.difference(old, new):
+    for i1, i2, j1, j2 in sequence_diff.diff(old, new):
         yield at[i1], at[i2], to[j1], to[j2]
 
 

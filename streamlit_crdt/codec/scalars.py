@@ -35,7 +35,7 @@ def type_name(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
+class ScalarCodec:
     """How one type is tagged. `pack` gives a payload of plain types; `unpack` may raise anything."""
 
     tag: str
@@ -138,25 +138,25 @@ def _unpack_range(stored: Stored) -> range:
     return range(start, stop, step)
 
 
-CODECS: Mapping[type, Codec] = {
-    int: Codec("int", _pack_int, lambda stored: int(text(stored))),
-    float: Codec("float", repr, lambda stored: float(text(stored))),
-    str: Codec(
+CODECS: Mapping[type, ScalarCodec] = {
+    int: ScalarCodec("int", _pack_int, lambda stored: int(text(stored))),
+    float: ScalarCodec("float", repr, lambda stored: float(text(stored))),
+    str: ScalarCodec(
         "surrogates",
         lambda value: value.encode("utf-8", "surrogatepass"),
         lambda stored: raw(stored).decode("utf-8", "surrogatepass"),
     ),
-    bytearray: Codec("bytearray", bytes, lambda stored: bytearray(raw(stored))),
-    complex: Codec("complex", lambda value: [repr(value.real), repr(value.imag)], _unpack_complex),
-    range: Codec("range", _pack_range, _unpack_range),
-    date: Codec("date", date.isoformat, lambda stored: date.fromisoformat(text(stored))),
-    time: Codec("time", _pack_time, _unpack_time),
-    datetime: Codec("datetime", _pack_datetime, _unpack_datetime),
-    timedelta: Codec(
+    bytearray: ScalarCodec("bytearray", bytes, lambda stored: bytearray(raw(stored))),
+    complex: ScalarCodec("complex", lambda value: [repr(value.real), repr(value.imag)], _unpack_complex),
+    range: ScalarCodec("range", _pack_range, _unpack_range),
+    date: ScalarCodec("date", date.isoformat, lambda stored: date.fromisoformat(text(stored))),
+    time: ScalarCodec("time", _pack_time, _unpack_time),
+    datetime: ScalarCodec("datetime", _pack_datetime, _unpack_datetime),
+    timedelta: ScalarCodec(
         "timedelta", lambda value: [value.days, value.seconds, value.microseconds], _unpack_timedelta
     ),
-    Decimal: Codec("decimal", str, lambda stored: Decimal(text(stored))),
-    UUID: Codec("uuid", str, lambda stored: UUID(text(stored))),
+    Decimal: ScalarCodec("decimal", str, lambda stored: Decimal(text(stored))),
+    UUID: ScalarCodec("uuid", str, lambda stored: UUID(text(stored))),
 }
 """By exact type. int, float and str are here for those of their values that a JSON number or string cannot
 hold."""

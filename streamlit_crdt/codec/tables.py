@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from streamlit_crdt.codec.scalars import Stored, pack_zone, raw, text, type_name, unpack_zone
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.scalars import Stored, pack_zone, raw, text, type_name, unpack_zone
 
 TAGS = frozenset(
     {"pandas", "timestamp", "pandas_timedelta", "dataframe", "series", "index", "columns", "labels"}
@@ -22,7 +22,11 @@ Same = Callable[[Any, Any], bool]
 _ITEMS_PER_UNIT = ("s", "ms", "us", "ns")
 
 
-def pack(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
+Equal = Callable[[object, object], bool]
+"""`equality.equal`, passed in because `equality` imports this module."""
+
+
+def pack(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str, Stored]:
     """Return tag and payload of a pandas value. `encode` stores names, labels and objects."""
     import pandas
 
@@ -34,7 +38,7 @@ def pack(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
         return "pandas_timedelta", [str(value.asm8.view("i8")), value.unit]
     if not (isinstance(value, pandas.DataFrame | pandas.Series | pandas.Index)):
         raise ValueNotShareableError(type_name(value), "this pandas type has no shared form")
-    return _pack_whole(value, encode) or _pack_parts(value, encode)
+    return _pack_whole(value, encode, equal) or _pack_parts(value, encode, equal)
 
 
 def unpack(tag: str, stored: Stored, decode: Callable[[Stored], Any]) -> object:
@@ -125,7 +129,7 @@ def _same_index(left: Any, right: Any, same_arrays: Same, same_item: Same) -> bo
     )
 
 
-def _pack_whole(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored] | None:
+def _pack_whole(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str, Stored] | None:
     """Return the value as one Arrow stream, or None where Arrow would change it."""
     import numpy
     import pandas
@@ -140,11 +144,11 @@ def _pack_whole(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Store
         return None
     index = frame.index
     freq = index.freqstr if isinstance(index, pandas.DatetimeIndex | pandas.TimedeltaIndex) else None
-    payload = _to_arrow(frame, freq)
+    payload = _to_arrow(frame, freq, equal)
     return None if payload is None else (tag, [payload, freq, *rest])
 
 
-def _to_arrow(frame: Any, freq: str | None) -> bytes | None:
+def _to_arrow(frame: Any, freq: str | None, equal: Equal) -> bytes | None:
     import pyarrow
 
     try:
@@ -156,8 +160,6 @@ def _to_arrow(frame: Any, freq: str | None) -> bytes | None:
         read_back = _from_arrow(payload, freq)
     except (pyarrow.ArrowException, TypeError, ValueError, KeyError, OverflowError):
         return None
-    from streamlit_crdt.equality import equal
-
     return payload if equal(frame, read_back) else None
 
 
@@ -172,7 +174,7 @@ def _from_arrow(payload: bytes, freq: Stored) -> Any:
     return frame
 
 
-def _pack_parts(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
+def _pack_parts(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str, Stored]:
     """Return the value array by array: object columns item by item, numpy columns as arrays, others as
     Arrow."""
     import numpy
@@ -182,7 +184,7 @@ def _pack_parts(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Store
         if isinstance(column.dtype, numpy.dtype):
             return encode(column.to_numpy())
         bare = pandas.Series(column.array)
-        packed = _pack_whole(bare, encode)
+        packed = _pack_whole(bare, encode, equal)
         if packed is None:
             raise ValueNotShareableError(
                 type_name(value), f"its part of dtype {column.dtype} has no shared form"

@@ -7,8 +7,8 @@ import json
 from collections.abc import Hashable
 from typing import Any
 
-from streamlit_crdt import values
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.codec import values
+from streamlit_crdt.codec.scalars import Stored
 
 _BYTES = "$bytes"
 
@@ -28,12 +28,12 @@ def token(stored: Stored) -> Hashable:
     return (type(stored), stored)
 
 
-def name_of(stored: Stored) -> str:
+def item_key(stored: Stored) -> str:
     """Return a text that is the same for two stored items exactly if they are the same."""
     return json.dumps(_plain(stored), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def of_name(name: str) -> Stored:
+def item_from_key(name: str) -> Stored:
     """Return the stored item that has this name."""
     return json.loads(name, object_hook=_from_plain)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from pycrdt import Text
 
-from streamlit_crdt.merge.difference import difference
-from streamlit_crdt.merge.sequence import rebase, size_of
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.sequence_diff import rebase, size_of
+from streamlit_crdt.merge.text_diff import text_diff
 
 
 class TextRule:
@@ -26,7 +26,7 @@ class TextRule:
     def edit(self, shared: Text, before: str | None, after: str, author: int) -> None:
         current = str(shared)
         embeds = _embeds(shared, current)
-        for step in rebase(before or "", after, current, difference, follows=True):
+        for step in rebase(before or "", after, current, text_diff, follows=True):
             at = _bytes(current[: step.at])
             if step.end > step.at:
                 end = _bytes(current[: step.end])
@@ -36,7 +36,7 @@ class TextRule:
                 shared.insert(at + sum(embed < at for embed in embeds), after[step.start : step.stop])
 
     def distance(self, before: str, after: str) -> float:
-        return size_of(difference(before, after))
+        return size_of(text_diff(before, after))
 
     def read(self, shared: Text) -> Stored:
         text = str(shared)

@@ -26,12 +26,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from streamlit_crdt import arrays, scalars
-from streamlit_crdt.equality import MAX_DEPTH, detach, equal
+from streamlit_crdt.codec import arrays, scalars
+from streamlit_crdt.codec.equality import MAX_DEPTH, deep_copy, equal
+from streamlit_crdt.codec.scalars import Stored, type_name
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.scalars import Stored, type_name
 
-__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Stored", "decode", "detach", "encode", "equal", "is_leaf"]
+__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Stored", "decode", "deep_copy", "encode", "equal", "is_leaf"]
 
 MAX_VALUE_BYTES = 8 * 1024 * 1024
 """Size of one stored value; a larger one is refused, since a frame with it would not pass the socket (16
@@ -142,7 +142,7 @@ class _Encoder:
         elif isinstance(value, Enum):
             tag, payload = "enum", scalars.pack_enum(value)
         elif arrays.owns(value):
-            tag, payload = arrays.pack(value, lambda part: self.tree(part, depth))
+            tag, payload = arrays.pack(value, lambda part: self.tree(part, depth), equal)
         else:
             raise ValueNotShareableError(type_name(value), _refusal(value))
         self._spend(_leaf_bytes(payload), value)

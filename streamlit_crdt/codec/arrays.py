@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from streamlit_crdt import tables
+from streamlit_crdt.codec import tables
+from streamlit_crdt.codec.scalars import Stored, raw, text, type_name, whole
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.scalars import Stored, raw, text, type_name, whole
 
 if TYPE_CHECKING:
     import numpy
@@ -27,7 +27,7 @@ def owns(value: object) -> bool:
     return type(value).__module__.partition(".")[0] in ("numpy", "pandas")
 
 
-def pack(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
+def pack(value: Any, encode: Callable[[Any], Stored], equal: tables.Equal) -> tuple[str, Stored]:
     """Return tag and payload of a value that `owns` accepts. `encode` stores what is inside."""
     import numpy
 
@@ -36,7 +36,7 @@ def pack(value: Any, encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
     if type(value) is numpy.ndarray:
         return _pack_array(value, encode)
     if type(value).__module__.startswith("pandas"):
-        return tables.pack(value, encode)
+        return tables.pack(value, encode, equal)
     raise ValueNotShareableError(
         type_name(value), "of numpy only scalars and plain arrays have a shared form"
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from pycrdt import Map
 
-from streamlit_crdt.merge.items import decode, encode
-from streamlit_crdt.scalars import Stored
+from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.item_keys import decode, encode
 
 _MAX_BITS = 1000
 """Of an integer that can still be added to a float."""

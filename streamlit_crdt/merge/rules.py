@@ -1,4 +1,7 @@
-"""Which merge rule a key has: the author's word, else by what it is."""
+"""Which merge rule a key has: the author's word, else by what it is.
+
+All rules, by name.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,17 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, get_args
 
 from streamlit_crdt.errors import MergeRuleError
-from streamlit_crdt.merge.registry import RULES
+from streamlit_crdt.merge.counter_rule import CounterRule
+from streamlit_crdt.merge.list_rule import ListRule
+from streamlit_crdt.merge.map_rule import MapRule
 from streamlit_crdt.merge.rule import Rule
+from streamlit_crdt.merge.set_rule import SetRule
+from streamlit_crdt.merge.text_rule import TextRule
+
+_ALL: Final[tuple[Rule, ...]] = (TextRule(), ListRule(), MapRule(), SetRule(), CounterRule())
+
+RULES: Final[Mapping[str, Rule]] = {rule.name: rule for rule in _ALL}
+
 
 MergeRule = Literal["value", "text", "list", "map", "set", "counter"]
 
@@ -20,7 +32,7 @@ _OF_VALUES: Final[Mapping[type, str]] = {dict: "map", list: "list", set: "set"}
 
 
 @dataclass(frozen=True, slots=True)
-class MergeRules:
+class MergePolicy:
     """What `crdt_sync(merge=…)` says, and what follows where it says nothing."""
 
     named: Mapping[str, MergeRule] = field(default_factory=dict)
@@ -30,9 +42,9 @@ class MergeRules:
             if name not in get_args(MergeRule):
                 raise MergeRuleError(key, name)
 
-    def joined(self, other: MergeRules) -> MergeRules:
+    def joined(self, other: MergePolicy) -> MergePolicy:
         """Return the rules of two calls for one room; the later one wins."""
-        return MergeRules({**self.named, **other.named})
+        return MergePolicy({**self.named, **other.named})
 
     def rule(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
         """Return the rule by which `value` is stored under `key`; None where the last writer wins.

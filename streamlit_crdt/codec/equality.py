@@ -17,7 +17,7 @@ from math import copysign, isnan
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from streamlit_crdt import arrays
+from streamlit_crdt.codec import arrays
 
 MAX_DEPTH = 64
 """Levels of nesting that a value may have. Deeper ones are refused, and so are values that contain
@@ -40,7 +40,7 @@ def equal(left: object, right: object) -> bool:
         return False
 
 
-def detach(value: Any) -> Any:
+def deep_copy(value: Any) -> Any:
     """Return a copy that no later change of `value` in place can reach; immutable values are returned as they
     are."""
     return _detach(value, {})
