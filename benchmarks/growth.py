@@ -15,9 +15,8 @@ from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt.log import merged
+from streamlit_crdt.document.replica import LOCAL, ROOM, Replica, merged
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import LOCAL, ROOM, Replica
 
 DEFAULT_ROUNDS = 20
 RUN_EDITS = 100

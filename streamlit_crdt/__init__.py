@@ -4,6 +4,8 @@ from streamlit_crdt import rooms
 from streamlit_crdt.authorizing import Visitor
 from streamlit_crdt.choosing import select_room_widget
 from streamlit_crdt.deploy import crdt_app
+from streamlit_crdt.document.events import Event
+from streamlit_crdt.document.snapshots import Snapshot
 from streamlit_crdt.errors import (
     CrdtError,
     EntryForbiddenError,
@@ -25,7 +27,6 @@ from streamlit_crdt.errors import (
     ValueUnreadableError,
     ViewOnlyError,
 )
-from streamlit_crdt.events import Event
 from streamlit_crdt.jobs import (
     EditsNotSavedError,
     EntryRefusedError,
@@ -38,7 +39,6 @@ from streamlit_crdt.jobs import (
 from streamlit_crdt.merge import MergeRule
 from streamlit_crdt.room import Room
 from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
-from streamlit_crdt.snapshot_list import Snapshot
 from streamlit_crdt.snapshots import Snapshots
 from streamlit_crdt.state import SharedState
 from streamlit_crdt.sync import crdt_sync, private_key

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.framing import Frame, Status, TabReport, decode_frame, encode_frame, read_report
-from streamlit_crdt.replica import TAB, Replica
 
 __all__ = ["Frame", "TabLink", "TabReport", "decode_frame", "encode_frame", "read_report"]
 

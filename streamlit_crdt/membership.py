@@ -10,15 +10,15 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.button import button
+from streamlit_crdt.document.events import Event, EventLog
+from streamlit_crdt.document.json_state import State
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.snapshots import restore
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
-from streamlit_crdt.events import Event, Events
 from streamlit_crdt.identity import Part, Role
-from streamlit_crdt.kept import Kept
 from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.readable import State
-from streamlit_crdt.replica import Replica
-from streamlit_crdt.restoring import restore
 from streamlit_crdt.room import Room
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.session import component
@@ -38,7 +38,7 @@ class Alone:
     def __init__(self, session: Session | None = None) -> None:
         self.replica = Replica()
         self._session = session
-        self._events = Events()
+        self._events = EventLog()
         self._events.arrive(self.replica)
         self.status: Status = "offline"
         self.saved = False
@@ -86,7 +86,7 @@ class Alone:
     def look_at_snapshots(self) -> None:
         """Nobody else saves any."""
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         self.replica.keep(name, kept)
 
     def restore(self, subject: str, state: State) -> None:
@@ -198,7 +198,7 @@ class Member:
     def look_at_snapshots(self) -> None:
         self._binding.writing.snapshots.look(self.replica)
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         self._binding.writing.keep(name, kept)
         self._session.wrote(self._ctx, self._binding)
 

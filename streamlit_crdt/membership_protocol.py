@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
-from streamlit_crdt.events import Event
+from streamlit_crdt.document.events import Event
+from streamlit_crdt.document.json_state import State
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.identity import Role
-from streamlit_crdt.kept import Kept
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.readable import State
-from streamlit_crdt.replica import Replica
 
 Status = Literal["connecting", "connected", "offline"]
 
@@ -72,7 +72,7 @@ class Membership(Protocol):
         """Note that the script is told of all snapshots."""
         ...
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         """Put a snapshot into the room, or take it out."""
         ...
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from streamlit_crdt import roomfile
-from streamlit_crdt.events import Event
+from streamlit_crdt.document.events import Event
 from streamlit_crdt.identity import Role
 from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.membership_protocol import Status as Status

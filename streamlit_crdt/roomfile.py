@@ -15,6 +15,11 @@ from typing import Any, Final, Protocol
 
 from pycrdt import Doc
 
+from streamlit_crdt.document.json_state import Json, State, dump, dump_file, parse, read_state, state_of
+from streamlit_crdt.document.panic_guard import refuse_panics
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.snapshots import list_snapshots
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import (
     RoomFileError,
     SnapshotNameError,
@@ -22,14 +27,9 @@ from streamlit_crdt.errors import (
     ValueNotShareableError,
     ValueUnreadableError,
 )
-from streamlit_crdt.guarding import refusing
 from streamlit_crdt.identity import MAX_CHARS
-from streamlit_crdt.kept import Kept
 from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.readable import Json, State, dump, dump_file, parse, read_state, state_of
-from streamlit_crdt.replica import Replica
-from streamlit_crdt.snapshot_list import list_snapshots
 from streamlit_crdt.snapshots import check_limits, check_name, packed
 from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
@@ -62,7 +62,7 @@ class Content:
     """What a file holds."""
 
     state: State
-    snapshots: Mapping[str, Kept] = field(default_factory=dict)
+    snapshots: Mapping[str, StoredSnapshot] = field(default_factory=dict)
 
 
 def export(room: str | None, membership: Membership, format: str) -> str | bytes:
@@ -93,14 +93,14 @@ def _write_snapshots(replica: Replica) -> Iterator[tuple[str, Json]]:
             _log.warning("the snapshot %r is damaged, and left out of the file: %s", name, error)
 
 
-def _snapshots_of(replica: Replica) -> dict[str, Kept]:
+def _snapshots_of(replica: Replica) -> dict[str, StoredSnapshot]:
     found = ((name, replica.snapshot(name)) for name in list_snapshots(replica))
     return {name: kept for name, kept in found if kept is not None}
 
 
 def as_update(replica: Replica) -> bytes:
     """Return what a replica holds as a Yjs update, without what is kept for its own undo."""
-    with refusing():
+    with refuse_panics():
         visible: Doc[Any] = Doc()
         visible.apply_update(replica.diff())
         update: bytes = visible.get_update()
@@ -164,13 +164,13 @@ def _read_json(raw: bytes) -> Content:
     return Content(state, _read_snapshots(content.get("snapshots", {})))
 
 
-def _read_snapshots(written: Json) -> dict[str, Kept]:
+def _read_snapshots(written: Json) -> dict[str, StoredSnapshot]:
     if not isinstance(written, dict):
         raise RoomFileError("its snapshots are not given by name")
     return {name: _read_snapshot(name, one) for name, one in written.items()}
 
 
-def _read_snapshot(name: str, written: Json) -> Kept:
+def _read_snapshot(name: str, written: Json) -> StoredSnapshot:
     try:
         check_name(name)
         when, who, state = written["when"], written["who"], written["state"]
@@ -205,7 +205,7 @@ def _read_update(raw: bytes) -> Content:
 
 
 def _root_names(update: bytes) -> list[str]:
-    with refusing():
+    with refuse_panics():
         document: Doc[Any] = Doc()
         document.apply_update(update)
         return list(document.keys())

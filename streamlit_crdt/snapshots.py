@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from streamlit_crdt.codec.values import MAX_VALUE_BYTES
+from streamlit_crdt.document.json_state import dump, read_state, state_of
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.snapshots import Snapshot, list_snapshots
+from streamlit_crdt.document.stored_snapshots import MAX_TEXT_BYTES, StoredSnapshot
 from streamlit_crdt.errors import (
     SnapshotLimitError,
     SnapshotMissingError,
     SnapshotNameError,
     ValueUnreadableError,
 )
-from streamlit_crdt.kept import MAX_TEXT_BYTES, Kept
 from streamlit_crdt.membership_protocol import Membership
-from streamlit_crdt.readable import dump, read_state, state_of
-from streamlit_crdt.replica import Replica
-from streamlit_crdt.snapshot_list import Snapshot, list_snapshots
 
 MAX_NAME_CHARS: Final = 100
 """Of a snapshot's name, which is to be shown in one line."""
@@ -125,7 +125,7 @@ def check_name(name: object) -> None:
         raise SnapshotNameError(name, MAX_NAME_CHARS)
 
 
-def check_limits(replica: Replica, new: Mapping[str, Kept]) -> None:
+def check_limits(replica: Replica, new: Mapping[str, StoredSnapshot]) -> None:
     """Raise SnapshotLimitError unless the room can keep these as well, in the place of those of the same names."""
     others = {name: entry for name, entry in replica.snapshots().items() if name not in new}
     size = sum(entry.size for entry in others.values())
@@ -139,11 +139,11 @@ def check_limits(replica: Replica, new: Mapping[str, Kept]) -> None:
             raise SnapshotLimitError(name, f"all snapshots together would be more than {MAX_ALL_BYTES} bytes")
 
 
-def packed(name: str, when: str, who: str, state: str) -> Kept:
+def packed(name: str, when: str, who: str, state: str) -> StoredSnapshot:
     """Return a snapshot of a state that `dump` has written; raises SnapshotLimitError if it could not be unpacked."""
     if len(state.encode()) > MAX_TEXT_BYTES:
         raise SnapshotLimitError(name, f"the values are more than {MAX_TEXT_BYTES} bytes")
-    return Kept.of(when, who, state)
+    return StoredSnapshot.of(when, who, state)
 
 
 def _holds(replica: Replica, name: str, state: str) -> bool:

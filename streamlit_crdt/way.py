@@ -13,11 +13,11 @@ from collections.abc import Callable
 from streamlit_crdt import _compat
 from streamlit_crdt.assets import build_id
 from streamlit_crdt.channel import TabLink
+from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.door import Door
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.identity import Part
 from streamlit_crdt.place import Peer, Place
-from streamlit_crdt.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.saving import Saving
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pycrdt import merge_updates
 
-from streamlit_crdt.replica import LOCAL, Replica
+from streamlit_crdt.document.replica import LOCAL, Replica
 
 DELETED = object()
 CONTENDED_KEYS = ("slider", "note", "list", "frame", "übung 👍")

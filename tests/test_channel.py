@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlit_crdt.channel import Frame, TabLink, TabReport, decode_frame, encode_frame, read_report
+from streamlit_crdt.document.replica import ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.framing import MAX_FRAME_BYTES, MAX_HEADER_BYTES
-from streamlit_crdt.replica import ROOM, Replica
 
 
 def linked() -> tuple[Replica, TabLink, Replica, TabLink]:

@@ -28,7 +28,7 @@ from streamlit_crdt import (
     ViewOnlyError,
     connect,
 )
-from streamlit_crdt.replica import ROOM, Replica
+from streamlit_crdt.document.replica import ROOM, Replica
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Role, Settings, mint
 from tests.test_mounted import mounted
 

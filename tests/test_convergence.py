@@ -9,7 +9,7 @@ import pytest
 
 from streamlit_crdt.channel import TabLink, decode_frame, encode_frame
 from streamlit_crdt.codec.values import equal
-from streamlit_crdt.replica import LOCAL, ROOM, TAB, Replica
+from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
 from tests.convergence import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
 from tests.vectors.make import VECTORS, make_vectors, plain
 

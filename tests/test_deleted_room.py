@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import place
 from streamlit_crdt.channel import TabLink, decode_frame
-from streamlit_crdt.replica import Replica
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.scripted import ScriptedPeer, ScriptedPlace

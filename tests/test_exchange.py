@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from streamlit_crdt.document.replica import MAX_LOG_UPDATES, ROOM, Replica
 from streamlit_crdt.jobs.errors import RoomDeletedError
 from streamlit_crdt.jobs.exchange import Exchange
 from streamlit_crdt.jobs.messages import News, Question, SavedAnswer, read
-from streamlit_crdt.log import MAX_LOG_UPDATES
-from streamlit_crdt.replica import ROOM, Replica
 from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import SaveStatus, StoreLevel
 

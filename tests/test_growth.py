@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.growth import WORKLOADS, Workload, measure
-from streamlit_crdt.replica import Replica
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import Hub, Settings, SQLiteStore
 from streamlit_crdt_server.roomlog import COMPACT_OVER_BYTES, COMPACT_RATIO
 

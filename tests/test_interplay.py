@@ -10,11 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.identity import Role
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import sessions_of

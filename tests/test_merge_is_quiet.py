@@ -10,10 +10,10 @@ import pytest
 from pycrdt import Array, Doc, Map
 
 from streamlit_crdt.codec import values
-from streamlit_crdt.document import Document
-from streamlit_crdt.events import Events
+from streamlit_crdt.document.document import Document
+from streamlit_crdt.document.events import EventLog
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.mirror.drafts import Drafts, class_of, digest_of
-from streamlit_crdt.replica import Replica
 from tests.sessions import caught_up, session, settle
 
 
@@ -234,7 +234,7 @@ def test_a_commit_that_the_tab_repeats_does_not_end_the_draft_that_came_after_it
 
 @pytest.mark.parametrize("event", [{"name": [1], "payload": 2}, {"name": "ping"}, 3, {"payload": 1}])
 def test_N2_an_event_that_is_none_disturbs_nobody(event: Any) -> None:
-    replica, events = Replica(), Events()
+    replica, events = Replica(), EventLog()
     events.arrive(replica)
     assert list(events.take(replica, "ping")) == []
     replica.post("z", event)
@@ -297,8 +297,8 @@ def test_events_that_nobody_waits_for_any_more_are_taken_out_whatever_their_cloc
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1_000_000.0
-    monkeypatch.setattr("streamlit_crdt.events.time.time", lambda: now)
-    replica, events = Replica(), Events()
+    monkeypatch.setattr("streamlit_crdt.document.events.time.time", lambda: now)
+    replica, events = Replica(), EventLog()
     events.arrive(replica)
     for number, at in enumerate((now + 10**9, float("nan"), now - 10**9, "soon", now - 300)):
         replica.post(f"other-{number}", {"name": "ping", "payload": None, "at": at})
@@ -310,11 +310,11 @@ def test_events_that_nobody_waits_for_any_more_are_taken_out_whatever_their_cloc
 
 
 def test_who_broadcasts_often_does_not_look_at_all_events_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    replica, events, read = Replica(), Events(), list[int]()
+    replica, events, read = Replica(), EventLog(), list[int]()
     events.arrive(replica)
     native = Document.read_events
     monkeypatch.setattr(Document, "read_events", lambda self: read.append(1) or native(self))
-    monkeypatch.setattr("streamlit_crdt.events.time.time", lambda: 1_000_000.0)
+    monkeypatch.setattr("streamlit_crdt.document.events.time.time", lambda: 1_000_000.0)
     for _ in range(20):
         events.broadcast(replica, "ping", None)
     assert len(read) == 1

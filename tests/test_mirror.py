@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import CONFIRM_TRIES, VOLATILE_AFTER_ROUNDS, Mirror
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
 
 

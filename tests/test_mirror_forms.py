@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.mirror.drafts import digest_of
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Form, Widget
 
 KEPT, CLEARED = Form("kept"), Form("cleared", clears=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import MergeRuleError
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
 from tests.test_mirror import Session, _same
 

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-import streamlit_crdt.document as document_module
+import streamlit_crdt.document.document as document_module
+from streamlit_crdt.document.replica import LOCAL, MAX_LOG_UPDATES, ROOM, TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.log import MAX_LOG_UPDATES
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")

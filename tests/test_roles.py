@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
 from streamlit_crdt.channel import Frame
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import run_fragment

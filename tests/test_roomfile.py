@@ -292,9 +292,9 @@ def test_a_file_with_too_many_snapshots_changes_nothing(monkeypatch: pytest.Monk
 
 def test_a_snapshot_that_is_damaged_is_left_out_of_the_file(caplog: pytest.LogCaptureFixture) -> None:
     (here,) = peers(1)
-    from streamlit_crdt.kept import Kept
+    from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 
-    replica_of(here).keep("odd", Kept("2026-01-02T03:04:05+00:00", "x", b"nonsense"))
+    replica_of(here).keep("odd", StoredSnapshot("2026-01-02T03:04:05+00:00", "x", b"nonsense"))
     assert json.loads(here.export())["snapshots"] == {}
     assert "'odd' is damaged" in caplog.text
 

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import crdt_sync
 from streamlit_crdt.channel import Frame, decode_frame
-from streamlit_crdt.replica import TAB, Replica
+from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.saving import Saving
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry

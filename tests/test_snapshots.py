@@ -26,10 +26,10 @@ from streamlit_crdt import (
     snapshots,
 )
 from streamlit_crdt.codec.values import equal
-from streamlit_crdt.kept import Kept
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.membership import Alone
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, session
 from tests.test_values import _VALUES, SAMPLES, assert_same
@@ -299,7 +299,7 @@ NOW = "2026-01-02T03:04:05+00:00"
 )
 def test_what_another_program_has_put_there_is_refused_and_changes_nothing(alone: Room, state: str) -> None:
     alone.state["a"] = 1
-    replica_of(alone).keep("odd", Kept.of(NOW, "x", state))
+    replica_of(alone).keep("odd", StoredSnapshot.of(NOW, "x", state))
     with pytest.raises(CrdtError):
         alone.snapshots.restore("odd")
     assert dict(alone.state) == {"a": 1}
@@ -311,7 +311,7 @@ def test_what_another_program_has_put_there_is_refused_and_changes_nothing(alone
     [b"", b"nonsense", zlib.compress(b"{}")[:-1], zlib.compress(b"\xff"), zlib.compress(bytes(2**26))],
 )
 def test_N2_what_cannot_be_unpacked_is_refused_and_can_be_replaced(alone: Room, packed: bytes) -> None:
-    replica_of(alone).keep("odd", Kept(NOW, "x", packed))
+    replica_of(alone).keep("odd", StoredSnapshot(NOW, "x", packed))
     with pytest.raises(ValueUnreadableError, match="'odd' is damaged"):
         alone.snapshots.restore("odd")
     alone.state["a"] = 1
@@ -493,7 +493,7 @@ def test_P8_private_keys_are_in_no_snapshot_and_come_from_none(room: str) -> Non
     kept = binding.replica.snapshot("v")
     assert kept is not None and json.loads(kept.text()).keys() == {"plain"}
     state = '{"plain": 1, "mine_size": 1, "crdt-private:own": "x", "crdt-channel:x": 1}'
-    binding.replica.keep("v", Kept.of(NOW, "x", state))
+    binding.replica.keep("v", StoredSnapshot.of(NOW, "x", state))
     press(ada, "restore")
     assert ada.session_state["plain"] == 1
     assert (ada.slider[1].value, ada.text_input[0].value) == (7, "secret")

@@ -14,8 +14,8 @@ import pytest
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
 from streamlit_crdt.channel import TabReport
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.place import Elsewhere
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session as LiveSession
 from streamlit_crdt.session.streamlit_hooks import registry

@@ -11,12 +11,12 @@ from streamlit import config
 
 from streamlit_crdt import crdt_app
 from streamlit_crdt.channel import Frame, decode_frame
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.identity import MAX_CHARS, Part, User
 from streamlit_crdt.keys import keys_for
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.place import Elsewhere, find
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.ticket import TTL_S, Ticket

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from pycrdt import Doc
 
-from streamlit_crdt.guarding import refusing
+from streamlit_crdt.document.panic_guard import refuse_panics
+from streamlit_crdt.document.replica import LOCAL, TAB, Replica
 from streamlit_crdt.jobs.errors import RoomDeletedError
 from streamlit_crdt.jobs.messages import Denied, News, Question, SavedAnswer, read
 from streamlit_crdt.jobs.progress import Progress
-from streamlit_crdt.replica import LOCAL, TAB, Replica
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import SaveStatus
 
@@ -172,7 +172,7 @@ class Exchange:
         update = self.replica.diff(state_vector)
         if len(update) <= MAX_PLAIN_BYTES:
             return update
-        with refusing():
+        with refuse_panics():
             visible: Doc[Any] = Doc()
             visible.apply_update(self.replica.diff())
             return visible.get_update(state_vector)

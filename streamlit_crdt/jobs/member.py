@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from streamlit_crdt.document.events import Event, EventLog
+from streamlit_crdt.document.json_state import State
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.snapshots import restore
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ViewOnlyError
-from streamlit_crdt.events import Event, Events
 from streamlit_crdt.identity import Role
 from streamlit_crdt.jobs.errors import EditsNotSavedError, OutsideAppError, RoomLeftError
 from streamlit_crdt.jobs.exchange import Exchange
-from streamlit_crdt.kept import Kept
 from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import MergePolicy, Rule
-from streamlit_crdt.readable import State
-from streamlit_crdt.replica import Replica
-from streamlit_crdt.restoring import restore
 from streamlit_crdt.room import Room
 from streamlit_crdt.selection import Selection
 
@@ -39,7 +39,7 @@ class Member:
         self._room = room
         self._exchange = exchange
         self._rules = rules
-        self._events = Events()
+        self._events = EventLog()
         self._lock = threading.RLock()
         self._has_left = False
         self._news_seen = 0
@@ -127,7 +127,7 @@ class Member:
     def look_at_snapshots(self) -> None:
         """No script waits to be run; `wait` tells of any change."""
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         with self._editing(name, begins_group=False) as replica:
             replica.keep(name, kept)
 

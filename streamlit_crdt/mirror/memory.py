@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from streamlit_crdt.codec import values
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.mirror.drafts import Drafts
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import REFUSED, Widget
 
 _log = logging.getLogger("streamlit_crdt")

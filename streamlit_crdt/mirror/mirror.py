@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Any, Final
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
@@ -17,7 +18,6 @@ from streamlit_crdt.mirror.memory import Memory, RuleOf
 from streamlit_crdt.mirror.plan import Plan, Write
 from streamlit_crdt.mirror.showing import Showing, Shown
 from streamlit_crdt.mirror.volatility import Volatility
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.widgets import Widget
 
 DEFAULT_RULES: Final = MergePolicy()

@@ -27,13 +27,13 @@ from streamlit.errors import StreamlitAPIException
 from streamlit_crdt import _compat
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.codec.equality import equal
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
-from streamlit_crdt.replica import Replica
 from streamlit_crdt.room import Status
 from streamlit_crdt.selection import Selection
 from streamlit_crdt.session.room_writer import RoomWriter

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+from streamlit_crdt.document.events import EventLog
+from streamlit_crdt.document.json_state import State
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.document.snapshots import SnapshotObserver, restore
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
-from streamlit_crdt.events import Events
 from streamlit_crdt.identity import Part
-from streamlit_crdt.kept import Kept
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.readable import State
-from streamlit_crdt.replica import Replica
-from streamlit_crdt.restoring import restore
 from streamlit_crdt.selection import Selection
-from streamlit_crdt.snapshot_list import ShownSnapshots
 
 
 class Scope(Protocol):
@@ -43,8 +42,8 @@ class RoomWriter:
     """
 
     def __init__(self, scope: Scope) -> None:
-        self.events = Events()
-        self.snapshots = ShownSnapshots()
+        self.events = EventLog()
+        self.snapshots = SnapshotObserver()
         self._scope = scope
 
     @property
@@ -90,7 +89,7 @@ class RoomWriter:
         self.check_role(name)
         self.events.broadcast(self._scope.replica, name, payload)
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         """Put a snapshot into the room, or take it out."""
         self.check_role(name)
         self._scope.replica.keep(name, kept)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError
 from streamlit_crdt.merge import RULES, Rule
-from streamlit_crdt.replica import Replica
 
 Value = TypeVar("Value")
 Returned = TypeVar("Returned")

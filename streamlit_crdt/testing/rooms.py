@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Final, Self
 
-from streamlit_crdt.replica import Replica
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import Hub, LocalPeer, Settings
 
 OPEN_TIMEOUT_S: Final = 10.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from streamlit_crdt.document.replica import LOCAL
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import LOCAL
 from tests.convergence import Peer, exchange_everything, make_peers, unreliably
 from tests.merge.words import random_text, typed
 

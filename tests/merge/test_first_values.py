@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from streamlit_crdt.codec.values import equal
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 
 FIRST: list[tuple[str, Any]] = [
     ("text", "héllo 👍"), ("list", ["a", ["b"]]), ("map", {"a": {"b": 1}, "c": {}}), ("set", {"a", 1}),

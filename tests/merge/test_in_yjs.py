@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 from tests.merge.words import random_text, typed
 
 EDITOR = Path(__file__).parent / "edit_in_yjs.mjs"

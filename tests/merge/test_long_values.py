@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc
 
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES, seed, sequence_diff, text_diff
 from streamlit_crdt.merge.sequence_diff import size_of
-from streamlit_crdt.replica import Replica
 
 ITEMS = st.lists(st.integers(0, 4), max_size=25)
 QUICK = settings(max_examples=150, deadline=None, database=None)

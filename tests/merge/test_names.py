@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlit_crdt.codec.values import MAX_DEPTH, equal
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.merge.item_keys import encode, item_key, token
-from streamlit_crdt.replica import Replica
 
 QUICK = settings(max_examples=70, deadline=None, database=None)
 NAMES = st.sampled_from(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-from streamlit_crdt.document import Document
+from streamlit_crdt.document.document import Document
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 
 
 def written(write: Callable[[Doc[Any]], object]) -> bytes:

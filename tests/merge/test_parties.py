@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from streamlit_crdt.codec.values import equal
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 from tests.convergence import Peer
 from tests.merge.sessions import DEFAULTS, Made, flat, hold_a_party
 

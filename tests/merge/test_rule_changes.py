@@ -9,9 +9,9 @@ import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment, XmlText
 
 from streamlit_crdt.codec.values import equal
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 
 OF_RULE: dict[str, Any] = {
     "value": "plain", "text": "a text", "list": ["a"], "map": {"a": {"b": 1}}, "set": {"a"}, "counter": 5,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from streamlit_crdt.codec.values import equal
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.replica import Replica
 
 EDITS: list[tuple[str, Any, Any, Any, Any, Any]] = [
     ("text", "ab", "Xab", "abY", "XabY", "abY"), ("list", [1], [0, 1], [1, 2], [0, 1, 2], [1, 2]),

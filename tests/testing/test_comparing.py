@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlit_crdt.replica import ROOM
+from streamlit_crdt.document.replica import ROOM
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import (
     NotConvergedError,

@@ -1,4 +1,4 @@
-"""Events: what everybody who is in a room hears of once, and nobody who comes later.
+"""EventLog: what everybody who is in a room hears of once, and nobody who comes later.
 
 An event is an entry in the document, so that it takes the same ways as an edit, and may be repeated or come late like
 one. Each session remembers which it has seen. Who broadcasts takes out what is too old for anybody to wait for.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from streamlit_crdt.codec.values import decode, encode
+from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
-from streamlit_crdt.replica import Replica
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -44,7 +44,7 @@ class Event:
     is_self: bool
 
 
-class Events:
+class EventLog:
     """The events of one room, for one session. Not thread-safe."""
 
     def __init__(self) -> None:

@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
-from streamlit_crdt.document import Document
+from streamlit_crdt.document.document import Document
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import MergedValue, Rule
 
 _MAX_KEY_BYTES = 4096
 
 
-class Contents:
+class KeyedValues:
     """What a replica's document holds.
 
     Attributes:

@@ -4,20 +4,70 @@ Updates leave through `subscribe` (to the room in this process) and through the 
 `channel`). What is broadcast is always the update that a transaction itself made, never a diff against an
 older state vector: a diff carries every deletion there ever was, and a deletion does not move the vector
 (R3).
+
+What a tab has not acknowledged yet: updates by version, in bounded memory.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any, Literal
 
-from streamlit_crdt.contents import Contents
+from streamlit_crdt.document.document import merge_updates
+from streamlit_crdt.document.keyed_values import KeyedValues
+from streamlit_crdt.document.stored_snapshots import SnapshotInfo, StoredSnapshot
 from streamlit_crdt.errors import ValueUnreadableError
-from streamlit_crdt.kept import Entry, Kept
-from streamlit_crdt.log import UpdateLog
 from streamlit_crdt.merge import Rule
+
+MAX_LOG_BYTES = 1024 * 1024
+MAX_LOG_UPDATES = 512
+"""A log longer than this is dropped; the tab then gets a diff of the whole document instead."""
+
+
+class UpdateLog:
+    """Updates in the order in which they were made. `version` grows by one with each. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._updates: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0
+        self._floor = 0
+
+    def append(self, update: bytes) -> None:
+        self.version += 1
+        self._updates.append((self.version, update))
+        self._bytes += len(update)
+        if self._bytes > MAX_LOG_BYTES or len(self._updates) > MAX_LOG_UPDATES:
+            self._drop()
+
+    def since(self, version: int) -> bytes | None:
+        """Return one update of all changes after `version`, b"" if there are none, None if the log begins
+        later."""
+        if version >= self.version:
+            return b""
+        if version < self._floor:
+            return None
+        return merge_updates([update for number, update in self._updates if number > version])
+
+    def acknowledge(self, version: int) -> None:
+        """Drop what the tab has."""
+        while self._updates and self._updates[0][0] <= version:
+            self._floor, update = self._updates.popleft()
+            self._bytes -= len(update)
+
+    def forget(self) -> None:
+        """Begin anew, as for a tab that may lack anything."""
+        self.version += 1
+        self._drop()
+
+    def _drop(self) -> None:
+        self._updates.clear()
+        self._bytes = 0
+        self._floor = self.version
+
 
 LOCAL = "local"
 """Origin of this session's own edits."""
@@ -34,7 +84,7 @@ class Replica:
 
     def __init__(self, *, replica_id: int | None = None) -> None:
         self._lock = RLock()
-        self._contents = Contents(replica_id)
+        self._contents = KeyedValues(replica_id)
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
         self._depth = 0
@@ -187,17 +237,17 @@ class Replica:
         with self._lock:
             return self._contents.stored()
 
-    def snapshots(self) -> Mapping[str, Entry]:
+    def snapshots(self) -> Mapping[str, SnapshotInfo]:
         """Return what is said of the room's snapshots, by name."""
         with self._lock:
             return self._contents.document.snapshots.entries()
 
-    def snapshot(self, name: str) -> Kept | None:
+    def snapshot(self, name: str) -> StoredSnapshot | None:
         """Return one snapshot; None if there is none of that name."""
         with self._lock:
             return self._contents.document.snapshots.read(name)
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         """Put a snapshot into the room, or take it out."""
         with self.transaction():
             self._contents.document.keep(name, kept)

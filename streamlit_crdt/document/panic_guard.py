@@ -10,7 +10,7 @@ from streamlit_crdt.errors import UpdateRefusedError
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refuse_panics() -> Iterator[None]:
     """Turn whatever a call into Rust raises, panics included, into UpdateRefusedError; let exits pass."""
     try:
         yield

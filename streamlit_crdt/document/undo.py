@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pycrdt import UndoManager
 
+from streamlit_crdt.document.root_types import RootTypes
 from streamlit_crdt.merge.rule import Shared
-from streamlit_crdt.roots import Roots
 
 MAX_GROUPS: Final = 100
 """So many groups are kept."""
@@ -22,7 +22,7 @@ Group = list[Any]
 """The stack items of pycrdt's of one group, the oldest first."""
 
 
-class History:
+class UndoHistory:
     """Groups of edits, each undone and redone as a whole. Not thread-safe.
 
     Only transactions without an origin are tracked, which are this replica's own. While it is paused they have one:
@@ -34,7 +34,7 @@ class History:
     passes over items of which others have left nothing, and would go on into the group before.
     """
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: RootTypes) -> None:
         self._watched: list[Shared] = [roots.state]
         self._names: set[int] = {id(roots.state)}
         self._recorder = _manager(self._watched)

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
+import pycrdt
 from pycrdt import Doc, Map
 
+from streamlit_crdt.document.panic_guard import refuse_panics
+from streamlit_crdt.document.root_types import RootTypes
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnapshots
+from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.guarding import refusing
-from streamlit_crdt.history import History
-from streamlit_crdt.kept import Kept, KeptSnapshots
-from streamlit_crdt.log import merged
 from streamlit_crdt.merge import MergedValue, Rule, seed
-from streamlit_crdt.roots import Roots
 from streamlit_crdt_server.updates import check_state_vector, check_update
 
 MAX_WAITING_BYTES = 1024 * 1024
@@ -36,6 +36,13 @@ DERIVED = "derived"
 
 REMOTE = "remote"
 """Origin of what others made, of first values and of snapshots: nobody here can undo it."""
+
+
+def merge_updates(updates: list[bytes]) -> bytes:
+    """Return one update with the content of several, b"" for none."""
+    if not updates:
+        return b""
+    return updates[0] if len(updates) == 1 else bytes(pycrdt.merge_updates(*updates))
 
 
 class Document:
@@ -58,9 +65,9 @@ class Document:
             self._doc.apply_update(content)
         self._state: Map[Any] = self._doc.get("state", type=Map)
         self._events: Map[Any] = self._doc.get("events", type=Map)
-        self.snapshots = KeptSnapshots(self._doc)
-        self._roots = Roots(self._doc, self._state)
-        self.history = History(self._roots)
+        self.snapshots = StoredSnapshots(self._doc)
+        self._roots = RootTypes(self._doc, self._state)
+        self.history = UndoHistory(self._roots)
         made = self._made
         subscription = self._doc.observe(lambda event: made.append(event.update))
         # pycrdt's subscription holds the document, and the document the subscription, where no collector sees it.
@@ -122,7 +129,7 @@ class Document:
                 del self._events[former]
         self._events[event_id] = stored
 
-    def keep(self, name: str, kept: Kept | None) -> None:
+    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         """Store a snapshot, or take it out: apart from what is edited here, for undo is for values."""
         self._commit()
         with self._doc.transaction(origin=REMOTE):
@@ -194,17 +201,17 @@ class Document:
         malformed."""
         if state_vector is not None:
             _checked(check_state_vector, state_vector)
-        with refusing():
+        with refuse_panics():
             return self._doc.get_update(state_vector)
 
     def apply(self, update: bytes) -> None:
         """Merge `update`. Raises UpdateRefusedError; the document is as it was, and made no update."""
         reach = _checked(check_update, update)
-        with refusing():
+        with refuse_panics():
             Doc().apply_update(update)
             intact = self._doc.get_update()
         try:
-            with refusing():
+            with refuse_panics():
                 before = self._doc.get_state()
                 self._merge(update)
                 if self._is_ahead(reach):
@@ -234,7 +241,7 @@ class Document:
 
     def _catch_up(self) -> None:
         """Apply what waited, again as long as that brings something."""
-        early, before = merged(self._waiting), b""
+        early, before = merge_updates(self._waiting), b""
         while self._is_ahead(self._awaited) and before != self._doc.get_state():
             before = self._doc.get_state()
             self._merge(early)

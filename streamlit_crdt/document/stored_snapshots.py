@@ -22,7 +22,7 @@ MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredSnapshot:
     """A snapshot as it is stored.
 
     Attributes:
@@ -52,7 +52,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SnapshotInfo:
     """What is said of a snapshot, without its state.
 
     Attributes:
@@ -64,36 +64,40 @@ class Entry:
     size: int
 
 
-class KeptSnapshots:
+class StoredSnapshots:
     """The root map `snapshots` of one document, looked through again only when it has changed. Not thread-safe."""
 
     def __init__(self, doc: Doc[Any]) -> None:
         self._map: Map[Any] = doc.get(ROOT, type=Map)
-        self._entries: list[Mapping[str, Entry]] = []
+        self._entries: list[Mapping[str, SnapshotInfo]] = []
         entries = self._entries
         # As in `roots`: not `observe_deep` of pycrdt's own, nor with `self` in it.
         self._watching = self._map.integrated.observe_deep(lambda _events: entries.clear())
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, SnapshotInfo]:
         """Return what is said of each, by name. Whatever another program has put there is left out."""
         if not self._entries:
             found = {name: self.read(name) for name in self._map.keys()}  # noqa: SIM118
             self._entries.append(
-                {name: Entry(kept.when, kept.who, len(kept.packed)) for name, kept in found.items() if kept}
+                {
+                    name: SnapshotInfo(kept.when, kept.who, len(kept.packed))
+                    for name, kept in found.items()
+                    if kept
+                }
             )
         return self._entries[0]
 
-    def read(self, name: str) -> Kept | None:
+    def read(self, name: str) -> StoredSnapshot | None:
         """Return one of them; None if it is not there."""
         stored = self._map.get(name)
         if not isinstance(stored, dict):
             return None
         when, who, state = (stored.get(word) for word in ("when", "who", "state"))
         if isinstance(when, str) and isinstance(who, str) and isinstance(state, bytes | bytearray):
-            return Kept(when, who, bytes(state))
+            return StoredSnapshot(when, who, bytes(state))
         return None
 
-    def put(self, name: str, kept: Kept) -> None:
+    def put(self, name: str, kept: StoredSnapshot) -> None:
         self._map[name] = {"when": kept.when, "who": kept.who, "state": kept.packed}
 
     def remove(self, name: str) -> None:

@@ -13,15 +13,15 @@ from typing import Any
 
 from pycrdt import Array, Doc, Map, Text
 
+from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.guarding import refusing
 from streamlit_crdt.merge import RULES, MergedValue, Rule
 from streamlit_crdt.merge.rule import MARKER, Shared, is_marker, marker
 
 _log = logging.getLogger("streamlit_crdt")
 
 
-class Roots:
+class RootTypes:
     """The root types of merged values in one document, read again only where they have changed. Not thread-safe."""
 
     def __init__(self, doc: Doc[Any], state: Map[Any]) -> None:
@@ -134,7 +134,7 @@ class Roots:
 
     def _read_again(self, rule: Rule, shared: Shared, key: str) -> Any:
         try:
-            with refusing():
+            with refuse_panics():
                 if rule.kind is Array and not isinstance(self._as_it_is(f"{rule.name}:{key}"), Array):
                     return None  # pycrdt 0.14.13 reads a text as an array for ever
                 return rule.read(shared)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode, encode
-from streamlit_crdt.contents import check_key
+from streamlit_crdt.document.keyed_values import check_key
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import MergedValue
 
