@@ -1,7 +1,7 @@
 """Several people, one Streamlit app, concurrent edits merged."""
 
 from streamlit_crdt import rooms
-from streamlit_crdt.authorizing import Visitor
+from streamlit_crdt.access.participant import Visitor
 from streamlit_crdt.choosing import select_room_widget
 from streamlit_crdt.deploy import crdt_app
 from streamlit_crdt.document.events import Event

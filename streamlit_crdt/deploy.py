@@ -13,8 +13,9 @@ from typing import Any
 from starlette.routing import Mount
 from streamlit import config
 
-from streamlit_crdt import authorizing, place
-from streamlit_crdt.authorizing import Authorize
+from streamlit_crdt import place
+from streamlit_crdt.access import participant
+from streamlit_crdt.access.participant import Authorize
 from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt.storing import store_beside
 from streamlit_crdt_server import (
@@ -79,11 +80,11 @@ def crdt_app(
             freeze_after_first_run()
         async with hub:
             place.mount(hub, path)
-            authorizing.install(authorize)
+            participant.install(authorize)
             try:
                 yield {}
             finally:
-                authorizing.install(None)
+                participant.install(None)
                 place.unmount(hub)
 
     rooms = create_app(loaded, hub=hub)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import streamlit as st
 
 from streamlit_crdt import _compat
+from streamlit_crdt.access.participant import Participant, Role
+from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.button import button
 from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
@@ -16,11 +18,9 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
-from streamlit_crdt.identity import Part, Role
 from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.room import Room
-from streamlit_crdt.selection import Selection
 from streamlit_crdt.session import component
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
@@ -44,7 +44,7 @@ class Alone:
         self.saved = False
         self.unsaved_count = 0
 
-    def begin_run(self, part: Part) -> None:
+    def begin_run(self, part: Participant) -> None:
         """Take the part that this run's script gives, and have what it edits be undone by itself."""
         self.role, self.user_name = part.role, part.user.name
         self.replica.begin_group()
@@ -91,7 +91,7 @@ class Alone:
 
     def restore(self, subject: str, state: State) -> None:
         self.replica.begin_group()
-        restore(self.replica, state, Selection().shares)
+        restore(self.replica, state, KeyFilter().shares)
 
     def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
         snapshot_menu(room, label, key, options)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
+from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.events import Event
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
-from streamlit_crdt.identity import Role
 from streamlit_crdt.merge import Rule
 
 Status = Literal["connecting", "connected", "offline"]

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from streamlit_crdt import roomfile
+from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.events import Event
-from streamlit_crdt.identity import Role
 from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.membership_protocol import Status as Status
 from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText

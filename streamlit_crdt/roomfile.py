@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from pycrdt import Doc
 
+from streamlit_crdt.access.participant import MAX_CHARS
 from streamlit_crdt.document.json_state import Json, State, dump, dump_file, parse, read_state, state_of
 from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import Replica
@@ -27,7 +28,6 @@ from streamlit_crdt.errors import (
     ValueNotShareableError,
     ValueUnreadableError,
 )
-from streamlit_crdt.identity import MAX_CHARS
 from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.snapshots import check_limits, check_name, packed

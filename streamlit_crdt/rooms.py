@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import streamlit as st
 
 from streamlit_crdt import _compat, place
-from streamlit_crdt.authorizing import permitted
+from streamlit_crdt.access.participant import authorized_role
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError, ViewOnlyError
 from streamlit_crdt.naming import checked_name
 from streamlit_crdt.sync import private_key, session_of
@@ -100,7 +100,7 @@ def enter_room(name: str) -> None:
         EntryForbiddenError: the app keeps this session out of that room; likewise.
     """
     name = checked_name(name)
-    permitted(name, "editor")
+    authorized_role(name, "editor")
     former = st.session_state.get(CURRENT)
     st.session_state[CURRENT] = name
     st.session_state[PROBLEM] = None
@@ -145,7 +145,7 @@ def delete_room(name: str, *, server: str | None = None) -> None:
     ctx = _compat.script_context()
     session = None if ctx is None else session_of(ctx)
     inside = None if session is None else session.is_in(name)
-    if permitted(name, "editor") != "editor" or (inside is not None and inside.part.is_viewer):
+    if authorized_role(name, "editor") != "editor" or (inside is not None and inside.part.is_viewer):
         raise ViewOnlyError(name)
     with _told(server):
         where.delete_room(name)
@@ -176,7 +176,7 @@ def _enter_by_address() -> None:
 
 def _may_enter(room: str) -> bool:
     try:
-        permitted(room, "editor")
+        authorized_role(room, "editor")
     except EntryForbiddenError:
         return False
     return True

@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from streamlit_crdt.access.room_context import PRIVATE_PREFIX
 from streamlit_crdt.document.snapshots import Snapshot
 from streamlit_crdt.errors import CrdtError, SnapshotMissingError
 from streamlit_crdt.room import Room
 from streamlit_crdt.roomfile import MAX_FILE_BYTES
-from streamlit_crdt.selection import PRIVATE_PREFIX
 from streamlit_crdt.snapshots import MAX_NAME_CHARS
 
 SHOWN_AT_ONCE: Final = 5

@@ -9,13 +9,19 @@ from typing import Any
 import streamlit as st
 
 from streamlit_crdt import _compat
-from streamlit_crdt.authorizing import permitted
-from streamlit_crdt.identity import Part, Role, draw_guest, part_of, role_of
+from streamlit_crdt.access.participant import (
+    Participant,
+    Role,
+    authorized_role,
+    draw_guest,
+    participant_for,
+    role_of,
+)
+from streamlit_crdt.access.room_context import PRIVATE_PREFIX, KeyFilter
 from streamlit_crdt.membership import Alone, Member
 from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.naming import checked_name
 from streamlit_crdt.room import Room
-from streamlit_crdt.selection import PRIVATE_PREFIX, Selection
 from streamlit_crdt.session import component
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
@@ -83,19 +89,21 @@ def crdt_sync(
     if ctx is None:
         alone = Alone()
         guest = draw_guest()
-        alone.begin_run(Part(role_of(role), guest) if user is None else part_of(role_of(role), user, guest))
+        alone.begin_run(
+            Participant(role_of(role), guest) if user is None else participant_for(role_of(role), user, guest)
+        )
         return Room(room, alone)
     session = session_of(ctx)
     if room is None:
-        return Room(room, _alone(session, ctx, part_of(role_of(role), user, session.guest)))
+        return Room(room, _alone(session, ctx, participant_for(role_of(role), user, session.guest)))
     try:
-        allowed = permitted(room, role_of(role))
+        allowed = authorized_role(room, role_of(role))
     except Exception:
         session.shut_out(ctx, room)  # it may have been let in before
         raise
-    part = part_of(allowed, user, session.guest)
+    part = participant_for(allowed, user, session.guest)
     binding = session.bind(room, server, ctx)
-    selection = Selection(None if keys is None else tuple(keys), tuple(private))
+    selection = KeyFilter(None if keys is None else tuple(keys), tuple(private))
     session.select(ctx, binding, selection, rules, part)
     written = session.enter(ctx, binding)
     if written is not None:
@@ -124,7 +132,7 @@ def session_of(ctx: Any) -> Session:
     return session
 
 
-def _alone(session: Session, ctx: Any, part: Part) -> Alone:
+def _alone(session: Session, ctx: Any, part: Participant) -> Alone:
     """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
     if session.alone is None:
         session.alone = Alone(session)

@@ -10,15 +10,15 @@ from typing import Final
 
 import streamlit as st
 
+from streamlit_crdt.access.participant import Participant
+from streamlit_crdt.access.tab_token import TabToken
 from streamlit_crdt.channel import Frame, read_report
 from streamlit_crdt.errors import FrameError
-from streamlit_crdt.identity import Part
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
 from streamlit_crdt.room import Status
 from streamlit_crdt.shown import ShownSaving
-from streamlit_crdt.ticket import Ticket
 from streamlit_crdt.way import Way
 
 _log = logging.getLogger("streamlit_crdt")
@@ -51,10 +51,10 @@ class Tab:
         place: Place,
         way: Way,
         mirror: Mirror,
-        part: Callable[[], Part],
+        part: Callable[[], Participant],
         has_news: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.ticket = Ticket(way.room, place.keys, session=way.door.session)
+        self.ticket = TabToken(way.room, place.keys, session=way.door.session)
         self.channel_fragment: str | None = None
         self.status_was_read = False
         self.shown = ShownSaving(lambda: way.door.saving, mirror)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import EntryForbiddenError, Visitor, authorizing, crdt_app
-from streamlit_crdt.identity import Role
+from streamlit_crdt import EntryForbiddenError, Visitor, crdt_app
+from streamlit_crdt.access import participant
+from streamlit_crdt.access.participant import Role
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, session
 
@@ -22,7 +23,7 @@ def room() -> str:
 @pytest.fixture(autouse=True)
 def no_hook() -> Iterator[None]:
     yield
-    authorizing.install(None)
+    participant.install(None)
 
 
 def board(room: str, role: str = "editor") -> None:
@@ -52,7 +53,7 @@ def test_A1_a_session_has_the_role_that_it_asks_for_or_less(
         asked_by.append(visitor)
         return allowed
 
-    authorizing.install(authorize)
+    participant.install(authorize)
     assert role_shown(session(board, room, role=asked)) == given
     assert (asked_by[0].room, asked_by[0].role) == (room, asked)
     assert asked_by[0].user["email"] == "test@example.com"  # who is logged in, to AppTest
@@ -60,7 +61,7 @@ def test_A1_a_session_has_the_role_that_it_asks_for_or_less(
 
 def test_A1_whoever_is_made_a_viewer_changes_nothing_from_then_on(room: str) -> None:
     roles = iter(["editor", "editor", "viewer", "viewer"])
-    authorizing.install(lambda visitor: next(roles))  # type: ignore[arg-type,return-value]
+    participant.install(lambda visitor: next(roles))  # type: ignore[arg-type,return-value]
     one = session(board, room)
     one.slider[0].set_value(5).run()
     one.slider[0].set_value(9).run()
@@ -71,7 +72,7 @@ def test_A1_whoever_is_made_a_viewer_changes_nothing_from_then_on(room: str) -> 
 def test_who_may_not_enter_sees_and_writes_nothing(room: str) -> None:
     one = session(board, room)
     one.slider[0].set_value(5).run()
-    authorizing.install(lambda visitor: None)
+    participant.install(lambda visitor: None)
     other = session(board, room)
     assert other.exception[0].message == str(EntryForbiddenError(room))
     assert not other.slider
@@ -80,10 +81,10 @@ def test_who_may_not_enter_sees_and_writes_nothing(room: str) -> None:
 def test_who_is_shut_out_later_is_in_the_room_no_more(room: str) -> None:
     one, two = session(board, room), session(board, room)
     (_, second) = (live for live in registry.sessions() if room in live.bindings)
-    authorizing.install(lambda visitor: None)
+    participant.install(lambda visitor: None)
     two.run()
     assert second.bindings[room].way.door.peer is None
-    authorizing.install(None)
+    participant.install(None)
     one.slider[0].set_value(7).run()
     assert caught_up(two).slider[0].value == 7
 
@@ -92,10 +93,10 @@ def test_a_fault_of_the_hook_lets_nobody_in(room: str) -> None:
     def authorize(visitor: Visitor) -> Role:
         raise LookupError("no such user")
 
-    authorizing.install(authorize)
+    participant.install(authorize)
     at = session(board, room)
     assert "no such user" in at.exception[0].message
-    authorizing.install(lambda visitor: "admin")  # type: ignore[arg-type,return-value]
+    participant.install(lambda visitor: "admin")  # type: ignore[arg-type,return-value]
     assert "admin" in session(board, room).exception[0].message
 
 
@@ -103,5 +104,5 @@ def test_a_fault_of_the_hook_lets_nobody_in(room: str) -> None:
 async def test_the_hook_is_asked_while_the_app_runs() -> None:
     lifespan = crdt_app(store=None, require_token=False, authorize=lambda visitor: "viewer")["lifespan"]
     async with lifespan(None):
-        assert authorizing.permitted("planning", "editor") == "viewer"
-    assert authorizing.permitted("planning", "editor") == "editor"
+        assert participant.authorized_role("planning", "editor") == "viewer"
+    assert participant.authorized_role("planning", "editor") == "editor"

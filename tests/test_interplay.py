@@ -10,8 +10,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
+from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.replica import Replica
-from streamlit_crdt.identity import Role
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror

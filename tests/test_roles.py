@@ -10,9 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
+from streamlit_crdt.access.participant import MAX_CHARS, Participant, User, draw_guest, participant_for
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.document.replica import Replica
-from streamlit_crdt.identity import MAX_CHARS, Part, User, draw_guest, part_of
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import run_fragment
@@ -142,7 +142,7 @@ def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: st
     foreign = Replica()
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
-    binding.part = Part("viewer", User("u", "n"))
+    binding.part = Participant("viewer", User("u", "n"))
     binding.way.link.receive(binding.tab.without_edits(frame))
     assert "moved" not in binding.replica
     editor = session(board, room, role="editor")
@@ -267,17 +267,17 @@ GUEST = User("guest-1", "Guest Otter")
     ],
 )
 def test_a_user_is_a_name_or_a_mapping_or_a_guest(given: Any, expected: User) -> None:
-    assert part_of("editor", given, GUEST).user == expected
+    assert participant_for("editor", given, GUEST).user == expected
 
 
 @pytest.mark.parametrize("user", ["", "  ", {}, {"colour": "red"}, {"id": ""}, 7, ["Ada"]])
 def test_a_user_who_is_nobody_is_refused(user: Any) -> None:
     with pytest.raises(UserError, match="leave it out"):
-        part_of("editor", user, GUEST)
+        participant_for("editor", user, GUEST)
 
 
 def test_a_long_name_is_cut_so_that_it_fits_into_a_token() -> None:
-    assert part_of("editor", "x" * 1000, GUEST).user == User("x" * MAX_CHARS, "x" * MAX_CHARS)
+    assert participant_for("editor", "x" * 1000, GUEST).user == User("x" * MAX_CHARS, "x" * MAX_CHARS)
 
 
 def test_who_is_logged_in_to_the_app_is_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,8 +288,8 @@ def test_who_is_logged_in_to_the_app_is_the_user(monkeypatch: pytest.MonkeyPatch
             return {"is_logged_in": True, "sub": "idp|7", "name": "Ada", "email": "ada@example.com"}
 
     monkeypatch.setattr("streamlit.user", LoggedIn())
-    assert part_of("editor", None, GUEST).user == User("idp|7", "Ada")
-    assert part_of("editor", "Eve", GUEST).user == User("Eve", "Eve")
+    assert participant_for("editor", None, GUEST).user == User("idp|7", "Ada")
+    assert participant_for("editor", "Eve", GUEST).user == User("Eve", "Eve")
 
 
 def test_guests_have_a_name_for_people_and_an_id_of_their_own() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import EntryForbiddenError, RoomNameError, ViewOnlyError, authorizing, place, rooms
-from streamlit_crdt.authorizing import Visitor
+from streamlit_crdt import EntryForbiddenError, RoomNameError, ViewOnlyError, place, rooms
+from streamlit_crdt.access import participant
+from streamlit_crdt.access.participant import Visitor
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, settle
 
@@ -336,9 +337,9 @@ def authorize(room: str) -> Iterator[None]:
     def decide(visitor: Visitor) -> Any:
         return {room: "editor", f"{room}-looked-at": "viewer"}.get(visitor.room)
 
-    authorizing.install(decide)
+    participant.install(decide)
     yield
-    authorizing.install(None)
+    participant.install(None)
 
 
 @pytest.mark.usefixtures("authorize")

@@ -10,16 +10,16 @@ import pytest
 from streamlit import config
 
 from streamlit_crdt import crdt_app
+from streamlit_crdt.access.participant import MAX_CHARS, Participant, User
+from streamlit_crdt.access.room_context import KeyFilter
+from streamlit_crdt.access.tab_token import TTL_S, TabToken
 from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import FrameError
-from streamlit_crdt.identity import MAX_CHARS, Part, User
 from streamlit_crdt.keys import keys_for
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.place import Elsewhere, find
-from streamlit_crdt.selection import Selection
 from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.ticket import TTL_S, Ticket
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.scripted import ScriptedPeer, ScriptedPlace
 from tests.server.asgi import Request, visit
@@ -31,8 +31,8 @@ def anyio_backend() -> str:
 
 
 KEYS = KeyRing.from_secret("a secret of some length")
-EDITOR = Part("editor", User("ada", "Ada"))
-VIEWER = Part("viewer", User("ada", "Ada"))
+EDITOR = Participant("editor", User("ada", "Ada"))
+VIEWER = Participant("viewer", User("ada", "Ada"))
 
 
 class Clock:
@@ -45,7 +45,7 @@ class Clock:
 
 def test_A2_a_token_opens_one_room_in_one_role_for_one_user() -> None:
     clock = Clock()
-    claims = verify(KEYS, Ticket("planning", KEYS, clock=clock).show(VIEWER) or "", now=clock.now)
+    claims = verify(KEYS, TabToken("planning", KEYS, clock=clock).show(VIEWER) or "", now=clock.now)
     assert claims.rooms == {"planning": Role.VIEWER}
     assert (claims.user, claims.name) == ("ada", "Ada")
     assert claims.expires_at == clock.now + TTL_S
@@ -53,7 +53,7 @@ def test_A2_a_token_opens_one_room_in_one_role_for_one_user() -> None:
 
 def test_a_token_is_shown_again_until_half_of_its_life_is_over() -> None:
     clock = Clock()
-    ticket = Ticket("r", KEYS, clock=clock)
+    ticket = TabToken("r", KEYS, clock=clock)
     first = ticket.show(EDITOR)
     assert ticket.expires_in_s == TTL_S
     clock.now += TTL_S * 0.49
@@ -65,22 +65,24 @@ def test_a_token_is_shown_again_until_half_of_its_life_is_over() -> None:
 
 
 def test_A1_another_role_or_another_user_is_another_token_of_the_same_session() -> None:
-    ticket, now = Ticket("r", KEYS, clock=Clock()), Clock().now
+    ticket, now = TabToken("r", KEYS, clock=Clock()), Clock().now
     first, second = (verify(KEYS, ticket.show(part) or "", now=now) for part in (EDITOR, VIEWER))
     assert first.role_in("r") is Role.EDITOR
     assert second.role_in("r") is Role.VIEWER
     assert first.session == second.session
-    assert first.session != verify(KEYS, Ticket("r", KEYS, clock=Clock()).show(EDITOR) or "", now=now).session
+    assert (
+        first.session != verify(KEYS, TabToken("r", KEYS, clock=Clock()).show(EDITOR) or "", now=now).session
+    )
 
 
 def test_without_a_key_there_is_no_token() -> None:
-    ticket = Ticket("r", None)
+    ticket = TabToken("r", None)
     assert (ticket.show(EDITOR), ticket.expires_in_s) == (None, None)
 
 
 def test_a_token_with_the_longest_user_is_short_enough_for_the_tab() -> None:
     widest = User("\U0001f44d" * MAX_CHARS, "\U0001f44d" * MAX_CHARS)
-    text = Ticket("r" * 128, KEYS).show(Part("editor", widest)) or ""
+    text = TabToken("r" * 128, KEYS).show(Participant("editor", widest)) or ""
     assert 0 < len(text) <= 4096
 
 
@@ -96,13 +98,13 @@ def tab_frame(binding: RoomSession, ack: int = 0, **extra: Any) -> Frame:
 
 def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
     binding = RoomSession("r", ScriptedPlace(ScriptedPeer("a" * 32), keys=KEYS))
-    binding.select(Selection(), MergePolicy(), VIEWER, again=False)
+    binding.select(KeyFilter(), MergePolicy(), VIEWER, again=False)
     binding.attach()
     told = header(binding)
     assert verify(KEYS, told["token"], now=0).role_in("r") is Role.VIEWER
     assert told["token_expires_in_s"] == pytest.approx(TTL_S, abs=2)
     assert (told["role"], told["epoch"], told["wants_saved"]) == ("viewer", "a" * 32, False)
-    binding.select(Selection(), MergePolicy(), EDITOR, again=False)
+    binding.select(KeyFilter(), MergePolicy(), EDITOR, again=False)
     binding.replica.set("a", 1)
     assert (header(binding)["role"], header(binding)["unsaved"]) == ("editor", 1)
 
@@ -269,7 +271,7 @@ async def test_A2_the_gate_of_a_mounted_server_lets_a_sessions_tab_in_and_nobody
     made = crdt_app(store=None)
     async with made["lifespan"](None):
         place = find(None)
-        token = Ticket("planning", place.keys).show(EDITOR)
+        token = TabToken("planning", place.keys).show(EDITOR)
         app = made["routes"][0].app
         for room, protocols, expected in (
             ("planning", ("streamlit-crdt", f"token.{token}"), True),

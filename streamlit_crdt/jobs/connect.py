@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from streamlit_crdt.access.participant import Role, role_of
 from streamlit_crdt.errors import RoomNameError, ServerUnavailableError
-from streamlit_crdt.identity import Role, role_of
 from streamlit_crdt.jobs.line import Line
 from streamlit_crdt.jobs.member import Member
 from streamlit_crdt.jobs.tokens import find_server, name_in, role_in, signer

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from streamlit_crdt.access.participant import Role
+from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ViewOnlyError
-from streamlit_crdt.identity import Role
 from streamlit_crdt.jobs.errors import EditsNotSavedError, OutsideAppError, RoomLeftError
 from streamlit_crdt.jobs.exchange import Exchange
 from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.room import Room
-from streamlit_crdt.selection import Selection
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -133,7 +133,7 @@ class Member:
 
     def restore(self, subject: str, state: State) -> None:
         with self._editing(subject) as replica:
-            restore(replica, state, Selection().shares)
+            restore(replica, state, KeyFilter().shares)
 
     def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
         raise OutsideAppError("snapshot_menu")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import jwt
 
-from streamlit_crdt.identity import Role
+from streamlit_crdt.access.participant import Role
 from streamlit_crdt_server import KeyRing, Settings, mint, ring_from_settings, user_ring
 from streamlit_crdt_server import Role as TokenRole
 from streamlit_crdt_server.names import is_loopback

@@ -25,17 +25,17 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
+from streamlit_crdt.access.participant import Participant, draw_guest
+from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.place import Place
 from streamlit_crdt.room import Status
-from streamlit_crdt.selection import Selection
 from streamlit_crdt.session.room_writer import RoomWriter
 from streamlit_crdt.tab import Tab
 from streamlit_crdt.way import Way
@@ -112,8 +112,8 @@ class RoomSession:
     def __init__(self, room: str, place: Place) -> None:
         self.room = room
         self.place = place
-        self.selection = Selection()
-        self.part = Part("editor", draw_guest())
+        self.selection = KeyFilter()
+        self.part = Participant("editor", draw_guest())
         self.way = Way(qualified(room, place.namespace), place, lambda: self.part)
         self.rules = MergePolicy()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
@@ -131,7 +131,7 @@ class RoomSession:
         self._displaced: dict[str, Any] = {}
         self._written_in_part: list[str] = []
 
-    def select(self, selection: Selection, rules: MergePolicy, part: Part, *, again: bool) -> None:
+    def select(self, selection: KeyFilter, rules: MergePolicy, part: Participant, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
         self.part = self.part.joined(part) if again else part
         self.rules = self.rules.joined(rules) if again else rules
@@ -140,7 +140,7 @@ class RoomSession:
             self._private_later = tuple({*self._private_later, *selection.private})
             self.selection = self.selection.joined(selection)
         else:
-            self.selection = selection.joined(Selection(selection.keys, self._private_later))
+            self.selection = selection.joined(KeyFilter(selection.keys, self._private_later))
 
     # -- the way to the room, and the tab -------------------------------------------------------------------------
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+from streamlit_crdt.access.participant import Participant
+from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.document.events import EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.snapshots import SnapshotObserver, restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
-from streamlit_crdt.identity import Part
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.selection import Selection
 
 
 class Scope(Protocol):
     """What may be written: by whom, where, and by which rule."""
 
     room: str
-    part: Part
-    selection: Selection
+    part: Participant
+    selection: KeyFilter
     mirror: Mirror
 
     @property

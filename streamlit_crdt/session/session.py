@@ -19,12 +19,12 @@ from typing import Any
 import streamlit as st
 
 from streamlit_crdt import _compat, place
+from streamlit_crdt.access.participant import Participant, draw_guest
+from streamlit_crdt.access.room_context import KeyFilter, is_private
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.identity import Part, draw_guest
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.selection import Selection, is_private
 from streamlit_crdt.session.rerun_requests import RerunCause, RerunRequests
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.script_run import ScriptRun, WidgetCalls
@@ -264,7 +264,7 @@ class Session:
             yield self.run_of(ctx) is not None
 
     def select(
-        self, ctx: Any, binding: RoomSession, selection: Selection, rules: MergePolicy, part: Part
+        self, ctx: Any, binding: RoomSession, selection: KeyFilter, rules: MergePolicy, part: Participant
     ) -> None:
         """Choose what is shared in the room of `binding`, how it merges and as whom, with what this run has chosen."""
         with self.lock:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import streamlit_crdt.testing
 from streamlit_crdt import StreamlitTooOldError, Visitor, place
-from streamlit_crdt.identity import Role
+from streamlit_crdt.access.participant import Role
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import SessionGoneError, sessions_of
 from tests.test_layers import imports

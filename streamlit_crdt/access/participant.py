@@ -2,18 +2,21 @@
 
 The server believes the token that the session signs, and never what a browser says of itself (rule A3). So what stands
 here comes from the script, from Streamlit's login, or was drawn for this session.
+
+Who may enter a room, and in which role, as the app's own hook decides: `crdt_app(authorize=...)`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 import streamlit as st
 
-from streamlit_crdt.errors import RoleError, UserError
+from streamlit_crdt.errors import EntryForbiddenError, RoleError, UserError
 
 Role = Literal["editor", "viewer"]
 
@@ -42,7 +45,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Participant:
     """What part a session takes in a room."""
 
     role: Role
@@ -52,12 +55,12 @@ class Part:
     def is_viewer(self) -> bool:
         return self.role == "viewer"
 
-    def joined(self, other: Part) -> Part:
+    def joined(self, other: Participant) -> Participant:
         """Return the part of a session that named both for one room: whoever may only look in one, may only look."""
         return self if self.is_viewer else other
 
 
-def part_of(role: object, user: object, guest: User) -> Part:
+def participant_for(role: object, user: object, guest: User) -> Participant:
     """Return the part that the arguments of `crdt_sync` name.
 
     Args:
@@ -69,7 +72,7 @@ def part_of(role: object, user: object, guest: User) -> Part:
         RoleError: the role is another word.
         UserError: the user is of another kind, or has neither name nor id.
     """
-    return Part(role_of(role), _known(guest) if user is None else _user(user))
+    return Participant(role_of(role), _known(guest) if user is None else _user(user))
 
 
 def role_of(role: object) -> Role:
@@ -112,3 +115,64 @@ def _read(fields: Mapping[str, Any], ids: tuple[str, ...]) -> User | None:
 def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
     texts = (str(fields.get(name) or "").strip()[:MAX_CHARS] for name in names)
     return next((text for text in texts if text), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks to enter a room.
+
+    Attributes:
+        room: the room's name, as the script gives it.
+        role: the role that the script asks for.
+        user: what `st.user` says of who is logged in; empty if nobody is.
+        headers: headers of the request that opened the page, as `st.context.headers` has them: case does not matter.
+            What the browser sent is in them as well; believe those alone that your proxy sets itself.
+    """
+
+    room: str
+    role: Role
+    user: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+Authorize = Callable[[Visitor], Role | None]
+"""Returns the role that a visitor may have at most, None to keep it out."""
+
+
+class _Hook:
+    """The hook of this process's app, if it has one."""
+
+    authorize: Authorize | None = None
+
+
+_hook: Final = _Hook()
+
+
+def install(authorize: Authorize | None) -> None:
+    """Ask `authorize` from now on; None lets everybody have the role that the script asks for."""
+    _hook.authorize = authorize
+
+
+@contextmanager
+def installed(authorize: Authorize | None) -> Iterator[None]:
+    """Ask `authorize` during the block, and the former hook afterwards."""
+    former, _hook.authorize = _hook.authorize, authorize
+    try:
+        yield
+    finally:
+        _hook.authorize = former
+
+
+def authorized_role(room: str, role: Role) -> Role:
+    """Return the role that this session may have in `room`: the one it asks for, or less.
+
+    Raises:
+        EntryForbiddenError: it may not enter.
+        RoleError: the hook returned something else. Whatever the hook raises: nobody enters by its fault.
+    """
+    if _hook.authorize is None:
+        return role
+    allowed = _hook.authorize(Visitor(room, role, st.user.to_dict(), st.context.headers))
+    if allowed is None:
+        raise EntryForbiddenError(room)
+    return "viewer" if role_of(allowed) == "viewer" else role

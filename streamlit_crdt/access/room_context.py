@@ -12,7 +12,7 @@ PRIVATE_PREFIX: Final = "crdt-private:"
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class KeyFilter:
     """Globs over keys, `private` winning over `keys` (rule P8)."""
 
     keys: tuple[str, ...] | None = None
@@ -23,10 +23,10 @@ class Selection:
             return False
         return self.keys is None or _matches(key, self.keys)
 
-    def joined(self, other: Selection) -> Selection:
+    def joined(self, other: KeyFilter) -> KeyFilter:
         """Return what two calls for one room share together: what is private to either is private (rule P8)."""
         keys = None if self.keys is None or other.keys is None else (*self.keys, *other.keys)
-        return Selection(keys, (*self.private, *other.private))
+        return KeyFilter(keys, (*self.private, *other.private))
 
 
 def is_private(key: str) -> bool:

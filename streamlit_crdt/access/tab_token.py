@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from streamlit_crdt.identity import Part
+from streamlit_crdt.access.participant import Participant
 from streamlit_crdt_server import KeyRing, mint
 from streamlit_crdt_server import Role as TokenRole
 
@@ -20,7 +20,7 @@ TTL_S: Final = 600.0
 """How long a token is valid. A tab asks for the next one in time, which costs no script run."""
 
 
-class Ticket:
+class TabToken:
     """One session's token for one room, minted anew when it is half used up, when the part changes, or when asked.
 
     Attributes:
@@ -40,7 +40,7 @@ class Ticket:
         self._keys = keys
         self._clock = clock
         self._session = session or secrets.token_hex(8)
-        self._part: Part | None = None
+        self._part: Participant | None = None
         self._expires_at = 0.0
 
     @property
@@ -52,7 +52,7 @@ class Ticket:
         """Let the next call of `show` mint a new token."""
         self._part = None
 
-    def show(self, part: Part) -> str | None:
+    def show(self, part: Participant) -> str | None:
         """Return a token for `part`, valid for half of `TTL_S` at least."""
         now = self._clock()
         if self._keys is not None and (part != self._part or self._expires_at - now < TTL_S / 2):
