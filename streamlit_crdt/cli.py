@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
+from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_chosen
 from streamlit_crdt.errors import CrdtError
-from streamlit_crdt.storing import DEFAULT_FILE, is_chosen
 from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.token import ANY_ROOM

@@ -13,11 +13,11 @@ from typing import Any
 from starlette.routing import Mount
 from streamlit import config
 
-from streamlit_crdt import place
 from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Authorize
+from streamlit_crdt.backend import backend
+from streamlit_crdt.backend.default_store import store_beside
 from streamlit_crdt.collector import freeze_after_first_run
-from streamlit_crdt.storing import store_beside
 from streamlit_crdt_server import (
     Hub,
     KeyRing,
@@ -79,13 +79,13 @@ def crdt_app(
         if loaded.freeze_gc:
             freeze_after_first_run()
         async with hub:
-            place.mount(hub, path)
+            backend.mount(hub, path)
             participant.install(authorize)
             try:
                 yield {}
             finally:
                 participant.install(None)
-                place.unmount(hub)
+                backend.unmount(hub)
 
     rooms = create_app(loaded, hub=hub)
     routes = [Mount(path, app=rooms)]

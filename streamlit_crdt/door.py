@@ -13,7 +13,7 @@ import time
 from concurrent.futures import Future
 from typing import Final
 
-from streamlit_crdt.place import Peer, Place
+from streamlit_crdt.backend.backend import Peer, RoomBackend
 from streamlit_crdt.saving import Saving
 from streamlit_crdt_server import RoomFullError, ServerError
 
@@ -32,7 +32,7 @@ class Door:
         session: what the room server knows this session by, here and at the socket of its tab.
     """
 
-    def __init__(self, room: str, place: Place) -> None:
+    def __init__(self, room: str, place: RoomBackend) -> None:
         self.saving = Saving()
         self.epoch: str | None = None
         self.session = secrets.token_hex(8)

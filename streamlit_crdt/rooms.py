@@ -14,8 +14,9 @@ from typing import Any, Final, Self
 
 import streamlit as st
 
-from streamlit_crdt import _compat, place
+from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import authorized_role
+from streamlit_crdt.backend import backend
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError, ViewOnlyError
 from streamlit_crdt.naming import checked_name
 from streamlit_crdt.sync import private_key, session_of
@@ -68,7 +69,7 @@ def list_rooms(*, server: str | None = None) -> list[ListedRoom]:
         ServerUnavailableError: the room server cannot tell at present.
     """
     with _told(server):
-        found = place.find(server).list_rooms()
+        found = backend.find(server).list_rooms()
     return [ListedRoom(entry.name, entry.people) for entry in found if _may_enter(entry.name)]
 
 
@@ -141,7 +142,7 @@ def delete_room(name: str, *, server: str | None = None) -> None:
         ServerUnavailableError: the room server cannot do it at present. Nothing was deleted, as far as is known.
     """
     name = checked_name(name)
-    where = place.find(server)
+    where = backend.find(server)
     ctx = _compat.script_context()
     session = None if ctx is None else session_of(ctx)
     inside = None if session is None else session.is_in(name)

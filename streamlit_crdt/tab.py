@@ -12,11 +12,11 @@ import streamlit as st
 
 from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.access.tab_token import TabToken
+from streamlit_crdt.backend.backend import RoomBackend
 from streamlit_crdt.channel import Frame, read_report
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.place import Place
 from streamlit_crdt.room import Status
 from streamlit_crdt.shown import ShownSaving
 from streamlit_crdt.way import Way
@@ -48,7 +48,7 @@ class Tab:
 
     def __init__(
         self,
-        place: Place,
+        place: RoomBackend,
         way: Way,
         mirror: Mirror,
         part: Callable[[], Participant],

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.assets import build_id
+from streamlit_crdt.backend.backend import Peer, RoomBackend
 from streamlit_crdt.channel import TabLink
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.door import Door
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.place import Peer, Place
 from streamlit_crdt.room import Status
 from streamlit_crdt.saving import Saving
 
@@ -35,7 +35,7 @@ class Way:
             tab of another one as others, so that nothing of a deleted room comes from there either.
     """
 
-    def __init__(self, room: str, place: Place, part: Callable[[], Participant]) -> None:
+    def __init__(self, room: str, place: RoomBackend, part: Callable[[], Participant]) -> None:
         self.room = room
         self.door = Door(room, place)
         self.history = ""

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import place
+from streamlit_crdt.backend import backend
 from streamlit_crdt.channel import TabLink, decode_frame
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
@@ -34,7 +34,7 @@ def app(room: str) -> None:
 
 
 def delete(room: str) -> None:
-    hub = place.find(None).server.hub  # type: ignore[attr-defined]
+    hub = backend.find(None).server.hub  # type: ignore[attr-defined]
     assert hub.loop is not None
     asyncio.run_coroutine_threadsafe(hub.delete_room(name=room), hub.loop).result(10)
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import CrdtError, ServerUnavailableError, keys, rooms
+from streamlit_crdt import CrdtError, ServerUnavailableError, rooms
+from streamlit_crdt.backend import backend
 from streamlit_crdt_server import (
     EmbeddedServer,
     Errand,
@@ -35,12 +36,12 @@ RING = KeyRing.from_secret(SECRET)
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedServer]:
     """A room server that the app reaches by its address alone."""
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", SECRET)
-    keys.keys_for.cache_clear()
+    backend.server_keys.cache_clear()
     running = EmbeddedServer(Settings(port=0), keys=RING)
     running.start()
     yield running
     running.stop()
-    keys.keys_for.cache_clear()
+    backend.server_keys.cache_clear()
 
 
 @pytest.fixture
@@ -153,21 +154,21 @@ def test_A2_an_errands_token_opens_no_socket() -> None:
 
 def test_without_tokens_whoever_reaches_the_server_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_REQUIRE_TOKEN", "false")
-    keys.keys_for.cache_clear()
+    backend.server_keys.cache_clear()
     running = EmbeddedServer(Settings(port=0, require_token=False))
     running.start()
     opened(running, "open")
     assert rooms.list_rooms(server=address(running)) == ["open"]
     assert asked(running, "/rooms", **{NAMESPACE_HEADER: "ops"}) == 200
     running.stop()
-    keys.keys_for.cache_clear()
+    backend.server_keys.cache_clear()
 
 
 def test_a_server_that_refuses_or_is_not_there_is_told_as_an_error_of_ours(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "quite another secret")
-    keys.keys_for.cache_clear()
+    backend.server_keys.cache_clear()
     with pytest.raises(ServerUnavailableError, match="same secret"):
         rooms.list_rooms(server=address(server))
     server.stop()

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlit_crdt import RoomNameError, connect, crdt_app, place
-from streamlit_crdt.place import Elsewhere, Embedded
+from streamlit_crdt import RoomNameError, connect, crdt_app
+from streamlit_crdt.backend import backend
+from streamlit_crdt.backend.backend import EmbeddedBackend, RemoteBackend
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings, SettingsError
 from tests.sessions import session, settle
@@ -40,7 +41,7 @@ def slider(room: str) -> None:
 def test_apps_with_other_namespaces_do_not_meet_in_a_room_of_one_name(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place._process, "embedded", Embedded(server))
+    monkeypatch.setattr(backend._process, "embedded", EmbeddedBackend(server))
     at = session(slider, "planning")
     at.slider[0].set_value(7).run()
     settle()
@@ -58,9 +59,9 @@ def test_a_namespace_is_set_for_a_process(server: EmbeddedServer, monkeypatch: p
         assert room.name == "planning"
     assert "ops~planning" in server.hub.rooms
     assert crdt_app(store=None, namespace="sales")["routes"]
-    elsewhere = place.find(address(server))
+    elsewhere = backend.find(address(server))
     assert RoomSession("r", elsewhere).way.room == "ops~r"
-    assert RoomSession("r", Elsewhere(address(server))).way.room == "r"
+    assert RoomSession("r", RemoteBackend(address(server))).way.room == "r"
 
 
 @pytest.mark.parametrize("namespace", ["a~b", "a/b", "a b", "ä", "x" * 65])

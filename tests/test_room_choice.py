@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import EntryForbiddenError, RoomNameError, ViewOnlyError, place, rooms
+from streamlit_crdt import EntryForbiddenError, RoomNameError, ViewOnlyError, rooms
 from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Visitor
+from streamlit_crdt.backend import backend
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, settle
 
@@ -344,7 +345,7 @@ def authorize(room: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("authorize")
 def test_the_apps_hook_decides_which_rooms_are_listed_entered_and_deleted(room: str, other: str) -> None:
-    hub = place.find(None).server.hub  # type: ignore[attr-defined]
+    hub = backend.find(None).server.hub  # type: ignore[attr-defined]
     peers = [hub.open_local(name) for name in (room, other, f"{room}-looked-at")]
     assert [str(one) for one in rooms.list_rooms() if one.startswith(room)] == [room, f"{room}-looked-at"]
     with pytest.raises(EntryForbiddenError):

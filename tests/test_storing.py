@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from streamlit_crdt import crdt_app
-from streamlit_crdt.storing import VARIABLE, may_do_without, store_beside, wait_until_free
+from streamlit_crdt.backend.default_store import VARIABLE, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import Hub, StoreBusyError, StoreCorruptError, StoreReadOnlyError
 from streamlit_crdt_server.lease import Lease
 

@@ -13,12 +13,11 @@ from streamlit_crdt import crdt_app
 from streamlit_crdt.access.participant import MAX_CHARS, Participant, User
 from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.access.tab_token import TTL_S, TabToken
+from streamlit_crdt.backend.backend import RemoteBackend, find, server_keys
 from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import FrameError
-from streamlit_crdt.keys import keys_for
 from streamlit_crdt.merge import MergePolicy
-from streamlit_crdt.place import Elsewhere, find
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.scripted import ScriptedPeer, ScriptedPlace
@@ -130,7 +129,7 @@ def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() ->
 
 @pytest.mark.usefixtures("no_state")
 def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
-    binding = RoomSession("r", Elsewhere("ws://rooms.invalid"))
+    binding = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
     assert header(binding)["wants_saved"]
     binding.replica.set("a", 1)
     binding.replica.set("b", 1)
@@ -214,7 +213,7 @@ def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_a_session_that_knows_no_epoch_takes_the_tabs_and_holds_to_it() -> None:
-    binding = RoomSession("r", Elsewhere("ws://rooms.invalid"))
+    binding = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
     assert header(binding)["epoch"] is None
     binding.receive(tab_frame(binding, epoch="a" * 32), None)
     assert header(binding)["epoch"] == "a" * 32
@@ -224,15 +223,15 @@ def test_a_session_that_knows_no_epoch_takes_the_tabs_and_holds_to_it() -> None:
 
 @pytest.fixture
 def asked_anew() -> Iterator[None]:
-    keys_for.cache_clear()
+    server_keys.cache_clear()
     yield
-    keys_for.cache_clear()
+    server_keys.cache_clear()
 
 
 @pytest.mark.usefixtures("asked_anew")
 def test_the_app_signs_with_the_secret_that_the_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "a secret of some length")
-    assert keys_for("wss://rooms.invalid") == KEYS
+    assert server_keys("wss://rooms.invalid") == KEYS
 
 
 @pytest.mark.usefixtures("asked_anew")
@@ -243,7 +242,7 @@ def test_on_this_machine_app_and_server_share_a_key_file(
 
     monkeypatch.delenv("STREAMLIT_CRDT_SECRET", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert keys_for("ws://127.0.0.1:8765") == standalone_ring(Settings())
+    assert server_keys("ws://127.0.0.1:8765") == standalone_ring(Settings())
 
 
 @pytest.mark.usefixtures("asked_anew")
@@ -252,8 +251,8 @@ def test_without_the_servers_secret_one_warning_says_what_to_set(
 ) -> None:
     monkeypatch.delenv("STREAMLIT_CRDT_SECRET", raising=False)
     with caplog.at_level(logging.WARNING):
-        assert keys_for("wss://rooms.invalid") is None
-        assert keys_for("wss://rooms.invalid") is None
+        assert server_keys("wss://rooms.invalid") is None
+        assert server_keys("wss://rooms.invalid") is None
     assert [record.getMessage().count("STREAMLIT_CRDT_SECRET") for record in caplog.records] == [1]
 
 
@@ -262,7 +261,7 @@ def test_where_no_token_is_required_none_is_missed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_REQUIRE_TOKEN", "false")
-    assert keys_for("wss://rooms.invalid") is None
+    assert server_keys("wss://rooms.invalid") is None
     assert not caplog.records
 
 

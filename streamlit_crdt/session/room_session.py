@@ -27,6 +27,7 @@ from streamlit.errors import StreamlitAPIException
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter
+from streamlit_crdt.backend.backend import RoomBackend
 from streamlit_crdt.channel import Frame
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
@@ -34,7 +35,6 @@ from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.place import Place
 from streamlit_crdt.room import Status
 from streamlit_crdt.session.room_writer import RoomWriter
 from streamlit_crdt.tab import Tab
@@ -109,7 +109,7 @@ class RoomSession:
         is_away: whether the session is elsewhere, and has yet to come (back): what it holds then is no edit here.
     """
 
-    def __init__(self, room: str, place: Place) -> None:
+    def __init__(self, room: str, place: RoomBackend) -> None:
         self.room = room
         self.place = place
         self.selection = KeyFilter()

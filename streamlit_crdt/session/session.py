@@ -18,9 +18,10 @@ from typing import Any
 
 import streamlit as st
 
-from streamlit_crdt import _compat, place
+from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter, is_private
+from streamlit_crdt.backend import backend
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.message import Message
@@ -173,7 +174,7 @@ class Session:
     def bind(self, room: str, server: str | None, ctx: Any) -> RoomSession:
         """Return the binding to `room`, made on first use."""
         binding = self.bindings.get(room)
-        where = place.find(server)
+        where = backend.find(server)
         if binding is None or binding.place != where:
             if binding is not None:
                 binding.detach()

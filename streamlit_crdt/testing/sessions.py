@@ -11,9 +11,10 @@ from typing import Any, Final, Self, Unpack, overload
 
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt import _compat, place
+from streamlit_crdt import _compat
 from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Authorize
+from streamlit_crdt.backend import backend
 from streamlit_crdt.testing.comparing import differences
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
@@ -91,7 +92,7 @@ class Sessions(Sequence[AppTest]):
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             opened.enter_context(self._rooms)
-            opened.enter_context(place.standing_in(self._line))
+            opened.enter_context(backend.standing_in(self._line))
             opened.enter_context(participant.installed(self._authorize))
             opened.callback(self._leave_all)
             for _ in range(self._count):

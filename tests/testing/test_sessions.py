@@ -9,8 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import streamlit_crdt.testing
-from streamlit_crdt import StreamlitTooOldError, Visitor, place
+from streamlit_crdt import StreamlitTooOldError, Visitor
 from streamlit_crdt.access.participant import Role
+from streamlit_crdt.backend import backend
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import SessionGoneError, sessions_of
 from tests.test_layers import imports
@@ -57,19 +58,19 @@ def test_every_block_has_rooms_of_its_own() -> None:
 
 
 def test_no_server_is_started_and_no_session_is_left() -> None:
-    mounted, embedded = place._process.mounted, place._process.embedded
-    place._process.embedded = None
+    mounted, embedded = backend._process.mounted, backend._process.embedded
+    backend._process.embedded = None
     try:
         with sessions_of(planning) as people:
             people[0].slider(key="guests").set_value(12).run()
             keys = [session.id for session in registry.sessions()]
             assert len(keys) == 2
-        assert (place._process.mounted, place._process.embedded) == (mounted, None)
-        assert place._process.stand_ins == ()
+        assert (backend._process.mounted, backend._process.embedded) == (mounted, None)
+        assert backend._process.stand_ins == ()
         assert registry.sessions() == []
         assert "streamlit-crdt-testing" not in {thread.name for thread in threading.enumerate()}
     finally:
-        place._process.embedded = embedded
+        backend._process.embedded = embedded
 
 
 def test_an_app_test_that_is_none_of_these_keeps_its_own_place() -> None:

@@ -1,9 +1,14 @@
-"""Where a room lives, seen from a session: mounted in this app, embedded in this process, or on a server elsewhere."""
+"""Where a room lives, seen from a session: mounted in this app, embedded in this process, or on a server elsewhere.
+
+The keys that this app shares with a stand-alone room server.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -12,10 +17,10 @@ from typing import Any, Final, Protocol
 
 import streamlit as st
 
-from streamlit_crdt import _compat, errands
+from streamlit_crdt import _compat
+from streamlit_crdt.backend import admin_client
+from streamlit_crdt.backend.default_store import is_chosen, may_do_without, store_beside, wait_until_free
 from streamlit_crdt.collector import freeze_after_first_run
-from streamlit_crdt.keys import keys_for
-from streamlit_crdt.storing import is_chosen, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import (
     EmbeddedServer,
     Hub,
@@ -23,12 +28,44 @@ from streamlit_crdt_server import (
     PortTakenError,
     RoomEntry,
     Settings,
+    SettingsError,
     StoreBusyError,
     StoreError,
     process_ring,
     qualified,
     ring_from_settings,
+    user_ring,
 )
+from streamlit_crdt_server.names import is_loopback
+
+_log = logging.getLogger("streamlit_crdt")
+
+
+@functools.cache
+def server_keys(address: str) -> KeyRing | None:
+    """Return the keys that the server at `address` verifies tokens with; None, and one warning, if they are not here.
+
+    They are the secret that is set, for the app as for the server; on this machine both find this user's key file.
+    """
+    try:
+        settings = Settings.load()
+        if not settings.require_token:
+            return None
+        ring = ring_from_settings(settings)
+        if ring is None and is_loopback(urllib.parse.urlsplit(address).hostname or ""):
+            ring = user_ring()
+    except SettingsError as error:
+        _log.warning("this app cannot sign tokens for the room server at %s: %s", address, error)
+        return None
+    if ring is None:
+        _log.warning(
+            "this app cannot sign tokens for the room server at %s, which will refuse its tabs: set "
+            "STREAMLIT_CRDT_SECRET to the secret that the server has; or STREAMLIT_CRDT_REQUIRE_TOKEN=false for "
+            "both, to let everybody in",
+            address,
+        )
+    return ring
+
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -57,7 +94,7 @@ class Peer(Protocol):
     def close(self, *, for_good: bool = False) -> None: ...
 
 
-class Place(Protocol):
+class RoomBackend(Protocol):
     """Where rooms live.
 
     Attributes:
@@ -97,7 +134,7 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Mounted:
+class MountedBackend:
     """A hub mounted in Streamlit's own ASGI app, on the page's own port."""
 
     hub: Hub
@@ -129,7 +166,7 @@ class Mounted:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedBackend:
     """A hypercorn in a thread of this process, on a port of its own."""
 
     server: EmbeddedServer
@@ -158,7 +195,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class RemoteBackend:
     """A stand-alone server, whose rooms only the tab takes part in."""
 
     address: str
@@ -171,7 +208,7 @@ class Elsewhere:
 
     @property
     def keys(self) -> KeyRing | None:
-        return keys_for(self.address)
+        return server_keys(self.address)
 
     def open(self, room: str, session: str | None = None) -> Peer | None:
         return None
@@ -180,13 +217,13 @@ class Elsewhere:
         return {"url": f"{self.address.rstrip('/')}/{room}"}
 
     def list_rooms(self) -> list[RoomEntry]:
-        return errands.list_rooms(self.address, self.keys, self.namespace)
+        return admin_client.list_rooms(self.address, self.keys, self.namespace)
 
     def delete_room(self, room: str) -> None:
-        errands.delete_room(self.address, self.keys, self.namespace, room)
+        admin_client.delete_room(self.address, self.keys, self.namespace, room)
 
 
-StandIn = Callable[[], Place | None]
+StandIn = Callable[[], RoomBackend | None]
 """Returns where the rooms of the session are whose script calls; None for a session that it has nothing to say of."""
 
 
@@ -195,8 +232,8 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.mounted: Mounted | None = None
-        self.embedded: Embedded | None = None
+        self.mounted: MountedBackend | None = None
+        self.embedded: EmbeddedBackend | None = None
         self.stand_ins: tuple[StandIn, ...] = ()
 
 
@@ -205,7 +242,7 @@ _process: Final = _Process()
 
 def mount(hub: Hub, path: str) -> None:
     """Make a running hub the one that `crdt_sync` uses in this process."""
-    _process.mounted = Mounted(hub, path)
+    _process.mounted = MountedBackend(hub, path)
 
 
 def unmount(hub: Hub) -> None:
@@ -225,7 +262,7 @@ def standing_in(stand_in: StandIn) -> Iterator[None]:
             _process.stand_ins = tuple(one for one in _process.stand_ins if one is not stand_in)
 
 
-def find(server: str | None) -> Place:
+def find(server: str | None) -> RoomBackend:
     """Return where rooms live; starts the embedded server if there is no other.
 
     Raises:
@@ -242,12 +279,12 @@ def find(server: str | None) -> Place:
         settings = Settings.load()
         if settings.freeze_gc:
             freeze_after_first_run()
-        return Elsewhere(server, settings.namespace)
+        return RemoteBackend(server, settings.namespace)
     if _process.mounted is not None:
         return _process.mounted
     with _process.lock:
         if _process.embedded is None:
-            _process.embedded = Embedded(_start_embedded())
+            _process.embedded = EmbeddedBackend(_start_embedded())
         return _process.embedded
 
 
