@@ -11,7 +11,7 @@ from e2e.conftest import OpenTab, StartApp
 from e2e.harness import RunningApp, Way
 from e2e.polling import eventually
 from e2e.wire import Wire
-from streamlit_crdt.assets import build_id
+from streamlit_crdt.transport.connection import frontend_build_id
 
 SECRET = "confidential"
 
@@ -74,7 +74,7 @@ def test_a_tab_with_an_old_build_of_the_frontend_asks_for_a_reload(
 
     def serve_old(route: Route) -> None:
         response = route.fetch()
-        route.fulfill(response=response, body=response.text().replace(build_id(), "0.0.1+old"))
+        route.fulfill(response=response, body=response.text().replace(frontend_build_id(), "0.0.1+old"))
 
     old.page.route("**/streamlit-crdt-*.js", serve_old)
     old.reload()

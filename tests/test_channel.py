@@ -9,19 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlit_crdt.channel import Frame, TabLink, TabReport, decode_frame, encode_frame, read_report
 from streamlit_crdt.document.replica import ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
-from streamlit_crdt.framing import MAX_FRAME_BYTES, MAX_HEADER_BYTES
+from streamlit_crdt.transport.channel import (
+    Channel,
+    Frame,
+    StatusReport,
+    decode_frame,
+    encode_frame,
+    read_report,
+)
+from streamlit_crdt.transport.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES
 
 
-def linked() -> tuple[Replica, TabLink, Replica, TabLink]:
+def linked() -> tuple[Replica, Channel, Replica, Channel]:
     """Return a session and a tab, each with its end of the channel; the protocol is the same both ways."""
     session, tab = Replica(), Replica()
-    return session, TabLink(session), tab, TabLink(tab)
+    return session, Channel(session), tab, Channel(tab)
 
 
-def carry(sender: TabLink, receiver: TabLink) -> frozenset[str]:
+def carry(sender: Channel, receiver: Channel) -> frozenset[str]:
     return receiver.receive(decode_frame(sender.frame()))
 
 
@@ -95,7 +102,7 @@ def test_N2_a_malformed_report_changes_nothing(extra: dict[str, Any]) -> None:
     tab.set("a", 1)
     with pytest.raises(FrameError):
         link.receive(Frame(id=tab.replica_id, v=1, update=tab.diff(), extra=extra))
-    assert session.keys() == [] and link.tab_id is None and link.report == TabReport()
+    assert session.keys() == [] and link.tab_id is None and link.report == StatusReport()
 
 
 def test_N2_a_refused_update_changes_nothing() -> None:
@@ -114,7 +121,7 @@ def test_the_tabs_report_is_read_and_an_older_one_is_not_believed() -> None:
     assert link.status == "connected"
     link.receive(Frame(id=tab.replica_id, v=1, extra={"status": "offline", "error": "mixed-content", "n": 8}))
     assert (link.status, link.synced, link.confirmed, link.error) == ("offline", False, None, "mixed-content")
-    assert read_report(Frame(id=1, v=1)) == TabReport()
+    assert read_report(Frame(id=1, v=1)) == StatusReport()
 
 
 def test_the_first_frame_carries_everything_and_a_state_vector() -> None:
@@ -171,7 +178,7 @@ def test_R3_a_frame_that_begins_after_what_is_known_is_applied_but_not_acknowled
     late = link.compose()
     assert late.since == 1
     reloaded = Replica()
-    reloaded_link = TabLink(reloaded)
+    reloaded_link = Channel(reloaded)
     assert reloaded_link.receive(late) == {"b"}
     assert reloaded_link.compose().ack == 0
     carry(reloaded_link, link)
@@ -185,7 +192,7 @@ def test_R3_a_reloaded_tab_gets_what_its_predecessor_sent() -> None:
     tab.set("from the tab", 1)
     carry(tab_link, link)
     reloaded = Replica()
-    reloaded_link = TabLink(reloaded)
+    reloaded_link = Channel(reloaded)
     carry(reloaded_link, link)
     assert carry(link, reloaded_link) == {"from the tab"}
 
@@ -197,7 +204,7 @@ def test_R3_a_reloaded_tab_that_has_the_room_gets_the_difference_alone() -> None
     carry(tab_link, link)
     reloaded = Replica()
     reloaded.apply(session.diff(), origin=ROOM)
-    reloaded_link = TabLink(reloaded)
+    reloaded_link = Channel(reloaded)
     session.set("new", 1)
     carry(reloaded_link, link)
     frame = link.compose()
@@ -214,7 +221,7 @@ def test_R3_a_session_that_began_anew_gets_everything_again() -> None:
     carry(link, tab_link)
     assert tab_link.settled
     restarted = Replica()
-    restarted_link = TabLink(restarted)
+    restarted_link = Channel(restarted)
     assert carry(tab_link, restarted_link) == frozenset()
     carry(restarted_link, tab_link)
     assert carry(tab_link, restarted_link) == {"a", "b"}
@@ -225,7 +232,7 @@ def test_R3_a_late_frame_of_the_former_tab_is_merged_and_the_new_tab_gets_it() -
     tab.set("late", 1)
     late = tab_link.compose()
     reloaded = Replica()
-    reloaded_link = TabLink(reloaded)
+    reloaded_link = Channel(reloaded)
     carry(reloaded_link, link)
     carry(link, reloaded_link)
     carry(reloaded_link, link)

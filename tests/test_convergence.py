@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from streamlit_crdt.channel import TabLink, decode_frame, encode_frame
 from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
+from streamlit_crdt.transport.channel import Channel, decode_frame, encode_frame
 from tests.convergence import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
 from tests.vectors.make import VECTORS, make_vectors, plain
 
@@ -68,7 +68,7 @@ class Desk:
         self.name = name
         self.random = random
         self.session = Replica(replica_id=random.randrange(1, 2**53))
-        self.link = TabLink(self.session)
+        self.link = Channel(self.session)
         self.to_tab: list[bytes] = []
         self.to_session: list[bytes] = []
         self.to_room: list[bytes] = []
@@ -78,7 +78,7 @@ class Desk:
     def reload(self) -> None:
         """Replace the tab by one that knows nothing."""
         self.tab = Replica(replica_id=self.random.randrange(1, 2**53))
-        self.tab_link = TabLink(self.tab)
+        self.tab_link = Channel(self.tab)
         self.tab.subscribe(lambda update, origin: self.to_room.append(update) if origin != ROOM else None)
 
     def edit(self) -> None:
@@ -163,7 +163,7 @@ def settle(room: Replica, desk: Desk) -> None:
 
 def test_a_tab_does_not_echo_what_came_over_the_channel() -> None:
     session, tab = Replica(), Replica()
-    link, tab_link = TabLink(session), TabLink(tab)
+    link, tab_link = Channel(session), Channel(tab)
     origins: list[str] = []
     tab.subscribe(lambda update, origin: origins.append(origin))
     session.set("a", 1)

@@ -9,10 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt.backend import backend
-from streamlit_crdt.channel import TabLink, decode_frame
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
+from streamlit_crdt.transport.channel import Channel, decode_frame
 from tests.scripted import ScriptedPeer, ScriptedPlace
 
 
@@ -185,7 +185,7 @@ def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> No
 def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> None:
     binding = RoomSession("r", ScriptedPlace())
     tab = Replica()
-    link = TabLink(tab, build="b")
+    link = Channel(tab, build="b")
     report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streamlit.session_state", AppTest.from_function(coming_back).session_state)

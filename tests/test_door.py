@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt.door import Door
+from streamlit_crdt.transport.connection import LocalConnection
 from streamlit_crdt_server import HubNotRunningError, KeyRing
 
 DEADLINE_S = 10.0
@@ -62,15 +62,15 @@ def place() -> Place:
 
 
 @pytest.fixture
-def door(place: Place) -> Door:
+def door(place: Place) -> LocalConnection:
     """A door that is open."""
-    made = Door("r", place)
+    made = LocalConnection("r", place)
     made.open()
     place.is_asked.clear()
     return made
 
 
-def rejoin(door: Door, place: Place) -> threading.Thread:
+def rejoin(door: LocalConnection, place: Place) -> threading.Thread:
     """Have another thread join the room, up to where it waits for the loop."""
     place.may_answer.clear()
     joining = threading.Thread(target=door.open, daemon=True)
@@ -90,7 +90,7 @@ def in_the_loop(task: Any) -> bool:
 class JoinsMeanwhile(logging.Handler):
     """Has the session's next run join the room just when its refusal is written about."""
 
-    def __init__(self, door: Door, place: Place) -> None:
+    def __init__(self, door: LocalConnection, place: Place) -> None:
         super().__init__()
         self.door = door
         self.place = place
@@ -101,7 +101,7 @@ class JoinsMeanwhile(logging.Handler):
 
 
 def test_N2_a_room_that_refuses_while_it_is_joined_again_does_not_wait_for_that(
-    door: Door, place: Place
+    door: LocalConnection, place: Place
 ) -> None:
     (first,) = place.peers
     door.push(first, b"update", range(1))  # type: ignore[arg-type]
@@ -119,7 +119,9 @@ def test_N2_a_room_that_refuses_while_it_is_joined_again_does_not_wait_for_that(
     assert not place.peers[1].is_closed
 
 
-def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(door: Door, place: Place) -> None:
+def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(
+    door: LocalConnection, place: Place
+) -> None:
     (first,) = place.peers
     door.push(first, b"update", range(1))  # type: ignore[arg-type]
     first.pushed[0].set_exception(HubNotRunningError())
@@ -131,7 +133,7 @@ def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(door: Door, 
 def test_N2_a_session_that_ends_while_it_joins_its_room_waits_for_nothing_and_stays_in_no_room(
     place: Place,
 ) -> None:
-    door = Door("r", place)
+    door = LocalConnection("r", place)
     joining = rejoin(door, place)
     assert in_the_loop(door.close)
     place.may_answer.set()

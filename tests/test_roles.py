@@ -11,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
 from streamlit_crdt.access.participant import MAX_CHARS, Participant, User, draw_guest, participant_for
-from streamlit_crdt.channel import Frame
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
+from streamlit_crdt.transport.channel import Frame
 from tests.sessions import run_fragment
 
 

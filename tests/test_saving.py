@@ -11,11 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import crdt_sync
-from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.document.replica import TAB, Replica
-from streamlit_crdt.saving import Saving
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
+from streamlit_crdt.transport.channel import Frame, decode_frame
+from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
 from tests.scripted import ScriptedPeer, ScriptedPlace
 
@@ -73,7 +73,7 @@ def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room
 
 
 def test_S5_a_later_edit_that_was_saved_does_not_vouch_for_an_earlier_one_that_failed() -> None:
-    saving, failed, done = Saving(), Future[None](), Future[None]()
+    saving, failed, done = UnsavedEdits(), Future[None](), Future[None]()
     saving.edited(1, ["a"])
     saving.pushed(range(1, 2), failed)
     saving.edited(2, ["b"])

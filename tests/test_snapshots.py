@@ -522,7 +522,7 @@ def unloaded(room: str) -> None:
 def test_R4_nothing_is_kept_of_a_room_whose_content_is_not_here(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamlit_crdt.tab.HOLD_S", 0.0)
+    monkeypatch.setattr("streamlit_crdt.transport.tab.HOLD_S", 0.0)
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "one secret for the app and the room server")
     said = [text.value for text in session(unloaded, room).text]
     assert len(said) == 5 and all("is not here yet" in text for text in said)

@@ -14,11 +14,11 @@ import pytest
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
 from streamlit_crdt.backend.backend import RemoteBackend
-from streamlit_crdt.channel import TabReport
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session as LiveSession
 from streamlit_crdt.session.streamlit_hooks import registry
+from streamlit_crdt.transport.channel import StatusReport
 from streamlit_crdt_server import HubNotRunningError
 from tests.scripted import ScriptedPlace
 from tests.sessions import caught_up, session
@@ -736,9 +736,9 @@ def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -
 def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
     binding = RoomSession(room, RemoteBackend("ws://127.0.0.1:9"))
     assert not binding.synced
-    binding.way.link.report = TabReport(synced=True)
+    binding.way.link.report = StatusReport(synced=True)
     assert binding.synced
-    binding.way.link.report = TabReport()
+    binding.way.link.report = StatusReport()
     assert binding.synced
     assert not binding.holds()
 

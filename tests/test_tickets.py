@@ -14,11 +14,11 @@ from streamlit_crdt.access.participant import MAX_CHARS, Participant, User
 from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.access.tab_token import TTL_S, TabToken
 from streamlit_crdt.backend.backend import RemoteBackend, find, server_keys
-from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.transport.channel import Frame, decode_frame
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.scripted import ScriptedPeer, ScriptedPlace
 from tests.server.asgi import Request, visit

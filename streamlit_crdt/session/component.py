@@ -16,12 +16,12 @@ from typing import Any, Final
 import streamlit as st
 
 from streamlit_crdt import _compat
-from streamlit_crdt.assets import SCRIPT_GLOB
-from streamlit_crdt.channel import Frame, decode_frame
 from streamlit_crdt.errors import CrdtError, FrameError
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
-from streamlit_crdt.tab import HOLD_S
+from streamlit_crdt.transport.channel import Frame, decode_frame
+from streamlit_crdt.transport.connection import SCRIPT_GLOB
+from streamlit_crdt.transport.tab import HOLD_S
 
 _log = logging.getLogger("streamlit_crdt")
 

@@ -28,7 +28,6 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.channel import Frame
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
@@ -37,8 +36,9 @@ from streamlit_crdt.message import Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.room import Status
 from streamlit_crdt.session.room_writer import RoomWriter
-from streamlit_crdt.tab import Tab
-from streamlit_crdt.way import Way
+from streamlit_crdt.transport.channel import Frame
+from streamlit_crdt.transport.connection import RoomConnection
+from streamlit_crdt.transport.tab import TabConnection
 from streamlit_crdt_server import qualified
 
 
@@ -114,13 +114,15 @@ class RoomSession:
         self.place = place
         self.selection = KeyFilter()
         self.part = Participant("editor", draw_guest())
-        self.way = Way(qualified(room, place.namespace), place, lambda: self.part)
+        self.way = RoomConnection(qualified(room, place.namespace), place, lambda: self.part)
         self.rules = MergePolicy()
         self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = RoomWriter(self)
         self.clicks = PendingClicks()
         self.putting_back = ViewOnlyNotice()
-        self.tab = Tab(place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news)
+        self.tab = TabConnection(
+            place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news
+        )
         self.has_company = False
         self._rerun_owed = False
         self._taken: Message | None = None

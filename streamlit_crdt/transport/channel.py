@@ -12,12 +12,19 @@ from typing import Any
 
 from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.framing import Frame, Status, TabReport, decode_frame, encode_frame, read_report
+from streamlit_crdt.transport.frame import (
+    Frame,
+    Status,
+    StatusReport,
+    decode_frame,
+    encode_frame,
+    read_report,
+)
 
-__all__ = ["Frame", "TabLink", "TabReport", "decode_frame", "encode_frame", "read_report"]
+__all__ = ["Channel", "Frame", "StatusReport", "decode_frame", "encode_frame", "read_report"]
 
 
-class TabLink:
+class Channel:
     """The session's end of the channel: applies the tab's frames, and builds the frame that the tab needs
     next.
 
@@ -32,7 +39,7 @@ class TabLink:
 
     def __init__(self, replica: Replica, *, build: str = "") -> None:
         self.tab_id: int | None = None
-        self.report = TabReport()
+        self.report = StatusReport()
         self._replica = replica
         self._build = build
         self._tab_acknowledged = 0
@@ -128,7 +135,7 @@ class TabLink:
         if self.tab_id is not None:
             self._replica.forget_log()
         self.tab_id = tab
-        self.report = TabReport()
+        self.report = StatusReport()
         self._tab_acknowledged = 0
         self._tab_vector = None
         self._tab_knows_us = False

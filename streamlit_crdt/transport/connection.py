@@ -1,21 +1,55 @@
 """A session's own way into a room in this process: write-through, so that others need not wait for a browser.
 
 Idempotent like every other way: what a room did not take, or took before it failed, is offered once more, whole.
+
+The built frontend that ships with the package.
+
+A session's way to a room: its replica, straight into the room where that is in this process, and through the tab.
+
+Both ways may be open at once, and each may lose or repeat what it carries: merging is idempotent.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
+import json
 import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Final
 
+from streamlit_crdt import _compat
+from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.backend.backend import Peer, RoomBackend
-from streamlit_crdt.saving import Saving
+from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
+from streamlit_crdt.errors import UpdateRefusedError
+from streamlit_crdt.room import Status
+from streamlit_crdt.transport.channel import Channel
+from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import RoomFullError, ServerError
+
+STATIC: Final = Path(__file__).parents[1] / "static"
+SCRIPT_GLOB: Final = "streamlit-crdt-*.js"
+
+
+@functools.cache
+def frontend_build_id() -> str:
+    """Return the id of the built frontend, by which a tab that still runs an older one is told apart.
+
+    Raises:
+        FileNotFoundError: the frontend was not built; a checkout needs `pip install -e .` (with Node) once.
+    """
+    path = STATIC / "build.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: build the frontend with  npm ci && npm run build")
+    build = json.loads(path.read_text(encoding="utf-8"))["build"]
+    return str(build)
+
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -23,7 +57,7 @@ REOPEN_AFTER_S: Final = 5.0
 """How long a room that could not be joined is left alone; an attempt may take seconds."""
 
 
-class Door:
+class LocalConnection:
     """Opens and closes a room for one session. Thread-safe.
 
     Attributes:
@@ -33,7 +67,7 @@ class Door:
     """
 
     def __init__(self, room: str, place: RoomBackend) -> None:
-        self.saving = Saving()
+        self.saving = UnsavedEdits()
         self.epoch: str | None = None
         self.session = secrets.token_hex(8)
         self._room = room
@@ -164,3 +198,116 @@ class Door:
                 "room %r did not take an edit (%s); it is offered again with the next run", self._room, error
             )
             self._leave(peer)
+
+
+_log = logging.getLogger("streamlit_crdt")
+
+
+class RoomConnection:
+    """What brings a session's edits into a room, and others' edits to the session.
+
+    Attributes:
+        replica: the session's; another one from when it comes back into a room that was deleted and begun anew.
+        link: the session's end of the channel to its tab.
+        door: the way into a room in this process.
+        history: tells the room's histories apart that this session was in, "" for the first: the page shows widgets and
+            tab of another one as others, so that nothing of a deleted room comes from there either.
+    """
+
+    def __init__(self, room: str, place: RoomBackend, part: Callable[[], Participant]) -> None:
+        self.room = room
+        self.door = LocalConnection(room, place)
+        self.history = ""
+        self._histories = itertools.count(2)
+        self._part = part
+        self._was_synced = False
+        self._take_replica(Replica())
+
+    def attach(self) -> None:
+        """Join the room and take over what it holds, where no other thread is about."""
+        self.arrive(self.reach())
+
+    def reach(self) -> Peer | None:
+        """Join the room where it lives in this process; return what `arrive` needs.
+
+        This may wait for the room's loop, and so is not done under the session's lock.
+        """
+        return self.door.open()
+
+    def arrive(self, peer: Peer | None) -> None:
+        """Bring the room what the session has, and take over what it holds. Under the session's lock."""
+        version = self.replica.version
+        if peer is not None and version and not self._part().is_viewer:
+            self.door.push(peer, self.replica.diff(), range(version + 1))
+        self.drain()
+
+    def detach(self, *, for_good: bool = False) -> None:
+        """Leave the room; for good if the session does, and not only its page."""
+        self.door.close(for_good=for_good)
+
+    def begin_anew(self) -> None:
+        """Forget a room that was deleted: histories of two rooms are never merged. Under the session's lock."""
+        self.door.begin_anew()
+        self.history = f"#{next(self._histories)}"
+        self._was_synced = False
+        self._take_replica(Replica())
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the room was deleted while the session was in it, which goes on alone until it leaves."""
+        return self.door.is_deleted
+
+    def drain(self) -> None:
+        """Apply what others wrote into the room in this process. Under the session's lock."""
+        peer, replica = self.door.peer, self.replica
+        if peer is None:
+            return
+        if update := peer.drain():
+            try:
+                replica.apply(update, origin=ROOM)
+            except UpdateRefusedError:
+                _log.exception("room %r sent an update that cannot be applied", self.room)
+
+    @property
+    def synced(self) -> bool:
+        """Whether the room's content has been here; before that nothing is written (rule R4).
+
+        It stays so when a tab that reloads, or is mounted anew, has yet to find the room again.
+        """
+        self._was_synced = self._was_synced or self.door.peer is not None or self.link.synced
+        return self._was_synced
+
+    @property
+    def status(self) -> Status:
+        """Whether edits reach the others now. Without a browser there is no other way than through the door."""
+        if self.is_deleted:
+            return "offline"
+        if self.door.peer is not None:
+            return "connected"
+        return "offline" if _compat.is_app_test() else self.link.status
+
+    @property
+    def tab_is_behind(self) -> bool:
+        """Whether only the tab can bring the replica's edits to the room, and the last frame did not hold all."""
+        is_only_way = self.door.peer is None and not self.is_deleted
+        return is_only_way and self.replica.version > self._mounted_version
+
+    def mounted(self) -> None:
+        """Note that a frame to the tab is made of the replica as it is."""
+        self._mounted_version = self.replica.version
+
+    def _take_replica(self, replica: Replica) -> None:
+        self.replica = replica
+        self.link = Channel(replica, build=frontend_build_id())
+        self.door.saving = UnsavedEdits()
+        self._mounted_version = 0
+        replica.subscribe(functools.partial(self._write_through, replica))
+
+    def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
+        peer, saving, version = self.door.peer, self.door.saving, replica.version
+        if replica is not self.replica or origin == ROOM:
+            return
+        if origin == LOCAL:
+            saving.edited(version, replica.take_edited())
+        if peer is not None and not (peer.was_deleted or self._part().is_viewer):
+            self.door.push(peer, update, range(version, version + 1) if origin == LOCAL else range(0))

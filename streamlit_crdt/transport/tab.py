@@ -1,4 +1,9 @@
-"""A session's tab, as the session knows it: what it is told in a frame, and what its frames say."""
+"""A session's tab, as the session knows it: what it is told in a frame, and what its frames say.
+
+What a script has read of how much is saved, and whether a change of it is worth a run.
+
+Only a change of what the script was told is: a script that showed "all is saved" need not hear of it once more (P4).
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,67 @@ import streamlit as st
 from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.access.tab_token import TabToken
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.channel import Frame, read_report
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
 from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.room import Status
-from streamlit_crdt.shown import ShownSaving
-from streamlit_crdt.way import Way
+from streamlit_crdt.transport.channel import Frame, read_report
+from streamlit_crdt.transport.connection import RoomConnection
+from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
+
+
+class SaveStatusObserver:
+    """What one session's present run was told of what is saved."""
+
+    def __init__(self, saving: Callable[[], UnsavedEdits], mirror: Mirror) -> None:
+        self._saving = saving
+        self._mirror = mirror
+        self._saved: bool | None = None
+        self._count: int | None = None
+        self._has_asked = False
+
+    def begin_run(self, message: Message | None) -> None:
+        """Forget what the former run was told.
+
+        Args:
+            message: what the browser sent with this run. If somebody has acted, that is its cause.
+        """
+        self._saved = self._count = None
+        self._saving().is_echo = self._has_asked and not (message is not None and message.has_news)
+        self._has_asked = False
+
+    def end_run(self) -> None:
+        """Take what is edited from now on for somebody's own edit again, as in a fragment."""
+        self._saving().is_echo = False
+
+    def asked(self) -> None:
+        """Note that the next run is asked for only because the script was told something else."""
+        self._has_asked = True
+
+    def count(self) -> int:
+        """Tell the script how many edits are not saved."""
+        self._count = self._now()
+        return self._count
+
+    def is_saved(self) -> bool:
+        """Tell the script whether all are."""
+        self._saved = self._now() == 0
+        return self._saved
+
+    def wants_run(self, by_cause_before: int) -> bool:
+        """Say whether the script was told something else than what is so now, and a run is worth it.
+
+        Args:
+            by_cause_before: how many unsaved edits there were that are worth it (`UnsavedEdits.unsaved_by_cause`).
+        """
+        if self._saving().unsaved_by_cause == by_cause_before:
+            return False
+        now = self._now()
+        return self._count not in (None, now) or self._saved not in (None, now == 0)
+
+    def _now(self) -> int:
+        return self._saving().unsaved_count + len(self._mirror.held_back)
+
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -36,7 +95,7 @@ _ERRORS: Final = {
 }
 
 
-class Tab:
+class TabConnection:
     """One tab in one room.
 
     Attributes:
@@ -49,7 +108,7 @@ class Tab:
     def __init__(
         self,
         place: RoomBackend,
-        way: Way,
+        way: RoomConnection,
         mirror: Mirror,
         part: Callable[[], Participant],
         has_news: Callable[[], bool] = lambda: False,
@@ -57,7 +116,7 @@ class Tab:
         self.ticket = TabToken(way.room, place.keys, session=way.door.session)
         self.channel_fragment: str | None = None
         self.status_was_read = False
-        self.shown = ShownSaving(lambda: way.door.saving, mirror)
+        self.shown = SaveStatusObserver(lambda: way.door.saving, mirror)
         self._place = place
         self._way = way
         self._mirror = mirror

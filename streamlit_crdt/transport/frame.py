@@ -55,7 +55,7 @@ Status = Literal["connecting", "connected", "offline"]
 
 
 @dataclass(frozen=True, slots=True)
-class TabReport:
+class StatusReport:
     """What a tab says of itself in each frame.
 
     `synced`: its document has been in sync with the room server at least once. `confirmed`: the number of a
@@ -125,7 +125,7 @@ def decode_frame(content: bytes) -> Frame:
     return _frame(header, content[start + length :])
 
 
-def read_report(frame: Frame) -> TabReport:
+def read_report(frame: Frame) -> StatusReport:
     """Return the tab's report in the header of `frame`; a missing field has its default.
 
     Raises:
@@ -134,7 +134,7 @@ def read_report(frame: Frame) -> TabReport:
     header = {**_DEFAULTS, **frame.extra}
     if header["why"] not in get_args(Why) or header["status"] not in get_args(Status):
         raise FrameError("its 'why' or 'status' is not a word of this channel version")
-    return TabReport(
+    return StatusReport(
         why=cast(Why, header["why"]),
         status=cast(Status, header["status"]),
         synced=_flag(header, "synced"),

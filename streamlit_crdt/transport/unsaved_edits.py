@@ -30,7 +30,7 @@ class _Edit:
     is_refused: bool = False
 
 
-class Saving:
+class UnsavedEdits:
     """The edits of one session in one room that are not saved. Thread-safe.
 
     Attributes:
