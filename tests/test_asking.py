@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.ClientState_pb2 import ClientState as ClientStateProto
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.runtime.app_session import AppSession, AppSessionState
 from streamlit.runtime.scriptrunner import RerunData
@@ -15,11 +15,10 @@ from streamlit.runtime.state.common import WidgetMetadata
 from streamlit.runtime.state.session_state import SessionState
 
 from streamlit_crdt import _compat
-from streamlit_crdt.message import Message
+from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.session.rerun_requests import MAX_REQUESTS, RerunRequests
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
-from streamlit_crdt.widgets import Widget
 from tests.test_overtaken_runs import WAIT_S, Runner
 
 SLIDER = Widget("slider", "slider", "slider", True, lambda value: value, lambda value: value)
@@ -87,7 +86,7 @@ class Page:
     id: str = "overtaken"
     pending: ScriptRequests = field(default_factory=ScriptRequests)
     _state: AppSessionState = AppSessionState.APP_IS_RUNNING
-    _client_state: ClientState = field(default_factory=ClientState)
+    _client_state: ClientStateProto = field(default_factory=ClientStateProto)
     _session_state: SessionState = field(default_factory=SessionState)
     _scriptrunner: None = None
 
@@ -103,8 +102,8 @@ class Page:
     def _create_scriptrunner(self, data: RerunData) -> None:
         self.pending.request_rerun(data)
 
-    def asks(self, fragment: str = "", *, timer: bool = False, **sent: int | bool) -> ClientState:
-        request = ClientState(fragment_id=fragment, is_auto_rerun=timer, widget_states=message(**sent))
+    def asks(self, fragment: str = "", *, timer: bool = False, **sent: int | bool) -> ClientStateProto:
+        request = ClientStateProto(fragment_id=fragment, is_auto_rerun=timer, widget_states=message(**sent))
         AppSession.request_rerun(self, request)  # type: ignore[arg-type]
         return request
 
@@ -144,7 +143,7 @@ def page(session: Session) -> Page:
     return Page()
 
 
-def begin(session: Session, runner: Runner, data: RerunData) -> Message:
+def begin(session: Session, runner: Runner, data: RerunData) -> ClientState:
     """Begin a run as Streamlit's script runner does, and return the message that it has."""
     runner.context.fragment_ids_this_run = list(data.fragment_id_queue) or None
     runner.context.streamlit_crdt_run = object()  # type: ignore[attr-defined]

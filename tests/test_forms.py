@@ -7,10 +7,10 @@ import uuid
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt.mirror import Mirror
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.widgets import FormInfo
 from streamlit_crdt.session.script_run import FormRegistry
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.widgets import Form
 from tests.sessions import caught_up, session
 
 
@@ -45,7 +45,7 @@ def app(room: str) -> None:
     form.form_submit_button("Send ✉️")
 
 
-def mirror_of(room: str) -> Mirror:
+def mirror_of(room: str) -> StateBinding:
     """Return the mirror of the newest session in a room."""
     return [one.bindings[room].mirror for one in registry.sessions() if room in one.bindings][-1]
 
@@ -58,7 +58,7 @@ def test_a_field_knows_its_form_however_it_is_drawn(room: str) -> None:
     session(app, room)
     widgets = mirror_of(room).widgets.values()
     forms = {(widget.kind, widget.form) for widget in widgets if widget.settable}
-    kept, cleared = Form("a form"), Form("another", clears=True)
+    kept, cleared = FormInfo("a form"), FormInfo("another", clears=True)
     assert forms == {
         ("text_input", None), ("number_input", kept), ("checkbox", kept),
         ("number_input", cleared), ("text_area", cleared),

@@ -11,14 +11,13 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Role
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.widgets import ClientState, FormInfo, Widget
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import MergePolicy
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import sessions_of
-from streamlit_crdt.widgets import Form, Widget
 from tests.sessions import run_fragment
 
 
@@ -287,7 +286,7 @@ def sliding() -> None:
 def test_P1_a_timers_message_is_no_edit_where_a_fragment_is_in_a_room_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Mirror, "all_arrived", lambda _mirror: None)  # as with a real browser
+    monkeypatch.setattr(StateBinding, "all_arrived", lambda _mirror: None)  # as with a real browser
     with sessions_of(sliding) as people:
         one, two = people
         two.slider[0].set_value(7).run()
@@ -365,7 +364,13 @@ def test_a_script_that_hears_of_events_does_so_after_a_fragment_has_run(
 
 def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
     field = Widget(
-        "t", "$$ID-h-t", "number_input", True, lambda value: value, lambda value: value or 0, form=Form("f")
+        "t",
+        "$$ID-h-t",
+        "number_input",
+        True,
+        lambda value: value,
+        lambda value: value or 0,
+        form=FormInfo("f"),
     )
 
     def sent(value: int) -> dict[str, bytes]:
@@ -373,9 +378,9 @@ def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
 
     replica, state = Replica(), {"t": 1}
     replica.set("t", 1)
-    mirror = Mirror(replica, lambda _key: True, MergePolicy({}).rule)
+    mirror = StateBinding(replica, lambda _key: True, MergePolicy({}).rule)
 
-    def run(message: Message | None, submitted: set[str]) -> None:
+    def run(message: ClientState | None, submitted: set[str]) -> None:
         mirror.receive({} if message is None else message.states, submitted)
         mirror.push(state, message, synced=True, at_top=True)
         mirror.begin_run()
@@ -387,9 +392,9 @@ def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
 
     run(None, set())
     state["t"] = 2
-    mirror.push(state, Message(sent(2), frozenset(), sent(1), is_timers=True), synced=True, at_top=True)
+    mirror.push(state, ClientState(sent(2), frozenset(), sent(1), is_timers=True), synced=True, at_top=True)
     run(None, set())
     assert state["t"] == 1, "its form was not submitted"
     state["t"] = 2
-    run(Message(sent(2), frozenset({"submit"}), sent(2)), {"f"})
+    run(ClientState(sent(2), frozenset({"submit"}), sent(2)), {"f"})
     assert replica.get("t") == 2

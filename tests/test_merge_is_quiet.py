@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map
 
+from streamlit_crdt.binding.text_drafts import TextDrafts, class_of, digest_of
 from streamlit_crdt.codec import values
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.document.events import EventLog
 from streamlit_crdt.document.replica import Replica
-from streamlit_crdt.mirror.drafts import Drafts, class_of, digest_of
 from tests.sessions import caught_up, session, settle
 
 
@@ -178,7 +178,7 @@ def named(text: str, number: int = 1) -> tuple[str, int]:
 
 
 def test_a_draft_in_one_widget_says_nothing_of_another() -> None:
-    drafts = Drafts()
+    drafts = TextDrafts()
     for key in ("a", "b"):
         drafts.note_shown(key, "")
         drafts.note_shown(key, "hello")
@@ -187,7 +187,7 @@ def test_a_draft_in_one_widget_says_nothing_of_another() -> None:
 
 
 def test_a_draft_that_was_committed_is_over_although_the_tab_names_it_once_more() -> None:
-    drafts = Drafts()
+    drafts = TextDrafts()
     drafts.note_shown("a", "")
     drafts.note_open({"a": named("")})
     assert drafts.base("a") == ""
@@ -207,7 +207,7 @@ CLASHING = [("姓名", "住所"), ("note.1", "note 1")]
 def test_a_draft_of_two_keys_with_one_class_name_is_that_of_the_one_that_has_shown_its_text(
     keys: tuple[str, str],
 ) -> None:
-    drafts, (one, two) = Drafts(), keys
+    drafts, (one, two) = TextDrafts(), keys
     assert class_of(one) == class_of(two)
     for key, text in ((one, "Ada"), (two, "London")):
         drafts.note_shown(key, "")
@@ -221,7 +221,7 @@ def test_a_draft_of_two_keys_with_one_class_name_is_that_of_the_one_that_has_sho
 
 
 def test_a_commit_that_the_tab_repeats_does_not_end_the_draft_that_came_after_it() -> None:
-    drafts = Drafts()
+    drafts = TextDrafts()
     drafts.note_shown("a", "base")
     drafts.note_shown("a", "theirs")
     drafts.note_open({"a": named("theirs", 2)})
@@ -283,7 +283,7 @@ def test_N2_a_value_that_cannot_be_read_here_stops_no_script(room: str, place: i
 
 
 def test_a_draft_that_was_named_once_is_not_forgotten_however_much_others_write_meanwhile() -> None:
-    drafts = Drafts()
+    drafts = TextDrafts()
     drafts.note_shown("a", "begun on this")
     for number in range(100):
         drafts.note_shown("a", f"theirs {number}")

@@ -7,8 +7,8 @@ import uuid
 import pytest
 
 from streamlit_crdt import MergeRuleError, crdt_sync
-from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.mirror.drafts import class_of, digest_of
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.text_drafts import class_of, digest_of
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, session, settle
 
@@ -36,7 +36,7 @@ def test_two_drafts_of_one_text_area_merge(room: str) -> None:
     assert one.text_area[0].value == two.text_area[0].value == "ONE 👍\ntwo\nTHREE é"
 
 
-def mirrors(room: str) -> list[Mirror]:
+def mirrors(room: str) -> list[StateBinding]:
     """The mirrors of this room's sessions, in the order in which these were opened."""
     return [one.bindings[room].mirror for one in registry.sessions() if room in one.bindings]
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.binding import CONFIRM_TRIES, VOLATILE_AFTER_ROUNDS, StateBinding
+from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.document.replica import Replica
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror import CONFIRM_TRIES, VOLATILE_AFTER_ROUNDS, Mirror
-from streamlit_crdt.widgets import Widget
 
 
 def _same(value: Any) -> Any:
@@ -34,23 +33,23 @@ class Session:
         self.replica = Replica()
         self.replica.apply(room.diff())
         self.room = room
-        self.mirror = Mirror(self.replica, lambda key: key not in private)
+        self.mirror = StateBinding(self.replica, lambda key: key not in private)
         self.widgets = widgets
         self.state: dict[str, Any] = {}
         self.browser: dict[str, Any] = {}
         self.last: dict[str, bytes] = {}
         self.errors: list[Exception] = []
 
-    def message(self, *clicks: str) -> Message:
+    def message(self, *clicks: str) -> ClientState:
         states = {f"$$ID-hash-{key}": repr(value).encode() for key, value in self.browser.items()}
-        message = Message(states, frozenset(clicks), self.last)
+        message = ClientState(states, frozenset(clicks), self.last)
         self.last = states
         self.state.update(self.browser)
         return message
 
     def run(
         self,
-        message: Message | None = None,
+        message: ClientState | None = None,
         body: Any = None,
         *,
         delivered: bool = True,
@@ -132,7 +131,7 @@ def test_R4_what_code_assigns_enters_an_empty_room_and_yields_to_a_value_in_it()
 
 
 def test_R4_nothing_is_written_before_the_first_sync() -> None:
-    mirror = Mirror(replica := Replica(), lambda _key: True)
+    mirror = StateBinding(replica := Replica(), lambda _key: True)
     mirror.push({"a": 1}, None, synced=False)
     assert replica.keys() == []
     mirror.push({"a": 1}, None, synced=True)
@@ -455,7 +454,7 @@ def test_P1_a_widget_that_the_browser_never_shows_is_not_waited_for_for_ever() -
     one.run()
     for _ in range(CONFIRM_TRIES):
         assert one.mirror.awaits_confirmation
-        one.mirror.confirm(one.mirror.deliveries, Message({}), one.state)
+        one.mirror.confirm(one.mirror.deliveries, ClientState({}), one.state)
     assert not one.mirror.awaits_confirmation
 
 
@@ -512,7 +511,7 @@ def test_P4_a_value_that_is_overwritten_now_and_then_is_not_volatile() -> None:
 
 def test_R4_a_plain_value_that_was_changed_before_the_first_sync_wins_over_the_room() -> None:
     replica = Replica()
-    mirror = Mirror(replica, lambda _key: True)
+    mirror = StateBinding(replica, lambda _key: True)
     mirror.push({"edited": 0, "first": 0}, None, synced=False)
     mirror.push({"edited": 1, "first": 0}, None, synced=False)
     replica.set("edited", 5)
@@ -537,7 +536,7 @@ def test_P2_an_option_that_the_widget_cannot_name_any_more_does_not_stop_the_run
     one.mirror.end_run(complete=True, remote=False)
     one.state["a"] = Odd()
     room.set("a", "other")
-    message = Message({widget.element_id: b""})
+    message = ClientState({widget.element_id: b""})
     for _ in range(2):
         errors = one.mirror.push(one.state, message, synced=True, at_top=True)
         one.replica.apply(room.diff())
@@ -643,11 +642,11 @@ def test_P3_a_run_that_was_replaced_before_its_end_counts_what_it_drew() -> None
     assert not one.mirror.is_untold("a")
 
 
-def _agreed_before_sync() -> tuple[Replica, Mirror]:
+def _agreed_before_sync() -> tuple[Replica, StateBinding]:
     """Return a session's room and mirror after the room turned out to have the first value that the script gave."""
     room, other = Replica(), Replica()
     other.set("n", 0)
-    mirror = Mirror(room, lambda _key: True)
+    mirror = StateBinding(room, lambda _key: True)
     mirror.push({"n": 0}, None, synced=False)
     room.apply(other.diff())
     mirror.push({"n": 0}, None, synced=True)
@@ -666,7 +665,7 @@ def test_R4_a_first_value_with_which_the_room_agreed_excuses_no_later_one() -> N
 
 def test_R4_a_first_value_from_before_another_room_filled_the_state_is_forgotten() -> None:
     room, other = Replica(), Replica()
-    mirror = Mirror(room, lambda _key: True)
+    mirror = StateBinding(room, lambda _key: True)
     mirror.push({"n": 0}, None, synced=False)
     mirror.start_over()
     other.set("n", 3)

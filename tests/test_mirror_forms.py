@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.text_drafts import digest_of
+from streamlit_crdt.binding.widgets import ClientState, FormInfo, Widget
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import MergePolicy, MergeRule
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.mirror.drafts import digest_of
-from streamlit_crdt.widgets import Form, Widget
 
-KEPT, CLEARED = Form("kept"), Form("cleared", clears=True)
+KEPT, CLEARED = FormInfo("kept"), FormInfo("cleared", clears=True)
 
 
-def field(key: str, form: Form | None, default: Any, kind: str = "number_input") -> Widget:
+def field(key: str, form: FormInfo | None, default: Any, kind: str = "number_input") -> Widget:
     def deserialize(value: Any) -> Any:
         return default if value is None else value
 
@@ -39,7 +38,7 @@ class Page:
         self.room = room
         self.replica = Replica()
         self.replica.apply(room.diff())
-        self.mirror = Mirror(self.replica, lambda _key: True, MergePolicy(merge or {}).rule)
+        self.mirror = StateBinding(self.replica, lambda _key: True, MergePolicy(merge or {}).rule)
         self.widgets = {widget.key: widget for widget in widgets}
         self.state: dict[str, Any] = {}
         self.sent: dict[str, Any] = {}
@@ -62,7 +61,7 @@ class Page:
         kept = (key for key in self.drafts if self.widgets[key].form == KEPT)
         self.mirror.note_unsubmitted([self.widgets[key].element_id for key in kept])
 
-    def submit(self, form: Form) -> None:
+    def submit(self, form: FormInfo) -> None:
         """Submit a form as Streamlit's page does; a cleared one then holds its defaults as drafts."""
         keys = [key for key, widget in self.widgets.items() if widget.form == form]
         for key in keys:
@@ -77,7 +76,7 @@ class Page:
         """Send a message, with what was clicked."""
         elements = {self.widgets[key].element_id: key for key in self.sent}
         states = {element: repr(self.sent[key]).encode() for element, key in elements.items()}
-        message = Message(states, frozenset(submitted), self.last)
+        message = ClientState(states, frozenset(submitted), self.last)
         self.last = states
         outdated = self.mirror.receive(states, frozenset(submitted))
         self.state.update(
@@ -85,7 +84,7 @@ class Page:
         )
         self.run(message)
 
-    def run(self, message: Message | None = None, **assigned: Any) -> None:
+    def run(self, message: ClientState | None = None, **assigned: Any) -> None:
         self.state.update(assigned)
         self.mirror.push(self.state, message, synced=True, at_top=True, assigned=set(assigned))
         self.mirror.begin_run()
@@ -120,7 +119,7 @@ def two_pages(*widgets: Widget) -> tuple[Page, Page, Replica]:
 
 
 @pytest.mark.parametrize("form", [KEPT, CLEARED], ids=["kept", "cleared"])
-def test_P7_what_is_submitted_reaches_every_script(form: Form) -> None:
+def test_P7_what_is_submitted_reaches_every_script(form: FormInfo) -> None:
     ada, bob, room = two_pages(field("size", form, 2))
     ada.draft(size=9)
     ada.act()

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.widgets import Widget
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import MergeRuleError
 from streamlit_crdt.merge import MergePolicy
-from streamlit_crdt.mirror import Mirror
-from streamlit_crdt.widgets import Widget
 from tests.test_mirror import Session, _same
 
 
 def session(room: Replica, *widgets: Widget, **merge: Any) -> Session:
     made = Session(room, *widgets)
-    made.mirror = Mirror(made.replica, lambda _key: True, MergePolicy(merge).rule)
+    made.mirror = StateBinding(made.replica, lambda _key: True, MergePolicy(merge).rule)
     return made
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from streamlit_crdt.binding.widgets import REFUSED, Widget
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.widgets import REFUSED, Widget
 
 
 def _app() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from streamlit_crdt.message import CHANNEL_KEY_PREFIX
+from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX
 
 PRIVATE_PREFIX: Final = "crdt-private:"
 

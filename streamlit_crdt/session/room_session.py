@@ -28,12 +28,12 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter
 from streamlit_crdt.backend.backend import RoomBackend
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy, Rule
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.room import Status
 from streamlit_crdt.session.room_writer import RoomWriter
 from streamlit_crdt.transport.channel import Frame
@@ -116,7 +116,7 @@ class RoomSession:
         self.part = Participant("editor", draw_guest())
         self.way = RoomConnection(qualified(room, place.namespace), place, lambda: self.part)
         self.rules = MergePolicy()
-        self.mirror = Mirror(self.replica, lambda key: self.selection.shares(key), self.rule_of)
+        self.mirror = StateBinding(self.replica, lambda key: self.selection.shares(key), self.rule_of)
         self.writing = RoomWriter(self)
         self.clicks = PendingClicks()
         self.putting_back = ViewOnlyNotice()
@@ -125,7 +125,7 @@ class RoomSession:
         )
         self.has_company = False
         self._rerun_owed = False
-        self._taken: Message | None = None
+        self._taken: ClientState | None = None
         self._is_asking = False
         self.is_away = False
         self._private_later: tuple[str, ...] = ()
@@ -211,12 +211,12 @@ class RoomSession:
     def frame(self) -> bytes:
         return self.tab.frame()
 
-    def receive(self, frame: Frame, message: Message | None) -> bool:
+    def receive(self, frame: Frame, message: ClientState | None) -> bool:
         return self.tab.receive(frame, message)
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
-    def begin_run(self, message: Message | None, *, remote: bool, whole: bool = True) -> list[str]:
+    def begin_run(self, message: ClientState | None, *, remote: bool, whole: bool = True) -> list[str]:
         """Local first, then merge, then write remote values. Returns the keys that were written.
 
         Args:
@@ -241,7 +241,7 @@ class RoomSession:
         self._written_in_part = [] if whole else [key for key in written if not self.mirror.is_volatile(key)]
         return written
 
-    def begin_fragments(self, message: Message) -> set[str]:
+    def begin_fragments(self, message: ClientState) -> set[str]:
         """Before fragments run: push what the browser sent, and write again what its values would have undone here.
 
         Nothing new is written: the widgets outside of these fragments would not be told of it. Returns the keys.
@@ -259,7 +259,7 @@ class RoomSession:
         return set(echoes)
 
     def push_now(
-        self, message: Message | None, *, remote: bool, has_drawn: bool = True
+        self, message: ClientState | None, *, remote: bool, has_drawn: bool = True
     ) -> list[ValueNotShareableError]:
         """Push what the block assigned, or, in a callback, which comes before a run draws, what came with it."""
         state = st.session_state.to_dict()
@@ -268,7 +268,7 @@ class RoomSession:
         return self._push(state, message, remote=remote)
 
     def end_run(
-        self, state: Mapping[str, Any], message: Message | None, *, complete: bool, remote: bool
+        self, state: Mapping[str, Any], message: ClientState | None, *, complete: bool, remote: bool
     ) -> None:
         """Close a full run, however it ended."""
         self.mirror.check_drawn(state)
@@ -282,7 +282,7 @@ class RoomSession:
         self.tab.shown.end_run()
         self._displaced = self.mirror.displaced(state) if self.part.is_viewer else {}
 
-    def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: Message | None) -> None:
+    def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: ClientState | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
         self.mirror.check_drawn(state)
         self._report(self._push(state, message, remote=message is not None and message.is_timers))
@@ -341,7 +341,7 @@ class RoomSession:
                 written.append(write.key)
         return written
 
-    def push_last(self, message: Message | None) -> None:
+    def push_last(self, message: ClientState | None) -> None:
         """Push what the browser brought along with the click that leaves the room."""
         self._report(self._push(st.session_state.to_dict(), message, at_top=True))
 
@@ -352,7 +352,12 @@ class RoomSession:
         self.mirror.hold(state)
 
     def _push(
-        self, state: Mapping[str, Any], message: Message | None, *, remote: bool = False, at_top: bool = False
+        self,
+        state: Mapping[str, Any],
+        message: ClientState | None,
+        *,
+        remote: bool = False,
+        at_top: bool = False,
     ) -> list[ValueNotShareableError]:
         ctx = _compat.script_context()
         assigned = {key for key in state if ctx.session_state.is_new_state_value(key)}

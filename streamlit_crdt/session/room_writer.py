@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.access.room_context import KeyFilter
+from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.document.events import EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
@@ -14,7 +15,6 @@ from streamlit_crdt.document.snapshots import SnapshotObserver, restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.mirror import Mirror
 
 
 class Scope(Protocol):
@@ -23,7 +23,7 @@ class Scope(Protocol):
     room: str
     part: Participant
     selection: KeyFilter
-    mirror: Mirror
+    mirror: StateBinding
 
     @property
     def replica(self) -> Replica: ...

@@ -11,9 +11,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamlit_crdt import _compat
-from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
+from streamlit_crdt.binding.widgets import (
+    CHANNEL_KEY_PREFIX,
+    JUDGED_BY,
+    SETTABLE,
+    SUBMIT_BUTTON,
+    ClientState,
+    FormInfo,
+    Widget,
+)
 from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.widgets import JUDGED_BY, SETTABLE, SUBMIT_BUTTON, Form, Widget
 
 
 class WidgetCalls:
@@ -66,18 +73,18 @@ class FormRegistry:
     """
 
     def __init__(self) -> None:
-        self._forms: dict[str, Form] = {}
+        self._forms: dict[str, FormInfo] = {}
         self._buttons: dict[str, str] = {}
         self._drawn: set[str] = set()
 
     def opened(self, form_id: str, *, clears: bool) -> None:
         """Note that a script has made a form."""
-        self._forms[form_id] = Form(form_id, clears)
+        self._forms[form_id] = FormInfo(form_id, clears)
         self._drawn.add(form_id)
 
-    def get(self, form_id: str) -> Form | None:
+    def get(self, form_id: str) -> FormInfo | None:
         """Return a form by its id; None for "", which is outside of all forms."""
-        return self._forms.get(form_id, Form(form_id)) if form_id else None
+        return self._forms.get(form_id, FormInfo(form_id)) if form_id else None
 
     def has_button(self, element_id: str, form_id: str) -> None:
         """Note that the button of this element id submits the form."""
@@ -116,7 +123,7 @@ class ScriptRun:
 
     def __init__(self, identity: Any) -> None:
         self.identity = identity
-        self.message: Message | None = None
+        self.message: ClientState | None = None
         self.open: list[tuple[RoomSession | None, str | None]] = []
         self.calls: dict[str | None, list[RoomSession | None]] = {}
         self.entered: list[RoomSession] = []

@@ -22,14 +22,13 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter, is_private
 from streamlit_crdt.backend import backend
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.session.rerun_requests import RerunCause, RerunRequests
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.script_run import ScriptRun, WidgetCalls
-from streamlit_crdt.widgets import Widget
 
 
 class RoomMemberships:
@@ -122,7 +121,11 @@ class RoomMemberships:
 
 
 def has_unread_edit(
-    ctx: Any, message: Message, state: Mapping[str, Any], mirrors: Iterable[Mirror], rewritten: Container[str]
+    ctx: Any,
+    message: ClientState,
+    state: Mapping[str, Any],
+    mirrors: Iterable[StateBinding],
+    rewritten: Container[str],
 ) -> bool:
     """Say whether `message`, with which fragments ran, holds an edit that needs a full run.
 
@@ -477,7 +480,7 @@ class Session:
             cause = cause or RerunCause(
                 bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None
             )
-            run.message = Message(states, triggers, self._last_states, cause.is_timers, cause.changed)
+            run.message = ClientState(states, triggers, self._last_states, cause.is_timers, cause.changed)
             self._last_states = states
             submitted = self.calls.forms.submitted(triggers)
             outdated: frozenset[str] = frozenset()

@@ -17,10 +17,9 @@ from typing import Any, Final
 import streamlit as st
 
 from streamlit_crdt import _compat, collector
-from streamlit_crdt.message import CHANNEL_KEY_PREFIX
+from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX, REFUSED, SETTABLE, unkeyed_key
 from streamlit_crdt.session.script_run import is_password
 from streamlit_crdt.session.session import Session
-from streamlit_crdt.widgets import REFUSED, SETTABLE, unkeyed_key
 
 RELEASED_SESSION_KEPT_S: Final = 150.0
 """A little longer than Streamlit keeps a disconnected session, which may come back with all its values."""

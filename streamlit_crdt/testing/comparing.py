@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from streamlit_crdt.binding import ABSENT
 from streamlit_crdt.codec import values
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
-from streamlit_crdt.mirror import ABSENT
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.testing.difference import Difference, Sight
 from streamlit_crdt.testing.person import Person

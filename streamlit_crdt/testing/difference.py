@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
+from streamlit_crdt.binding import ABSENT, VisibleValue
 from streamlit_crdt.codec import values
-from streamlit_crdt.mirror import ABSENT, Shown
 
 _WIDTH: Final = 60
 """A longer value is shortened; of longer texts what begins to differ is shown."""
@@ -39,7 +39,7 @@ class Sight:
 
     who: str
     held: Any
-    shown: Shown | None
+    shown: VisibleValue | None
 
     @property
     def value(self) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
-from streamlit_crdt.mirror import Shown, class_of, digest_of
+from streamlit_crdt.binding import VisibleValue, class_of, digest_of
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
@@ -157,7 +157,7 @@ class Person:
         shown = list(self.app.exception)
         return None if not shown else "\n".join([shown[0].message, *shown[0].stack_trace])
 
-    def shown(self, binding: RoomSession) -> dict[str, Shown]:
+    def shown(self, binding: RoomSession) -> dict[str, VisibleValue]:
         """Return what it shows of a room, by key; what it has just written itself and not read since is left out."""
         shown = binding.mirror.shown(_compat.state_of_app_test(self.app))
         unread = set(binding.mirror.news())

@@ -18,9 +18,9 @@ import streamlit as st
 from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.access.tab_token import TabToken
 from streamlit_crdt.backend.backend import RoomBackend
+from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX, ClientState
 from streamlit_crdt.errors import FrameError
-from streamlit_crdt.message import CHANNEL_KEY_PREFIX, Message
-from streamlit_crdt.mirror import Mirror
 from streamlit_crdt.room import Status
 from streamlit_crdt.transport.channel import Frame, read_report
 from streamlit_crdt.transport.connection import RoomConnection
@@ -30,14 +30,14 @@ from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 class SaveStatusObserver:
     """What one session's present run was told of what is saved."""
 
-    def __init__(self, saving: Callable[[], UnsavedEdits], mirror: Mirror) -> None:
+    def __init__(self, saving: Callable[[], UnsavedEdits], mirror: StateBinding) -> None:
         self._saving = saving
         self._mirror = mirror
         self._saved: bool | None = None
         self._count: int | None = None
         self._has_asked = False
 
-    def begin_run(self, message: Message | None) -> None:
+    def begin_run(self, message: ClientState | None) -> None:
         """Forget what the former run was told.
 
         Args:
@@ -109,7 +109,7 @@ class TabConnection:
         self,
         place: RoomBackend,
         way: RoomConnection,
-        mirror: Mirror,
+        mirror: StateBinding,
         part: Callable[[], Participant],
         has_news: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -128,7 +128,7 @@ class TabConnection:
         self._held_since: float | None = None
         self._explained: set[str] = set()
 
-    def begin_run(self, message: Message | None) -> None:
+    def begin_run(self, message: ClientState | None) -> None:
         """Forget what the former run has read and mounted."""
         self.status_was_read = False
         self.shown.begin_run(message)
@@ -186,7 +186,7 @@ class TabConnection:
             deleted=is_deleted,
         )
 
-    def receive(self, frame: Frame, message: Message | None) -> bool:
+    def receive(self, frame: Frame, message: ClientState | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
         way = self._way
         was = way.link.status, way.link.synced

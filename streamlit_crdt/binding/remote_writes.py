@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streamlit_crdt.binding.form_drafts import FormDrafts
+from streamlit_crdt.binding.in_flight import InFlightValues
+from streamlit_crdt.binding.key_state import KeyStates, Volatility
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget, default_of, form_of
 from streamlit_crdt.codec import values
-from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.fields import Fields
-from streamlit_crdt.mirror.form import default_of, form_of
-from streamlit_crdt.mirror.memory import Memory
-from streamlit_crdt.mirror.volatility import Volatility
-from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX, Widget
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class StateWrite:
     """One assignment to make: `value` goes into the state, `shared` is its form in the room.
 
     `put_back`: it undoes what a viewer changed here, and is no news of others (rule A1).
@@ -29,18 +27,18 @@ class Write:
     put_back: bool = False
 
 
-class Plan:
+class RemoteWrites:
     """Compares the room with what the session was shown."""
 
     def __init__(
-        self, memory: Memory, deliveries: Deliveries, volatility: Volatility, fields: Fields
+        self, memory: KeyStates, deliveries: InFlightValues, volatility: Volatility, fields: FormDrafts
     ) -> None:
         self._memory = memory
         self._deliveries = deliveries
         self._fields = fields
         self._volatility = volatility
 
-    def writes(self, state: Mapping[str, Any]) -> list[Write]:
+    def writes(self, state: Mapping[str, Any]) -> list[StateWrite]:
         """Return the writes that `state` needs."""
         memory = self._memory
         memory.merged.clear()
@@ -54,13 +52,13 @@ class Plan:
                 key, None
             )  # a hidden widget comes back with its default, which is nobody's edit (R4)
             if key in state and key not in memory.widgets:
-                writes.append(Write(key, None, None, delete=True))
+                writes.append(StateWrite(key, None, None, delete=True))
         memory.in_room.update(write.key for write in writes if not write.delete)
         if memory.is_read_only:
             writes += self._untouched(state)
         return writes
 
-    def wrote(self, write: Write, state: Mapping[str, Any]) -> None:
+    def wrote(self, write: StateWrite, state: Mapping[str, Any]) -> None:
         """Note that a planned write was made; `state` is the snapshot from before it."""
         if write.delete:
             return
@@ -90,7 +88,7 @@ class Plan:
         memory.written_now.update(written)
         return written
 
-    def cannot_write(self, write: Write, reason: Exception) -> None:
+    def cannot_write(self, write: StateWrite, reason: Exception) -> None:
         """Leave out a value that Streamlit does not let us assign."""
         key = write.key
         self._memory.refused[key] = values.deep_copy(write.shared)
@@ -127,7 +125,7 @@ class Plan:
         """Return what the room had and has no more."""
         return [key for key in self._memory.in_room if key not in self._memory.replica]
 
-    def _reset(self, key: str, state: Mapping[str, Any]) -> list[Write]:
+    def _reset(self, key: str, state: Mapping[str, Any]) -> list[StateWrite]:
         """Have a widget show its default again: what somebody had chosen was undone, or deleted."""
         widget = self._memory.widgets[key]
         if not widget.settable or key not in state or not self._memory.shares(key):
@@ -136,9 +134,9 @@ class Plan:
         shared = form_of(widget, default)
         if shared is REFUSED or _shows(widget, state[key], shared):
             return []
-        return [Write(key, values.deep_copy(default), values.deep_copy(shared))]
+        return [StateWrite(key, values.deep_copy(default), values.deep_copy(shared))]
 
-    def _plan_key(self, key: str, state: Mapping[str, Any]) -> Write | None:
+    def _plan_key(self, key: str, state: Mapping[str, Any]) -> StateWrite | None:
         memory = self._memory
         widget = memory.widgets.get(key)
         if not memory.shares(key) or (widget is not None and not widget.settable):
@@ -157,9 +155,9 @@ class Plan:
             memory.refuse(key, remote)
             return None
         put_back = memory.is_read_only and key in memory.seen and values.equal(remote, memory.seen[key])
-        return Write(key, values.deep_copy(local), remote, put_back=put_back)
+        return StateWrite(key, values.deep_copy(local), remote, put_back=put_back)
 
-    def _untouched(self, state: Mapping[str, Any]) -> list[Write]:
+    def _untouched(self, state: Mapping[str, Any]) -> list[StateWrite]:
         """Put widgets that nobody in the room has touched back to what they showed untouched (rule A1)."""
         memory, writes = self._memory, []
         for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
@@ -168,7 +166,7 @@ class Plan:
                 continue
             local = REFUSED if _shows(widget, state[key], seen) else widget.local(seen)
             if local is not REFUSED:
-                writes.append(Write(key, values.deep_copy(local), seen, put_back=True))
+                writes.append(StateWrite(key, values.deep_copy(local), seen, put_back=True))
         return writes
 
     def _is_news(self, key: str) -> bool:

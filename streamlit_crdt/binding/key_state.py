@@ -1,17 +1,64 @@
-"""What a mirror knows of each key: its widget, the value last seen, and what this run has done with it."""
+"""What a mirror knows of each key: its widget, the value last seen, and what this run has done with it.
+
+Keys that get a new value on each run, by which sessions would wake each other for ever (P4).
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from streamlit_crdt.binding.text_drafts import TextDrafts
+from streamlit_crdt.binding.widgets import REFUSED, Widget
 from streamlit_crdt.codec import values
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.mirror.drafts import Drafts
-from streamlit_crdt.widgets import REFUSED, Widget
+
+VOLATILE_AFTER_ROUNDS: Final = 3
+"""So many remote runs in a row that overwrite what they were sent make a key volatile (P4)."""
+
+
+class Volatility:
+    """Counts, for each key, the remote runs in a row that overwrote what they were sent."""
+
+    def __init__(self, memory: KeyStates) -> None:
+        self._memory = memory
+        self._overwritten_now: set[str] = set()
+        self._churn: dict[str, int] = {}
+        self._volatile: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._volatile
+
+    def begin_run(self) -> None:
+        self._overwritten_now = set()
+
+    def end_remote_run(self) -> None:
+        """Begin anew to count for each key that kept what it was sent."""
+        for key in self._memory.written_now - self._overwritten_now:
+            self._churn.pop(key, None)
+
+    def start_over(self) -> None:
+        self._churn.clear()
+
+    def is_damped(self, key: str, *, remote: bool) -> bool:
+        """Say whether an edit of `key` stays here; call once for each edit, which is counted."""
+        if not remote or key not in self._memory.written_now or key in self._overwritten_now:
+            return key in self._volatile and remote
+        self._overwritten_now.add(key)
+        self._churn[key] = self._churn.get(key, 0) + 1
+        if self._churn[key] >= VOLATILE_AFTER_ROUNDS and key not in self._volatile:
+            self._volatile.add(key)
+            self._memory.warn(
+                key,
+                "volatile",
+                f"st.session_state[{key!r}] gets a new value on each run, so sessions would wake each other for ever; "
+                f"it is now shared only when somebody acts. Make it private: crdt_sync(..., private=[{key!r}]).",
+            )
+        return key in self._volatile
+
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -20,7 +67,7 @@ RuleOf = Callable[[str, Any, str | None], Rule | None]
 """By which rule a value is stored under a key, given the kind of the key's widget; None where the last writer wins."""
 
 
-class Memory:
+class KeyStates:
     """What the parts of a mirror share.
 
     Attributes:
@@ -60,7 +107,7 @@ class Memory:
         self.drawn_now: set[str] = set()
         self.written_now: set[str] = set()
         self.merged: set[str] = set()
-        self.drafts = Drafts()
+        self.drafts = TextDrafts()
         self._warned: set[tuple[str, str]] = set()
 
     def is_drawn(self, key: str) -> bool:

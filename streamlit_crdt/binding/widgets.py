@@ -6,6 +6,10 @@ are the best judge there is: a value that comes back from the round trip as it w
 
 An option object need not be shareable: what travels then is its formatted label, and the receiving session looks the
 label up among its own options.
+
+What a browser sent with a run: the value of each widget that it shows, and what was clicked.
+
+The shared form of what a widget shows, where a widget that cannot say is no error.
 """
 
 from __future__ import annotations
@@ -51,7 +55,7 @@ def unkeyed_key(element_type: str, native_hash: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FormInfo:
     """A form of the page: its id, and whether its fields are cleared when it is submitted."""
 
     id: str
@@ -77,7 +81,7 @@ class Widget:
     serialize: Callable[[Any], Any]
     deserialize: Callable[[Any], Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    form: Form | None = None
+    form: FormInfo | None = None
 
     def shared(self, value: Any) -> Any:
         """Return what travels for `value`: the value itself, or the labels of options that cannot be shared.
@@ -221,3 +225,70 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
+
+
+CHANNEL_KEY_PREFIX: Final = "crdt-channel:"
+"""Keys of the library's own components; their triggers are not clicks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """One message, compared with the one before it.
+
+    Attributes:
+        states: serialized value by widget id, all widgets that the browser shows.
+        triggers: ids of the triggers that are set.
+        previous: the states of the message before.
+        is_timers: whether nobody has sent it: the timers of fragments did.
+        changed: ids of the widgets for which the page may have sent it, where that is known (see `asking`): it can be
+            for one that a timer's message has told of already.
+    """
+
+    states: Mapping[str, bytes]
+    triggers: frozenset[str] = frozenset()
+    previous: Mapping[str, bytes] = field(default_factory=dict)
+    is_timers: bool = False
+    changed: frozenset[str] | None = None
+
+    def holds(self, widget: Widget | None) -> bool:
+        """Say whether the browser shows `widget`."""
+        return widget is not None and widget.element_id in self.states
+
+    def is_new(self, element_id: str) -> bool:
+        """Say whether the browser sent another value of this widget than in the message before."""
+        return element_id in self.states and self.states[element_id] != self.previous.get(element_id)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether somebody has acted: a trigger is set, or a widget holds another value than in the message before."""
+        return bool(self.triggers) or self.states != self.previous
+
+    def only_explained_by(self, widget: Widget) -> bool:
+        """Say whether nothing but `widget` can have caused this message: no trigger, no other change.
+
+        A message without any change is `widget` moved back to where the browser last reported it. What a timer's
+        message holds is no move: the page sends that for itself, and may have put a value over it meanwhile.
+        """
+        return not (self.triggers or self.is_timers or self._changed() - {widget.element_id})
+
+    def _changed(self) -> frozenset[str]:
+        if self.changed is not None:
+            return self.changed
+        ids = {*self.states, *self.previous}
+        return frozenset(i for i in ids if self.states.get(i) != self.previous.get(i))
+
+
+def form_of(widget: Widget, value: Any) -> Any:
+    """Return what travels for `value`, `REFUSED` if nothing does."""
+    try:
+        return widget.shared(value)
+    except ValueNotShareableError:
+        return REFUSED
+
+
+def default_of(widget: Widget) -> Any:
+    """Return what `widget` shows untouched; None where its own code cannot say."""
+    try:
+        return widget.deserialize(None)
+    except Exception:
+        return None  # as in `Widget.local`: an app's format function may raise anything

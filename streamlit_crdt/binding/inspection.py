@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from streamlit_crdt.binding.key_state import KeyStates, Volatility
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, form_of
 from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.mirror.form import form_of
-from streamlit_crdt.mirror.memory import Memory
-from streamlit_crdt.mirror.volatility import Volatility
-from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX
 
 
 class Absent:
@@ -25,7 +23,7 @@ ABSENT: Final = Absent()
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class VisibleValue:
     """One key, as a session shows it.
 
     Attributes:
@@ -39,21 +37,21 @@ class Shown:
     why: Literal["P2", "P4"] | None
 
 
-class Showing:
+class Inspector:
     """Reads the state as `Plan` does, and notes nothing."""
 
-    def __init__(self, memory: Memory, volatility: Volatility) -> None:
+    def __init__(self, memory: KeyStates, volatility: Volatility) -> None:
         self._memory = memory
         self._volatility = volatility
 
-    def shown(self, state: Mapping[str, Any]) -> dict[str, Shown]:
+    def shown(self, state: Mapping[str, Any]) -> dict[str, VisibleValue]:
         """Return what the session shows of each shared key; see `Mirror.shown`."""
         memory, found = self._memory, {}
         for key in state:
             value = self._value(key, state[key]) if memory.shares(key) else REFUSED
             in_room = memory.read(key) if key in memory.replica else ABSENT
             if value is not REFUSED and in_room is not REFUSED:
-                found[key] = Shown(values.deep_copy(value), in_room, self._why(key, in_room))
+                found[key] = VisibleValue(values.deep_copy(value), in_room, self._why(key, in_room))
         return found
 
     def _value(self, key: str, value: Any) -> Any:

@@ -15,17 +15,16 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable
 from typing import Any
 
+from streamlit_crdt.binding.in_flight import InFlightValues
+from streamlit_crdt.binding.key_state import KeyStates
+from streamlit_crdt.binding.widgets import Widget, default_of, form_of
 from streamlit_crdt.codec import values
-from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.form import default_of, form_of
-from streamlit_crdt.mirror.memory import Memory
-from streamlit_crdt.widgets import Widget
 
 
-class Fields:
+class FormDrafts:
     """Which fields hold drafts, what the page shows in them instead of the room's value, and what was submitted."""
 
-    def __init__(self, memory: Memory, deliveries: Deliveries) -> None:
+    def __init__(self, memory: KeyStates, deliveries: InFlightValues) -> None:
         self._memory = memory
         self._deliveries = deliveries
         self._drafts: set[str] = set()

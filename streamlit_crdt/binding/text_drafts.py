@@ -26,7 +26,7 @@ MAX_COMMITS: Final = 16
 _DIGEST_CHARS = 16
 
 
-class Drafts:
+class TextDrafts:
     """The texts that each widget was shown since its person's last edit, the newest last, and before it.
 
     A class name can stand for several keys. Then a digest says whose draft it is, if only one of them has shown that.

@@ -7,41 +7,39 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from streamlit_crdt.binding.form_drafts import FormDrafts
+from streamlit_crdt.binding.in_flight import InFlightValues
+from streamlit_crdt.binding.key_state import KeyStates, Volatility
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, ClientState
 from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.fields import Fields
-from streamlit_crdt.mirror.memory import Memory
-from streamlit_crdt.mirror.volatility import Volatility
-from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX
 
 _TEXTS: Final = ("text_area", "text_input")
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class PushContext:
     """On what occasion the state is looked at; see `Mirror.push`."""
 
-    message: Message | None
+    message: ClientState | None
     synced: bool
     remote: bool
     assigned: Container[str]
 
 
-class Edits:
+class LocalEdits:
     """Tells the replica what changed in the state."""
 
     def __init__(
-        self, memory: Memory, deliveries: Deliveries, volatility: Volatility, fields: Fields
+        self, memory: KeyStates, deliveries: InFlightValues, volatility: Volatility, fields: FormDrafts
     ) -> None:
         self._memory = memory
         self._deliveries = deliveries
         self._fields = fields
         self._volatility = volatility
 
-    def push(self, state: Mapping[str, Any], occasion: Occasion) -> list[ValueNotShareableError]:
+    def push(self, state: Mapping[str, Any], occasion: PushContext) -> list[ValueNotShareableError]:
         """Push all edits in `state`; return what cannot be shared."""
         errors = []
         self._memory.held_back.clear()
@@ -63,7 +61,7 @@ class Edits:
             if memory.shares(key) and key not in memory.widgets and not key.startswith(UNKEYED_PREFIX):
                 memory.see(key, value)
 
-    def _push_key(self, key: str, value: Any, occasion: Occasion) -> None:
+    def _push_key(self, key: str, value: Any, occasion: PushContext) -> None:
         memory = self._memory
         current = self._shared(key, value, occasion.message)
         if current is REFUSED or self._fields.is_draft(key, occasion.assigned):
@@ -97,14 +95,14 @@ class Edits:
             values.encode(current, key=key)
             self._memory.held_back.add(key)
 
-    def _shared(self, key: str, value: Any, message: Message | None) -> Any:
+    def _shared(self, key: str, value: Any, message: ClientState | None) -> Any:
         widget = self._memory.widgets.get(key)
         if widget is None:
             return REFUSED if key.startswith(UNKEYED_PREFIX) else value
         drawn = self._memory.is_drawn(key) or (message is not None and message.holds(widget))
         return widget.shared(value) if widget.settable and drawn else REFUSED  # P3, P6
 
-    def _is_known(self, key: str, current: Any, occasion: Occasion) -> bool:
+    def _is_known(self, key: str, current: Any, occasion: PushContext) -> bool:
         if key not in self._memory.seen:
             return self._is_no_news(key, current)
         if values.equal(current, self._memory.seen[key]):
@@ -126,7 +124,7 @@ class Edits:
         first = memory.before_sync.get(key, current)
         return key in memory.replica and values.equal(current, first)  # the room wins over a first value
 
-    def _is_echo(self, key: str, occasion: Occasion) -> bool:
+    def _is_echo(self, key: str, occasion: PushContext) -> bool:
         """Say whether the old value came along with something else (P1).
 
         It did not if code assigned it, or if the message holds no other change and no trigger: then this widget itself

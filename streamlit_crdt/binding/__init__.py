@@ -11,25 +11,25 @@ assign something new on each run (P4), and a default is nobody's edit (R4).
 One file for each of these: `edits` says what is one (R4, P3), `delivery` what the browser has not confirmed (P1),
 `volatility` what changes on each run (P4), `fields` what a form keeps to its page (P7), `plan` what must be written,
 `drawing` what widgets make of it (P2), `showing` what they show. `memory` is what they all know of the keys. Only
-`Mirror` holds a lock; its parts rely on it.
+`StateBinding` holds a lock; its parts rely on it.
 """
 
 from __future__ import annotations
 
-from streamlit_crdt.mirror.delivery import CONFIRM_TRIES
-from streamlit_crdt.mirror.drafts import class_of, digest_of
-from streamlit_crdt.mirror.mirror import Mirror
-from streamlit_crdt.mirror.plan import Write
-from streamlit_crdt.mirror.showing import ABSENT, Shown
-from streamlit_crdt.mirror.volatility import VOLATILE_AFTER_ROUNDS
+from streamlit_crdt.binding.binding import StateBinding
+from streamlit_crdt.binding.in_flight import CONFIRM_TRIES
+from streamlit_crdt.binding.inspection import ABSENT, VisibleValue
+from streamlit_crdt.binding.key_state import VOLATILE_AFTER_ROUNDS
+from streamlit_crdt.binding.remote_writes import StateWrite
+from streamlit_crdt.binding.text_drafts import class_of, digest_of
 
 __all__ = [
     "ABSENT",
     "CONFIRM_TRIES",
     "VOLATILE_AFTER_ROUNDS",
-    "Mirror",
-    "Shown",
-    "Write",
+    "StateBinding",
+    "StateWrite",
+    "VisibleValue",
     "class_of",
     "digest_of",
 ]

@@ -6,38 +6,36 @@ import threading
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Any, Final
 
+from streamlit_crdt.binding.form_drafts import FormDrafts
+from streamlit_crdt.binding.in_flight import InFlightValues
+from streamlit_crdt.binding.inspection import Inspector, VisibleValue
+from streamlit_crdt.binding.key_state import KeyStates, RuleOf, Volatility
+from streamlit_crdt.binding.local_edits import LocalEdits, PushContext
+from streamlit_crdt.binding.remote_writes import RemoteWrites, StateWrite
+from streamlit_crdt.binding.widget_registration import WidgetRegistration
+from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.drawing import Drawing
-from streamlit_crdt.mirror.edits import Edits, Occasion
-from streamlit_crdt.mirror.fields import Fields
-from streamlit_crdt.mirror.memory import Memory, RuleOf
-from streamlit_crdt.mirror.plan import Plan, Write
-from streamlit_crdt.mirror.showing import Showing, Shown
-from streamlit_crdt.mirror.volatility import Volatility
-from streamlit_crdt.widgets import Widget
 
 DEFAULT_RULES: Final = MergePolicy()
 
 
-class Mirror:
+class StateBinding:
     """The bookkeeping between one session's state and one room's replica. Thread-safe."""
 
     def __init__(
         self, replica: Replica, shares: Callable[[str], bool], rule_of: RuleOf = DEFAULT_RULES.rule
     ) -> None:
         self._lock = threading.RLock()
-        self._memory = Memory(replica, shares, rule_of)
-        self._deliveries = Deliveries(self._memory)
+        self._memory = KeyStates(replica, shares, rule_of)
+        self._deliveries = InFlightValues(self._memory)
         self._volatility = Volatility(self._memory)
-        self._fields = Fields(self._memory, self._deliveries)
-        self._edits = Edits(self._memory, self._deliveries, self._volatility, self._fields)
-        self._plan = Plan(self._memory, self._deliveries, self._volatility, self._fields)
-        self._drawing = Drawing(self._memory, self._deliveries)
-        self._showing = Showing(self._memory, self._volatility)
+        self._fields = FormDrafts(self._memory, self._deliveries)
+        self._edits = LocalEdits(self._memory, self._deliveries, self._volatility, self._fields)
+        self._plan = RemoteWrites(self._memory, self._deliveries, self._volatility, self._fields)
+        self._drawing = WidgetRegistration(self._memory, self._deliveries)
+        self._showing = Inspector(self._memory, self._volatility)
 
     @property
     def widgets(self) -> dict[str, Widget]:
@@ -138,7 +136,7 @@ class Mirror:
     def push(
         self,
         state: Mapping[str, Any],
-        message: Message | None,
+        message: ClientState | None,
         *,
         synced: bool,
         remote: bool = False,
@@ -162,7 +160,7 @@ class Mirror:
                 self._memory.held_back.clear()
                 self._fields.settle()
                 return []
-            return self._edits.push(state, Occasion(message, synced, remote, assigned))
+            return self._edits.push(state, PushContext(message, synced, remote, assigned))
 
     @property
     def held_back(self) -> frozenset[str]:
@@ -172,17 +170,17 @@ class Mirror:
 
     # -- remote edits --------------------------------------------------------------------------------------------
 
-    def plan(self, state: Mapping[str, Any]) -> list[Write]:
+    def plan(self, state: Mapping[str, Any]) -> list[StateWrite]:
         """Return what must be written into `state` for it to show the room. Call after `push`."""
         with self._lock:
             return self._plan.writes(state)
 
-    def wrote(self, write: Write, state: Mapping[str, Any]) -> None:
+    def wrote(self, write: StateWrite, state: Mapping[str, Any]) -> None:
         """Note that a planned write was made; `state` is the snapshot from before it."""
         with self._lock:
             self._plan.wrote(write, state)
 
-    def cannot_write(self, write: Write, reason: Exception) -> None:
+    def cannot_write(self, write: StateWrite, reason: Exception) -> None:
         """Leave out a value that Streamlit does not let us assign, such as one under a reserved key."""
         with self._lock:
             self._plan.cannot_write(write, reason)
@@ -202,7 +200,7 @@ class Mirror:
         with self._lock:
             return self._plan.news()
 
-    def shown(self, state: Mapping[str, Any]) -> dict[str, Shown]:
+    def shown(self, state: Mapping[str, Any]) -> dict[str, VisibleValue]:
         """Return what the session shows of each shared key: its drawn widgets, and the plain values in its state."""
         with self._lock:
             return self._showing.shown(state)
@@ -344,7 +342,7 @@ class Mirror:
     def awaits_confirmation(self) -> bool:
         return len(self._deliveries) > 0
 
-    def confirm(self, delivery: int | None, message: Message | None, state: Mapping[str, Any]) -> bool:
+    def confirm(self, delivery: int | None, message: ClientState | None, state: Mapping[str, Any]) -> bool:
         """Close deliveries that the browser has (P1): its message holds the value, or the widget is gone.
 
         A value can miss its widget: a page drops what belongs to a run that a newer one overtook. So a widget that

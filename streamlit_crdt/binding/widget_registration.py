@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from streamlit_crdt.binding.in_flight import InFlightValues
+from streamlit_crdt.binding.key_state import KeyStates
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget, default_of, form_of
 from streamlit_crdt.codec import values
-from streamlit_crdt.mirror.delivery import Deliveries
-from streamlit_crdt.mirror.form import default_of, form_of
-from streamlit_crdt.mirror.memory import Memory
-from streamlit_crdt.widgets import REFUSED, UNKEYED_PREFIX, Widget
 
 
-class Drawing:
+class WidgetRegistration:
     """Learns what is drawn, and judges what waits for it. Its methods are described at `Mirror`'s of the same name."""
 
-    def __init__(self, memory: Memory, deliveries: Deliveries) -> None:
+    def __init__(self, memory: KeyStates, deliveries: InFlightValues) -> None:
         self._memory = memory
         self._deliveries = deliveries
         self._unchecked: dict[str, Any] = {}

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from streamlit_crdt.binding.key_state import KeyStates
+from streamlit_crdt.binding.widgets import ClientState, form_of
 from streamlit_crdt.codec import values
-from streamlit_crdt.message import Message
-from streamlit_crdt.mirror.form import form_of
-from streamlit_crdt.mirror.memory import Memory
 
 CONFIRM_TRIES: Final = 3
 """So often a delivery may be found unconfirmed before the browser is taken at its word (P1)."""
@@ -19,7 +18,7 @@ _FORMER_VALUES: Final = 8
 
 
 @dataclass(slots=True)
-class InFlight:
+class InFlightValue:
     """A value written here that the browser has not confirmed; `before` is what it may still send (P1)."""
 
     before: list[Any]
@@ -31,17 +30,17 @@ class InFlight:
         return any(values.equal(current, old) for old in self.before)
 
 
-class Deliveries:
+class InFlightValues:
     """The open deliveries, by key.
 
     Attributes:
         count: grows with each delivery; the tab confirms by this number.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: KeyStates) -> None:
         self.count = 0
         self._memory = memory
-        self._in_flight: dict[str, InFlight] = {}
+        self._in_flight: dict[str, InFlightValue] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._in_flight
@@ -52,7 +51,7 @@ class Deliveries:
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._in_flight))
 
-    def get(self, key: str) -> InFlight | None:
+    def get(self, key: str) -> InFlightValue | None:
         return self._in_flight.get(key)
 
     def begin(self, key: str, before: Any, value: Any) -> None:
@@ -60,10 +59,12 @@ class Deliveries:
         flight = self._in_flight.get(key)
         former = [] if flight is None else [*flight.before, flight.value]
         tries = flight.tries if flight is not None and values.equal(flight.value, value) else 0
-        self._in_flight[key] = InFlight([*former, values.deep_copy(before)][-_FORMER_VALUES:], value, tries)
+        self._in_flight[key] = InFlightValue(
+            [*former, values.deep_copy(before)][-_FORMER_VALUES:], value, tries
+        )
         self.count += 1
 
-    def overtake(self, flight: InFlight, current: Any) -> None:
+    def overtake(self, flight: InFlightValue, current: Any) -> None:
         """A person's edit met a value on its way: the page may still put that one over the edit (P1)."""
         flight.before = [*flight.before, flight.value][-_FORMER_VALUES:]
         flight.value = values.deep_copy(current)
@@ -84,12 +85,12 @@ class Deliveries:
     def start_over(self) -> None:
         self._in_flight.clear()
 
-    def receive(self, state: Mapping[str, Any], message: Message) -> None:
+    def receive(self, state: Mapping[str, Any], message: ClientState) -> None:
         """Close what the browser's message shows."""
         for key in [key for key in self._in_flight if self._has_arrived(key, state, message)]:
             del self._in_flight[key]
 
-    def confirm(self, delivery: int | None, message: Message | None, state: Mapping[str, Any]) -> bool:
+    def confirm(self, delivery: int | None, message: ClientState | None, state: Mapping[str, Any]) -> bool:
         """See `Mirror.confirm`."""
         if delivery != self.count or message is None:
             return False
@@ -98,7 +99,7 @@ class Deliveries:
             self.count += 1  # ask once more
         return bool(missed)
 
-    def _has_missed(self, key: str, message: Message, state: Mapping[str, Any]) -> bool:
+    def _has_missed(self, key: str, message: ClientState, state: Mapping[str, Any]) -> bool:
         flight = self._in_flight[key]
         flight.tries += 1
         arrived = self._has_arrived(key, state, message)
@@ -107,7 +108,7 @@ class Deliveries:
             return False
         return message.holds(self._memory.widgets.get(key)) and key in state
 
-    def _has_arrived(self, key: str, state: Mapping[str, Any], message: Message) -> bool:
+    def _has_arrived(self, key: str, state: Mapping[str, Any], message: ClientState) -> bool:
         widget = self._memory.widgets.get(key)
         if widget is None or not message.holds(widget) or key not in state:
             return False
