@@ -37,11 +37,10 @@ from streamlit_crdt.jobs import (
     connect,
 )
 from streamlit_crdt.merge import MergeRule
-from streamlit_crdt.room import Room
-from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
-from streamlit_crdt.snapshots import Snapshots
-from streamlit_crdt.state import SharedState
-from streamlit_crdt.sync import crdt_sync, private_key
+from streamlit_crdt.room.room import Room, SharedState
+from streamlit_crdt.room.shared_types import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
+from streamlit_crdt.room.snapshots import Snapshots
+from streamlit_crdt.room.sync import crdt_sync, private_key
 
 __all__ = [
     "CrdtError",

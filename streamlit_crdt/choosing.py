@@ -14,7 +14,7 @@ import streamlit as st
 
 from streamlit_crdt import _compat, rooms
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError
-from streamlit_crdt.sync import private_key, session_of
+from streamlit_crdt.room.sync import private_key, session_of
 
 REFRESH_S: Final = 3.0
 """How often the numbers are looked up while they are shown."""

@@ -18,8 +18,7 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import authorized_role
 from streamlit_crdt.backend import backend
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError, ViewOnlyError
-from streamlit_crdt.naming import checked_name
-from streamlit_crdt.sync import private_key, session_of
+from streamlit_crdt.room.sync import private_key, session_of, validate_room_name
 from streamlit_crdt_server import ServerError
 
 __all__ = ["ListedRoom", "current_room", "delete_room", "enter_room", "exit_room", "list_rooms"]
@@ -100,7 +99,7 @@ def enter_room(name: str) -> None:
         RoomNameError: no room can be called so. The session stays where it is.
         EntryForbiddenError: the app keeps this session out of that room; likewise.
     """
-    name = checked_name(name)
+    name = validate_room_name(name)
     authorized_role(name, "editor")
     former = st.session_state.get(CURRENT)
     st.session_state[CURRENT] = name
@@ -141,7 +140,7 @@ def delete_room(name: str, *, server: str | None = None) -> None:
         EntryForbiddenError: the app would not let it in. Nothing was deleted.
         ServerUnavailableError: the room server cannot do it at present. Nothing was deleted, as far as is known.
     """
-    name = checked_name(name)
+    name = validate_room_name(name)
     where = backend.find(server)
     ctx = _compat.script_context()
     session = None if ctx is None else session_of(ctx)

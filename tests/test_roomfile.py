@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 
-from streamlit_crdt import CrdtError, Room, RoomFileError, SnapshotLimitError, roomfile, snapshots
+from streamlit_crdt import CrdtError, Room, RoomFileError, SnapshotLimitError
 from streamlit_crdt.merge import RULES
+from streamlit_crdt.room import room_file, snapshots
 from tests.server.hostile import MISPLACED
 from tests.sessions import caught_up, session
 from tests.test_snapshots import assert_holds, fill, meet, peers, press, replica_of, shows
@@ -274,7 +275,7 @@ def test_N2_a_file_that_was_damaged_anywhere_loads_or_is_refused(at: int, damage
 
 def test_a_file_larger_than_any_room_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     (here,) = peers(1)
-    monkeypatch.setattr(roomfile, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(room_file, "MAX_FILE_BYTES", 10)
     with pytest.raises(RoomFileError, match="larger than 10 bytes"):
         here.load(here.export())
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from streamlit_crdt.room.snapshot_menu import SHOWN_AT_ONCE, _plain
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.snapshot_menu import SHOWN_AT_ONCE, _plain
 from tests.sessions import caught_up, session
 
 

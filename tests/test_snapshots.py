@@ -23,13 +23,13 @@ from streamlit_crdt import (
     ValueUnreadableError,
     ViewOnlyError,
     crdt_sync,
-    snapshots,
 )
 from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
-from streamlit_crdt.membership import Alone
 from streamlit_crdt.merge import RULES
+from streamlit_crdt.room import snapshots
+from streamlit_crdt.room.session_membership import DetachedMembership
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.sessions import caught_up, session
 from tests.test_values import _VALUES, SAMPLES, assert_same
@@ -53,7 +53,7 @@ def replica_of(room: Room) -> Replica:
 
 def peers(count: int = 2) -> list[Room]:
     """Rooms of one name, each with a replica of its own, which `meet` brings together."""
-    return [Room("planning", Alone()) for _ in range(count)]
+    return [Room("planning", DetachedMembership()) for _ in range(count)]
 
 
 def meet(*rooms: Room) -> None:

@@ -13,7 +13,7 @@ from streamlit_crdt.jobs.line import Line
 from streamlit_crdt.jobs.member import Member
 from streamlit_crdt.jobs.tokens import find_server, name_in, role_in, signer
 from streamlit_crdt.merge import MergePolicy, MergeRule
-from streamlit_crdt.room import Room
+from streamlit_crdt.room.room import Room
 from streamlit_crdt_server import RoomNameRefused, Settings, qualified
 from streamlit_crdt_server.names import check_room_name
 

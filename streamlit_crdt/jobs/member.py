@@ -18,9 +18,9 @@ from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ViewOnlyError
 from streamlit_crdt.jobs.errors import EditsNotSavedError, OutsideAppError, RoomLeftError
 from streamlit_crdt.jobs.exchange import Exchange
-from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import MergePolicy, Rule
-from streamlit_crdt.room import Room
+from streamlit_crdt.room.membership import Status
+from streamlit_crdt.room.room import Room
 
 _log = logging.getLogger("streamlit_crdt")
 

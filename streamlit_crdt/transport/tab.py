@@ -21,7 +21,7 @@ from streamlit_crdt.backend.backend import RoomBackend
 from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX, ClientState
 from streamlit_crdt.errors import FrameError
-from streamlit_crdt.room import Status
+from streamlit_crdt.room.room import Status
 from streamlit_crdt.transport.channel import Frame, read_report
 from streamlit_crdt.transport.connection import RoomConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits

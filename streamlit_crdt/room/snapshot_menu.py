@@ -21,9 +21,9 @@ import streamlit as st
 from streamlit_crdt.access.room_context import PRIVATE_PREFIX
 from streamlit_crdt.document.snapshots import Snapshot
 from streamlit_crdt.errors import CrdtError, SnapshotMissingError
-from streamlit_crdt.room import Room
-from streamlit_crdt.roomfile import MAX_FILE_BYTES
-from streamlit_crdt.snapshots import MAX_NAME_CHARS
+from streamlit_crdt.room.room import Room
+from streamlit_crdt.room.room_file import MAX_FILE_BYTES
+from streamlit_crdt.room.snapshots import MAX_NAME_CHARS
 
 SHOWN_AT_ONCE: Final = 5
 """A list of more snapshots than this scrolls, so that what stands below it stays in sight."""

@@ -28,9 +28,9 @@ from streamlit_crdt.errors import (
     ValueNotShareableError,
     ValueUnreadableError,
 )
-from streamlit_crdt.membership_protocol import Membership
 from streamlit_crdt.merge import RULES
-from streamlit_crdt.snapshots import check_limits, check_name, packed
+from streamlit_crdt.room.membership import Membership
+from streamlit_crdt.room.snapshots import check_limits, check_name, packed
 from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.updates import check_state_vector

@@ -1,4 +1,7 @@
-"""What a `Room` is to the session that is in it, or in none."""
+"""What a `Room` is to the session that is in it, or in none.
+
+`room.button`.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,40 @@ import streamlit as st
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, Role
 from streamlit_crdt.access.room_context import KeyFilter
-from streamlit_crdt.button import button
 from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
-from streamlit_crdt.membership_protocol import Status
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.room import Room
+from streamlit_crdt.room.membership import Status
+from streamlit_crdt.room.room import Room
+from streamlit_crdt.room.snapshot_menu import snapshot_menu
 from streamlit_crdt.session import component
-from streamlit_crdt.session.room_session import RoomSession
+from streamlit_crdt.session.room_session import PendingClicks, RoomSession
 from streamlit_crdt.session.session import Session
-from streamlit_crdt.snapshot_menu import snapshot_menu
+
+
+def button(clicks: PendingClicks, label: str, key: str, options: Mapping[str, Any]) -> bool:
+    """Show a button, and say whether a click of it waits for this run."""
+    options = dict(options)
+    on_click = options.pop("on_click", None)
+    args, kwargs = options.pop("args", None) or (), options.pop("kwargs", None) or {}
+
+    def note() -> None:
+        clicks.clicked(key)
+        if callable(on_click):
+            on_click(*args, **kwargs)
+
+    st.button(label, key=key, on_click=note, **options)
+    return clicks.take(key)
+
 
 _log = logging.getLogger("streamlit_crdt")
 
 
-class Alone:
+class DetachedMembership:
     """Membership in no room: values stay in this script."""
 
     role: Role = "editor"
@@ -103,7 +121,7 @@ class Alone:
             self._session.leave_none(ctx)
 
 
-class Member:
+class SessionMembership:
     """Membership of a session in a room during one run."""
 
     def __init__(self, session: Session, binding: RoomSession, ctx: Any) -> None:

@@ -1,10 +1,14 @@
-"""`crdt_sync`: the one call."""
+"""`crdt_sync`: the one call.
+
+What a room may be called.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
@@ -18,13 +22,27 @@ from streamlit_crdt.access.participant import (
     role_of,
 )
 from streamlit_crdt.access.room_context import PRIVATE_PREFIX, KeyFilter
-from streamlit_crdt.membership import Alone, Member
+from streamlit_crdt.errors import RoomNameError
 from streamlit_crdt.merge import MergePolicy, MergeRule
-from streamlit_crdt.naming import checked_name
-from streamlit_crdt.room import Room
+from streamlit_crdt.room.room import Room
+from streamlit_crdt.room.session_membership import DetachedMembership, SessionMembership
 from streamlit_crdt.session import component
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
+
+_ROOM_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+def validate_room_name(room: object) -> str:
+    """Return a room's name as a plain text.
+
+    Raises:
+        RoomNameError: no room can be called so.
+    """
+    if not isinstance(room, str) or not _ROOM_NAME.fullmatch(room) or room in (".", ".."):
+        raise RoomNameError(room)
+    return str(room)
+
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -83,11 +101,11 @@ def crdt_sync(
         StreamlitTooOldError: Streamlit is older than the library's floor.
     """
     _compat.require_streamlit()
-    room = None if room is None else checked_name(room)
+    room = None if room is None else validate_room_name(room)
     rules = MergePolicy(dict(merge or {}))
     ctx = _compat.script_context()
     if ctx is None:
-        alone = Alone()
+        alone = DetachedMembership()
         guest = draw_guest()
         alone.begin_run(
             Participant(role_of(role), guest) if user is None else participant_for(role_of(role), user, guest)
@@ -114,7 +132,7 @@ def crdt_sync(
         binding.putting_back.tell()
         if written and on_change is not None:
             on_change(*args, **(kwargs or {}))
-    return Room(room, Member(session, binding, ctx))
+    return Room(room, SessionMembership(session, binding, ctx))
 
 
 def private_key(key: str) -> str:
@@ -132,11 +150,11 @@ def session_of(ctx: Any) -> Session:
     return session
 
 
-def _alone(session: Session, ctx: Any, part: Participant) -> Alone:
+def _alone(session: Session, ctx: Any, part: Participant) -> DetachedMembership:
     """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
     if session.alone is None:
-        session.alone = Alone(session)
-    alone: Alone = session.alone
+        session.alone = DetachedMembership(session)
+    alone: DetachedMembership = session.alone
     session.enter_none(ctx)
     alone.begin_run(part)
     return alone

@@ -17,7 +17,7 @@ from streamlit_crdt.errors import (
     SnapshotNameError,
     ValueUnreadableError,
 )
-from streamlit_crdt.membership_protocol import Membership
+from streamlit_crdt.room.membership import Membership
 
 MAX_NAME_CHARS: Final = 100
 """Of a snapshot's name, which is to be shown in one line."""

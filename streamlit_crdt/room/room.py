@@ -1,19 +1,60 @@
-"""A room as the script sees it."""
+"""A room as the script sees it.
+
+`room.state`: the shared values by key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Final, Literal, Self, overload
 
-from streamlit_crdt import roomfile
 from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.events import Event
-from streamlit_crdt.membership_protocol import Membership
-from streamlit_crdt.membership_protocol import Status as Status
-from streamlit_crdt.shared import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
-from streamlit_crdt.snapshots import Snapshots
-from streamlit_crdt.state import SharedState
+from streamlit_crdt.room import room_file
+from streamlit_crdt.room.membership import Membership
+from streamlit_crdt.room.membership import Status as Status
+from streamlit_crdt.room.shared_types import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
+from streamlit_crdt.room.snapshots import Snapshots
+
+_ABSENT: Final = object()
+
+
+class SharedState(MutableMapping[str, Any]):
+    """The shared values of a room by key: what everybody has, private keys left out.
+
+    Values are copies: assign to share a change. Raises `ValueNotShareableError` on assignment of what cannot be shared,
+    `ValueUnreadableError` on reading what this Python cannot represent, `KeyError` for an absent key.
+    """
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._membership.replica.get(key, _ABSENT)
+        if value is _ABSENT:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._membership.write(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._membership.replica:
+            raise KeyError(key)
+        self._membership.remove(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._membership.replica.keys()))
+
+    def __len__(self) -> int:
+        return len(self._membership.replica.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key in self._membership.replica
+
+    def __repr__(self) -> str:
+        return f"SharedState({', '.join(self)})"
 
 
 class Room:
@@ -167,9 +208,9 @@ class Room:
             ValueUnreadableError: a value of the room cannot be read here, and so not written as JSON.
             ValueError: the format is another word.
         """
-        return roomfile.export(self.name, self._membership, format)
+        return room_file.export(self.name, self._membership, format)
 
-    def load(self, data: roomfile.Data) -> None:
+    def load(self, data: room_file.Data) -> None:
         """Have the room hold the values of a file that `export` has written, and no others.
 
         It is one edit, as `room.snapshots.restore` is. Snapshots of the file come along, unless the room has one of the
@@ -182,7 +223,7 @@ class Room:
             RoomFileError: it is no such file. The room is as it was.
             RoomNotLoadedError, ViewOnlyError: as `room.snapshots.save` does.
         """
-        roomfile.load(self.name, self._membership, data)
+        room_file.load(self.name, self._membership, data)
 
     def snapshot_menu(
         self,
