@@ -3,6 +3,15 @@
 from streamlit_crdt import rooms
 from streamlit_crdt.access.participant import Visitor
 from streamlit_crdt.choosing import select_room_widget
+from streamlit_crdt.client import (
+    EditsNotSavedError,
+    EntryRefusedError,
+    JobRoom,
+    OutsideAppError,
+    RoomDeletedError,
+    RoomLeftError,
+    connect,
+)
 from streamlit_crdt.deploy import crdt_app
 from streamlit_crdt.document.events import Event
 from streamlit_crdt.document.snapshots import Snapshot
@@ -26,15 +35,6 @@ from streamlit_crdt.errors import (
     ValueNotShareableError,
     ValueUnreadableError,
     ViewOnlyError,
-)
-from streamlit_crdt.jobs import (
-    EditsNotSavedError,
-    EntryRefusedError,
-    JobRoom,
-    OutsideAppError,
-    RoomDeletedError,
-    RoomLeftError,
-    connect,
 )
 from streamlit_crdt.merge import MergeRule
 from streamlit_crdt.room.room import Room, SharedState

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from streamlit_crdt.client.errors import RoomDeletedError
+from streamlit_crdt.client.server_messages import News, Question, SavedAnswer, read
+from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.document.replica import MAX_LOG_UPDATES, ROOM, Replica
-from streamlit_crdt.jobs.errors import RoomDeletedError
-from streamlit_crdt.jobs.exchange import Exchange
-from streamlit_crdt.jobs.messages import News, Question, SavedAnswer, read
 from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import SaveStatus, StoreLevel
 
@@ -18,7 +18,7 @@ QUERY = protocol.MessageType.SAVED
 class Server:
     """The other end: a replica that takes in what is sent, and answers when it is told to."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: SyncClient) -> None:
         self.exchange = exchange
         self.replica = Replica()
         self.asked: list[int] = []
@@ -46,7 +46,7 @@ class Server:
 @pytest.fixture
 def server() -> Server:
     """A server that a program has met, and that has told its epoch."""
-    met = Server(Exchange("room", lambda: None))
+    met = Server(SyncClient("room", lambda: None))
     met.meet()
     met.answer(0)
     assert met.exchange.enter()
@@ -160,7 +160,7 @@ def test_another_epoch_ends_it(server: Server) -> None:
 
 def test_a_connection_that_is_lost_before_the_epoch_is_known_leaves_nothing_of_the_room() -> None:
     """It may have been deleted since."""
-    first = Server(Exchange("room", lambda: None))
+    first = Server(SyncClient("room", lambda: None))
     first.replica.set("old", 1)
     first.meet()
     assert not first.exchange.enter()
@@ -173,7 +173,7 @@ def test_a_connection_that_is_lost_before_the_epoch_is_known_leaves_nothing_of_t
 
 
 def test_a_server_that_never_answers_is_asked_for_its_document_instead() -> None:
-    exchange = Exchange("room", lambda: None)
+    exchange = SyncClient("room", lambda: None)
     stock = Server(exchange)
     stock.meet()
     exchange.progress.set(is_silent=True)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from streamlit_crdt.access.participant import Role, role_of
+from streamlit_crdt.client.connection import ClientConnection
+from streamlit_crdt.client.credentials import find_server, name_in, role_in, token_factory
+from streamlit_crdt.client.membership import ClientMembership
 from streamlit_crdt.errors import RoomNameError, ServerUnavailableError
-from streamlit_crdt.jobs.line import Line
-from streamlit_crdt.jobs.member import Member
-from streamlit_crdt.jobs.tokens import find_server, name_in, role_in, signer
 from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.room.room import Room
 from streamlit_crdt_server import RoomNameRefused, Settings, qualified
@@ -27,7 +27,7 @@ class JobRoom(Room):
     Each assignment, and each call that changes something, is one edit, which `undo` takes back by itself.
     """
 
-    def __init__(self, name: str, member: Member) -> None:
+    def __init__(self, name: str, member: ClientMembership) -> None:
         super().__init__(name, member)
         self._member = member
 
@@ -88,10 +88,12 @@ def connect(
     address, rules = find_server(server), MergePolicy(dict(merge or {}))
     name = _full_name(room, Settings.load().namespace if namespace is None else namespace)
     allowed = role_of(role) if token is None else role_in(token, name)
-    sign = signer(address, name, role=allowed, user=user) if token is None else lambda: token
+    sign = token_factory(address, name, role=allowed, user=user) if token is None else lambda: token
     sign()  # what is wrong with it is better said here than in the connection's thread
-    line = Line(name, address, sign)
-    member = Member(room, line.exchange, rules, allowed, user if token is None else name_in(token, user))
+    line = ClientConnection(name, address, sign)
+    member = ClientMembership(
+        room, line.exchange, rules, allowed, user if token is None else name_in(token, user)
+    )
     line.start()
     try:
         _enter(line, member, address, timeout_s)
@@ -105,7 +107,7 @@ def connect(
         line.stop()
 
 
-def _enter(line: Line, member: Member, address: str, timeout_s: float) -> None:
+def _enter(line: ClientConnection, member: ClientMembership, address: str, timeout_s: float) -> None:
     """Wait until the room's content is here; anew, if the connection was lost before the room could be entered."""
     progress, ends_at = line.exchange.progress, time.monotonic() + timeout_s
     while not line.exchange.enter():

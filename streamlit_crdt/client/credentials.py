@@ -48,7 +48,7 @@ def is_here(address: str) -> bool:
     return is_loopback(urllib.parse.urlsplit(address).hostname or "")
 
 
-def signer(address: str, room: str, *, role: Role, user: str) -> Sign:
+def token_factory(address: str, room: str, *, role: Role, user: str) -> Sign:
     """Return what signs a token for `room` whenever one is needed, as  streamlit-crdt token  does; None for no token.
 
     Signed with the secret that is set, else, for a server on this machine, with this user's key file.

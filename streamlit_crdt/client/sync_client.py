@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from pycrdt import Doc
 
+from streamlit_crdt.client.errors import RoomDeletedError
+from streamlit_crdt.client.server_messages import Denied, News, Question, SavedAnswer, read
+from streamlit_crdt.client.sync_progress import SyncProgress
 from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import LOCAL, TAB, Replica
-from streamlit_crdt.jobs.errors import RoomDeletedError
-from streamlit_crdt.jobs.messages import Denied, News, Question, SavedAnswer, read
-from streamlit_crdt.jobs.progress import Progress
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import SaveStatus
 
@@ -28,7 +28,7 @@ MAX_PLAIN_BYTES: Final = 256 * 1024
 """Leaving out what is not needed takes as long as loading the room does; below this it is not worth that."""
 
 
-class Exchange:
+class SyncClient:
     """One program in one room, over one connection after the other.
 
     `open`, `receive`, `take` and `close` belong to the connection's thread; edits may come from any.
@@ -45,7 +45,7 @@ class Exchange:
             room: the room's name.
             wake: called by any thread when `take` has something new. It must not wait.
         """
-        self.progress = Progress()
+        self.progress = SyncProgress()
         self._is_entered = False
         self._room = room
         self._wake = wake

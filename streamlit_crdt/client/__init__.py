@@ -6,8 +6,8 @@ is in it. `connect` puts them together.
 
 from __future__ import annotations
 
-from streamlit_crdt.jobs.connect import JobRoom, connect
-from streamlit_crdt.jobs.errors import (
+from streamlit_crdt.client.connect import JobRoom, connect
+from streamlit_crdt.client.errors import (
     EditsNotSavedError,
     EntryRefusedError,
     OutsideAppError,

@@ -11,7 +11,7 @@ SILENT_AFTER_S: Final = 2.0
 """A server that was asked what it has saved and has not answered by then is, so far, not one of ours."""
 
 
-class Progress:
+class SyncProgress:
     """Counts edits. Thread-safe; whoever waits is woken by each change.
 
     Attributes:

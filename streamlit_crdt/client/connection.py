@@ -14,14 +14,15 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection as WebSocket
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
+from streamlit_crdt.client.credentials import TTL_S, Sign, is_here
+from streamlit_crdt.client.errors import EntryRefusedError, RoomDeletedError
+from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.errors import ServerUnavailableError, UpdateRefusedError
-from streamlit_crdt.jobs.errors import EntryRefusedError, RoomDeletedError
-from streamlit_crdt.jobs.exchange import Exchange
-from streamlit_crdt.jobs.tokens import TTL_S, Sign, is_here
 from streamlit_crdt_server import CloseCode, MalformedFrameError
 from streamlit_crdt_server.protocol import awareness, renewal
 from streamlit_crdt_server.ticket import SUBPROTOCOL, TOKEN_PREFIX
@@ -50,12 +51,12 @@ END_S: Final = 5.0
 _LOST: Final = (OSError, TimeoutError, WebSocketException, MalformedFrameError, UpdateRefusedError)
 
 
-class Line:
+class ClientConnection:
     """Keeps a connection open from `start` to `stop`, which any thread may call."""
 
     def __init__(self, room: str, address: str, sign: Sign) -> None:
         """Make one for `room` on the server at `address`, which is shown what `sign` gives."""
-        self.exchange = Exchange(room, self._wake)
+        self.exchange = SyncClient(room, self._wake)
         self._room = room
         self._address = address
         self._sign = sign
@@ -147,7 +148,7 @@ class Line:
             await socket.send(self.exchange.open())
             await self._converse(socket)
 
-    async def _converse(self, socket: ClientConnection) -> None:
+    async def _converse(self, socket: WebSocket) -> None:
         """Read and write until one of both cannot go on; then the other one must not either."""
         tasks = [asyncio.ensure_future(self._read(socket)), asyncio.ensure_future(self._write(socket))]
         try:
@@ -160,11 +161,11 @@ class Line:
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: WebSocket) -> None:
         while self.exchange.progress.fault is None:
             self.exchange.receive(bytes(await socket.recv(decode=False)))
 
-    async def _write(self, socket: ClientConnection) -> None:
+    async def _write(self, socket: WebSocket) -> None:
         """Send what there is, as it comes. Ends with the connection, which the reader sees too."""
         while True:
             with suppress(TimeoutError):

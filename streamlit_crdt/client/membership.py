@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from streamlit_crdt.access.participant import Role
 from streamlit_crdt.access.room_context import KeyFilter
+from streamlit_crdt.client.errors import EditsNotSavedError, OutsideAppError, RoomLeftError
+from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ViewOnlyError
-from streamlit_crdt.jobs.errors import EditsNotSavedError, OutsideAppError, RoomLeftError
-from streamlit_crdt.jobs.exchange import Exchange
 from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.room.membership import Status
 from streamlit_crdt.room.room import Room
@@ -25,7 +25,7 @@ from streamlit_crdt.room.room import Room
 _log = logging.getLogger("streamlit_crdt")
 
 
-class Member:
+class ClientMembership:
     """A program in a room. Thread-safe: each member is one edit, or one look.
 
     Attributes:
@@ -33,7 +33,9 @@ class Member:
         user_name: who this is to the others.
     """
 
-    def __init__(self, room: str, exchange: Exchange, rules: MergePolicy, role: Role, user_name: str) -> None:
+    def __init__(
+        self, room: str, exchange: SyncClient, rules: MergePolicy, role: Role, user_name: str
+    ) -> None:
         self.role = role
         self.user_name = user_name
         self._room = room
