@@ -12,7 +12,7 @@ from streamlit_crdt.client import (
     RoomLeftError,
     connect,
 )
-from streamlit_crdt.deploy import crdt_app
+from streamlit_crdt.deploy.asgi import crdt_app
 from streamlit_crdt.document.events import Event
 from streamlit_crdt.document.snapshots import Snapshot
 from streamlit_crdt.errors import (

@@ -2,6 +2,6 @@
 
 import sys
 
-from streamlit_crdt.cli import main
+from streamlit_crdt.deploy.cli import main
 
 sys.exit(main())

@@ -283,3 +283,7 @@ class StreamlitTooOldError(CrdtError, RuntimeError):
             f"streamlit-crdt needs Streamlit {self.needed} or newer and found {self.found}: "
             f'run  pip install "streamlit>={self.needed}"'
         )
+
+
+class CommandError(CrdtError):
+    """Raised when a command of `streamlit-crdt` fails. The message is one sentence for the terminal."""

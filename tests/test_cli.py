@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from e2e.harness import STREAMLIT_ENV, Process, answers, free_port
-from streamlit_crdt import cli
+from streamlit_crdt.deploy import cli
 from streamlit_crdt_server import KeyRing, Role, Settings, verify
 from streamlit_crdt_server.lease import Lease
 

@@ -17,7 +17,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from e2e.harness import HOST, STREAMLIT_ENV, Process, answers, free_port
-from streamlit_crdt.cli import main
+from streamlit_crdt.deploy.cli import main
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings
 from tests.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links, variables
 

@@ -76,7 +76,7 @@ def test_the_wheel_holds_both_packages_their_types_the_assets_and_the_manifest(w
         "streamlit_crdt/py.typed",
         "streamlit_crdt/pyproject.toml",
         "streamlit_crdt/static/build.json",
-        "streamlit_crdt/demo/app.py",
+        "streamlit_crdt/deploy/demo/app.py",
         "streamlit_crdt_server/__init__.py",
         "streamlit_crdt_server/py.typed",
     } <= names

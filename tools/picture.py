@@ -21,7 +21,7 @@ from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "streamlit_crdt" / "demo" / "app.py"
+DEMO = ROOT / "streamlit_crdt" / "deploy" / "demo" / "app.py"
 PICTURE = ROOT / "docs" / "two-windows.png"
 
 WINDOW_SIZE = (1120, 880)

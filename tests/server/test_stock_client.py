@@ -177,7 +177,12 @@ def printed_token(secret_file: Path, role: str, user: str) -> str:
     """Run the command as somebody would who gives another client access."""
     words = ["token", "room", "--role", role, "--user", user, "--secret-file", str(secret_file)]
     done = subprocess.run(
-        [sys.executable, "-c", "from streamlit_crdt.cli import main; raise SystemExit(main())", *words],
+        [
+            sys.executable,
+            "-c",
+            "from streamlit_crdt.deploy.cli import main; raise SystemExit(main())",
+            *words,
+        ],
         capture_output=True,
         text=True,
         check=True,

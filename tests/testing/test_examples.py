@@ -38,7 +38,7 @@ def test_rooms_of_the_chat_are_told_apart_by_the_address() -> None:
 
 
 def test_every_cup_of_the_demo_counts_and_filters_are_shared() -> None:
-    with sessions_of(ROOT / "streamlit_crdt" / "demo" / "app.py", 2, default_timeout=30) as people:
+    with sessions_of(ROOT / "streamlit_crdt" / "deploy" / "demo" / "app.py", 2, default_timeout=30) as people:
         ada, ben = people
         with people.apart():
             ada.button[2].click().run()

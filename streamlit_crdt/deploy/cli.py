@@ -18,7 +18,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_chosen
-from streamlit_crdt.errors import CrdtError
+from streamlit_crdt.errors import CommandError, CrdtError
 from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.token import ANY_ROOM
@@ -45,10 +45,6 @@ _TOKEN_PARSER: dict[str, Any] = {
     "formatter_class": argparse.ArgumentDefaultsHelpFormatter,
     "allow_abbrev": False,
 }
-
-
-class CommandError(CrdtError):
-    """One sentence for the person at the terminal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +107,7 @@ def _version() -> str:
 
 def _demo(chosen: argparse.Namespace) -> int:
     _require_streamlit()
-    from streamlit_crdt.launch import demo
+    from streamlit_crdt.deploy.launch import demo
 
     return demo(port=chosen.port)
 
@@ -121,7 +117,7 @@ def _run(words: Sequence[str]) -> int:
         print(RUN_USAGE)
         return 0
     _require_streamlit()
-    from streamlit_crdt.launch import run
+    from streamlit_crdt.deploy.launch import run
 
     return run(words)
 

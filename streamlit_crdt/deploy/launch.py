@@ -21,8 +21,8 @@ from streamlit import config
 
 from streamlit_crdt._compat import command_line, load_config, makes_its_own_app
 from streamlit_crdt.backend.default_store import VARIABLE, require_free, store_beside
-from streamlit_crdt.cli import CommandError
-from streamlit_crdt.deploy import crdt_app
+from streamlit_crdt.deploy.asgi import crdt_app
+from streamlit_crdt.errors import CommandError
 
 DEMO_SCRIPT = Path(__file__).parent / "demo" / "app.py"
 

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from streamlit_crdt import crdt_sync
-from streamlit_crdt.demo.sales import DRINKS, FIRST_DAY, LAST_DAY, SHOPS, sales
+from streamlit_crdt.deploy.demo.sales import DRINKS, FIRST_DAY, LAST_DAY, SHOPS, sales
 
 MEASURES = {"Revenue (€)": "revenue", "Cups": "cups"}
 STATUS_COLOURS = {"connected": "green", "connecting": "orange", "offline": "red"}
