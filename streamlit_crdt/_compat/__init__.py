@@ -15,8 +15,9 @@ Nothing outside imports from the modules of this package, only from the package.
 from __future__ import annotations
 
 from streamlit_crdt._compat.app_test import key_of_app_test, rerun_app_test, state_of_app_test
-from streamlit_crdt._compat.browser_message import first_message
-from streamlit_crdt._compat.context import (
+from streamlit_crdt._compat.install import install, require_streamlit
+from streamlit_crdt._compat.launch import command_line, load_config, makes_its_own_app
+from streamlit_crdt._compat.run_context import (
     fragment_id,
     fragments_of_run,
     is_app_test,
@@ -29,18 +30,15 @@ from streamlit_crdt._compat.context import (
     session_key,
     state_lock,
 )
-from streamlit_crdt._compat.launching import command_line, load_config, makes_its_own_app
-from streamlit_crdt._compat.runs import watch_end
-from streamlit_crdt._compat.version import require_streamlit
-from streamlit_crdt._compat.waking import run_fragment_soon
-from streamlit_crdt._compat.widget_state import (
+from streamlit_crdt._compat.script_runs import request_fragment_rerun, watch_end
+from streamlit_crdt._compat.session_state import (
     RawState,
     caller_argument,
     drop_values,
+    first_message,
     unseen_widgets,
     widget_keys,
 )
-from streamlit_crdt._compat.wrapping import install
 
 __all__ = [
     "RawState",
@@ -56,10 +54,10 @@ __all__ = [
     "key_of_app_test",
     "load_config",
     "makes_its_own_app",
+    "request_fragment_rerun",
     "request_rerun",
     "require_streamlit",
     "rerun_app_test",
-    "run_fragment_soon",
     "run_identity",
     "running_session_key",
     "script_context",

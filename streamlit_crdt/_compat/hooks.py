@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from streamlit_crdt._compat.widget_state import RawState
+from streamlit_crdt._compat.session_state import RawState
 
 _log = logging.getLogger("streamlit_crdt")
 

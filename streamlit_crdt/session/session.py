@@ -451,7 +451,7 @@ class Session:
         """Have the tab fetch what was written, if no run is under way at the end of which it would."""
         run = self._run
         if (run is None or run.is_over) and binding.tab.channel_fragment and binding.tab.is_to_fetch():
-            _compat.run_fragment_soon(ctx, binding.tab.channel_fragment)
+            _compat.request_fragment_rerun(ctx, binding.tab.channel_fragment)
 
     def output_dropped(self) -> None:
         """Note that the page may lack what the last run drew: unless a full run comes next, one is asked for."""

@@ -1,20 +1,142 @@
-"""The wrapped functions around a run: its end, the page's request for it, the start of its thread."""
+"""The wrapped functions around a run: its end, the page's request for it, the start of its thread.
+
+Running one fragment of a session from a thread that is in none of its runs.
+
+The wrapped functions with which a run takes the session's state and leaves it, one run after the other.
+"""
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 from weakref import WeakSet
 
-from streamlit_crdt._compat.browser_message import (
+from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
+
+from streamlit_crdt._compat.hooks import Hooks, guarded
+from streamlit_crdt._compat.run_context import fragments_of_run, is_superseded, name_run
+from streamlit_crdt._compat.session_state import (
     drop_triggers,
     put_number,
-    read_message,
+    read_client_state,
     take_number,
+    without,
 )
-from streamlit_crdt._compat.context import fragments_of_run, is_superseded, name_run
-from streamlit_crdt._compat.hooks import Hooks, guarded
+
+
+def request_fragment_rerun(ctx: Any, fragment: str) -> None:
+    """Have a fragment of a session run, although no script does now (Runtime._session_mgr, AppSession, 1.65+).
+
+    Without it, what such a thread writes for a stand-alone server waits for the session's next run.
+    """
+    guarded(lambda: _ask(ctx, fragment))
+
+
+def _ask(ctx: Any, fragment: str) -> None:
+    from streamlit.runtime import exists, get_instance
+    from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+
+    info = get_instance()._session_mgr.get_active_session_info(ctx.session_id) if exists() else None
+    if info is None:
+        return
+    data = RerunData(
+        query_string=ctx.query_string,
+        page_script_hash=ctx.page_script_hash,
+        fragment_id_queue=[fragment],
+        cached_message_hashes=ctx.cached_message_hashes,
+        context_info=ctx.context_info,
+    )
+    info.session._event_loop.call_soon_threadsafe(lambda: guarded(lambda: _run(info.session, data)))
+
+
+def _run(session: Any, data: Any) -> None:
+    """In the event loop, as `AppSession.request_rerun` does it for the page."""
+    runner = session._scriptrunner
+    if session._fragment_storage.contains(data.fragment_id_queue[0]) and not (
+        runner is not None and runner.request_rerun(data)
+    ):
+        session._create_scriptrunner(data)
+
+
+_present: Final = threading.local()
+"""The turn that this thread's run has, see `wrap_begin`."""
+
+
+def wrap_begin(hooks: Hooks) -> None:
+    """`SessionState.on_script_will_rerun`: a run resets what was clicked and takes what the browser sent (1.65+).
+
+    With fast reruns two runs of a session can be at it at the same moment. Then the older one would put its own,
+    older message over the newer one, and with it the edit that the newer one is for. So they go one after the
+    other, and one that was overtaken before its turn ends here, as at a yield point of Streamlit's own.
+
+    Once it returns, callbacks have run and the script has not.
+    """
+    from streamlit.runtime.state.session_state import SessionState
+
+    native = SessionState.on_script_will_rerun
+
+    @functools.wraps(native)
+    def begin(self: Any, *arguments: Any, **options: Any) -> None:
+        with ExitStack() as turn:
+            if _take_turn(hooks, turn) is False:
+                raise StopException
+            _present.turn = turn
+            native(self, *arguments, **options)
+        ctx = get_script_run_ctx(suppress_warning=True)
+        if ctx is not None:
+            guarded(lambda: hooks.run_begins(ctx))
+
+    SessionState.on_script_will_rerun = begin  # type: ignore[method-assign]
+
+
+def wrap_message(hooks: Hooks) -> None:
+    """`SessionState.set_widgets_from_proto`: what the browser says each widget holds (1.65+)."""
+    from streamlit.runtime.state.session_state import SessionState
+
+    native = SessionState.set_widgets_from_proto
+
+    @functools.wraps(native)
+    def receive(self: Any, widget_states: Any) -> None:
+        # First the hook: once it returns, no older run can write over what the browser sent.
+        ctx = get_script_run_ctx(suppress_warning=True)
+        number = take_number(widget_states)
+        if ctx is not None:
+            outdated = guarded(lambda: hooks.browser_message(ctx, *read_client_state(widget_states), number))
+            widget_states = without(widget_states, outdated or frozenset())
+        native(self, widget_states)
+        turn = getattr(_present, "turn", None)
+        if turn is not None:
+            turn.close()  # callbacks come next, and may take long
+
+    SessionState.set_widgets_from_proto = receive  # type: ignore[method-assign]
+
+
+def wrap_finish(hooks: Hooks) -> None:
+    """`SessionState.on_script_finished`: a run resets what was clicked, and drops widgets that were not drawn (1.65+).
+
+    An older run that ends beside a newer one would do that to what the newer one has just been sent.
+    """
+    from streamlit.runtime.state.session_state import SessionState
+
+    native = SessionState.on_script_finished
+
+    @functools.wraps(native)
+    def finish(self: Any, *arguments: Any, **options: Any) -> None:
+        with ExitStack() as turn:
+            if _take_turn(hooks, turn) is not False:
+                native(self, *arguments, **options)
+
+    SessionState.on_script_finished = finish  # type: ignore[method-assign]
+
+
+def _take_turn(hooks: Hooks, turn: ExitStack) -> bool | None:
+    """Keep the session's other runs from its state until `turn` is closed; False if a newer one has had it."""
+    ctx = get_script_run_ctx(suppress_warning=True)
+    return None if ctx is None else guarded(lambda: turn.enter_context(hooks.turn(ctx)))
+
 
 _watched: Final[WeakSet[Any]] = WeakSet()
 """The script runners of which the end of the present run will be seen."""
@@ -123,7 +245,7 @@ def _note(hooks: Hooks, session: Any, client_state: Any) -> None:
     """Number the request, and have it ask for what somebody's click in it needs."""
     sent, fragment = client_state.widget_states, client_state.fragment_id
     take_number(sent)  # where a file has changed, Streamlit asks with the object that it asked with before
-    states, triggers = read_message(sent)
+    states, triggers = read_client_state(sent)
     is_timers = bool(client_state.is_auto_rerun)
     if not states and not triggers:
         return  # no page has sent this: a file has changed, or a page has nothing yet
