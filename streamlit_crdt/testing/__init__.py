@@ -12,6 +12,7 @@
 It is no part of a running app, and needs no test framework: what fails raises an `AssertionError`.
 """
 
+from streamlit_crdt.testing.app import Opening
 from streamlit_crdt.testing.difference import Difference, Sight
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
@@ -21,7 +22,6 @@ from streamlit_crdt.testing.errors import (
     SessionGoneError,
     StillApartError,
 )
-from streamlit_crdt.testing.opening import Opening
 from streamlit_crdt.testing.sessions import Sessions, sessions_of
 
 __all__ = [

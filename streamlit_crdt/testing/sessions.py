@@ -15,7 +15,8 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Authorize
 from streamlit_crdt.backend import backend
-from streamlit_crdt.testing.comparing import differences
+from streamlit_crdt.testing.app import App, Opening
+from streamlit_crdt.testing.convergence import differences
 from streamlit_crdt.testing.errors import (
     NeverSettlesError,
     NotConvergedError,
@@ -24,10 +25,8 @@ from streamlit_crdt.testing.errors import (
     SessionGoneError,
     StillApartError,
 )
-from streamlit_crdt.testing.line import Line
-from streamlit_crdt.testing.opening import App, Opening
-from streamlit_crdt.testing.person import Person
-from streamlit_crdt.testing.rooms import RoomsInMemory
+from streamlit_crdt.testing.network import MemoryServer, SimulatedNetwork
+from streamlit_crdt.testing.simulated_user import SimulatedUser
 
 MAX_ROUNDS: Final = 20
 """So often all may be woken before it is taken for endless. What is damped (rule P4) ends after three or four."""
@@ -83,10 +82,10 @@ class Sessions(Sequence[AppTest]):
         self._app = app
         self._count = count
         self._authorize = authorize
-        self._people: list[Person] = []
-        self._lines: dict[str, Line | None] = {}
-        self._cuts: list[tuple[Person, ...]] = []
-        self._rooms = RoomsInMemory()
+        self._people: list[SimulatedUser] = []
+        self._lines: dict[str, SimulatedNetwork | None] = {}
+        self._cuts: list[tuple[SimulatedUser, ...]] = []
+        self._rooms = MemoryServer()
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
@@ -131,7 +130,7 @@ class Sessions(Sequence[AppTest]):
             StreamlitTooOldError: `user` is given, and this Streamlit's AppTest knows no user.
         """
         page = self._app.open(opening)
-        person = Person(page, Line(self._rooms))
+        person = SimulatedUser(page, SimulatedNetwork(self._rooms))
         person.line.is_cut = self._is_cut(person)
         self._people.append(person)
         self._lines[person.key] = person.line
@@ -175,7 +174,7 @@ class Sessions(Sequence[AppTest]):
                 return
         raise NeverSettlesError(MAX_ROUNDS, list(causes))
 
-    def _wake(self, person: Person) -> None:
+    def _wake(self, person: SimulatedUser) -> None:
         __tracebackhide__ = True
         try:
             person.wake()
@@ -206,7 +205,7 @@ class Sessions(Sequence[AppTest]):
                 if person.line.is_cut and not self._is_cut(person):
                     person.heal()
 
-    def _is_cut(self, person: Person) -> bool:
+    def _is_cut(self, person: SimulatedUser) -> bool:
         return any(not cut or person in cut for cut in self._cuts)
 
     # -- what must hold ------------------------------------------------------------------------------------------
@@ -252,7 +251,7 @@ class Sessions(Sequence[AppTest]):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _line(self) -> Line | None:
+    def _line(self) -> SimulatedNetwork | None:
         """Return the line of the session whose script calls; None if it is none of these."""
         key = _compat.running_session_key()
         if key is None or key not in self._lines:
@@ -262,23 +261,23 @@ class Sessions(Sequence[AppTest]):
             raise SessionGoneError("run its script")
         return line
 
-    def _person(self, session: AppTest, wanted: str) -> Person:
+    def _person(self, session: AppTest, wanted: str) -> SimulatedUser:
         for person in self._people:
             if person.app is session:
                 return person
         raise SessionGoneError(wanted)
 
-    def _name(self, person: Person) -> str:
+    def _name(self, person: SimulatedUser) -> str:
         return f"people[{self._people.index(person)}]"
 
-    def _check_company(self, named: Mapping[str, Person]) -> None:
+    def _check_company(self, named: Mapping[str, SimulatedUser]) -> None:
         __tracebackhide__ = True
         rooms = {name: [binding.room for binding in person.rooms] for name, person in named.items()}
         everybodys = [room for of_one in rooms.values() for room in of_one]
         if len(named) > 1 and len(set(everybodys)) == len(everybodys):
             raise NothingSharedError(rooms)
 
-    def _check(self, person: Person) -> None:
+    def _check(self, person: SimulatedUser) -> None:
         __tracebackhide__ = True
         if person.failure is not None:
             raise ScriptFailedError(self._name(person), person.failure)

@@ -14,10 +14,10 @@ from streamlit_crdt.binding import VisibleValue, class_of, digest_of
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.testing.line import Line
+from streamlit_crdt.testing.network import SimulatedNetwork
 
 
-class Person:
+class SimulatedUser:
     """Somebody who has the app open.
 
     Attributes:
@@ -25,7 +25,7 @@ class Person:
         line: to the rooms.
     """
 
-    def __init__(self, app: AppTest, line: Line) -> None:
+    def __init__(self, app: AppTest, line: SimulatedNetwork) -> None:
         self.app = app
         self.line = line
         self.key = _compat.key_of_app_test(app)

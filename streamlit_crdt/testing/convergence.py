@@ -12,14 +12,14 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.testing.difference import Difference, Sight
-from streamlit_crdt.testing.person import Person
+from streamlit_crdt.testing.simulated_user import SimulatedUser
 
-Members = Mapping[str, tuple[Person, RoomSession]]
+Members = Mapping[str, tuple[SimulatedUser, RoomSession]]
 """Who is in a room, by name, and how."""
 
 
 def differences(
-    people: Mapping[str, Person], held_in: Callable[[str], Replica], ignore: Iterable[str] = ()
+    people: Mapping[str, SimulatedUser], held_in: Callable[[str], Replica], ignore: Iterable[str] = ()
 ) -> list[Difference]:
     """Return each key of which those who are in one room do not show the same, or not what the room holds.
 
