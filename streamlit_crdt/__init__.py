@@ -2,7 +2,6 @@
 
 from streamlit_crdt import rooms
 from streamlit_crdt.access.participant import Visitor
-from streamlit_crdt.choosing import select_room_widget
 from streamlit_crdt.client import (
     EditsNotSavedError,
     EntryRefusedError,
@@ -41,6 +40,7 @@ from streamlit_crdt.room.room import Room, SharedState
 from streamlit_crdt.room.shared_types import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
 from streamlit_crdt.room.snapshots import Snapshots
 from streamlit_crdt.room.sync import crdt_sync, private_key
+from streamlit_crdt.room_picker import select_room_widget
 
 __all__ = [
     "CrdtError",
