@@ -16,7 +16,7 @@ import streamlit_crdt.document.document as document_module
 from streamlit_crdt.document.replica import LOCAL, MAX_LOG_UPDATES, ROOM, TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import RULES
-from streamlit_crdt_server.updates import check_state_vector, check_update
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
 
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
 """pycrdt 0.14.13 panics on it, and on every later call of the document that it was applied to."""

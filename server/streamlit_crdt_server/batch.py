@@ -10,10 +10,10 @@ from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt_server.apply import DocumentDamagedError, apply_update, reraise_if_ending
 from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
 from streamlit_crdt_server.peer import Peer
 from streamlit_crdt_server.protocol import CloseCode
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, apply_update, reraise_exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,6 @@ def _apply_together(ydoc: Doc[Any], batch: Sequence[Entry], log: Logger) -> tupl
     except ExceptionGroup:
         log.exception("an observer of a room's document failed")
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         raise DocumentDamagedError("commit") from error
     return applied, keeps_waiting

@@ -7,9 +7,9 @@ from dataclasses import replace
 from anyio import to_thread
 
 from streamlit_crdt_server import protocol
-from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.errors import MalformedFrameError, UpdateRefusedError
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.yjs.safe_apply import validate_update
 
 CHECK_IN_THREAD_OVER_BYTES = 2 * 1024
 """A larger frame is checked in a worker thread, so that it does not hold up other rooms: a smaller one has too few
@@ -35,7 +35,7 @@ def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
     message = protocol.parse(frame, limits)
     if isinstance(message, protocol.SyncUpdate) and message.update != protocol.EMPTY_UPDATE:
         try:
-            update, reach = try_update(message.update)
+            update, reach = validate_update(message.update)
             return replace(message, update=update, reach=reach)
         except UpdateRefusedError as error:
             raise MalformedFrameError(error.reason) from error

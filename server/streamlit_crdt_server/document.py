@@ -9,21 +9,21 @@ from anyio import Event
 from pycrdt import Doc, TransactionEvent, merge_updates
 from pycrdt.websocket import YRoom
 
-from streamlit_crdt_server import apply
-from streamlit_crdt_server.apply import DocumentDamagedError
 from streamlit_crdt_server.batch import Entry, apply_batch
-from streamlit_crdt_server.characters import Characters
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.holdings import Holdings
 from streamlit_crdt_server.mending import mend
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.repair import BadRow, load_all, sort_out
 from streamlit_crdt_server.roomlog import RoomLog
 from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.size import DocumentSize
 from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.yjs import safe_apply
+from streamlit_crdt_server.yjs.log_recovery import BadRow, load_all, split_readable
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 
 
 class RoomDocument(YRoom):
@@ -53,7 +53,7 @@ class RoomDocument(YRoom):
         self._is_damaged = False
         self._is_batching = False
         self._is_faulty = False
-        self._characters = Characters()
+        self._characters = SurrogatePairs()
 
     @property
     def epoch(self) -> str:
@@ -74,7 +74,7 @@ class RoomDocument(YRoom):
         """Bring the document up to the log, once, then the log up to a document that was given with content."""
         if self._is_loaded:
             return
-        given = apply.read_state(self.ydoc)
+        given = safe_apply.read_state(self.ydoc)
         updates = await self._load_log()
         self._holdings.reset(self.ydoc, updates, load_all(self.ydoc, updates))
         self._has_work.set()  # what it lacks of that is given to it again
@@ -92,7 +92,7 @@ class RoomDocument(YRoom):
             stored = await self._log.load()
         if stored.set_aside:
             self.log.warning("room %r: %d of its stored updates were put aside", self.name, stored.set_aside)
-        updates, bad = sort_out((*stored.updates, *unsaved))
+        updates, bad = split_readable((*stored.updates, *unsaved))
         for row in bad:
             self._put_aside(row)
         self._size.at_most_bytes = sum(map(len, updates))
@@ -117,10 +117,10 @@ class RoomDocument(YRoom):
 
     def _read_whole_state(self) -> bytes | None:
         """Encode the document with what waits inside it, and note how large that is; None if it lost something."""
-        own = apply.read_state(self.ydoc)
+        own = safe_apply.read_state(self.ydoc)
         state = self._holdings.complete(own)
         self._note_size(len(state))
-        if apply.loads_alike(self.ydoc, own):
+        if safe_apply.loads_alike(self.ydoc, own):
             return state
         if not self._is_faulty:
             self.log.error("room %r: its log is kept, because its state lacks some of it", self.name)
@@ -234,7 +234,7 @@ class RoomDocument(YRoom):
         known = len(self._outbox)
         updates = await self._load_log([*unsaved, *self._outbox])
         if len(self._outbox) > known:  # server code wrote to the old document meanwhile
-            updates, _ = sort_out([*updates, *self._outbox[known:]])
+            updates, _ = split_readable([*updates, *self._outbox[known:]])
         self._holdings.reset(fresh, updates, load_all(fresh, updates))
         self._has_work.set()
         self._unobserve()

@@ -13,15 +13,15 @@ from typing import Any
 
 from pycrdt import Doc, get_update, merge_updates
 
-from streamlit_crdt_server.apply import read_vector
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.pieces import Place
 from streamlit_crdt_server.premature import Premature, Waiting, without
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
 from streamlit_crdt_server.settling import Settling
-from streamlit_crdt_server.updates import check_state_vector, check_update, read_shape
-from streamlit_crdt_server.wire import varuint
+from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.safe_apply import read_vector
+from streamlit_crdt_server.yjs.structs import Place
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update, read_update_meta
 
 _CHUNK = 64
 """Merging many updates at once costs the square of their number: 0.8 s for 10 000."""
@@ -163,7 +163,7 @@ class Holdings:
         if change.endswith(_NO_DELETIONS) and _SKIPPED not in change:
             reach = next((entry.reach for entry in entries if entry.update == change), None)
         is_other, brings_more = reach is None, False
-        for replica, clock in (read_shape(change).solid() if reach is None else reach).items():
+        for replica, clock in (read_update_meta(change).solid() if reach is None else reach).items():
             if clock > self._clocks.get(replica, 0):
                 self._clocks[replica] = clock
                 brings_more |= is_other and all(clock > entry.reach.get(replica, 0) for entry in entries)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from pycrdt import merge_updates
 
-from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.batch import settle
 from streamlit_crdt_server.errors import HubNotRunningError
 from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode
+from streamlit_crdt_server.yjs.safe_apply import validate_update
 
 if TYPE_CHECKING:
     from streamlit_crdt_server.rooms import Room
@@ -109,7 +109,7 @@ class LocalPeer:
         """
         done: Future[None] = Future()
         try:
-            update, reach = try_update(update)
+            update, reach = validate_update(update)
         except ValueError as error:
             done.set_exception(error)
             return done

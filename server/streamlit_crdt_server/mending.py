@@ -1,4 +1,4 @@
-"""Mending what waits to be applied, so that it cuts no character in two: see `Characters`."""
+"""Mending what waits to be applied, so that it cuts no character in two: see `SurrogatePairs`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from anyio import to_thread
 from pycrdt import Doc
 
-from streamlit_crdt_server.apply import read_vector
 from streamlit_crdt_server.batch import Entry
-from streamlit_crdt_server.characters import Characters
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.updates import check_state_vector
+from streamlit_crdt_server.yjs.safe_apply import read_vector
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector
 
 MEND_IN_THREAD_OVER_BYTES = 64 * 1024
 """As for `decoding`: walking through a large batch must not hold up other rooms."""
 
 
-async def mend(ydoc: Doc[Any], characters: Characters, batch: Sequence[Entry]) -> Sequence[Entry]:
+async def mend(ydoc: Doc[Any], characters: SurrogatePairs, batch: Sequence[Entry]) -> Sequence[Entry]:
     """Return a batch such that it cuts no character of `ydoc`; the senders of what cannot be mended are told.
 
     Raises:
@@ -37,7 +37,7 @@ async def mend(ydoc: Doc[Any], characters: Characters, batch: Sequence[Entry]) -
 
 
 def _mend(
-    characters: Characters, clocks: dict[int, int], batch: Sequence[Entry]
+    characters: SurrogatePairs, clocks: dict[int, int], batch: Sequence[Entry]
 ) -> tuple[list[Entry], list[tuple[Entry, UpdateRefusedError]]]:
     mended, refused = list[Entry](), list[tuple[Entry, UpdateRefusedError]]()
     earlier = list[Mapping[int, Iterable[int]]]()

@@ -22,7 +22,6 @@ from anyio import Event, Lock, sleep
 from pycrdt import Doc, merge_updates
 from pycrdt.websocket.yroom import ProviderFactory
 
-from streamlit_crdt_server import apply
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, ServerError
@@ -36,6 +35,7 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import Store
 from streamlit_crdt_server.unsaved import Unsaved
 from streamlit_crdt_server.unsettled import SettlingDocument
+from streamlit_crdt_server.yjs import safe_apply
 
 TICK_S = 0.005
 """Below what people notice, and long enough to merge the keystrokes of many."""
@@ -215,8 +215,8 @@ class RoomPipeline(SettlingDocument):
         if not self.is_full or self._is_damaged:
             return batch
         try:
-            news = [entry for entry in batch if apply.brings_news(self.ydoc, entry.update)]
-        except apply.DocumentDamagedError:
+            news = [entry for entry in batch if safe_apply.has_changes(self.ydoc, entry.update)]
+        except safe_apply.DocumentDamagedError:
             self._recover()
             return batch
         for entry in news:

@@ -14,9 +14,9 @@ from hashlib import blake2b
 from pycrdt import get_update, merge_updates
 
 from streamlit_crdt_server.peer import Peer
-from streamlit_crdt_server.pieces import Place, read_pieces
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.updates import check_update
+from streamlit_crdt_server.yjs.structs import Place, read_pieces
+from streamlit_crdt_server.yjs.update_decoder import check_update
 
 MAX_UPDATES = 1024
 MAX_BYTES = 4 * 1024 * 1024

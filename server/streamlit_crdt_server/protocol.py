@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Any
 
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
-from streamlit_crdt_server.wire import Reader, block, varuint
+from streamlit_crdt_server.yjs.lib0 import Decoder, block, varuint
 
 MAX_CLOCK = 2**32 - 1
 """yrs counts a replica's structs in 32 bits."""
@@ -157,7 +157,7 @@ def parse(frame: bytes, limits: Limits) -> Message:
         MalformedFrameError: Anything else that is wrong with it.
     """
     _check_size("a frame", len(frame), limits.max_frame_bytes)
-    reader = Reader(frame)
+    reader = Decoder(frame)
     kind = reader.varuint()
     match kind:
         case MessageType.SYNC:
@@ -174,7 +174,7 @@ def parse(frame: bytes, limits: Limits) -> Message:
     return message
 
 
-def _parse_sync(reader: Reader, limits: Limits) -> Message:
+def _parse_sync(reader: Decoder, limits: Limits) -> Message:
     kind = reader.varuint()
     content = reader.block()
     if kind == SyncType.STEP1:
@@ -191,7 +191,7 @@ def parse_renewal(frame: bytes) -> str:
     Raises:
         MalformedFrameError: It holds something else.
     """
-    reader = Reader(frame)
+    reader = Decoder(frame)
     reader.varuint(MessageType.RENEWAL)
     token = reader.text()
     reader.end()
@@ -199,7 +199,7 @@ def parse_renewal(frame: bytes) -> str:
 
 
 def _parse_saved_query(content: bytes) -> SavedQuery:
-    reader = Reader(content)
+    reader = Decoder(content)
     query = SavedQuery(reader.varuint())
     reader.end()
     return query
@@ -208,7 +208,7 @@ def _parse_saved_query(content: bytes) -> SavedQuery:
 def check_state_vector(vector: bytes, max_bytes: int) -> None:
     """Raise MalformedFrameError unless `vector` holds exactly the entries that it announces."""
     _check_size("a state vector", len(vector), max_bytes)
-    reader = Reader(vector)
+    reader = Decoder(vector)
     count = reader.varuint()
     if count > reader.remaining // 2:
         raise MalformedFrameError(f"{count} entries are announced where {reader.remaining // 2} fit")
@@ -220,7 +220,7 @@ def check_state_vector(vector: bytes, max_bytes: int) -> None:
 
 def _parse_awareness(content: bytes, limits: Limits) -> AwarenessUpdate:
     _check_size("an awareness message", len(content), limits.max_awareness_bytes)
-    reader = Reader(content)
+    reader = Decoder(content)
     count = reader.varuint()
     if count > reader.remaining // 3:
         raise MalformedFrameError(f"{count} presences are announced where {reader.remaining // 3} fit")
@@ -229,7 +229,7 @@ def _parse_awareness(content: bytes, limits: Limits) -> AwarenessUpdate:
     return AwarenessUpdate(presences)
 
 
-def _parse_presence(reader: Reader) -> Presence:
+def _parse_presence(reader: Decoder) -> Presence:
     client_id, clock, text = reader.varuint(), reader.varuint(MAX_CLOCK), reader.text()
     try:
         return Presence(client_id, clock, text, json.loads(text, parse_constant=_refuse_constant))

@@ -11,7 +11,7 @@ from typing import Any
 from anyio import create_task_group, get_cancelled_exc_class
 from pycrdt import Channel
 
-from streamlit_crdt_server import apply, protocol
+from streamlit_crdt_server import protocol
 from streamlit_crdt_server.decoding import decode_fairly
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.naming import name_presences
@@ -19,6 +19,7 @@ from streamlit_crdt_server.peer import Peer, SocketPeer
 from streamlit_crdt_server.pipeline import RoomPipeline
 from streamlit_crdt_server.protocol import CloseCode, Presence
 from streamlit_crdt_server.roles import may_write
+from streamlit_crdt_server.yjs import safe_apply
 
 DELETED = "this room was deleted and begun anew"
 RESTARTS = "the server stops or restarts"
@@ -78,8 +79,8 @@ class RoomReception(RoomPipeline):
         self.peers.add(peer)
         self._mark_leaving(peer.session, False)
         try:
-            peer.deliver(protocol.sync_step1(apply.read_vector(self.ydoc)))
-        except apply.DocumentDamagedError:
+            peer.deliver(protocol.sync_step1(safe_apply.read_vector(self.ydoc)))
+        except safe_apply.DocumentDamagedError:
             self._recover()
         self._introduce(peer)
 
@@ -115,7 +116,7 @@ class RoomReception(RoomPipeline):
         except BaseException as error:  # a panic of pycrdt is no `Exception`
             if isinstance(error, get_cancelled_exc_class()):
                 raise
-            apply.reraise_if_ending(error)
+            safe_apply.reraise_exit(error)
             self.log.exception("room %r: a socket failed and was closed", self.name)
             peer.dismiss(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
 
@@ -161,8 +162,8 @@ class RoomReception(RoomPipeline):
     def _answer(self, peer: SocketPeer, state_vector: bytes) -> None:
         """Send what the peer lacks."""
         try:
-            peer.deliver(protocol.sync_step2(apply.read_state(self.ydoc, state_vector)))
-        except apply.DocumentDamagedError:
+            peer.deliver(protocol.sync_step2(safe_apply.read_state(self.ydoc, state_vector)))
+        except safe_apply.DocumentDamagedError:
             self._recover()
 
     def _introduce(self, newcomer: SocketPeer) -> None:

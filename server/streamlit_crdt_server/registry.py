@@ -12,13 +12,13 @@ from functools import partial
 from anyio import CancelScope, Event
 from pycrdt.websocket import WebsocketServer, YRoom
 
-from streamlit_crdt_server.apply import reraise_if_ending
 from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError, TooManyRoomsError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.yjs.safe_apply import reraise_exit
 
 RETRY_LOAD_S = 1.0
 """A room that could not be loaded is not tried again sooner: a store that fails would be asked ten times a
@@ -179,7 +179,7 @@ class RoomRegistry(WebsocketServer):
         try:
             await room.start()
         except BaseException as error:
-            reraise_if_ending(error)
+            reraise_exit(error)
             self.log.exception("room %r failed and is closed", room.name)
             if not room.started.is_set():
                 self._note_failure(room.name)

@@ -14,12 +14,12 @@ from typing import Any
 from anyio import CancelScope, Event, Lock, sleep
 from anyio.abc import TaskStatus
 
-from streamlit_crdt_server import apply
 from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.peer import SocketPeer
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.reception import DELETED, RESTARTS, RoomReception
+from streamlit_crdt_server.yjs import safe_apply
 
 MAX_SWEEP_INTERVAL_S = 15.0
 
@@ -107,7 +107,7 @@ class Room(RoomReception):
         try:
             await self._flush()
         except BaseException as error:  # a panic of pycrdt is no `Exception`
-            apply.reraise_if_ending(error)
+            safe_apply.reraise_exit(error)
             self.log.exception("room %r could not apply what waited when it ended", self.name)
         if not await self._saver.drain(self.settings.flush_timeout_s):
             self.log.error("room %r ends with edits that its store did not take", self.name)
@@ -166,8 +166,8 @@ class Room(RoomReception):
             RoomUnavailableError: The document is damaged; it is loaded again, so try again.
         """
         try:
-            state = apply.read_state(self.ydoc)
-        except apply.DocumentDamagedError as error:
+            state = safe_apply.read_state(self.ydoc)
+        except safe_apply.DocumentDamagedError as error:
             self._recover()
             raise RoomUnavailableError(self.name) from error
         peer = LocalPeer(self, state, post, session=session)
@@ -185,13 +185,13 @@ class Room(RoomReception):
         if self._shared_state is None:
             try:
                 self._shared_state = self._read_whole_state()
-            except apply.DocumentDamagedError:
+            except safe_apply.DocumentDamagedError:
                 self._recover()
         return self._shared_state
 
     def _resync(self) -> None:
         """Let every peer start over with the document that was loaded again."""
-        state = apply.read_state(self.ydoc)
+        state = safe_apply.read_state(self.ydoc)
         for peer in tuple(self.peers):
             if isinstance(peer, LocalPeer):
                 peer.replace(state)

@@ -11,8 +11,8 @@ from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt_server.apply import MisplacedError, apply_update
-from streamlit_crdt_server.pieces import Pieces, Place
+from streamlit_crdt_server.yjs.safe_apply import MisplacedError, apply_update
+from streamlit_crdt_server.yjs.structs import Place, StructSlices
 
 TRIES = 64
 PIECES = 4096
@@ -31,7 +31,7 @@ class Settling:
         is_clean: Whether all was taken at once, so that the document holds it as if nothing had happened.
     """
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: StructSlices) -> None:
         """Begin a pass."""
         self.places: set[Place] = set()
         self.is_clean = True

@@ -5,13 +5,13 @@ from __future__ import annotations
 from anyio import to_thread
 from pycrdt import merge_updates
 
-from streamlit_crdt_server.apply import DocumentDamagedError, MisplacedError
 from streamlit_crdt_server.batch import Entry
 from streamlit_crdt_server.document import RoomDocument
 from streamlit_crdt_server.peer import SocketPeer
-from streamlit_crdt_server.pieces import read_pieces
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.settling import Settling
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError
+from streamlit_crdt_server.yjs.structs import read_pieces
 
 WHY = MisplacedError().reason
 MAX_KEPT_BYTES = 1024 * 1024

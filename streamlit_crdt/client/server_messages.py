@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streamlit_crdt_server.errors import MalformedFrameError
 from streamlit_crdt_server.protocol import MessageType, SaveStatus, SyncType
-from streamlit_crdt_server.wire import Reader
+from streamlit_crdt_server.yjs.lib0 import Decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +48,26 @@ def read(frame: bytes) -> Message:
     Raises:
         MalformedFrameError: it is not as announced.
     """
-    reader = Reader(frame)
+    reader = Decoder(frame)
     match reader.varuint():
         case MessageType.SYNC:
             return _read_sync(reader)
         case MessageType.AUTH:
             return Denied() if reader.varuint() == 0 else None
         case MessageType.SAVED:
-            return _read_saved(Reader(reader.block()))
+            return _read_saved(Decoder(reader.block()))
         case _:
             return None
 
 
-def _read_sync(reader: Reader) -> Message:
+def _read_sync(reader: Decoder) -> Message:
     kind, content = reader.varuint(), reader.block()
     if kind == SyncType.STEP1:
         return Question(content)
     return News(content, kind == SyncType.STEP2)
 
 
-def _read_saved(reader: Reader) -> Message:
+def _read_saved(reader: Decoder) -> Message:
     version, level, status = reader.varuint(), reader.varuint(), reader.varuint()
     try:
         return SavedAnswer(version, level, SaveStatus(status), reader.text())

@@ -23,7 +23,7 @@ from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnaps
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import MergedValue, Rule, seed
-from streamlit_crdt_server.updates import check_state_vector, check_update
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
 
 MAX_WAITING_BYTES = 1024 * 1024
 """Updates that came before what they build on are dropped beyond this; a diff brings them again."""

@@ -31,9 +31,9 @@ from streamlit_crdt.errors import (
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.room.membership import Membership
 from streamlit_crdt.room.snapshots import check_limits, check_name, packed
-from streamlit_crdt_server.apply import try_update
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
-from streamlit_crdt_server.updates import check_state_vector
+from streamlit_crdt_server.yjs.safe_apply import validate_update
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -187,7 +187,7 @@ def _read_snapshot(name: str, written: Json) -> StoredSnapshot:
 
 def _read_update(raw: bytes) -> Content:
     try:
-        update, reach = try_update(raw)
+        update, reach = validate_update(raw)
         document = Replica()
         document.apply(update)
         names = _root_names(update)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from streamlit_crdt_server.wire import varuint
+from streamlit_crdt_server.yjs.lib0 import varuint
 
 Unit = tuple[int, int]
 NULL, ARRAY = (8, b"\1\x7e"), (7, b"\0")

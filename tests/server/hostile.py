@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamlit_crdt_server.wire import varuint
+from streamlit_crdt_server.yjs.lib0 import varuint
 from tests.server.heavy import NULL, Unit, struct
 
 TEXT = (4, b"\1a")

@@ -1,4 +1,4 @@
-"""Characters of two UTF-16 units, which a stock client may cut in two (rules S3 and N2)."""
+"""SurrogatePairs of two UTF-16 units, which a stock client may cut in two (rules S3 and N2)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from pycrdt import Array, Doc, Text, merge_updates
 
 from streamlit_crdt_server import CloseCode, MemoryStore, Room, Store, protocol
-from streamlit_crdt_server.characters import Characters
 from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from tests.server.fakes import DEADLINE_S, FakeChannel, connected, until
 
 pytestmark = pytest.mark.anyio
@@ -131,14 +131,14 @@ async def test_other_edits_beside_such_characters_are_as_they_were() -> None:
     text += "🎉"
     ydoc["list"] = Array(["👍", 1])
     ydoc.unobserve(subscription)
-    characters = Characters()
+    characters = SurrogatePairs()
     for update in updates:
         assert characters.mend(update)[0] is update
         characters.note(update)
 
 
 def test_a_character_that_comes_late_is_known_as_well() -> None:
-    characters = Characters()
+    characters = SurrogatePairs()
     early, late = typed("👍", "👍")
     characters.note(late)
     characters.note(early)
@@ -153,7 +153,9 @@ def test_a_character_that_comes_late_is_known_as_well() -> None:
 async def test_S3_a_log_is_not_replaced_by_a_state_that_lacks_some_of_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Characters, "concern", lambda self, update: False)  # as an unknown weakness would be
+    monkeypatch.setattr(
+        SurrogatePairs, "concern", lambda self, update: False
+    )  # as an unknown weakness would be
     store = MemoryStore()
     updates = [*typed("a👍bcd"), FIRST_HALF]
     async with opened(store, *updates) as (room, _):

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Text, merge_updates
 
-from streamlit_crdt_server import CloseCode, MemoryStore, Room, UpdateRefusedError, conflicts, protocol
-from streamlit_crdt_server.apply import try_update
-from streamlit_crdt_server.conflicts import count_steps
-from streamlit_crdt_server.runs import join_runs
-from streamlit_crdt_server.updates import read_shape
-from streamlit_crdt_server.wire import varuint
+from streamlit_crdt_server import CloseCode, MemoryStore, Room, UpdateRefusedError, protocol
+from streamlit_crdt_server.yjs import integration_cost
+from streamlit_crdt_server.yjs.integration_cost import count_steps
+from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.safe_apply import validate_update
+from streamlit_crdt_server.yjs.structs import merge_structs
+from streamlit_crdt_server.yjs.update_decoder import read_update_meta
 from tests.server.fakes import connected, until
 from tests.server.heavy import ARRAY, NULL, contest, encode, row, row_and_crowd, struct
 
@@ -54,7 +55,7 @@ def appended(count: int) -> list[bytes]:
     "update", [encode([row(10_000)]), row_and_crowd(10_000)], ids=["row", "row and crowd"]
 )
 def test_N2_a_row_of_ten_thousand_structs_is_joined_before_it_reaches_a_document(update: bytes) -> None:
-    joined, reach = try_update(update)
+    joined, reach = validate_update(update)
     assert reach[1] == 10_000
     took_s = cpu_s(lambda: Doc[Any]().apply_update(joined))
     assert took_s < MAX_CPU_S
@@ -90,7 +91,7 @@ def test_N2_what_is_admitted_takes_no_longer_than_a_moment() -> None:
     for count in range(200, 2000, 100):
         update = contest(count)
         try:
-            update, _ = try_update(update)
+            update, _ = validate_update(update)
         except UpdateRefusedError:
             break
         largest = cpu_s(lambda update=update: Doc[Any]().apply_update(update))
@@ -114,7 +115,7 @@ def test_what_people_write_together_is_never_refused(replicas: int, kind: str) -
         if randomness.random() < 0.7:
             room.apply_update(ydoc.get_update(room.get_state()))
             ydoc.apply_update(room.get_update(ydoc.get_state()))
-    update, _ = try_update(room.get_update())
+    update, _ = validate_update(room.get_update())
     copy: Doc[Any] = Doc()
     copy.apply_update(update)
     assert copy.get("t", type=Array).to_py() == room.get("t", type=Array).to_py()
@@ -126,16 +127,16 @@ def test_a_large_paste_is_not_refused() -> None:
     with ydoc.transaction():
         for number in range(3000):
             ydoc["list"].insert(0, {"row": number})
-    try_update(ydoc.get_update())
+    validate_update(ydoc.get_update())
 
 
 def test_joining_changes_nothing_of_what_an_update_does() -> None:
     parts = appended(600)
     update = merge_updates(*parts, b"\0\1\7\2\5\3\x80\2\1")  # deletes 5 to 7, and 256
-    joined = join_runs(update)
+    joined = merge_structs(update)
     assert len(joined) < 0.6 * len(update)
     assert state_after(joined) == state_after(update)
-    assert read_shape(joined).reach == read_shape(update).reach
+    assert read_update_meta(joined).reach == read_update_meta(update).reach
 
 
 @pytest.mark.parametrize(
@@ -146,13 +147,13 @@ def test_structs_of_each_content_are_joined_if_pycrdt_does(content: tuple[int, b
     units = 2 if content[0] == 1 else 1
     structs = [struct(content, (1, clock * units - 1) if clock else None) for clock in range(400)]
     update = encode([(1, [*structs[:300], b"\0\3", b"\0\4", *structs[:1]])])
-    assert state_after(join_runs(update)) == state_after(update)
+    assert state_after(merge_structs(update)) == state_after(update)
 
 
 def test_values_of_one_key_are_not_joined() -> None:
     entries = [b"\x28\1\1t\1k\1\x7d\1", *(b"\xa8\1" + varuint(clock) + b"\1\x7d\2" for clock in range(300))]
     update = encode([(1, entries)])
-    assert state_after(join_runs(update)) == state_after(update)
+    assert state_after(merge_structs(update)) == state_after(update)
 
 
 async def test_a_log_of_ten_thousand_short_updates_loads_at_once() -> None:
@@ -170,20 +171,20 @@ async def test_a_log_of_ten_thousand_short_updates_loads_at_once() -> None:
 
 
 def test_the_steps_of_structs_that_compete_are_counted_up_to_a_limit() -> None:
-    shape = read_shape(contest(100))
+    shape = read_update_meta(contest(100))
     assert 3000 < count_steps(shape, 10**6) < 20_000
     with pytest.raises(ValueError, match="compete"):
         count_steps(shape, 1000)
-    assert count_steps(read_shape(encode([row(5000, ARRAY)])), 0) == 0
+    assert count_steps(read_update_meta(encode([row(5000, ARRAY)])), 0) == 0
 
 
 def test_structs_that_wait_for_each_other_are_no_reason_to_wait() -> None:
     circle = encode([(1, [struct(ARRAY, (2, 0))]), (2, [struct(ARRAY, (1, 0))])])
-    assert count_steps(read_shape(circle), 0) == 0
-    try_update(circle)
+    assert count_steps(read_update_meta(circle), 0) == 0
+    validate_update(circle)
 
 
 def test_an_update_of_many_keys_is_not_rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conflicts, "count_steps", lambda shape, max_steps: pytest.fail("rehearsed"))
+    monkeypatch.setattr(integration_cost, "count_steps", lambda shape, max_steps: pytest.fail("rehearsed"))
     entries = [b"\x28\1\1t\4%04d\1\x7e" % number for number in range(5000)]
-    try_update(encode([(1, entries)]))
+    validate_update(encode([(1, entries)]))

@@ -16,7 +16,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt_server import CloseCode, Hub, Settings, protocol
-from streamlit_crdt_server.wire import block, varuint
+from streamlit_crdt_server.yjs.lib0 import block, varuint
 from tests.server.fakes import POISON, Client, FakeChannel, connected, presence_frame, until
 from tests.server.heavy import contest, row_and_crowd
 from tests.server.stalls import watched

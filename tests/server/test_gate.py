@@ -13,7 +13,7 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, create_app, mint, protocol
 from streamlit_crdt_server.limits import Connections, Meter, RateLimit
-from streamlit_crdt_server.wire import block, varuint
+from streamlit_crdt_server.yjs.lib0 import block, varuint
 from tests.server.asgi import Request, Visit, visit
 from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel, connected, presence_frame, until
 from tests.server.unreliable_store import UnreliableStore

@@ -12,7 +12,7 @@ import pytest
 from pycrdt import Array, Doc, Map, merge_updates
 
 from streamlit_crdt_server import CloseCode, Hub, UpdateRefusedError, protocol
-from streamlit_crdt_server.updates import check_state_vector, check_update
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
 from tests.server.fakes import DEADLINE_S, Client, FakeChannel, connected, until
 from tests.server.heavy import NULL, struct
 from tests.server.hostile import MISPLACED, TEXT, VALUE, blocks, child

@@ -10,7 +10,7 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import FrameTooLargeError, MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import Limits, Presence
-from streamlit_crdt_server.wire import Reader, varuint
+from streamlit_crdt_server.yjs.lib0 import Decoder, varuint
 from tests.server.fakes import LIMITS, presence_frame
 
 UPDATE = b"\x01\x01\x05\x00\x04\x01\x01t\x01a\x00"
@@ -34,7 +34,7 @@ def test_a_frame_is_read_as_what_it_says(frame: bytes, message: protocol.Message
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 2**14, 2**32, 2**53 - 1])
 def test_a_number_survives_the_way_there_and_back(number: int) -> None:
-    assert Reader(varuint(number)).varuint() == number
+    assert Decoder(varuint(number)).varuint() == number
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_frames_are_those_that_pycrdt_makes() -> None:
 
 def test_the_answer_to_a_question_about_saving_has_the_layout_that_the_frontend_reads() -> None:
     answer = protocol.saved_answer(300, protocol.StoreLevel.DISK, protocol.SaveStatus.SAVED, "ab" * 16)
-    reader = Reader(answer)
+    reader = Decoder(answer)
     assert reader.varuint() == 102
-    content = Reader(reader.block())
+    content = Decoder(reader.block())
     assert [content.varuint(), content.varuint(), content.varuint(), content.text()] == [300, 2, 0, "ab" * 16]
     content.end()
     reader.end()

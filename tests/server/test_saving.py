@@ -29,7 +29,7 @@ from streamlit_crdt_server.backlog import MIN_LONG_BYTES
 from streamlit_crdt_server.peer import SocketPeer
 from streamlit_crdt_server.premature import MAX_UPDATES
 from streamlit_crdt_server.protocol import SaveStatus
-from streamlit_crdt_server.wire import Reader
+from streamlit_crdt_server.yjs.lib0 import Decoder
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.heavy import NULL, struct
 from tests.server.hostile import blocks
@@ -49,7 +49,7 @@ def answers(client: Client) -> list[Answer]:
     found = []
     for frame in client.channel.sent:
         if frame[0] == 102:
-            content = Reader(frame[2:])
+            content = Decoder(frame[2:])
             found.append((content.varuint(), content.varuint(), content.varuint(), content.text()))
     return found
 

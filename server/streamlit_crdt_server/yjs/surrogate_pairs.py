@@ -1,4 +1,4 @@
-"""Characters of two units (emoji, and all else beyond U+FFFF), which an edit must not cut in two.
+"""SurrogatePairs of two units (emoji, and all else beyond U+FFFF), which an edit must not cut in two.
 
 Yjs counts texts in UTF-16 units and lets `text.delete(1, 1)` take half an emoji; what is left becomes U+FFFD.
 pycrdt 0.14.13 loses the other half, and with it a unit of that client's clock: what the client does afterwards
@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pycrdt import merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.shape import Shape, Unit
-from streamlit_crdt_server.updates import read_shape
-from streamlit_crdt_server.wire import varuint
+from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.update_decoder import Unit, UpdateMeta, read_update_meta
 
 _FOUR_BYTES = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
 """In UTF-8 a character of two UTF-16 units; other bytes may look like one."""
 
 
-class Characters:
+class SurrogatePairs:
     """Where the document of one room has characters of two units: the clocks of their second halves."""
 
     def __init__(self) -> None:
@@ -43,7 +42,7 @@ class Characters:
         """Note what came into the document. Costs next to nothing for a text without such characters."""
         if _FOUR_BYTES.search(update) is None:
             return
-        for replica, clocks in read_shape(update).halves.items():
+        for replica, clocks in read_update_meta(update).halves.items():
             known = self._halves.setdefault(replica, array("q"))
             for clock in clocks:
                 if not known or clock > known[-1]:
@@ -60,18 +59,18 @@ class Characters:
         update: bytes,
         clocks: Mapping[int, int] | None = None,
         earlier: Sequence[Mapping[int, Iterable[int]]] = (),
-    ) -> tuple[bytes, Shape]:
+    ) -> tuple[bytes, UpdateMeta]:
         """Return `update` such that it cuts no character, and its shape.
 
         Args:
             update: A well-formed update.
             clocks: The document's state vector: what it has of a text of this update is cut off.
-            earlier: The `Shape.halves` of updates which go into the document before it, and are not noted yet.
+            earlier: The `UpdateMeta.halves` of updates which go into the document before it, and are not noted yet.
 
         Raises:
             UpdateRefusedError: It inserts something between the halves of a character.
         """
-        shape = read_shape(update)
+        shape = read_update_meta(update)
         is_half = self._finder([*earlier, shape.halves])
         for replica, halves in shape.halves.items():
             if (clocks or {}).get(replica, 0) in halves:
@@ -82,7 +81,7 @@ class Characters:
         if not cut:
             return update, shape
         mended = merge_updates(update, *map(_deletion, cut))
-        return mended, read_shape(mended)
+        return mended, read_update_meta(mended)
 
     def _finder(self, others: Sequence[Mapping[int, Iterable[int]]]) -> Callable[[Unit], bool]:
         more = {(replica, clock) for halves in others for replica in halves for clock in halves[replica]}
@@ -107,7 +106,7 @@ class Characters:
             return update
 
 
-def _edges(shape: Shape) -> Iterable[Unit]:
+def _edges(shape: UpdateMeta) -> Iterable[Unit]:
     """Return before which units its deletions begin and end."""
     for index in range(0, len(shape.deletions), 3):
         replica, start, end = shape.deletions[index : index + 3]

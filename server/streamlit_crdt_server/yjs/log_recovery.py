@@ -12,15 +12,15 @@ from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt_server.apply import (
+from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.yjs.safe_apply import (
     DocumentDamagedError,
     MisplacedError,
     apply_update,
     read_state,
-    reraise_if_ending,
+    reraise_exit,
 )
-from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.runs import join_runs
+from streamlit_crdt_server.yjs.structs import merge_structs
 
 JOIN_OVER_BYTES = 2 * 1024
 
@@ -28,7 +28,7 @@ BadRow = tuple[bytes, str]
 """A stored update, and what is wrong with it."""
 
 
-def sort_out(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
+def split_readable(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
     """Split a log into what a document takes, in order, and what it does not. Costs one load if all is well."""
     good, bad = [_joined(update) for update in updates], list[BadRow]()
     origins = list(updates)
@@ -59,7 +59,7 @@ def _joined(update: bytes) -> bytes:
     if len(update) < JOIN_OVER_BYTES:
         return update
     try:
-        return join_runs(update)
+        return merge_structs(update)
     except (ValueError, RecursionError):
         return update  # whoever applies it says what is wrong
 
@@ -77,7 +77,7 @@ def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
     except DocumentDamagedError:
         return index, "it damages the document"
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         return _first_unreadable(updates), "it makes the document unreadable"
     if _is_readable(ydoc):
         return None
@@ -103,7 +103,7 @@ def _can_load(updates: Sequence[bytes]) -> bool:
             with suppress(MisplacedError):
                 apply_update(ydoc, update)
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         return False
     return _is_readable(ydoc)
 

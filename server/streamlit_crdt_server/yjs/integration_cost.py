@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streamlit_crdt_server.shape import Shape, Unit
+from streamlit_crdt_server.yjs.update_decoder import Unit, UpdateMeta
 
 MAX_STEPS = 500_000
 """50 to 150 ms of pycrdt, 100 to 300 ns each. What one person pasted takes none. A list of 3000 lines that 20 people
@@ -24,15 +24,15 @@ STEPS_PER_STRUCT = 4
 """On top of that: it costs no more than reading the struct does."""
 
 
-def check_steps(shape: Shape) -> None:
+def check_cost(shape: UpdateMeta) -> None:
     """Raise ValueError if an empty document takes far more comparisons for the structs of an update than it has."""
     if shape.contenders * shape.structs > MAX_STEPS:
         count_steps(shape, MAX_STEPS + STEPS_PER_STRUCT * shape.structs)
 
 
-def count_steps(shape: Shape, max_steps: int) -> int:
+def count_steps(shape: UpdateMeta, max_steps: int) -> int:
     """Return how many comparisons an empty document takes; raises ValueError above `max_steps`."""
-    rehearsal = _Rehearsal(shape, max_steps)
+    rehearsal = _IntegrationSimulation(shape, max_steps)
     for run in rehearsal.in_order():
         rehearsal.integrate(run)
     return rehearsal.steps
@@ -92,10 +92,10 @@ class _Pieces:
         return rest
 
 
-class _Rehearsal:
+class _IntegrationSimulation:
     """The places of the runs of an update; what it refers to and does not have lies in lines of its own."""
 
-    def __init__(self, shape: Shape, max_steps: int) -> None:
+    def __init__(self, shape: UpdateMeta, max_steps: int) -> None:
         self.steps = 0
         self._max_steps = max_steps
         self._shape = shape

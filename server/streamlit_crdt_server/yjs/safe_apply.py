@@ -12,11 +12,11 @@ from typing import Any
 
 from pycrdt import Doc, get_state, get_update, merge_updates
 
-from streamlit_crdt_server.conflicts import check_steps
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.runs import MANY, join_runs
-from streamlit_crdt_server.updates import check_state_vector, read_shape
+from streamlit_crdt_server.yjs.integration_cost import check_cost
+from streamlit_crdt_server.yjs.structs import MANY, merge_structs
+from streamlit_crdt_server.yjs.update_decoder import check_state_vector, read_update_meta
 
 
 class DocumentDamagedError(Exception):
@@ -33,7 +33,7 @@ class MisplacedError(UpdateRefusedError):
         return f"the update was refused: {self.reason}"
 
 
-def try_update(update: bytes) -> tuple[bytes, dict[int, int]]:
+def validate_update(update: bytes) -> tuple[bytes, dict[int, int]]:
     """Check an update's form and cost, then apply it to an empty document. Any thread; 20 us for a small one.
 
     Returns:
@@ -44,17 +44,17 @@ def try_update(update: bytes) -> tuple[bytes, dict[int, int]]:
         UpdateRefusedError: It must not reach a room.
     """
     try:
-        shape = read_shape(update)
+        shape = read_update_meta(update)
         if shape.structs - shape.loose_count > MANY:
-            update = join_runs(update)
-            shape = read_shape(update)
-        check_steps(shape)
+            update = merge_structs(update)
+            shape = read_update_meta(update)
+        check_cost(shape)
     except (ValueError, RecursionError) as error:
         raise UpdateRefusedError(str(error) or "it is nested too deeply") from error
     try:
         Doc[Any]().apply_update(update)
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         raise UpdateRefusedError(f"an empty document does not take it ({type(error).__name__})") from error
     return update, shape.reach
 
@@ -94,7 +94,7 @@ def _apply(ydoc: Doc[Any], update: bytes) -> None:
     except (ValueError, TypeError) as error:
         raise UpdateRefusedError(str(error)) from error
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         raise DocumentDamagedError("apply") from error
 
 
@@ -107,7 +107,7 @@ def read_state(ydoc: Doc[Any], state_vector: bytes | None = None) -> bytes:
     try:
         return ydoc.get_update(state_vector)
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         raise DocumentDamagedError("read") from error
 
 
@@ -120,7 +120,7 @@ def read_vector(ydoc: Doc[Any]) -> bytes:
     try:
         return ydoc.get_state()
     except BaseException as error:
-        reraise_if_ending(error)
+        reraise_exit(error)
         raise DocumentDamagedError("read") from error
 
 
@@ -139,7 +139,7 @@ def loads_alike(ydoc: Doc[Any], state: bytes) -> bool:
     )
 
 
-def brings_news(ydoc: Doc[Any], update: bytes) -> bool:
+def has_changes(ydoc: Doc[Any], update: bytes) -> bool:
     """Whether a checked update would change `ydoc`, without applying it. Costs as much as `ydoc` has deletions.
 
     A client that only looks on sends updates as well: its answer to the server's state vector repeats every
@@ -156,7 +156,7 @@ def brings_news(ydoc: Doc[Any], update: bytes) -> bool:
     return merge_updates(deletions, beyond) != merge_updates(deletions, EMPTY_UPDATE)
 
 
-def reraise_if_ending(error: BaseException) -> None:
+def reraise_exit(error: BaseException) -> None:
     """Raise cancellation and exit again, where everything else, panics included, is caught."""
     endings = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
     found = error.subgroup(endings) if isinstance(error, BaseExceptionGroup) else isinstance(error, endings)
