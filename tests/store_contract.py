@@ -12,7 +12,7 @@ import random
 import pytest
 from pycrdt import Array, Doc, Text
 
-from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.storage.store import Store
 
 
 def state_of(updates: tuple[bytes, ...]) -> tuple[bytes, str, list[object]]:

@@ -18,7 +18,7 @@ import pytest
 from e2e.harness import STREAMLIT_ENV, Process, answers, free_port
 from streamlit_crdt.deploy import cli
 from streamlit_crdt_server import KeyRing, Role, Settings, verify
-from streamlit_crdt_server.lease import Lease
+from streamlit_crdt_server.storage.file_lock import FileLock
 
 SCRIPT = "import streamlit as st\n\nst.title('hello')\n"
 
@@ -195,7 +195,7 @@ def test_serve_refuses_a_store_that_another_process_owns_by_name(tmp_path: Path)
 
 
 def test_run_refuses_a_store_that_another_process_owns_by_name(script: Path, tmp_path: Path) -> None:
-    lease = Lease(tmp_path / "rooms.db")
+    lease = FileLock(tmp_path / "rooms.db")
     try:
         said = said_and_done("run", str(script), "--server.port", str(free_port()))
     finally:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.growth import WORKLOADS, Workload, measure
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import Hub, Settings, SQLiteStore
-from streamlit_crdt_server.roomlog import COMPACT_OVER_BYTES, COMPACT_RATIO
+from streamlit_crdt_server.storage.store import COMPACT_OVER_BYTES, COMPACT_RATIO
 
 EDITS = 600
 

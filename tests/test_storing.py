@@ -14,7 +14,7 @@ import pytest
 from streamlit_crdt import crdt_app
 from streamlit_crdt.backend.default_store import VARIABLE, may_do_without, store_beside, wait_until_free
 from streamlit_crdt_server import Hub, StoreBusyError, StoreCorruptError, StoreReadOnlyError
-from streamlit_crdt_server.lease import Lease
+from streamlit_crdt_server.storage.file_lock import FileLock
 
 APP = "from streamlit_crdt import crdt_app\n\nmade = crdt_app()\n"
 
@@ -125,7 +125,7 @@ def test_who_waits_for_a_file_goes_on_once_its_owner_lets_it_go_and_waits_no_lon
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "rooms.db"
-    lease = Lease(store)
+    lease = FileLock(store)
     assert not wait_until_free(str(store), timeout_s=0.2)
     threading.Timer(0.2, lease.release).start()
     assert wait_until_free(str(store), timeout_s=30)

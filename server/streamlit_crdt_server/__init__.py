@@ -41,7 +41,6 @@ from streamlit_crdt_server.listing import RoomEntry
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import qualified
-from streamlit_crdt_server.opening import open_store
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import (
     ErrandForbiddenError,
@@ -60,8 +59,9 @@ from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.serving import serve
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.socket import Socket
-from streamlit_crdt_server.sqlite_store import SQLiteStore
-from streamlit_crdt_server.store import MemoryStore, Store, StoredRoom
+from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
+from streamlit_crdt_server.storage.store import MemoryStore, Store, StoredRoom
+from streamlit_crdt_server.storage.store_url import open_store
 from streamlit_crdt_server.token import Claims, KeyRing, Role, mint, verify
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from streamlit_crdt_server.peer import Peer, SocketPeer
 from streamlit_crdt_server.protocol import SaveStatus, sync_update
-from streamlit_crdt_server.roomlog import RoomLog
+from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.unsaved import Unsaved
 
 

@@ -15,11 +15,10 @@ from streamlit_crdt_server.holdings import Holdings
 from streamlit_crdt_server.mending import mend
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.roomlog import RoomLog
 from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.size import DocumentSize
-from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.log_recovery import BadRow, load_all, split_readable
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError

@@ -32,7 +32,7 @@ from streamlit_crdt_server.presence import Attendance, RoomAwareness
 from streamlit_crdt_server.protocol import Presence, awareness, sync_update
 from streamlit_crdt_server.saving import Saver
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.unsaved import Unsaved
 from streamlit_crdt_server.unsettled import SettlingDocument
 from streamlit_crdt_server.yjs import safe_apply

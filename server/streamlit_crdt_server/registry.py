@@ -17,7 +17,7 @@ from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.yjs.safe_apply import reraise_exit
 
 RETRY_LOAD_S = 1.0

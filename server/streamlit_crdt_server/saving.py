@@ -17,7 +17,7 @@ from anyio import Event, Lock, create_task_group, move_on_after, sleep
 from streamlit_crdt_server.backlog import Backlog
 from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.roomlog import RoomLog
+from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.unsaved import Unsaved, merged
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
 

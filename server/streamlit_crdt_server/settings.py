@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from streamlit_crdt_server.errors import SettingsError
 from streamlit_crdt_server.names import NAMESPACE_PATTERN
-from streamlit_crdt_server.opening import store_path
+from streamlit_crdt_server.storage.store_url import store_path
 
 PREFIX = "STREAMLIT_CRDT_"
 

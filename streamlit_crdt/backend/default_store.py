@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from streamlit_crdt_server import StoreBusyError, StoreError
-from streamlit_crdt_server.lease import Lease
-from streamlit_crdt_server.opening import store_path
+from streamlit_crdt_server.storage.file_lock import FileLock
+from streamlit_crdt_server.storage.store_url import store_path
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -50,7 +50,7 @@ def require_free(store: str | None) -> None:
     if path is None:
         return
     try:
-        Lease(Path(path).resolve()).release()
+        FileLock(Path(path).resolve()).release()
     except StoreBusyError:
         raise
     except OSError as error:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt_server import SQLiteStore, StoreCorruptError, sqlite_store
+from streamlit_crdt_server import SQLiteStore, StoreCorruptError
+from streamlit_crdt_server.storage import sqlite_store
 
 pytestmark = pytest.mark.anyio
 

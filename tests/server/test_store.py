@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamlit_crdt_server import MemoryStore, SettingsError, SQLiteStore, open_store
-from streamlit_crdt_server.store import Store
+from streamlit_crdt_server.storage.store import Store
 from tests.store_contract import StoreContract
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 
-class Mark:
+class HighWaterMark:
     """A number in a file of its own, which only grows; the file is open until `close()`."""
 
     def __init__(self, marked: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from streamlit_crdt_server.errors import SettingsError
-from streamlit_crdt_server.sqlite_store import SQLiteStore
-from streamlit_crdt_server.store import MemoryStore, Store
+from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
+from streamlit_crdt_server.storage.store import MemoryStore, Store
 
 MEMORY = "memory"
 _SQLITE = "sqlite:///"

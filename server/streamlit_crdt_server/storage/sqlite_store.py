@@ -19,12 +19,12 @@ from typing import Any, Self
 from anyio import CancelScope, to_thread
 
 from streamlit_crdt_server.errors import StoreUnavailableError
-from streamlit_crdt_server.lease import Lease
-from streamlit_crdt_server.mark import Mark
-from streamlit_crdt_server.sqlite_file import Connect, SQLiteFile, create_file
-from streamlit_crdt_server.sqlite_log import SQLiteLog
-from streamlit_crdt_server.sqlite_writer import SQLiteWriter, explain
-from streamlit_crdt_server.store import StoredRoom
+from streamlit_crdt_server.storage.file_lock import FileLock
+from streamlit_crdt_server.storage.high_water_mark import HighWaterMark
+from streamlit_crdt_server.storage.sqlite_file import Connect, SQLiteFile, create_file
+from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
+from streamlit_crdt_server.storage.sqlite_writer import SQLiteWriter, explain
+from streamlit_crdt_server.storage.store import StoredRoom
 
 
 class SQLiteStore:
@@ -111,9 +111,9 @@ class SQLiteStore:
     def _open(self) -> None:
         with ExitStack() as stack:
             try:
-                lease = Lease(self.path)
+                lease = FileLock(self.path)
                 stack.callback(lease.release)
-                mark = Mark(self.path)
+                mark = HighWaterMark(self.path)
                 stack.callback(mark.close)
                 create_file(self.path, mark, self._connect)
             except (OSError, sqlite3.Error) as error:
@@ -126,5 +126,5 @@ class SQLiteStore:
             self._closing = stack.pop_all()
             self._writer = writer
 
-    def _open_file(self, mark: Mark) -> SQLiteFile:
+    def _open_file(self, mark: HighWaterMark) -> SQLiteFile:
         return SQLiteFile(self.path, mark, self._connect, self._busy_timeout_s)

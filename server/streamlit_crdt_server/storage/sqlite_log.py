@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import NoReturn
 
 from streamlit_crdt_server.errors import StoreCorruptError
-from streamlit_crdt_server.store import StoredRoom, draw_epoch
+from streamlit_crdt_server.storage.store import StoredRoom, draw_epoch
 
 _log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-class Lease:
+class FileLock:
     """The right to use a file, from its making until `release()`."""
 
     def __init__(self, owned: Path) -> None:

@@ -26,8 +26,8 @@ from streamlit_crdt_server.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from streamlit_crdt_server.sqlite_file import SQLiteFile
-from streamlit_crdt_server.sqlite_log import SQLiteLog
+from streamlit_crdt_server.storage.sqlite_file import SQLiteFile
+from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from streamlit_crdt_server.errors import StoreCorruptError, StoreError, StoreUnavailableError
-from streamlit_crdt_server.mark import Mark
-from streamlit_crdt_server.sqlite_log import SQLiteLog
+from streamlit_crdt_server.storage.high_water_mark import HighWaterMark
+from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
 
 Connect = Callable[..., sqlite3.Connection]
 """`sqlite3.connect`, or a test's."""
@@ -32,7 +32,7 @@ class SQLiteFile:
         log: Its tables.
     """
 
-    def __init__(self, path: Path, mark: Mark, connect: Connect, busy_timeout_s: float) -> None:
+    def __init__(self, path: Path, mark: HighWaterMark, connect: Connect, busy_timeout_s: float) -> None:
         """Check the file and open it. `create_file` has made it; here a missing one is an error.
 
         Raises:
@@ -98,7 +98,7 @@ class SQLiteFile:
         return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
-def create_file(path: Path, mark: Mark, connect: Connect) -> None:
+def create_file(path: Path, mark: HighWaterMark, connect: Connect) -> None:
     """Make an empty store at `path`, readable by this user alone, unless something is there.
 
     Raises:
@@ -124,7 +124,7 @@ def create_file(path: Path, mark: Mark, connect: Connect) -> None:
     os.replace(fresh, path)
 
 
-def _check(log: SQLiteLog, path: Path, mark: Mark) -> None:
+def _check(log: SQLiteLog, path: Path, mark: HighWaterMark) -> None:
     log.check()
     behind = mark.read() - log.last_seq()
     if behind > 0:
