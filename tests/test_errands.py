@@ -15,18 +15,18 @@ from streamlit.testing.v1 import AppTest
 from streamlit_crdt import CrdtError, ServerUnavailableError, rooms
 from streamlit_crdt.backend import backend
 from streamlit_crdt_server import (
+    AdminScope,
     EmbeddedServer,
-    Errand,
     KeyRing,
     LocalPeer,
     Role,
     Settings,
     TokenMalformedError,
     mint,
-    mint_errand,
+    mint_admin_token,
     verify,
 )
-from streamlit_crdt_server.errand import NAMESPACE_HEADER
+from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER
 
 SECRET = "the secret of app and server"
 RING = KeyRing.from_secret(SECRET)
@@ -89,8 +89,8 @@ def asked(server: EmbeddedServer, path: str, *, method: str = "GET", **headers: 
         return error.code
 
 
-def errand_token(errand: Errand, *, ring: KeyRing = RING, ago_s: float = 0.0) -> str:
-    return f"Bearer {mint_errand(ring, errand, now=time.time() - ago_s)}"
+def errand_token(errand: AdminScope, *, ring: KeyRing = RING, ago_s: float = 0.0) -> str:
+    return f"Bearer {mint_admin_token(ring, errand, now=time.time() - ago_s)}"
 
 
 def tab_token(room: str) -> str:
@@ -100,16 +100,16 @@ def tab_token(room: str) -> str:
 
 
 def test_A2_only_a_fresh_token_for_just_this_errand_lists_rooms(server: EmbeddedServer, room: str) -> None:
-    good = errand_token(Errand.listing(""))
+    good = errand_token(AdminScope.listing(""))
     foreign = KeyRing.from_secret("somebody else's secret")
     refused: dict[str, dict[str, str]] = {
         "nothing": {},
         "a tab's": {"Authorization": tab_token(room)},
         "a token for every room": {"Authorization": tab_token("*")},
-        "expired": {"Authorization": errand_token(Errand.listing(""), ago_s=31)},
-        "another key": {"Authorization": errand_token(Errand.listing(""), ring=foreign)},
-        "another errand": {"Authorization": errand_token(Errand.deletion("", room))},
-        "another namespace's": {"Authorization": errand_token(Errand.listing("ops"))},
+        "expired": {"Authorization": errand_token(AdminScope.listing(""), ago_s=31)},
+        "another key": {"Authorization": errand_token(AdminScope.listing(""), ring=foreign)},
+        "another errand": {"Authorization": errand_token(AdminScope.deletion("", room))},
+        "another namespace's": {"Authorization": errand_token(AdminScope.listing("ops"))},
         "for another namespace": {"Authorization": good, "Streamlit_Crdt_Namespace": "ops"},
         "no scheme": {"Authorization": good.removeprefix("Bearer ")},
         "not a token": {"Authorization": "Bearer x"},
@@ -123,13 +123,13 @@ def test_A2_only_a_fresh_token_for_just_this_errand_lists_rooms(server: Embedded
 
 def test_A2_only_a_fresh_token_for_just_this_room_deletes_it(server: EmbeddedServer, room: str) -> None:
     peer = opened(server, room)
-    deletion = Errand.deletion("", room)
+    deletion = AdminScope.deletion("", room)
     refused: dict[str, dict[str, str]] = {
         "nothing": {},
         "a tab's": {"Authorization": tab_token(room)},
-        "a token to list": {"Authorization": errand_token(Errand.listing(""))},
-        "a token for another room": {"Authorization": errand_token(Errand.deletion("", f"{room}-2"))},
-        "another namespace's": {"Authorization": errand_token(Errand.deletion("ops", room))},
+        "a token to list": {"Authorization": errand_token(AdminScope.listing(""))},
+        "a token for another room": {"Authorization": errand_token(AdminScope.deletion("", f"{room}-2"))},
+        "another namespace's": {"Authorization": errand_token(AdminScope.deletion("ops", room))},
         "expired": {"Authorization": errand_token(deletion, ago_s=31)},
     }
     for what, headers in refused.items():
@@ -142,14 +142,14 @@ def test_A2_only_a_fresh_token_for_just_this_room_deletes_it(server: EmbeddedSer
 def test_A2_no_namespace_reaches_into_another_by_a_rooms_name(server: EmbeddedServer, room: str) -> None:
     name = f"ops~{room}"
     peer = opened(server, name)
-    token = errand_token(Errand.deletion("", name))
+    token = errand_token(AdminScope.deletion("", name))
     assert asked(server, f"/rooms/{name}", method="DELETE", Authorization=token) == 400
     assert not peer.was_deleted
 
 
 def test_A2_an_errands_token_opens_no_socket() -> None:
     with pytest.raises(TokenMalformedError):
-        verify(RING, mint_errand(RING, Errand.listing(""), now=0), now=0)
+        verify(RING, mint_admin_token(RING, AdminScope.listing(""), now=0), now=0)
 
 
 def test_without_tokens_whoever_reaches_the_server_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,23 @@
 """A room server for Yjs clients that is also a pycrdt-websocket server: the public names."""
 
 from streamlit_crdt_server.app import create_app
+from streamlit_crdt_server.auth.key_ring import (
+    derive_ring,
+    process_ring,
+    ring_from_settings,
+    standalone_ring,
+    user_ring,
+)
+from streamlit_crdt_server.auth.tokens import (
+    AdminScope,
+    Claims,
+    KeyRing,
+    Role,
+    mint,
+    mint_admin_token,
+    verify,
+)
 from streamlit_crdt_server.embedded import EmbeddedServer
-from streamlit_crdt_server.errand import Errand, mint_errand
 from streamlit_crdt_server.errors import (
     AnswerTimeoutError,
     CannotListenError,
@@ -30,13 +45,6 @@ from streamlit_crdt_server.errors import (
 )
 from streamlit_crdt_server.freeze import freeze_collector
 from streamlit_crdt_server.hub import Hub
-from streamlit_crdt_server.keys import (
-    derive_ring,
-    process_ring,
-    ring_from_settings,
-    standalone_ring,
-    user_ring,
-)
 from streamlit_crdt_server.listing import RoomEntry
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
@@ -62,15 +70,14 @@ from streamlit_crdt_server.socket import Socket
 from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
 from streamlit_crdt_server.storage.store import MemoryStore, Store, StoredRoom
 from streamlit_crdt_server.storage.store_url import open_store
-from streamlit_crdt_server.token import Claims, KeyRing, Role, mint, verify
 
 __all__ = [
+    "AdminScope",
     "AnswerTimeoutError",
     "CannotListenError",
     "Claims",
     "CloseCode",
     "EmbeddedServer",
-    "Errand",
     "ErrandForbiddenError",
     "FrameTooLargeError",
     "HostRefused",
@@ -120,7 +127,7 @@ __all__ = [
     "derive_ring",
     "freeze_collector",
     "mint",
-    "mint_errand",
+    "mint_admin_token",
     "open_store",
     "process_ring",
     "qualified",

@@ -16,15 +16,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from streamlit_crdt_server.auth.key_ring import standalone_ring
+from streamlit_crdt_server.auth.tokens import KeyRing
 from streamlit_crdt_server.desk import Desk
 from streamlit_crdt_server.gate import Gate
 from streamlit_crdt_server.hub import Hub
-from streamlit_crdt_server.keys import standalone_ring
 from streamlit_crdt_server.metrics import CONTENT_TYPE
 from streamlit_crdt_server.rooms import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.ticket import HideQuery
-from streamlit_crdt_server.token import KeyRing
 
 
 def create_app(

@@ -16,14 +16,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from streamlit_crdt_server.errand import NAMESPACE_HEADER, Errand, verify_errand
+from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_errand
 from streamlit_crdt_server.errors import HubNotRunningError, OriginRefused, RoomNameRefused, ServerError
 from streamlit_crdt_server.hub import Hub
 from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.origins import check_host, check_origin
 from streamlit_crdt_server.refusals import ErrandForbiddenError, HostRefused, TokenError, TokenMissingError
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.token import KeyRing
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Desk:
             entries = await self._hub.find_rooms(namespace)
             return {"rooms": [{"name": entry.name, "people": entry.people} for entry in entries]}
 
-        return await self._answer(request, Errand.listing(_namespace(request)), answer)
+        return await self._answer(request, AdminScope.listing(_namespace(request)), answer)
 
     async def delete(self, request: Request) -> Response:
         """Delete a room of a namespace."""
@@ -69,10 +68,10 @@ class Desk:
             await self._hub.delete_room(qualified(name, namespace))
             return {}
 
-        return await self._answer(request, Errand.deletion(_namespace(request), name), answer)
+        return await self._answer(request, AdminScope.deletion(_namespace(request), name), answer)
 
     async def _answer(
-        self, request: Request, errand: Errand, answer: Callable[[str], Awaitable[object]]
+        self, request: Request, errand: AdminScope, answer: Callable[[str], Awaitable[object]]
     ) -> Response:
         try:
             self._check(request, errand)
@@ -88,7 +87,7 @@ class Desk:
             _log.error("an errand could not be done: %s", error)
             return JSONResponse({"error": str(error)}, status_code=503)
 
-    def _check(self, request: Request, errand: Errand) -> None:
+    def _check(self, request: Request, errand: AdminScope) -> None:
         """Raise a ServerError unless the request may come from here and brings a token for just this errand."""
         check_host(request.scope, self._settings)
         check_origin(request.scope, self._settings.allow_origin)

@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from streamlit_crdt_server.auth.key_ring import check_keys
+from streamlit_crdt_server.auth.tokens import Claims, KeyRing, verify
 from streamlit_crdt_server.errors import OriginRefused, RoomNameRefused, ServerError, TooManyRoomsError
 from streamlit_crdt_server.hub import Hub
-from streamlit_crdt_server.keys import check_keys
 from streamlit_crdt_server.limits import Connections, Meter
 from streamlit_crdt_server.origins import check_host, check_origin
 from streamlit_crdt_server.refusals import (
@@ -33,7 +34,6 @@ from streamlit_crdt_server.refusals import (
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.socket import Socket
 from streamlit_crdt_server.ticket import choose_subprotocol, read_ticket
-from streamlit_crdt_server.token import Claims, KeyRing, verify
 
 _log = logging.getLogger(__name__)
 

@@ -20,12 +20,13 @@ from anyio.abc import TaskStatus
 from pycrdt import Channel
 from pycrdt.websocket.yroom import ProviderFactory
 
+from streamlit_crdt_server.auth.key_ring import check_keys, ring_from_settings
+from streamlit_crdt_server.auth.tokens import KeyRing
 from streamlit_crdt_server.errors import (
     HubNotRunningError,
     OpenTimeoutError,
     ServerError,
 )
-from streamlit_crdt_server.keys import check_keys, ring_from_settings
 from streamlit_crdt_server.listing import RoomEntry, RoomListing
 from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
@@ -35,7 +36,6 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.storage.store_url import open_store
 from streamlit_crdt_server.threads import begin, running_loop, wait
-from streamlit_crdt_server.token import KeyRing
 
 
 class Hub(RoomListing):

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from pycrdt import Channel
 
+from streamlit_crdt_server.auth.tokens import Claims
 from streamlit_crdt_server.errors import MalformedFrameError
 from streamlit_crdt_server.protocol import Presence
 from streamlit_crdt_server.roles import claims_of
-from streamlit_crdt_server.token import Claims
 
 
 def name_presences(channel: Channel, presences: Iterable[Presence]) -> tuple[Presence, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycrdt import Channel
 
-from streamlit_crdt_server.token import Claims, Role
+from streamlit_crdt_server.auth.tokens import Claims, Role
 
 
 def claims_of(channel: Channel) -> Claims | None:

@@ -14,12 +14,12 @@ from typing import Any
 from pycrdt import Channel
 
 from streamlit_crdt_server import protocol
+from streamlit_crdt_server.auth.tokens import Claims, Role
 from streamlit_crdt_server.errors import MalformedFrameError
 from streamlit_crdt_server.limits import Meter
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import TokenError
-from streamlit_crdt_server.token import Claims, Role
 
 _log = logging.getLogger(__name__)
 

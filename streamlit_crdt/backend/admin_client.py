@@ -15,8 +15,8 @@ from http.client import HTTPException
 from typing import Any, Final
 
 from streamlit_crdt.errors import ServerUnavailableError
-from streamlit_crdt_server import Errand, KeyRing, RoomEntry, mint_errand
-from streamlit_crdt_server.errand import NAMESPACE_HEADER
+from streamlit_crdt_server import AdminScope, KeyRing, RoomEntry, mint_admin_token
+from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER
 from streamlit_crdt_server.names import is_loopback
 
 TIMEOUT_S: Final = 3.0
@@ -38,7 +38,7 @@ def list_rooms(address: str, keys: KeyRing | None, namespace: str) -> list[RoomE
     Raises:
         ServerUnavailableError: it does not answer, refuses, or says something else.
     """
-    answer = _ask(address, keys, "GET", "/rooms", Errand.listing(namespace))
+    answer = _ask(address, keys, "GET", "/rooms", AdminScope.listing(namespace))
     try:
         return [RoomEntry(str(room["name"]), int(room["people"])) for room in answer["rooms"]]
     except (KeyError, TypeError, ValueError) as error:
@@ -47,14 +47,14 @@ def list_rooms(address: str, keys: KeyRing | None, namespace: str) -> list[RoomE
 
 def delete_room(address: str, keys: KeyRing | None, namespace: str, room: str) -> None:
     """Ask the server at `address` to delete a room of `namespace`; raises as `list_rooms` does."""
-    _ask(address, keys, "DELETE", f"/rooms/{room}", Errand.deletion(namespace, room))
+    _ask(address, keys, "DELETE", f"/rooms/{room}", AdminScope.deletion(namespace, room))
 
 
-def _ask(address: str, keys: KeyRing | None, method: str, path: str, errand: Errand) -> Any:
+def _ask(address: str, keys: KeyRing | None, method: str, path: str, errand: AdminScope) -> Any:
     url = address.rstrip("/").replace("ws", "http", 1) + path
     headers = {NAMESPACE_HEADER: errand.namespace}
     if keys is not None:
-        headers["Authorization"] = f"Bearer {mint_errand(keys, errand, now=time.time())}"
+        headers["Authorization"] = f"Bearer {mint_admin_token(keys, errand, now=time.time())}"
     request = urllib.request.Request(url, method=method, headers=headers)
     try:
         with _opener(url).open(request, timeout=TIMEOUT_S) as answer:

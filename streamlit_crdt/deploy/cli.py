@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_chosen
 from streamlit_crdt.errors import CommandError, CrdtError
 from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
+from streamlit_crdt_server.auth.tokens import ANY_ROOM
 from streamlit_crdt_server.names import check_room_name
-from streamlit_crdt_server.token import ANY_ROOM
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streamlit_crdt_server import Role, mint
-from streamlit_crdt_server.token import KeyRing
+from streamlit_crdt_server.auth.tokens import KeyRing
 from tests.server.stand_alone import SECRET, node
 
 DEADLINE_S = 60.0

@@ -20,7 +20,7 @@ from streamlit_crdt_server import (
     standalone_ring,
     user_ring,
 )
-from streamlit_crdt_server.keys import key_file
+from streamlit_crdt_server.auth.key_ring import key_file
 
 SECRET, OTHER = "the first long secret", "the second long secret"
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from streamlit_crdt_server.auth.tokens import KeyRing
 from streamlit_crdt_server.errors import SettingsError
 from streamlit_crdt_server.names import is_loopback
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.token import KeyRing
 
 _log = logging.getLogger(__name__)
 

@@ -4,6 +4,11 @@ A token is a JWT signed with HS256, and with nothing else: the algorithm is neve
 PyJWT is lenient about is checked here first, so that a token has exactly one spelling and one meaning: unknown
 header fields, and characters that a base64 decoder skips. Keys are derived from secrets, each under a label of
 its own, so that a signature made elsewhere with the same secret opens nothing here.
+
+Tokens for errands: one thing that an app asks of its room server, over HTTP, such as which rooms there are.
+
+A token for a socket opens none of this, nor does one for an errand open a socket: they are for different audiences. It
+names the one thing that it is for, and ends after seconds.
 """
 
 from __future__ import annotations
@@ -237,3 +242,59 @@ def _key_id(key: bytes) -> str:
 
 def _spell(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+ERRAND_TTL_S = 30.0
+"""How long a token is valid: it is made for a request that is on its way at once."""
+
+NAMESPACE_HEADER = "streamlit-crdt-namespace"
+
+_ADMIN_AUDIENCE = "streamlit-crdt errand"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminScope:
+    """What is asked for.
+
+    Attributes:
+        namespace: Whose rooms; "" is that of none.
+        does: "list", or "delete" and the room's name.
+    """
+
+    namespace: str
+    does: str
+
+    @classmethod
+    def listing(cls, namespace: str) -> AdminScope:
+        """Ask which rooms there are."""
+        return cls(namespace, "list")
+
+    @classmethod
+    def deletion(cls, namespace: str, room: str) -> AdminScope:
+        """Ask to delete a room, whose name is without the namespace."""
+        return cls(namespace, f"delete {room}")
+
+
+def mint_admin_token(ring: KeyRing, errand: AdminScope, *, now: float) -> str:
+    """Sign a token for one errand, valid for `ERRAND_TTL_S` from `now`."""
+    payload = {
+        "aud": _ADMIN_AUDIENCE,
+        "namespace": errand.namespace,
+        "does": errand.does,
+        "iat": int(now),
+        "exp": now + ERRAND_TTL_S,
+    }
+    return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
+
+
+def verify_errand(ring: KeyRing, text: str, *, now: float) -> AdminScope:
+    """Return what a token is for, once its signature and its end have been checked.
+
+    Raises:
+        TokenError: As `token.verify`; a token for a socket is malformed here.
+    """
+    payload, _, _ = verified_payload(ring, text, audience=_ADMIN_AUDIENCE, now=now)
+    namespace, does = payload.get("namespace"), payload.get("does")
+    if not isinstance(namespace, str) or not isinstance(does, str):
+        raise TokenMalformedError("it does not say what it is for")
+    return AdminScope(namespace, does)
