@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.runtime.app_session import AppSession
 
 from streamlit_crdt import crdt_sync, private_key
-from streamlit_crdt_server.peer import SocketPeer
+from streamlit_crdt_server.room.peers import SocketPeer
 
 DRAWN_LATE_S = 0.1
 ROOM_LATE_S = 0.06

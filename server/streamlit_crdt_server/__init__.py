@@ -46,7 +46,6 @@ from streamlit_crdt_server.errors import (
 from streamlit_crdt_server.freeze import freeze_collector
 from streamlit_crdt_server.hub import Hub
 from streamlit_crdt_server.listing import RoomEntry
-from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.protocol import CloseCode
@@ -63,7 +62,8 @@ from streamlit_crdt_server.refusals import (
     TokenMissingError,
     TooManyConnectionsError,
 )
-from streamlit_crdt_server.rooms import Room
+from streamlit_crdt_server.room.peers import LocalPeer
+from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.serving import serve
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.socket import Socket

@@ -22,7 +22,7 @@ from streamlit_crdt_server.desk import Desk
 from streamlit_crdt_server.gate import Gate
 from streamlit_crdt_server.hub import Hub
 from streamlit_crdt_server.metrics import CONTENT_TYPE
-from streamlit_crdt_server.rooms import Room
+from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.ticket import HideQuery
 

@@ -28,10 +28,10 @@ from streamlit_crdt_server.errors import (
     ServerError,
 )
 from streamlit_crdt_server.listing import RoomEntry, RoomListing
-from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.protocol import CloseCode
+from streamlit_crdt_server.room.peers import LocalPeer
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.storage.store_url import open_store

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streamlit_crdt_server.names import NAMESPACE_SEPARATOR, qualified
-from streamlit_crdt_server.peer import Peer
 from streamlit_crdt_server.registry import RoomRegistry
-from streamlit_crdt_server.rooms import Room
+from streamlit_crdt_server.room.peers import Peer
+from streamlit_crdt_server.room.room import Room
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pycrdt.websocket import WebsocketServer, YRoom
 from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError, TooManyRoomsError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
-from streamlit_crdt_server.rooms import Room
+from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.yjs.safe_apply import reraise_exit

@@ -23,7 +23,7 @@ from streamlit_crdt_server import (
     UpdateRefusedError,
     WrongThreadError,
 )
-from streamlit_crdt_server.local import MIN_LONG_BYTES
+from streamlit_crdt_server.room.peers import MIN_LONG_BYTES
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.unreliable_store import UnreliableStore
 

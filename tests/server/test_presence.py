@@ -6,14 +6,14 @@ import pytest
 from pycrdt import Awareness, Doc
 
 from streamlit_crdt_server import MalformedFrameError
-from streamlit_crdt_server.presence import Attendance, RoomAwareness
 from streamlit_crdt_server.protocol import Presence
+from streamlit_crdt_server.room.presence import PresenceOwners, RoomAwareness
 
 GONE = "null"
 
 
-def attendance(max_per_owner: int = 3) -> Attendance:
-    return Attendance(RoomAwareness(Doc()), max_per_owner)
+def attendance(max_per_owner: int = 3) -> PresenceOwners:
+    return PresenceOwners(RoomAwareness(Doc()), max_per_owner)
 
 
 def says(client_id: int, clock: int, name: str = "Ada") -> Presence:
@@ -120,7 +120,7 @@ def test_N1_a_connection_can_announce_only_so_many() -> None:
 
 def test_observers_of_the_awareness_hear_who_came_and_went() -> None:
     awareness = RoomAwareness(Doc())
-    room = Attendance(awareness, 3)
+    room = PresenceOwners(awareness, 3)
     heard: list[tuple[str, dict[str, list[int]]]] = []
     awareness.observe(lambda topic, changes: heard.append((topic, changes[0])))
     room.announce("a", [says(1, 5)])

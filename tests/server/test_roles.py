@@ -6,7 +6,7 @@ import pytest
 from pycrdt import Channel
 
 from streamlit_crdt_server import Claims, Role, protocol
-from streamlit_crdt_server.roles import may_write
+from streamlit_crdt_server.room.permissions import may_write
 from tests.server.fakes import FakeChannel
 
 

@@ -249,7 +249,7 @@ async def test_what_was_overwritten_does_not_count_towards_the_size_of_a_room() 
 async def test_A1_a_viewer_is_told_once_and_is_never_told_that_it_is_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamlit_crdt_server.reception.may_write", lambda channel, room: False)
+    monkeypatch.setattr("streamlit_crdt_server.room.connections.may_write", lambda channel, room: False)
     async with Room() as room, connected(room) as mallory:
         for number in range(3):
             mallory.edit("x", number)

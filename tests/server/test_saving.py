@@ -21,14 +21,13 @@ from streamlit_crdt_server import (
     Store,
     StoreUnavailableError,
     UpdateRefusedError,
-    holdings,
-    premature,
     protocol,
 )
-from streamlit_crdt_server.backlog import MIN_LONG_BYTES
-from streamlit_crdt_server.peer import SocketPeer
-from streamlit_crdt_server.premature import MAX_UPDATES
 from streamlit_crdt_server.protocol import SaveStatus
+from streamlit_crdt_server.room import pending_updates
+from streamlit_crdt_server.room.peers import SocketPeer
+from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
+from streamlit_crdt_server.room.write_queue import MIN_LONG_BYTES
 from streamlit_crdt_server.yjs.lib0 import Decoder
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.heavy import NULL, struct
@@ -461,8 +460,8 @@ async def test_N2_who_sends_ever_more_that_needs_what_is_missing_is_closed_with_
 async def test_N2_a_document_lets_go_of_what_was_refused_and_nobody_notices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(premature, "MAX_UPDATES", 1)
-    monkeypatch.setattr(holdings, "MAX_REFUSED_BYTES", 1)
+    monkeypatch.setattr(pending_updates, "MAX_UPDATES", 1)
+    monkeypatch.setattr(pending_updates, "MAX_REFUSED_BYTES", 1)
     store = UnreliableStore()
     first, second, third = typed_in_order(3)
     async with Hub(store=store) as hub, connected(hub) as ada:

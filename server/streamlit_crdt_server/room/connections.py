@@ -12,13 +12,13 @@ from anyio import create_task_group, get_cancelled_exc_class
 from pycrdt import Channel
 
 from streamlit_crdt_server import protocol
-from streamlit_crdt_server.decoding import decode_fairly
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
-from streamlit_crdt_server.naming import name_presences
-from streamlit_crdt_server.peer import Peer, SocketPeer
-from streamlit_crdt_server.pipeline import RoomPipeline
 from streamlit_crdt_server.protocol import CloseCode, Presence
-from streamlit_crdt_server.roles import may_write
+from streamlit_crdt_server.room.message_validation import decode_off_loop
+from streamlit_crdt_server.room.peers import Peer, SocketPeer
+from streamlit_crdt_server.room.permissions import may_write
+from streamlit_crdt_server.room.pipeline import UpdatePipeline
+from streamlit_crdt_server.room.presence import name_presences
 from streamlit_crdt_server.yjs import safe_apply
 
 DELETED = "this room was deleted and begun anew"
@@ -26,7 +26,7 @@ RESTARTS = "the server stops or restarts"
 VIEWS_ONLY = "you may look at this room and not change it"
 
 
-class RoomReception(RoomPipeline):
+class RoomConnections(UpdatePipeline):
     """The way of a frame from a socket into the room."""
 
     _empty_since = 0.0
@@ -134,7 +134,7 @@ class RoomReception(RoomPipeline):
             skip = self.on_message(frame)
             if await skip if isawaitable(skip) else skip:
                 return
-        match await decode_fairly(frame, self.settings):
+        match await decode_off_loop(frame, self.settings):
             case protocol.SyncStep1(state_vector):
                 self._answer(peer, state_vector)
             case protocol.SyncUpdate(update, reach):

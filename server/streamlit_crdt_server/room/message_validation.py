@@ -16,7 +16,7 @@ CHECK_IN_THREAD_OVER_BYTES = 2 * 1024
 structs to be rehearsed, see `conflicts`."""
 
 
-async def decode_fairly(frame: bytes, settings: Settings) -> protocol.Message:
+async def decode_off_loop(frame: bytes, settings: Settings) -> protocol.Message:
     """As `decode`; a large frame costs the loop nothing but its turn."""
     limits = protocol.Limits(
         settings.max_frame_bytes, settings.max_awareness_bytes, settings.max_state_vector_bytes

@@ -22,19 +22,17 @@ from anyio import Event, Lock, sleep
 from pycrdt import Doc, merge_updates
 from pycrdt.websocket.yroom import ProviderFactory
 
-from streamlit_crdt_server.batch import Entry
-from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.errors import HubNotRunningError, RoomFullError, ServerError
-from streamlit_crdt_server.local import LocalPeer
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.peer import Peer, SocketPeer
-from streamlit_crdt_server.presence import Attendance, RoomAwareness
 from streamlit_crdt_server.protocol import Presence, awareness, sync_update
-from streamlit_crdt_server.saving import Saver
+from streamlit_crdt_server.room.batch import QueuedUpdate
+from streamlit_crdt_server.room.document import SettlingDocument
+from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
+from streamlit_crdt_server.room.persister import Acknowledger, RoomPersister
+from streamlit_crdt_server.room.presence import PresenceOwners, RoomAwareness
+from streamlit_crdt_server.room.write_queue import WriteBatch
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import Store
-from streamlit_crdt_server.unsaved import Unsaved
-from streamlit_crdt_server.unsettled import SettlingDocument
 from streamlit_crdt_server.yjs import safe_apply
 
 TICK_S = 0.005
@@ -44,7 +42,7 @@ MAX_DUTY = 3
 """A flush is followed by at least twice its own duration without one, so that reading never starves."""
 
 
-class RoomPipeline(SettlingDocument):
+class UpdatePipeline(SettlingDocument):
     """The way of an update from one peer to the others and to the store."""
 
     def __init__(
@@ -77,15 +75,15 @@ class RoomPipeline(SettlingDocument):
         }
         super().__init__(options, name, settings, store, metrics)
         self.peers: set[Peer] = set()
-        self._inbox: list[Entry] = []
+        self._inbox: list[QueuedUpdate] = []
         self._inbox_bytes = 0
         self._inbox_emptied = Event()
         self._questions: dict[Peer, int] = {}
         self._flushing = Lock()
         self._next_flush_at = 0.0
         self.is_closed = False
-        self._confirmer = Confirmer(self.peers, self._log)
-        self._saver = Saver(
+        self._confirmer = Acknowledger(self.peers, self._log)
+        self._saver = RoomPersister(
             self._log,
             self.log,
             self.metrics,
@@ -95,7 +93,7 @@ class RoomPipeline(SettlingDocument):
         )
         self.awareness = RoomAwareness(self.ydoc)
         self.awareness.observe(self.send_server_awareness)
-        self.attendance = Attendance(self.awareness, self.settings.max_presences_per_connection)
+        self.attendance = PresenceOwners(self.awareness, self.settings.max_presences_per_connection)
         self._news: dict[int, Presence] = {}
         self._shared_state: bytes | None = None
 
@@ -126,7 +124,7 @@ class RoomPipeline(SettlingDocument):
         reach: Mapping[int, int] | None = None,
     ) -> None:
         """Put a checked update of `peer`, which reaches so far, into the next batch. Loop thread only."""
-        entry = Entry(peer, update, done, reach or {})
+        entry = QueuedUpdate(peer, update, done, reach or {})
         if self.is_closed:
             entry.refuse(HubNotRunningError())
             return
@@ -180,7 +178,7 @@ class RoomPipeline(SettlingDocument):
                 await self._shed()
             self._next_flush_at = started_at + max(TICK_S, MAX_DUTY * (time.monotonic() - started_at))
 
-    async def _apply_inbox(self) -> list[Entry]:
+    async def _apply_inbox(self) -> list[QueuedUpdate]:
         batch = self._take_inbox()
         try:
             return await self._apply(self._without_news_if_full(batch))
@@ -189,7 +187,7 @@ class RoomPipeline(SettlingDocument):
                 entry.refuse(error if isinstance(error, ServerError) else HubNotRunningError())
             raise
 
-    def _put(self, applied: list[Entry], foreign: bytes | None, questions: dict[Peer, int]) -> None:
+    def _put(self, applied: list[QueuedUpdate], foreign: bytes | None, questions: dict[Peer, int]) -> None:
         """Send what the document's observer saw to the others, and leave it to be saved."""
         change = self._take_outbox()
         self._shared_state = None
@@ -201,7 +199,7 @@ class RoomPipeline(SettlingDocument):
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
         echo_to = set() if update is None else self._expecting(senders, foreign is not None)
         self.metrics.updates.inc(len(applied))
-        self._saver.put(Unsaved(update, echo_to, applied, foreign, questions))
+        self._saver.put(WriteBatch(update, echo_to, applied, foreign, questions))
         self._watch_size(update or b"")
 
     def _expecting(self, senders: set[Peer], has_foreign: bool) -> set[Peer]:
@@ -210,7 +208,7 @@ class RoomPipeline(SettlingDocument):
             return {peer for peer in senders & self.peers if not isinstance(peer, LocalPeer)}
         return senders & self.peers
 
-    def _without_news_if_full(self, batch: Sequence[Entry]) -> Sequence[Entry]:
+    def _without_news_if_full(self, batch: Sequence[QueuedUpdate]) -> Sequence[QueuedUpdate]:
         """Refuse what would change a document that is full, and tell its senders."""
         if not self.is_full or self._is_damaged:
             return batch
@@ -240,7 +238,7 @@ class RoomPipeline(SettlingDocument):
         for peer in tuple(peers):
             peer.deliver(frame, update)
 
-    def _take_inbox(self) -> list[Entry]:
+    def _take_inbox(self) -> list[QueuedUpdate]:
         batch, self._inbox, self._inbox_bytes = self._inbox, [], 0
         self._inbox_emptied.set()
         self._inbox_emptied = Event()

@@ -1,34 +1,77 @@
-"""The document of a room: loaded from its log, observed, and replaced when an update damaged it."""
+"""The document of a room: loaded from its log, observed, and replaced when an update damaged it.
+
+How large a document may become. It is measured seldom, because measuring costs as much as it is large.
+
+A room whose document lost what waits inside it, because a part of that is false: see `settling`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anyio import Event
+from anyio import Event, to_thread
 from pycrdt import Doc, TransactionEvent, merge_updates
 from pycrdt.websocket import YRoom
 
-from streamlit_crdt_server.batch import Entry, apply_batch
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.holdings import Holdings
-from streamlit_crdt_server.mending import mend
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.protocol import EMPTY_UPDATE
-from streamlit_crdt_server.saving import Saver
+from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode
+from streamlit_crdt_server.room.batch import QueuedUpdate, apply_batch, repair_surrogate_pairs
+from streamlit_crdt_server.room.peers import SocketPeer
+from streamlit_crdt_server.room.pending_updates import AppliedTracker, PendingReplay
+from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.size import DocumentSize
 from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.log_recovery import BadRow, load_all, split_readable
-from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError
+from streamlit_crdt_server.yjs.structs import read_pieces
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+
+STEPS = 64
+"""A document that is worth watching is measured anew whenever it may have grown by such a part of the limit."""
+
+
+class DocumentSize:
+    """The size of a document, as an upper bound between two measurements.
+
+    Attributes:
+        at_most_bytes: It is not larger than this.
+        is_large: Whether it exceeded the size that is worth a word in the log when it was last measured.
+        is_full: Whether it had reached the limit then, so that nothing more is taken in.
+    """
+
+    def __init__(self, warn_bytes: int, max_bytes: int) -> None:
+        self.at_most_bytes = 0
+        self.is_large = False
+        self.is_full = False
+        self._warn_bytes = warn_bytes
+        self._max_bytes = max_bytes
+        self._measure_over_bytes = min(warn_bytes, max_bytes)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may have passed a limit: encode the document and tell `measured` how long that is."""
+        return self.at_most_bytes > self._measure_over_bytes
+
+    def grow(self, update_bytes: int) -> None:
+        """Note an update. What it overwrites is not subtracted, hence "at most"."""
+        self.at_most_bytes += update_bytes
+
+    def measured(self, state_bytes: int) -> None:
+        """Note the length of the document's state."""
+        self.at_most_bytes = state_bytes
+        self.is_large = state_bytes > self._warn_bytes
+        self.is_full = state_bytes > self._max_bytes
+        step = max(1, self._max_bytes // STEPS)
+        self._measure_over_bytes = max(min(self._warn_bytes, self._max_bytes), state_bytes + step)
 
 
 class RoomDocument(YRoom):
     """What a room holds, without anybody who is in it."""
 
-    _saver: Saver
+    _saver: RoomPersister
 
     def __init__(
         self,
@@ -44,7 +87,7 @@ class RoomDocument(YRoom):
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
         self._log = RoomLog(store or MemoryStore(), name)
-        self._holdings = Holdings()
+        self._holdings = AppliedTracker()
         self._size = DocumentSize(self.settings.warn_room_bytes, self.settings.max_room_bytes)
         self._outbox: list[bytes] = []
         self._has_work = Event()
@@ -177,14 +220,14 @@ class RoomDocument(YRoom):
             return merge_updates(*updates)
         return updates[0] if updates else None
 
-    async def _apply(self, batch: Sequence[Entry]) -> list[Entry]:
+    async def _apply(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Apply a batch and return what of it was accepted; a sender of anything else has been told."""
         if self._is_damaged:
             await self._reload()
             self._resync()
         kept = len(self._outbox)
         try:
-            batch = await mend(self.ydoc, self._characters, batch)
+            batch = await repair_surrogate_pairs(self.ydoc, self._characters, batch)
             kept = len(self._outbox)
             return self._apply_together(batch)
         except DocumentDamagedError:
@@ -196,10 +239,10 @@ class RoomDocument(YRoom):
         self._resync()
         return applied
 
-    async def _apply_one_by_one(self, batch: Sequence[Entry]) -> list[Entry]:
+    async def _apply_one_by_one(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Find the update that damages the document, so that the others of its batch are not lost with it."""
         await self._reload()
-        batch = await mend(self.ydoc, self._characters, batch)
+        batch = await repair_surrogate_pairs(self.ydoc, self._characters, batch)
         applied = []
         for entry in batch:
             kept = len(self._outbox)
@@ -211,7 +254,7 @@ class RoomDocument(YRoom):
                 await self._reload()
         return applied
 
-    def _apply_together(self, batch: Sequence[Entry]) -> list[Entry]:
+    def _apply_together(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         self._is_batching = True
         try:
             applied, keeps_waiting = apply_batch(self.ydoc, batch, self.log)
@@ -243,3 +286,69 @@ class RoomDocument(YRoom):
 
     def _resync(self) -> None:
         """Let everybody start over with the document that was loaded again."""
+
+
+WHY = MisplacedError().reason
+MAX_KEPT_BYTES = 1024 * 1024
+"""So much of what was thrown out is kept aside while a room is open; of more, only that it was."""
+
+
+class SettlingDocument(RoomDocument):
+    """Finds out what of it is false, and throws that out: of the document, of what waits, and of the log."""
+
+    _kept_bytes = 0
+
+    async def _settle(self) -> bool:
+        """Give the document again what waits, or a part of it: other rooms have their turn as well.
+
+        Returns:
+            Whether there was anything to be done.
+        """
+        if self._is_damaged or not self._holdings.is_unsettled:
+            return False
+        settling = self._holdings.settling
+        if settling is None:
+            settling = PendingReplay(await to_thread.run_sync(read_pieces, self._holdings.waiting))
+            self._holdings.settling = settling
+        self._is_batching = True
+        try:
+            settling.go_on(self.ydoc)
+        except DocumentDamagedError:
+            self._recover()
+        finally:
+            self._is_batching = False
+        if settling.is_over:
+            await self._end_settling(settling)
+        self._has_work.set()
+        return True
+
+    def _take_in(
+        self, applied: list[QueuedUpdate], change: bytes | None
+    ) -> tuple[list[QueuedUpdate], list[bytes]]:
+        """As `AppliedTracker.take_in`; what is to be settled after that is settled soon."""
+        taken_in = self._holdings.take_in(applied, change)
+        if self._holdings.is_unsettled:
+            self._has_work.set()
+        return taken_in
+
+    async def _end_settling(self, settling: PendingReplay) -> None:
+        """Throw out what the document did not take. Only if it took all at once is nothing more to be found."""
+        self._holdings.settling = None
+        if settling.is_clean:
+            self._holdings.settle()
+        elif settling.places:
+            culprits = await to_thread.run_sync(settling.culprits)
+            changed = await to_thread.run_sync(self._holdings.throw_out, settling.places)
+            self._report(merge_updates(culprits, *(each.update for each in changed if each.peer is not None)))
+            for peer in {each.peer for each in changed}:
+                if isinstance(peer, SocketPeer):
+                    peer.dismiss(CloseCode.MALFORMED, WHY)
+
+    def _report(self, culprits: bytes) -> None:
+        self.log.error(
+            "room %r: %d bytes of what waited in it are thrown out: %s", self.name, len(culprits), WHY
+        )
+        self.metrics.set_aside.inc()
+        self._kept_bytes += len(culprits)
+        if self._kept_bytes <= MAX_KEPT_BYTES:
+            self._saver.throw_out(culprits, WHY)

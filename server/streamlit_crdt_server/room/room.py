@@ -15,16 +15,15 @@ from anyio import CancelScope, Event, Lock, sleep
 from anyio.abc import TaskStatus
 
 from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError
-from streamlit_crdt_server.local import LocalPeer
-from streamlit_crdt_server.peer import SocketPeer
 from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.reception import DELETED, RESTARTS, RoomReception
+from streamlit_crdt_server.room.connections import DELETED, RESTARTS, RoomConnections
+from streamlit_crdt_server.room.peers import LocalPeer, SocketPeer
 from streamlit_crdt_server.yjs import safe_apply
 
 MAX_SWEEP_INTERVAL_S = 15.0
 
 
-class Room(RoomReception):
+class Room(RoomConnections):
     """One document and everybody who edits it.
 
     Attributes:

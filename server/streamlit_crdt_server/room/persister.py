@@ -4,22 +4,58 @@ A store may fail for a while: its disk is full, another program locks it, a netw
 room stays usable meanwhile, and says so; nothing is confirmed until it is committed (rules S4 and S5). So
 what a flush leaves waits here. Everything that waits goes into the next append, which is tried again until it
 succeeds.
+
+What peers are told about saving: that it was done, that it takes long, that the store fails.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from logging import Logger
 
 from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
-from streamlit_crdt_server.backlog import Backlog
-from streamlit_crdt_server.confirming import Confirmer
 from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.protocol import SaveStatus, sync_update
+from streamlit_crdt_server.room.peers import Peer, SocketPeer
+from streamlit_crdt_server.room.write_queue import WriteBatch, WriteQueue, merged
 from streamlit_crdt_server.storage.store import RoomLog
-from streamlit_crdt_server.unsaved import Unsaved, merged
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
+
+
+class Acknowledger:
+    """Speaks to those peers of a room that are still in it."""
+
+    def __init__(self, peers: set[Peer], room_log: RoomLog) -> None:
+        self._peers = peers
+        self._room_log = room_log
+
+    def confirm(self, batch: WriteBatch) -> None:
+        """Tell those who wait for a batch that it is saved."""
+        if batch.update is not None:
+            frame = sync_update(batch.update)
+            for peer in batch.echo_to & self._peers:
+                peer.deliver(frame, batch.update)
+        for entry in batch.entries:
+            entry.accept()
+        for peer, version in batch.questions.items():
+            if isinstance(peer, SocketPeer):
+                peer.answer_saved(version, self._room_log.level, self._room_log.epoch)
+
+    def share(self, batch: WriteBatch) -> None:
+        """Give the senders of a batch each other's updates; their own come back when they are saved."""
+        for peer, update in batch.shares().items():
+            if peer in self._peers:
+                peer.deliver(sync_update(update), update)
+
+    def tell_failing(self, batches: Iterable[WriteBatch]) -> None:
+        """Tell those who asked that it is not saved yet; they are answered again once it is."""
+        for batch in batches:
+            for peer in batch.questions:
+                if isinstance(peer, SocketPeer):
+                    peer.answer_unsaved(SaveStatus.FAILING, self._room_log.level, self._room_log.epoch)
+
 
 MIN_RETRY_S = 0.1
 MAX_RETRY_S = 5.0
@@ -29,7 +65,7 @@ PATIENCE_S = 0.05
 """A commit that takes longer keeps nobody from the edits of those who were in the same batch."""
 
 
-class Saver:
+class RoomPersister:
     """The unsaved part of one room.
 
     Attributes:
@@ -42,7 +78,7 @@ class Saver:
         log: Logger,
         metrics: Metrics,
         *,
-        confirmer: Confirmer,
+        confirmer: Acknowledger,
         read_state: Callable[[], bytes | None],
         on_damaged: Callable[[], None],
     ) -> None:
@@ -63,7 +99,7 @@ class Saver:
         self._confirmer = confirmer
         self._metrics = metrics
         self._on_damaged = on_damaged
-        self._backlog = Backlog()
+        self._backlog = WriteQueue()
         self._bad_rows: list[tuple[bytes, str]] = []
         self._thrown_out: list[tuple[bytes, str]] = []
         self._has_work = Event()
@@ -74,7 +110,7 @@ class Saver:
         """Held while the store is asked for something: a room has one call under way at a time."""
 
     @property
-    def waiting(self) -> tuple[Unsaved, ...]:
+    def waiting(self) -> tuple[WriteBatch, ...]:
         """What is not saved yet, in order."""
         return tuple(self._backlog.batches)
 
@@ -83,7 +119,7 @@ class Saver:
         """Whether everything is saved."""
         return not (self._backlog.batches or self._bad_rows or self._thrown_out)
 
-    def put(self, batch: Unsaved) -> None:
+    def put(self, batch: WriteBatch) -> None:
         """Save a batch soon; a room that was deleted saves nothing any more."""
         if self._is_dropped:
             return
@@ -155,7 +191,7 @@ class Saver:
             await self._room_log.set_aside(*self._bad_rows[0])
             self._bad_rows.pop(0)
 
-    async def _append(self, batches: list[Unsaved]) -> None:
+    async def _append(self, batches: list[WriteBatch]) -> None:
         update = merged(batches)
         if update is None:
             return
@@ -174,12 +210,12 @@ class Saver:
         if failure is not None:
             raise failure
 
-    async def _share_late(self, batches: list[Unsaved]) -> None:
+    async def _share_late(self, batches: list[WriteBatch]) -> None:
         await sleep(PATIENCE_S)
         for batch in batches:
             self._share_now(batch)
 
-    def _share_now(self, batch: Unsaved) -> None:
+    def _share_now(self, batch: WriteBatch) -> None:
         if batch.has_mates:
             self._confirmer.share(batch)
             batch.is_shared = True
