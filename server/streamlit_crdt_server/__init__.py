@@ -44,8 +44,8 @@ from streamlit_crdt_server.errors import (
     WrongThreadError,
 )
 from streamlit_crdt_server.freeze import freeze_collector
-from streamlit_crdt_server.hub import Hub
-from streamlit_crdt_server.listing import RoomEntry
+from streamlit_crdt_server.hub.hub import Hub
+from streamlit_crdt_server.hub.registry import RoomEntry
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.protocol import CloseCode

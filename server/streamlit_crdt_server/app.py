@@ -20,7 +20,7 @@ from streamlit_crdt_server.auth.key_ring import standalone_ring
 from streamlit_crdt_server.auth.tokens import KeyRing
 from streamlit_crdt_server.desk import Desk
 from streamlit_crdt_server.gate import Gate
-from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.metrics import CONTENT_TYPE
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings

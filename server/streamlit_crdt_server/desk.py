@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_errand
 from streamlit_crdt_server.errors import HubNotRunningError, OriginRefused, RoomNameRefused, ServerError
-from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.names import qualified
 from streamlit_crdt_server.origins import check_host, check_origin
 from streamlit_crdt_server.refusals import ErrandForbiddenError, HostRefused, TokenError, TokenMissingError

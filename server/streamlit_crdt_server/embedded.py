@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from streamlit_crdt_server.auth.tokens import KeyRing
 from streamlit_crdt_server.errors import ServerStoppedError, StoreError
-from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.serving import GRACE_S, address_of, listen, run
 from streamlit_crdt_server.settings import Settings
 

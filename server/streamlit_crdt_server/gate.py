@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from streamlit_crdt_server.auth.key_ring import check_keys
 from streamlit_crdt_server.auth.tokens import Claims, KeyRing, verify
 from streamlit_crdt_server.errors import OriginRefused, RoomNameRefused, ServerError, TooManyRoomsError
-from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.limits import Connections, Meter
 from streamlit_crdt_server.origins import check_host, check_origin
 from streamlit_crdt_server.refusals import (

@@ -24,7 +24,7 @@ from streamlit_crdt_server.app import create_app
 from streamlit_crdt_server.auth.key_ring import standalone_ring
 from streamlit_crdt_server.errors import CannotListenError, PortTakenError
 from streamlit_crdt_server.freeze import freeze_collector
-from streamlit_crdt_server.hub import Hub
+from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.settings import Settings
 
 GRACE_S = 1.0

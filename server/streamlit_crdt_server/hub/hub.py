@@ -2,18 +2,21 @@
 
 It is a `WebsocketServer` of pycrdt-websocket: `rooms`, `serve(channel)`, `get_room(name)`, `start()`,
 `stop()` and `async with hub:` are what people who know that library expect.
+
+Asking a hub from a thread that is not its loop's, as Streamlit's scripts do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AsyncExitStack
 from functools import partial
 from logging import Logger
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from anyio import TASK_STATUS_IGNORED, Event, create_task_group, move_on_after
 from anyio.abc import TaskStatus
@@ -23,11 +26,13 @@ from pycrdt.websocket.yroom import ProviderFactory
 from streamlit_crdt_server.auth.key_ring import check_keys, ring_from_settings
 from streamlit_crdt_server.auth.tokens import KeyRing
 from streamlit_crdt_server.errors import (
+    AnswerTimeoutError,
     HubNotRunningError,
     OpenTimeoutError,
     ServerError,
+    WrongThreadError,
 )
-from streamlit_crdt_server.listing import RoomEntry, RoomListing
+from streamlit_crdt_server.hub.registry import RoomEntry, RoomListing
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.protocol import CloseCode
@@ -35,7 +40,55 @@ from streamlit_crdt_server.room.peers import LocalPeer
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.storage.store_url import open_store
-from streamlit_crdt_server.threads import begin, running_loop, wait
+
+T = TypeVar("T")
+
+
+def begin(loop: asyncio.AbstractEventLoop | None, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+    """Have `work` done in the loop.
+
+    Raises:
+        HubNotRunningError: There is no loop, or it is closed.
+        WrongThreadError: This is the loop's thread, which would wait for itself.
+    """
+    if loop is None or loop.is_closed():
+        raise HubNotRunningError()
+    if running_loop() is loop:
+        raise WrongThreadError()
+    return asyncio.run_coroutine_threadsafe(work(), loop)
+
+
+def wait(
+    loop: asyncio.AbstractEventLoop | None,
+    work: Callable[[], Coroutine[Any, Any, T]],
+    timeout_s: float,
+    *,
+    may_stop: bool = True,
+) -> T:
+    """Have `work` done in the loop and return what it returns; raises what it raises, and as `begin` does.
+
+    Args:
+        may_stop: Whether it is told to stop when it takes too long. What writes is not: half done, it would leave
+            memory and disk apart.
+
+    Raises:
+        AnswerTimeoutError: It took longer.
+    """
+    working = begin(loop, work)
+    try:
+        return working.result(timeout_s)
+    except FutureTimeoutError as error:
+        if may_stop:
+            working.cancel()
+        raise AnswerTimeoutError(timeout_s) from error
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop of this thread; None in a thread without one, and under trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Hub(RoomListing):
