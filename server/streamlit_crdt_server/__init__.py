@@ -1,6 +1,7 @@
 """A room server for Yjs clients that is also a pycrdt-websocket server: the public names."""
 
-from streamlit_crdt_server.app import create_app
+from streamlit_crdt_server.asgi.app import create_app
+from streamlit_crdt_server.asgi.websocket import WebSocketChannel
 from streamlit_crdt_server.auth.key_ring import (
     derive_ring,
     process_ring,
@@ -66,7 +67,6 @@ from streamlit_crdt_server.room.peers import LocalPeer
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.serving import serve
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.socket import Socket
 from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
 from streamlit_crdt_server.storage.store import MemoryStore, Store, StoredRoom
 from streamlit_crdt_server.storage.store_url import open_store
@@ -104,7 +104,6 @@ __all__ = [
     "ServerStoppedError",
     "Settings",
     "SettingsError",
-    "Socket",
     "Store",
     "StoreBusyError",
     "StoreCorruptError",
@@ -122,6 +121,7 @@ __all__ = [
     "TooManyConnectionsError",
     "TooManyRoomsError",
     "UpdateRefusedError",
+    "WebSocketChannel",
     "WrongThreadError",
     "create_app",
     "derive_ring",

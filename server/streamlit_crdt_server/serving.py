@@ -20,7 +20,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from hypercorn.typing import Framework
 
-from streamlit_crdt_server.app import create_app
+from streamlit_crdt_server.asgi.app import create_app
 from streamlit_crdt_server.auth.key_ring import standalone_ring
 from streamlit_crdt_server.errors import CannotListenError, PortTakenError
 from streamlit_crdt_server.freeze import freeze_collector

@@ -24,8 +24,8 @@ from streamlit_crdt.client.errors import EntryRefusedError, RoomDeletedError
 from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.errors import ServerUnavailableError, UpdateRefusedError
 from streamlit_crdt_server import CloseCode, MalformedFrameError
+from streamlit_crdt_server.asgi.credentials import SUBPROTOCOL, TOKEN_PREFIX
 from streamlit_crdt_server.protocol import awareness, renewal
-from streamlit_crdt_server.ticket import SUBPROTOCOL, TOKEN_PREFIX
 
 _log = logging.getLogger("streamlit_crdt")
 

@@ -12,7 +12,7 @@ import pytest
 from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, create_app, mint, protocol
-from streamlit_crdt_server.limits import Connections, Meter, RateLimit
+from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimit, RateLimiter
 from streamlit_crdt_server.yjs.lib0 import block, varuint
 from tests.server.asgi import Request, Visit, visit
 from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel, connected, presence_frame, until
@@ -318,7 +318,7 @@ async def test_one_connection_too_many_is_refused_until_another_leaves(
 
 
 def test_connections_are_forgotten_when_they_leave_and_this_machine_counts_for_nothing() -> None:
-    connections = Connections(Settings(max_connections_per_address=1))
+    connections = ConnectionCounter(Settings(max_connections_per_address=1))
     for address in ("127.0.0.1", "::1", None):
         with connections.counted(room="r", user=None, address=address):
             connections.check(room="r", user=None, address=address)
@@ -337,7 +337,7 @@ def test_a_rate_allows_its_burst_and_then_its_average() -> None:
 
 def test_a_frame_of_the_largest_size_always_passes() -> None:
     settings = Settings(max_bytes_per_s_per_connection=1, max_frame_bytes=1_000_000)
-    assert Meter(settings, 0.0).find_excess(1_000_000, 0.0) is None
+    assert RateLimiter(settings, 0.0).find_excess(1_000_000, 0.0) is None
 
 
 async def test_metrics_and_readiness_are_answered() -> None:

@@ -13,12 +13,14 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from streamlit_crdt_server.asgi.credentials import choose_subprotocol, read_credentials
+from streamlit_crdt_server.asgi.origins import check_host, check_origin
+from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimiter
+from streamlit_crdt_server.asgi.websocket import WebSocketChannel
 from streamlit_crdt_server.auth.key_ring import check_keys
 from streamlit_crdt_server.auth.tokens import Claims, KeyRing, verify
 from streamlit_crdt_server.errors import OriginRefused, RoomNameRefused, ServerError, TooManyRoomsError
 from streamlit_crdt_server.hub.hub import Hub
-from streamlit_crdt_server.limits import Connections, Meter
-from streamlit_crdt_server.origins import check_host, check_origin
 from streamlit_crdt_server.refusals import (
     HostRefused,
     QueryRefused,
@@ -32,8 +34,6 @@ from streamlit_crdt_server.refusals import (
     TooManyConnectionsError,
 )
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.socket import Socket
-from streamlit_crdt_server.ticket import choose_subprotocol, read_ticket
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ REASONS: dict[type[ServerError], str] = {
 """What the metric `refusals` says of an error; anything else is "unavailable"."""
 
 
-class Gate:
+class WebSocketEndpoint:
     """The ASGI endpoint of sockets: asks what is to be asked, accepts, and hands the socket to the hub."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Gate:
         self._keys = keys if settings.require_token else None
         self._known_by = keys
         self._clock = clock
-        self._connections = Connections(settings)
+        self._connections = ConnectionCounter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -97,18 +97,18 @@ class Gate:
             await socket.accept(choose_subprotocol(scope))
             await self._hub.serve(socket)
 
-    def _admit(self, scope: Scope, receive: Receive, send: Send, room: str) -> Socket:
+    def _admit(self, scope: Scope, receive: Receive, send: Send, room: str) -> WebSocketChannel:
         """Make a socket that may be accepted, or raise a ServerError."""
         check_host(scope, self._settings)
         check_origin(scope, self._settings.allow_origin)
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if raw_path.partition(b"?")[0].rpartition(b"/")[2] != room.encode():
             raise RoomNameRefused(raw_path.decode("latin-1"))  # encoded: two spellings would be one room
-        ticket = read_ticket(scope)
+        ticket = read_credentials(scope)
         claims = None if self._keys is None else self._verify(ticket.token, room)
         session = self._session_of(ticket.token) if claims is None else claims.session
         self._hub.check_can_open(room)
-        return Socket(
+        return WebSocketChannel(
             receive,
             send,
             room,
@@ -116,7 +116,7 @@ class Gate:
             session=session,
             epoch=ticket.epoch,
             verify=self._verify,
-            meter=Meter(self._settings, time.monotonic()),
+            meter=RateLimiter(self._settings, time.monotonic()),
             metrics=self._hub.metrics,
             clock=self._clock,
         )

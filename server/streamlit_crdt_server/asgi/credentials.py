@@ -25,7 +25,7 @@ _EPOCH = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Credentials:
     """What was read from a request. The token is not shown in its repr, and nothing is verified yet."""
 
     token: str | None = field(repr=False)
@@ -49,7 +49,7 @@ class HideQuery:
         await self._app(scope, receive, send)
 
 
-def read_ticket(scope: MutableMapping[str, Any]) -> Ticket:
+def read_credentials(scope: MutableMapping[str, Any]) -> Credentials:
     """Read what a request brings.
 
     Raises:
@@ -71,7 +71,7 @@ def read_ticket(scope: MutableMapping[str, Any]) -> Ticket:
         raise TokenMalformedError("a connection brings one token, and not several")
     if len(epochs) > 1 or not all(map(_EPOCH.fullmatch, epochs)):
         raise QueryRefused("its epoch is none")
-    return Ticket(next(iter(tokens), None), next(iter(epochs), None))
+    return Credentials(next(iter(tokens), None), next(iter(epochs), None))
 
 
 def choose_subprotocol(scope: MutableMapping[str, Any]) -> str | None:

@@ -16,15 +16,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from streamlit_crdt_server.asgi.admin_api import AdminApi
+from streamlit_crdt_server.asgi.credentials import HideQuery
+from streamlit_crdt_server.asgi.websocket_endpoint import WebSocketEndpoint
 from streamlit_crdt_server.auth.key_ring import standalone_ring
 from streamlit_crdt_server.auth.tokens import KeyRing
-from streamlit_crdt_server.desk import Desk
-from streamlit_crdt_server.gate import Gate
 from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.metrics import CONTENT_TYPE
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.ticket import HideQuery
 
 
 def create_app(
@@ -52,8 +52,8 @@ def create_app(
         keys = standalone_ring(settings)
     served = Hub(settings, keys=keys) if hub is None else hub
     ring = served.keys if keys is None else keys
-    gate = Gate(served, settings, keys=ring, clock=clock)
-    desk = Desk(served, settings, keys=ring, clock=clock)
+    gate = WebSocketEndpoint(served, settings, keys=ring, clock=clock)
+    desk = AdminApi(served, settings, keys=ring, clock=clock)
     app = Starlette(
         routes=[
             Route("/healthz", _healthz),

@@ -30,7 +30,7 @@ class RateLimit:
         return self._left >= 0
 
 
-class Meter:
+class RateLimiter:
     """The rates of one connection."""
 
     def __init__(self, settings: Settings, now: float) -> None:
@@ -49,7 +49,7 @@ class Meter:
         return None
 
 
-class Connections:
+class ConnectionCounter:
     """The connections of one server, by room, by user and by address."""
 
     def __init__(self, settings: Settings) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 from pycrdt import Channel
 
 from streamlit_crdt_server import protocol
+from streamlit_crdt_server.asgi.rate_limits import RateLimiter
 from streamlit_crdt_server.auth.tokens import Claims, Role
 from streamlit_crdt_server.errors import MalformedFrameError
-from streamlit_crdt_server.limits import Meter
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.refusals import TokenError
@@ -28,7 +28,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Verify = Callable[[str, str], Claims]
 
 
-class Socket(Channel):
+class WebSocketChannel(Channel):
     """An ASGI WebSocket that may be accepted; `accept()` comes first, and then frames.
 
     Attributes:
@@ -47,7 +47,7 @@ class Socket(Channel):
         session: str | None = None,
         epoch: str | None = None,
         verify: Verify | None = None,
-        meter: Meter | None = None,
+        meter: RateLimiter | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:

@@ -16,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from streamlit_crdt_server.asgi.origins import check_host, check_origin
 from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_errand
 from streamlit_crdt_server.errors import HubNotRunningError, OriginRefused, RoomNameRefused, ServerError
 from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.names import qualified
-from streamlit_crdt_server.origins import check_host, check_origin
 from streamlit_crdt_server.refusals import ErrandForbiddenError, HostRefused, TokenError, TokenMissingError
 from streamlit_crdt_server.settings import Settings
 
@@ -30,7 +30,7 @@ _REFUSALS = (HostRefused, OriginRefused, TokenError)
 _SCHEME = "bearer "
 
 
-class Desk:
+class AdminApi:
     """Answers apps about the rooms of their namespace."""
 
     def __init__(
