@@ -18,16 +18,19 @@ from streamlit_crdt_server.auth.tokens import (
     mint_admin_token,
     verify,
 )
-from streamlit_crdt_server.embedded import EmbeddedServer
 from streamlit_crdt_server.errors import (
+    AdminForbiddenError,
     AnswerTimeoutError,
     CannotListenError,
     FrameTooLargeError,
+    HostRefused,
     HubNotRunningError,
     MalformedFrameError,
     OpenTimeoutError,
     OriginRefused,
     PortTakenError,
+    QueryRefused,
+    RoomForbiddenError,
     RoomFullError,
     RoomNameRefused,
     RoomUnavailableError,
@@ -40,21 +43,6 @@ from streamlit_crdt_server.errors import (
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
-    TooManyRoomsError,
-    UpdateRefusedError,
-    WrongThreadError,
-)
-from streamlit_crdt_server.freeze import freeze_collector
-from streamlit_crdt_server.hub.hub import Hub
-from streamlit_crdt_server.hub.registry import RoomEntry
-from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.names import qualified
-from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.refusals import (
-    ErrandForbiddenError,
-    HostRefused,
-    QueryRefused,
-    RoomForbiddenError,
     TokenError,
     TokenExpiredError,
     TokenForgedError,
@@ -62,23 +50,32 @@ from streamlit_crdt_server.refusals import (
     TokenMalformedError,
     TokenMissingError,
     TooManyConnectionsError,
+    TooManyRoomsError,
+    UpdateRefusedError,
+    WrongThreadError,
 )
+from streamlit_crdt_server.gc_freeze import freeze_collector
+from streamlit_crdt_server.hub.hub import Hub
+from streamlit_crdt_server.hub.registry import RoomEntry
+from streamlit_crdt_server.metrics import Metrics
+from streamlit_crdt_server.names import qualified
+from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import LocalPeer
 from streamlit_crdt_server.room.room import Room
-from streamlit_crdt_server.serving import serve
+from streamlit_crdt_server.runner import EmbeddedServer, serve
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
 from streamlit_crdt_server.storage.store import MemoryStore, Store, StoredRoom
 from streamlit_crdt_server.storage.store_url import open_store
 
 __all__ = [
+    "AdminForbiddenError",
     "AdminScope",
     "AnswerTimeoutError",
     "CannotListenError",
     "Claims",
     "CloseCode",
     "EmbeddedServer",
-    "ErrandForbiddenError",
     "FrameTooLargeError",
     "HostRefused",
     "Hub",

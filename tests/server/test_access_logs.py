@@ -20,8 +20,7 @@ from websockets.sync.client import connect
 
 import streamlit_crdt_server
 from streamlit_crdt_server import KeyRing, Role, mint
-from streamlit_crdt_server.embedded import listen
-from streamlit_crdt_server.serving import address_of
+from streamlit_crdt_server.runner import address_of, listen
 from tests.server.fakes import DEADLINE_S
 from tests.servers import SERVERS
 

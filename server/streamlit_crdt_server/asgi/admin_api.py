@@ -18,10 +18,18 @@ from starlette.routing import Route
 
 from streamlit_crdt_server.asgi.origins import check_host, check_origin
 from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_errand
-from streamlit_crdt_server.errors import HubNotRunningError, OriginRefused, RoomNameRefused, ServerError
+from streamlit_crdt_server.errors import (
+    AdminForbiddenError,
+    HostRefused,
+    HubNotRunningError,
+    OriginRefused,
+    RoomNameRefused,
+    ServerError,
+    TokenError,
+    TokenMissingError,
+)
 from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.names import qualified
-from streamlit_crdt_server.refusals import ErrandForbiddenError, HostRefused, TokenError, TokenMissingError
 from streamlit_crdt_server.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -98,7 +106,7 @@ class AdminApi:
             raise TokenMissingError()
         allowed = verify_errand(self._keys, given[0][len(_SCHEME) :].strip(), now=self._clock())
         if allowed != errand:
-            raise ErrandForbiddenError(errand.does)
+            raise AdminForbiddenError(errand.does)
 
 
 def _namespace(request: Request) -> str:

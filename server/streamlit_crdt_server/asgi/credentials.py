@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from streamlit_crdt_server.refusals import QueryRefused, TokenMalformedError
+from streamlit_crdt_server.errors import QueryRefused, TokenMalformedError
 
 SUBPROTOCOL = "streamlit-crdt"
 TOKEN_PREFIX = "token."

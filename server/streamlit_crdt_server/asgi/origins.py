@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from streamlit_crdt_server.errors import OriginRefused
+from streamlit_crdt_server.errors import HostRefused, OriginRefused
 from streamlit_crdt_server.names import is_loopback
-from streamlit_crdt_server.refusals import HostRefused
 from streamlit_crdt_server.settings import Settings
 
 Scope = Mapping[str, Any]

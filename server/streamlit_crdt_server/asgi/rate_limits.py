@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from streamlit_crdt_server.errors import TooManyConnectionsError
 from streamlit_crdt_server.names import is_loopback
-from streamlit_crdt_server.refusals import TooManyConnectionsError
 from streamlit_crdt_server.settings import Settings
 
 BURST_S = 10.0

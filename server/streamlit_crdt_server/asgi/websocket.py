@@ -16,10 +16,9 @@ from pycrdt import Channel
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.asgi.rate_limits import RateLimiter
 from streamlit_crdt_server.auth.tokens import Claims, Role
-from streamlit_crdt_server.errors import MalformedFrameError
+from streamlit_crdt_server.errors import MalformedFrameError, TokenError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.refusals import TokenError
 
 _log = logging.getLogger(__name__)
 

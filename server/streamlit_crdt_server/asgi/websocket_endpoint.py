@@ -19,12 +19,13 @@ from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimite
 from streamlit_crdt_server.asgi.websocket import WebSocketChannel
 from streamlit_crdt_server.auth.key_ring import check_keys
 from streamlit_crdt_server.auth.tokens import Claims, KeyRing, verify
-from streamlit_crdt_server.errors import OriginRefused, RoomNameRefused, ServerError, TooManyRoomsError
-from streamlit_crdt_server.hub.hub import Hub
-from streamlit_crdt_server.refusals import (
+from streamlit_crdt_server.errors import (
     HostRefused,
+    OriginRefused,
     QueryRefused,
     RoomForbiddenError,
+    RoomNameRefused,
+    ServerError,
     TokenError,
     TokenExpiredError,
     TokenForgedError,
@@ -32,7 +33,9 @@ from streamlit_crdt_server.refusals import (
     TokenMalformedError,
     TokenMissingError,
     TooManyConnectionsError,
+    TooManyRoomsError,
 )
+from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -24,14 +24,14 @@ from typing import Any, Self
 
 import jwt
 
-from streamlit_crdt_server.errors import RoomNameRefused
-from streamlit_crdt_server.names import check_room_name
-from streamlit_crdt_server.refusals import (
+from streamlit_crdt_server.errors import (
+    RoomNameRefused,
     TokenExpiredError,
     TokenForgedError,
     TokenKeyUnknownError,
     TokenMalformedError,
 )
+from streamlit_crdt_server.names import check_room_name
 
 ANY_ROOM = "*"
 """Stands for every room in a token's claims. No room can be called so."""
