@@ -134,3 +134,9 @@ __all__ = [
     "user_ring",
     "verify",
 ]
+
+# Former names of four classes and functions, kept until version 0.3.
+Errand = AdminScope
+ErrandForbiddenError = AdminForbiddenError
+Socket = WebSocketChannel
+mint_errand = mint_admin_token

@@ -1,36 +1,67 @@
-"""Taking what is loaded at start out of the garbage collector's sight.
+"""Freeze of the garbage collector after startup.
 
-Streamlit 1.67 calls `gc.collect(2)` after every script run and holds the GIL meanwhile: 40 to 80 ms with
-pandas and pyarrow imported, which delays every other session and every socket of the process. Modules and
-classes never become garbage, so nothing is gained by looking at them again. With them frozen the time from an
-edit in one tab to its being shown in another fell from 250 to 105 ms.
+Streamlit 1.67 calls `gc.collect(2)` after every script run and holds the GIL meanwhile: 40 to 80 ms with pandas and
+pyarrow imported, which delays every other session and every socket of the process. Modules and classes never become
+garbage. With them frozen, the time from an edit in one tab to its display in another fell from 250 to 105 ms.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 import threading
+from typing import Final
 
-MAX_FREEZES = 3
-"""What is frozen is never collected, cycles that become garbage later included, so this must not go on for
-ever: once when the server starts, once after the first script run has imported its libraries, and one to
-spare."""
+MAX_FREEZES: Final = 3
+"""Freezes per process. Frozen objects are never collected, so the number is small: one when the server starts, one
+after the first script run has imported its libraries, one to spare."""
 
-_lock = threading.Lock()
-_freezes_left = MAX_FREEZES
+NEW_MODULES: Final = 50
+"""Modules imported since the last freeze that make another one worthwhile."""
+
+
+class _Freezer:
+    def __init__(self) -> None:
+        self.freezes_left = MAX_FREEZES
+        self.is_enabled_after_runs = False
+        self._lock = threading.Lock()
+        self._modules = 0
+
+    def freeze(self) -> bool:
+        with self._lock:
+            if self.freezes_left == 0:
+                return False
+            self.freezes_left -= 1
+        gc.collect()
+        gc.freeze()
+        return True
+
+    def freeze_after_imports(self) -> None:
+        modules = len(sys.modules)
+        if self.is_enabled_after_runs and self.freezes_left and modules - self._modules >= NEW_MODULES:
+            self._modules = modules
+            self.freeze()
+
+
+_freezer: Final = _Freezer()
 
 
 def freeze_collector() -> bool:
-    """Collect what is garbage now and freeze the rest; the first three calls in a process do so.
+    """Collect the current garbage and freeze all other objects, at most `MAX_FREEZES` times per process.
+
+    Any thread may call this. It holds the GIL for the time of one full collection.
 
     Returns:
-        Whether this call did it. Any thread; holds the GIL for as long as a full collection takes.
+        Whether this call froze objects.
     """
-    global _freezes_left
-    with _lock:
-        if _freezes_left == 0:
-            return False
-        _freezes_left -= 1
-    gc.collect()
-    gc.freeze()
-    return True
+    return _freezer.freeze()
+
+
+def enable_freeze_after_runs() -> None:
+    """Make `freeze_after_run` freeze after the next script run, and again if later runs import many modules."""
+    _freezer.is_enabled_after_runs = True
+
+
+def freeze_after_run() -> None:
+    """Freeze if `NEW_MODULES` modules were imported since the last freeze. Call it at the end of a script run."""
+    _freezer.freeze_after_imports()

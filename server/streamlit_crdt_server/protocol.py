@@ -20,7 +20,6 @@ from streamlit_crdt_server.yjs.lib0 import Decoder, block, varuint
 MAX_CLOCK = 2**32 - 1
 """yrs counts a replica's structs in 32 bits."""
 
-EMPTY_UPDATE = b"\x00\x00"
 
 RENEWAL_BEGINNING = b"\x68"
 """What a frame with a new token begins with: type 104."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX
-
 PRIVATE_PREFIX: Final = "crdt-private:"
+
+CHANNEL_KEY_PREFIX: Final = "crdt-channel:"
+"""Prefix of the keys of the library's own components. Their triggers are not clicks."""
 
 
 @dataclass(frozen=True, slots=True)

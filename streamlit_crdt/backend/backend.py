@@ -20,7 +20,6 @@ import streamlit as st
 from streamlit_crdt import _compat
 from streamlit_crdt.backend import admin_client
 from streamlit_crdt.backend.default_store import is_chosen, may_do_without, store_beside, wait_until_free
-from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt_server import (
     EmbeddedServer,
     Hub,
@@ -36,6 +35,7 @@ from streamlit_crdt_server import (
     ring_from_settings,
     user_ring,
 )
+from streamlit_crdt_server.gc_freeze import enable_freeze_after_runs
 from streamlit_crdt_server.names import is_loopback
 
 _log = logging.getLogger("streamlit_crdt")
@@ -278,7 +278,7 @@ def find(server: str | None) -> RoomBackend:
     if server is not None:
         settings = Settings.load()
         if settings.freeze_gc:
-            freeze_after_first_run()
+            enable_freeze_after_runs()
         return RemoteBackend(server, settings.namespace)
     if _process.mounted is not None:
         return _process.mounted
@@ -290,7 +290,7 @@ def find(server: str | None) -> RoomBackend:
 
 def _start_embedded() -> EmbeddedServer:
     if Settings.load().freeze_gc:
-        freeze_after_first_run()
+        enable_freeze_after_runs()
     store = store_beside(_compat.script_folder())
     try:
         return _started_once_free(store)

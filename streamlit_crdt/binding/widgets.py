@@ -227,10 +227,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-CHANNEL_KEY_PREFIX: Final = "crdt-channel:"
-"""Keys of the library's own components; their triggers are not clicks."""
-
-
 @dataclass(frozen=True, slots=True)
 class ClientState:
     """One message, compared with the one before it.

@@ -19,8 +19,8 @@ from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ViewOnlyError
 from streamlit_crdt.merge import MergePolicy, Rule
-from streamlit_crdt.room.membership import Status
 from streamlit_crdt.room.room import Room
+from streamlit_crdt.transport.frame import Status
 
 _log = logging.getLogger("streamlit_crdt")
 

@@ -17,7 +17,6 @@ from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Authorize
 from streamlit_crdt.backend import backend
 from streamlit_crdt.backend.default_store import store_beside
-from streamlit_crdt.collector import freeze_after_first_run
 from streamlit_crdt_server import (
     Hub,
     KeyRing,
@@ -28,6 +27,7 @@ from streamlit_crdt_server import (
     process_ring,
     ring_from_settings,
 )
+from streamlit_crdt_server.gc_freeze import enable_freeze_after_runs
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -77,7 +77,7 @@ def crdt_app(
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
         if loaded.freeze_gc:
-            freeze_after_first_run()
+            enable_freeze_after_runs()
         async with hub:
             backend.mount(hub, path)
             participant.install(authorize)

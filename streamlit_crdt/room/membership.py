@@ -11,8 +11,7 @@ from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.merge import Rule
-
-Status = Literal["connecting", "connected", "offline"]
+from streamlit_crdt.transport.frame import Status
 
 
 class Membership(Protocol):

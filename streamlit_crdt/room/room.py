@@ -13,9 +13,9 @@ from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.events import Event
 from streamlit_crdt.room import room_file
 from streamlit_crdt.room.membership import Membership
-from streamlit_crdt.room.membership import Status as Status
 from streamlit_crdt.room.shared_types import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
 from streamlit_crdt.room.snapshots import Snapshots
+from streamlit_crdt.transport.frame import Status
 
 _ABSENT: Final = object()
 

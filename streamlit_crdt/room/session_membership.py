@@ -21,12 +21,12 @@ from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
 from streamlit_crdt.merge import Rule
-from streamlit_crdt.room.membership import Status
 from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.snapshot_menu import snapshot_menu
 from streamlit_crdt.session import component
 from streamlit_crdt.session.room_session import PendingClicks, RoomSession
 from streamlit_crdt.session.session import Session
+from streamlit_crdt.transport.frame import Status
 
 
 def button(clicks: PendingClicks, label: str, key: str, options: Mapping[str, Any]) -> bool:

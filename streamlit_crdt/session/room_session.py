@@ -34,10 +34,10 @@ from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy, Rule
-from streamlit_crdt.room.room import Status
 from streamlit_crdt.session.room_writer import RoomWriter
 from streamlit_crdt.transport.channel import Frame
 from streamlit_crdt.transport.connection import RoomConnection
+from streamlit_crdt.transport.frame import Status
 from streamlit_crdt.transport.tab import TabConnection
 from streamlit_crdt_server import qualified
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamlit_crdt import _compat
+from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
 from streamlit_crdt.binding.widgets import (
-    CHANNEL_KEY_PREFIX,
     JUDGED_BY,
     SETTABLE,
     SUBMIT_BUTTON,

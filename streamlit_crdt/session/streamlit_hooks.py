@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import streamlit as st
 
-from streamlit_crdt import _compat, collector
-from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX, REFUSED, SETTABLE, unkeyed_key
+from streamlit_crdt import _compat
+from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
+from streamlit_crdt.binding.widgets import REFUSED, SETTABLE, unkeyed_key
 from streamlit_crdt.session.script_run import is_password
 from streamlit_crdt.session.session import Session
+from streamlit_crdt_server.gc_freeze import freeze_after_run
 
 RELEASED_SESSION_KEPT_S: Final = 150.0
 """A little longer than Streamlit keeps a disconnected session, which may come back with all its values."""
@@ -183,7 +185,7 @@ class SessionHooks:
             session.begin_fragments(ctx)
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
-        collector.run_ended()
+        freeze_after_run()
         session = self._registry.find(ctx)
         if session is not None:
             session.run_ended(ctx, complete=complete, reruns=reruns)

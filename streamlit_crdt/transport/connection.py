@@ -28,8 +28,8 @@ from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.backend.backend import Peer, RoomBackend
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.room.room import Status
 from streamlit_crdt.transport.channel import Channel
+from streamlit_crdt.transport.frame import Status
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import RoomFullError, ServerError
 

@@ -16,14 +16,15 @@ from typing import Final
 import streamlit as st
 
 from streamlit_crdt.access.participant import Participant
+from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
 from streamlit_crdt.access.tab_token import TabToken
 from streamlit_crdt.backend.backend import RoomBackend
 from streamlit_crdt.binding import StateBinding
-from streamlit_crdt.binding.widgets import CHANNEL_KEY_PREFIX, ClientState
+from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.errors import FrameError
-from streamlit_crdt.room.room import Status
 from streamlit_crdt.transport.channel import Frame, read_report
 from streamlit_crdt.transport.connection import RoomConnection
+from streamlit_crdt.transport.frame import Status
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 
 

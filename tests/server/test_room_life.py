@@ -22,6 +22,7 @@ from streamlit_crdt_server import (
     StoreError,
     protocol,
 )
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from tests.server.fakes import DEADLINE_S, Client, FakeChannel, connected, until
 from tests.server.unreliable_store import UnreliableStore
 
@@ -260,4 +261,4 @@ async def test_A1_a_viewer_is_told_once_and_is_never_told_that_it_is_saved(
         assert len(denied) == 1
         refused = protocol.saved_answer(0, 1, protocol.SaveStatus.REFUSED, room.epoch)
         assert [frame for frame in mallory.channel.sent if frame[0] == 102] == [refused]
-        assert room.ydoc.get_update() == protocol.EMPTY_UPDATE
+        assert room.ydoc.get_update() == EMPTY_UPDATE

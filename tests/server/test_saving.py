@@ -28,7 +28,7 @@ from streamlit_crdt_server.room import pending_updates
 from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
 from streamlit_crdt_server.room.write_queue import MIN_LONG_BYTES
-from streamlit_crdt_server.yjs.lib0 import Decoder
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
 from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.heavy import NULL, struct
 from tests.server.hostile import blocks
@@ -416,7 +416,7 @@ async def test_R6_who_brings_what_was_missing_is_given_what_waited_for_it() -> N
 
 def values_of(update: bytes | None) -> dict[str, Any]:
     ydoc: Doc[Any] = Doc()
-    ydoc.apply_update(update or protocol.EMPTY_UPDATE)
+    ydoc.apply_update(update or EMPTY_UPDATE)
     return dict(ydoc.get("state", type=Map).to_py() or {})
 
 

@@ -20,6 +20,7 @@ from streamlit_crdt_server.room.permissions import may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
 from streamlit_crdt_server.room.presence import name_presences
 from streamlit_crdt_server.yjs import safe_apply
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 
 DELETED = "this room was deleted and begun anew"
 RESTARTS = "the server stops or restarts"
@@ -150,7 +151,7 @@ class RoomConnections(UpdatePipeline):
 
     async def _take(self, peer: SocketPeer, update: bytes, reach: Mapping[int, int]) -> None:
         """Have an update applied, unless it comes from a viewer, who is told once (rule A1)."""
-        if update == protocol.EMPTY_UPDATE:
+        if update == EMPTY_UPDATE:
             return
         if may_write(peer.channel, self.name):
             self.submit(peer, update, reach=reach)

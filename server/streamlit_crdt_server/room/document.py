@@ -16,7 +16,7 @@ from pycrdt.websocket import YRoom
 
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode
+from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.batch import QueuedUpdate, apply_batch, repair_surrogate_pairs
 from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import AppliedTracker, PendingReplay
@@ -24,6 +24,7 @@ from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import BadRow, load_all, split_readable
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError
 from streamlit_crdt_server.yjs.structs import read_pieces

@@ -9,6 +9,7 @@ from anyio import to_thread
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import MalformedFrameError, UpdateRefusedError
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import validate_update
 
 CHECK_IN_THREAD_OVER_BYTES = 2 * 1024
@@ -33,7 +34,7 @@ def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
         MalformedFrameError: The connection that sent it is to be closed.
     """
     message = protocol.parse(frame, limits)
-    if isinstance(message, protocol.SyncUpdate) and message.update != protocol.EMPTY_UPDATE:
+    if isinstance(message, protocol.SyncUpdate) and message.update != EMPTY_UPDATE:
         try:
             update, reach = validate_update(message.update)
             return replace(message, update=update, reach=reach)

@@ -25,9 +25,10 @@ from anyio import CancelScope, Event, move_on_after
 from pycrdt import Channel, merge_updates
 
 from streamlit_crdt_server.errors import HubNotRunningError
-from streamlit_crdt_server.protocol import EMPTY_UPDATE, CloseCode, SaveStatus, saved_answer
+from streamlit_crdt_server.protocol import CloseCode, SaveStatus, saved_answer
 from streamlit_crdt_server.room.permissions import session_of
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import validate_update
 
 if TYPE_CHECKING:

@@ -28,10 +28,9 @@ from typing import Any
 from pycrdt import Doc, get_update, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.protocol import EMPTY_UPDATE
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.peers import Peer
-from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, varuint
 from streamlit_crdt_server.yjs.safe_apply import MisplacedError, apply_update, read_vector
 from streamlit_crdt_server.yjs.structs import Place, StructSlices, read_pieces
 from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update, read_update_meta
@@ -195,9 +194,6 @@ MAX_BYTES = 4 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
 """As much as people write ahead of what is on its way; a document takes 5 ms for it, and 200 ms for what may wait."""
 
-_REPLAY_CHUNK = 64
-"""Merging many updates at once costs the square of their number: 0.8 s for 10 000."""
-
 
 @dataclass(frozen=True, slots=True)
 class PendingUpdate:
@@ -252,7 +248,7 @@ class PendingUpdates:
         self._waiting[_digest(waiting.update)] = waiting
         self._parts.append(waiting.update)
         self._bytes += len(waiting.update)
-        if len(self._parts) > _REPLAY_CHUNK:
+        if len(self._parts) > _CHUNK:
             self._parts = [merge_updates(*self._parts)]
             self._bytes = len(self._parts[0])
 

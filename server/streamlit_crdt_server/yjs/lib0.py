@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from streamlit_crdt_server.errors import MalformedFrameError
 
+EMPTY_UPDATE = b"\x00\x00"
+"""A Yjs update without structs and without deletions."""
+
 MAX_VARUINT = 2**53 - 1
 """What a JavaScript number holds exactly; ids, clocks and lengths of Yjs never exceed it."""
 

@@ -13,8 +13,8 @@ from typing import Any
 from pycrdt import Doc, get_state, get_update, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.protocol import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.integration_cost import check_cost
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.structs import MANY, merge_structs
 from streamlit_crdt_server.yjs.update_decoder import check_state_vector, read_update_meta
 
