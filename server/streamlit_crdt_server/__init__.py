@@ -1,5 +1,7 @@
 """A room server for Yjs clients that is also a pycrdt-websocket server: the public names."""
 
+import warnings
+
 from streamlit_crdt_server.asgi.app import create_app
 from streamlit_crdt_server.asgi.websocket import WebSocketChannel
 from streamlit_crdt_server.auth.key_ring import (
@@ -135,8 +137,18 @@ __all__ = [
     "verify",
 ]
 
-# Former names of four classes and functions, kept until version 0.3.
-Errand = AdminScope
-ErrandForbiddenError = AdminForbiddenError
-Socket = WebSocketChannel
-mint_errand = mint_admin_token
+_FORMER_NAMES = {
+    "Errand": "AdminScope",
+    "ErrandForbiddenError": "AdminForbiddenError",
+    "Socket": "WebSocketChannel",
+    "mint_errand": "mint_admin_token",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return the object behind a former name, which works until version 0.3."""
+    if name not in _FORMER_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _FORMER_NAMES[name]
+    warnings.warn(f"streamlit_crdt_server.{name} is now called {new}.", DeprecationWarning, stacklevel=2)
+    return globals()[new]

@@ -6,6 +6,8 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 import streamlit_crdt_server
 from streamlit_crdt_server import ServerError, errors
 
@@ -44,3 +46,17 @@ def _env() -> dict[str, str]:
     from pathlib import Path
 
     return os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}
+
+
+@pytest.mark.parametrize(
+    ("former", "name"),
+    [
+        ("Errand", "AdminScope"),
+        ("ErrandForbiddenError", "AdminForbiddenError"),
+        ("Socket", "WebSocketChannel"),
+        ("mint_errand", "mint_admin_token"),
+    ],
+)
+def test_former_name_works_and_warns(former: str, name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=name):
+        assert getattr(streamlit_crdt_server, former) is getattr(streamlit_crdt_server, name)
