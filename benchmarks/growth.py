@@ -15,7 +15,8 @@ from typing import Any
 
 from pycrdt import Doc
 
-from streamlit_crdt.document.replica import LOCAL, ROOM, Replica, merged
+from streamlit_crdt.document.document import merge_updates
+from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.merge import RULES
 
 DEFAULT_ROUNDS = 20
@@ -86,7 +87,7 @@ class Bench:
             self.exchange()
 
     def exchange(self) -> None:
-        batch = merged([update for updates in self._updates for update in updates])
+        batch = merge_updates([update for updates in self._updates for update in updates])
         if batch:
             self.room.apply_update(batch)
         for session, updates in zip(self.sessions, self._updates, strict=True):
