@@ -65,7 +65,7 @@ def assets(root: Path) -> dict[str, Any] | None:
 
 
 def build_id(root: Path) -> str:
-    """Compute what frontend/build-id.ts computes; tests/test_packaging.py holds the two together."""
+    """Compute what frontend/build-id.ts computes; tests/project/test_packaging.py holds the two together."""
     version = json.loads((root / "package.json").read_text(encoding="utf-8"))["version"]
     sources = [path for path in (root / "frontend" / "src").rglob("*.ts") if not is_test(path)]
     digest = hashlib.sha256()

@@ -12,7 +12,7 @@ from streamlit_crdt import EntryForbiddenError, Visitor, crdt_app
 from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Role
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, session
+from tests.support.app_sessions import caught_up, session
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.channel import Frame
-from tests.sessions import run_fragment
+from tests.support.app_sessions import run_fragment
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.transport.channel import Frame, decode_frame
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
-from tests.scripted import ScriptedPeer, ScriptedPlace
-from tests.server.asgi import Request, visit
+from tests.server.support.asgi import Request, visit
+from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
 
 
 @pytest.fixture

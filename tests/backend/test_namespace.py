@@ -11,7 +11,7 @@ from streamlit_crdt.backend import backend
 from streamlit_crdt.backend.backend import EmbeddedBackend, RemoteBackend
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings, SettingsError
-from tests.sessions import session, settle
+from tests.support.app_sessions import session, settle
 
 SECRET = "one secret for the app and the room server"
 

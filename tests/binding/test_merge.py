@@ -11,7 +11,7 @@ from streamlit_crdt.binding.widgets import Widget
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import MergeRuleError
 from streamlit_crdt.merge import MergePolicy
-from tests.test_mirror import Session, _same
+from tests.binding.test_binding import Session, _same
 
 
 def session(room: Replica, *widgets: Widget, **merge: Any) -> Session:

@@ -30,7 +30,7 @@ from streamlit_crdt import (
 )
 from streamlit_crdt.document.replica import ROOM, Replica
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Role, Settings, mint
-from tests.test_mounted import mounted
+from tests.deploy.test_asgi import mounted
 
 SECRET = "one secret for the app and the room server"
 DEADLINE_S = 15.0

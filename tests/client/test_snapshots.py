@@ -10,7 +10,7 @@ from e2e.harness import Process
 from e2e.polling import settles_on
 from streamlit_crdt import OutsideAppError, RoomLeftError, ViewOnlyError, connect
 from streamlit_crdt_server import EmbeddedServer, Role
-from tests.test_connect import address, alone, secret, server, token, wait_until_equal
+from tests.client.test_connect import address, alone, secret, server, token, wait_until_equal
 
 __all__ = ["alone", "secret", "server"]
 

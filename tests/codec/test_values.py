@@ -31,7 +31,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 # Many runs rather than one long one: hypothesis remembers all that a run has tried, and slows down.
 SOAK_SEEDS = range(20)
 SOAK = settings(max_examples=1_000, deadline=None, database=None)
-THROUGH_YJS = Path(__file__).parent / "through_yjs.mjs"
+THROUGH_YJS = Path(__file__).parents[1] / "support" / "through_yjs.mjs"
 
 
 class Color(Enum):

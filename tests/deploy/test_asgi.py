@@ -20,8 +20,8 @@ from websockets.sync.client import connect as connect_in_thread
 
 from e2e.harness import HOST, ROOMS_ENV, STREAMLIT_ENV, Process, free_port
 from streamlit_crdt_server import KeyRing, Role, mint, protocol
-from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel
-from tests.servers import SERVERS
+from tests.server.support.fake_channel import DEADLINE_S, LIMITS, Client, FakeChannel
+from tests.support.asgi_commands import SERVERS
 
 pytestmark = pytest.mark.anyio
 

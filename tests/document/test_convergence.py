@@ -10,7 +10,7 @@ import pytest
 from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt.transport.channel import Channel, decode_frame, encode_frame
-from tests.convergence import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
+from tests.support.fuzz import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
 from tests.vectors.make import VECTORS, make_vectors, plain
 
 SEEDS = range(200)

@@ -11,8 +11,8 @@ import pytest
 from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
-from tests.convergence import Peer
-from tests.merge.sessions import DEFAULTS, Made, flat, hold_a_party
+from tests.support.fuzz import Peer
+from tests.support.merge_sessions import DEFAULTS, Made, flat, hold_a_party
 
 SEEDS = range(40)
 SOAK_SEEDS = range(40, 1_040)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamlit_crdt.merge import sequence_diff
 from streamlit_crdt.merge import text_diff as text
 from streamlit_crdt.merge.sequence_diff import Opcode, Step, rebase, size_of
-from tests.merge.words import WORDS, random_text
+from tests.support.unicode_texts import WORDS, random_text
 
 LETTERS = st.text(st.sampled_from("ab \r\n👍é\u0301\u200d"), max_size=12)
 QUICK = settings(max_examples=150, deadline=None, database=None)

@@ -13,9 +13,9 @@ import pytest
 
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
-from tests.merge.words import random_text, typed
+from tests.support.unicode_texts import random_text, typed
 
-EDITOR = Path(__file__).parent / "edit_in_yjs.mjs"
+EDITOR = Path(__file__).parents[1] / "support" / "edit_in_yjs.mjs"
 ROUNDS = 6
 
 

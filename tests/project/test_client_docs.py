@@ -10,7 +10,7 @@ import pytest
 from streamlit_crdt import connect
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings
 
-PAGE = Path(__file__).parent.parent / "docs" / "jobs.md"
+PAGE = Path(__file__).parents[2] / "docs" / "jobs.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 SECRET = "a secret that only this test knows"
 

@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from e2e.harness import HOST, STREAMLIT_ENV, Process, answers, free_port
 from streamlit_crdt.deploy.cli import main
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings
-from tests.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links, variables
+from tests.support.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links, variables
 
 NOT_RUN = 0
 """How many Python blocks are marked as not to be run. One more is to be a decision, not an accident."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCES = {"streamlit_crdt": ROOT, "streamlit_crdt_server": ROOT / "server"}
 RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "streamlit_crdt": (

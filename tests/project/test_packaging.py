@@ -18,7 +18,7 @@ import pytest
 
 import hatch_build
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COPIED = ("streamlit_crdt", "server", "frontend")
 COPIED_FILES = (
     "pyproject.toml",

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit_crdt import crdt_sync
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings
 
-PAGE = Path(__file__).parent.parent / "docs" / "snapshots.md"
+PAGE = Path(__file__).parents[2] / "docs" / "snapshots.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SECRET = "a secret that only this test knows"

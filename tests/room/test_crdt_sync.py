@@ -20,8 +20,8 @@ from streamlit_crdt.session.session import Session as LiveSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.channel import StatusReport
 from streamlit_crdt_server import HubNotRunningError
-from tests.scripted import ScriptedPlace
-from tests.sessions import caught_up, session
+from tests.support.app_sessions import caught_up, session
+from tests.support.scripted_backend import ScriptedPlace
 
 
 @pytest.fixture

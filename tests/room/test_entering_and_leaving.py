@@ -14,7 +14,7 @@ from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Visitor
 from streamlit_crdt.backend import backend
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, settle
+from tests.support.app_sessions import caught_up, settle
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from streamlit_crdt import MergeRuleError, crdt_sync
 from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.text_drafts import class_of, digest_of
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, session, settle
+from tests.support.app_sessions import caught_up, session, settle
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from pycrdt import Array, Doc, Map, Text
 from streamlit_crdt import CrdtError, Room, RoomFileError, SnapshotLimitError
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.room import room_file, snapshots
-from tests.server.hostile import MISPLACED
-from tests.sessions import caught_up, session
-from tests.test_snapshots import assert_holds, fill, meet, peers, press, replica_of, shows
-from tests.test_snapshots import board as board
-from tests.test_values import _VALUES, assert_same
+from tests.codec.test_values import _VALUES, assert_same
+from tests.room.test_snapshots import assert_holds, fill, meet, peers, press, replica_of, shows
+from tests.room.test_snapshots import board as board
+from tests.server.support.hostile_updates import MISPLACED
+from tests.support.app_sessions import caught_up, session
 
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
 FORMATS = ["json", "yjs"]

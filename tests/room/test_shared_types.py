@@ -15,7 +15,7 @@ import pytest
 
 from streamlit_crdt import Room, SharedTypeError, ValueNotShareableError, ViewOnlyError, crdt_sync
 from streamlit_crdt.merge import RULES
-from tests.sessions import caught_up, session, settle
+from tests.support.app_sessions import caught_up, session, settle
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt.room.snapshot_menu import SHOWN_AT_ONCE, _plain
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, session
+from tests.support.app_sessions import caught_up, session
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from streamlit_crdt.merge import RULES
 from streamlit_crdt.room import snapshots
 from streamlit_crdt.room.session_membership import DetachedMembership
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, session
-from tests.test_values import _VALUES, SAMPLES, assert_same
+from tests.codec.test_values import _VALUES, SAMPLES, assert_same
+from tests.support.app_sessions import caught_up, session
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pycrdt import Doc, Map
 from streamlit_crdt_server import FrameTooLargeError, MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import Limits, Presence
 from streamlit_crdt_server.yjs.lib0 import Decoder, varuint
-from tests.server.fakes import LIMITS, presence_frame
+from tests.server.support.fake_channel import LIMITS, presence_frame
 
 UPDATE = b"\x01\x01\x05\x00\x04\x01\x01t\x01a\x00"
 VECTOR = b"\x02\x05\x01\x07\x09"

@@ -26,7 +26,7 @@ from streamlit_crdt_server import (
     Settings,
     serve,
 )
-from tests.server.fakes import DEADLINE_S
+from tests.server.support.fake_channel import DEADLINE_S
 
 STAND_ALONE = """
 import asyncio

@@ -8,7 +8,7 @@ import pytest
 
 from streamlit_crdt import _compat
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, run_fragment, session, settle
+from tests.support.app_sessions import caught_up, run_fragment, session, settle
 
 
 @pytest.fixture

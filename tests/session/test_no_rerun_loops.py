@@ -14,7 +14,7 @@ from streamlit_crdt.codec import values
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.document.events import EventLog
 from streamlit_crdt.document.replica import Replica
-from tests.sessions import caught_up, session, settle
+from tests.support.app_sessions import caught_up, session, settle
 
 
 @pytest.fixture

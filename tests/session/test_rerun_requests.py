@@ -19,7 +19,7 @@ from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.session.rerun_requests import MAX_REQUESTS, RerunRequests
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
-from tests.test_overtaken_runs import WAIT_S, Runner
+from tests.session.test_superseded_runs import WAIT_S, Runner
 
 SLIDER = Widget("slider", "slider", "slider", True, lambda value: value, lambda value: value)
 

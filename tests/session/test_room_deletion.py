@@ -13,7 +13,7 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.channel import Channel, decode_frame
-from tests.scripted import ScriptedPeer, ScriptedPlace
+from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
 
 
 @pytest.fixture

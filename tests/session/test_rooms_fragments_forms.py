@@ -18,7 +18,7 @@ from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import sessions_of
-from tests.sessions import run_fragment
+from tests.support.app_sessions import run_fragment
 
 
 def live(app: AppTest) -> Session:

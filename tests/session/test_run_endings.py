@@ -9,7 +9,7 @@ import pytest
 from streamlit.elements.lib import policies
 from streamlit.testing.v1 import AppTest
 
-from tests.sessions import caught_up, session, settle
+from tests.support.app_sessions import caught_up, session, settle
 
 
 @pytest.fixture

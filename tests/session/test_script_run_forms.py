@@ -11,7 +11,7 @@ from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.widgets import FormInfo
 from streamlit_crdt.session.script_run import FormRegistry
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.sessions import caught_up, session
+from tests.support.app_sessions import caught_up, session
 
 
 @pytest.fixture

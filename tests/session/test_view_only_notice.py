@@ -8,7 +8,7 @@ import pytest
 
 from streamlit_crdt.session import room_session
 from streamlit_crdt.session.room_session import ICON, NOTICE, ViewOnlyNotice
-from tests.sessions import caught_up, session
+from tests.support.app_sessions import caught_up, session
 
 
 @pytest.fixture

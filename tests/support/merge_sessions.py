@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from streamlit_crdt.document.replica import LOCAL
 from streamlit_crdt.merge import RULES
-from tests.convergence import Peer, exchange_everything, make_peers, unreliably
-from tests.merge.words import random_text, typed
+from tests.support.fuzz import Peer, exchange_everything, make_peers, unreliably
+from tests.support.unicode_texts import random_text, typed
 
 DEFAULTS: Final[dict[str, Any]] = {
     "text": "Dear 👩‍👩‍👧‍👦,\r\n", "list": ["first"], "map": {"a": {"b": 0}}, "set": {"first"}, "counter": 0,

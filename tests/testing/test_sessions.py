@@ -14,7 +14,7 @@ from streamlit_crdt.access.participant import Role
 from streamlit_crdt.backend import backend
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import SessionGoneError, sessions_of
-from tests.test_layers import imports
+from tests.project.test_layers import imports
 
 
 def planning() -> None:

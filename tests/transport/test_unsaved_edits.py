@@ -17,7 +17,7 @@ from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.channel import Frame, decode_frame
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
-from tests.scripted import ScriptedPeer, ScriptedPlace
+from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from pycrdt import Doc, Map
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from streamlit_crdt.merge import RULES
-from tests.convergence import make_peers, unreliably
-from tests.merge.sessions import hold_a_party
+from tests.support.fuzz import make_peers, unreliably
+from tests.support.merge_sessions import hold_a_party
 
 VECTORS = Path(__file__).parent / "vectors.json"
 SEEDS = range(40)

@@ -21,8 +21,8 @@ from websockets.sync.client import connect
 import streamlit_crdt_server
 from streamlit_crdt_server import KeyRing, Role, mint
 from streamlit_crdt_server.runner import address_of, listen
-from tests.server.fakes import DEADLINE_S
-from tests.servers import SERVERS
+from tests.server.support.fake_channel import DEADLINE_S
+from tests.support.asgi_commands import SERVERS
 
 SECRET = "a secret of this test"
 APP = f"""

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from streamlit_crdt_server import Hub, Settings, create_app
-from tests.server.asgi import HOST, Event, Request, visit
+from tests.server.support.asgi import HOST, Event, Request, visit
 
 pytestmark = pytest.mark.anyio
 

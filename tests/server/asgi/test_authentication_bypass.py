@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from streamlit_crdt_server import Hub, KeyRing, Role, Settings, create_app, derive_ring, mint
-from tests.server.asgi import Request, visit
+from tests.server.support.asgi import Request, visit
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from streamlit_crdt_server import CloseCode, EmbeddedServer, Settings, protocol
-from tests.server.fakes import DEADLINE_S, LIMITS, POISON, Client, FakeChannel, presence_frame
+from tests.server.support.fake_channel import DEADLINE_S, LIMITS, POISON, Client, FakeChannel, presence_frame
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,17 @@ from pycrdt import Doc, Map
 from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, create_app, mint, protocol
 from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimit, RateLimiter
 from streamlit_crdt_server.yjs.lib0 import block, varuint
-from tests.server.asgi import Request, Visit, visit
-from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel, connected, presence_frame, until
-from tests.server.unreliable_store import UnreliableStore
+from tests.server.support.asgi import Request, Visit, visit
+from tests.server.support.fake_channel import (
+    DEADLINE_S,
+    LIMITS,
+    Client,
+    FakeChannel,
+    connected,
+    presence_frame,
+    until,
+)
+from tests.server.support.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 

@@ -24,8 +24,8 @@ from streamlit_crdt_server import (
     WrongThreadError,
 )
 from streamlit_crdt_server.room.peers import MIN_LONG_BYTES
-from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
-from tests.server.unreliable_store import UnreliableStore
+from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+from tests.server.support.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 

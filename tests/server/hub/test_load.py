@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from streamlit_crdt_server import EmbeddedServer, Hub, Settings, create_app, protocol
-from tests.server.fakes import DEADLINE_S, LIMITS, Client, FakeChannel
+from tests.server.support.fake_channel import DEADLINE_S, LIMITS, Client, FakeChannel
 
 pytestmark = pytest.mark.anyio
 

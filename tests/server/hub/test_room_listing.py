@@ -24,9 +24,9 @@ from streamlit_crdt_server import (
     create_app,
     mint,
 )
-from tests.server.asgi import Request, Visit, visit
-from tests.server.fakes import DEADLINE_S, Client, FakeChannel, connected, until
-from tests.server.unreliable_store import UnreliableStore
+from tests.server.support.asgi import Request, Visit, visit
+from tests.server.support.fake_channel import DEADLINE_S, Client, FakeChannel, connected, until
+from tests.server.support.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from pycrdt import Doc, Map, Subscription
 from pycrdt.websocket import WebsocketServer, YRoom
 
 from streamlit_crdt_server import Hub, Room, protocol
-from tests.server.fakes import POISON, Client, FakeChannel, presence_frame, until
+from tests.server.support.fake_channel import POISON, Client, FakeChannel, presence_frame, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
 

@@ -14,8 +14,8 @@ from statistics import median
 
 import pytest
 
-from tests.server.crowd import Crowd, crowd, member_token
-from tests.server.stand_alone import ROOT, StandAlone, stand_alone
+from tests.server.support.node_clients import Crowd, crowd, member_token
+from tests.server.support.server_process import ROOT, StandAlone, stand_alone
 
 pytestmark = [
     pytest.mark.anyio,

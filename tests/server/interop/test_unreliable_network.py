@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.server.crowd import Crowd, crowd, member_token
-from tests.server.fault_proxy import FaultProxy
-from tests.server.stand_alone import ROOT, StandAlone, stand_alone, stored_state
+from tests.server.support.fault_proxy import FaultProxy
+from tests.server.support.node_clients import Crowd, crowd, member_token
+from tests.server.support.server_process import ROOT, StandAlone, stand_alone, stored_state
 
 pytestmark = [
     pytest.mark.anyio,

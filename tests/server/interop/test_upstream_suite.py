@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = os.environ.get("STREAMLIT_CRDT_TEST_UPSTREAM")
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.mark.skipif(

@@ -18,10 +18,10 @@ import pytest
 from pycrdt import Doc, Map
 
 from streamlit_crdt_server import EmbeddedServer, Settings
-from tests.server.fakes import Client, FakeChannel
-from tests.server.stand_alone import SECRET, stand_alone, stored_state
+from tests.server.support.fake_channel import Client, FakeChannel
+from tests.server.support.server_process import SECRET, stand_alone, stored_state
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEADLINE_S = 15.0
 
 pytestmark = pytest.mark.skipif(

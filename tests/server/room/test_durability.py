@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 import streamlit_crdt_server
 from streamlit_crdt_server import CloseCode, EmbeddedServer, Settings, StoreBusyError, protocol
 from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
-from tests.server.fakes import DEADLINE_S, Client, FakeChannel
+from tests.server.support.fake_channel import DEADLINE_S, Client, FakeChannel
 
 pytestmark = pytest.mark.anyio
 

@@ -13,11 +13,11 @@ from pycrdt import Array, Doc, Map, merge_updates
 
 from streamlit_crdt_server import CloseCode, Hub, UpdateRefusedError, protocol
 from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
-from tests.server.fakes import DEADLINE_S, Client, FakeChannel, connected, until
-from tests.server.heavy import NULL, struct
-from tests.server.hostile import MISPLACED, TEXT, VALUE, blocks, child
-from tests.server.stalls import watched
-from tests.server.unreliable_store import UnreliableStore
+from tests.server.support.event_loop_stalls import watched
+from tests.server.support.expensive_updates import NULL, struct
+from tests.server.support.fake_channel import DEADLINE_S, Client, FakeChannel, connected, until
+from tests.server.support.hostile_updates import MISPLACED, TEXT, VALUE, blocks, child
+from tests.server.support.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from pycrdt import Channel
 
 from streamlit_crdt_server import Claims, Role, protocol
 from streamlit_crdt_server.room.permissions import may_write
-from tests.server.fakes import FakeChannel
+from tests.server.support.fake_channel import FakeChannel
 
 
 def channel(**rooms: Role) -> Channel:

@@ -29,10 +29,10 @@ from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
 from streamlit_crdt_server.room.write_queue import MIN_LONG_BYTES
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
-from tests.server.fakes import DEADLINE_S, POISON, Client, FakeChannel, connected, until
-from tests.server.heavy import NULL, struct
-from tests.server.hostile import blocks
-from tests.server.unreliable_store import UnreliableStore
+from tests.server.support.expensive_updates import NULL, struct
+from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
+from tests.server.support.hostile_updates import blocks
+from tests.server.support.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 

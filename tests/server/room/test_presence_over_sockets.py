@@ -25,9 +25,9 @@ from websockets.exceptions import ConnectionClosed
 
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import AwarenessUpdate
-from tests.server.crowd import member_token
-from tests.server.fakes import DEADLINE_S, LIMITS
-from tests.server.stand_alone import StandAlone, stand_alone
+from tests.server.support.fake_channel import DEADLINE_S, LIMITS
+from tests.server.support.node_clients import member_token
+from tests.server.support.server_process import StandAlone, stand_alone
 
 pytestmark = pytest.mark.anyio
 

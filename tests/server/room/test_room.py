@@ -10,7 +10,7 @@ import pytest
 from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, MemoryStore, Room, Settings, protocol
-from tests.server.fakes import (
+from tests.server.support.fake_channel import (
     DEADLINE_S,
     LIMITS,
     POISON,

@@ -23,8 +23,8 @@ from streamlit_crdt_server import (
     protocol,
 )
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from tests.server.fakes import DEADLINE_S, Client, FakeChannel, connected, until
-from tests.server.unreliable_store import UnreliableStore
+from tests.server.support.fake_channel import DEADLINE_S, Client, FakeChannel, connected, until
+from tests.server.support.unreliable_store import UnreliableStore
 
 pytestmark = pytest.mark.anyio
 

@@ -70,7 +70,7 @@ def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
         "        print('owned', flush=True)\n        sys.stdin.read()\n"
         "asyncio.run(own())"
     )
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "server")}
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "server")}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(path)],
         stdin=subprocess.PIPE,

@@ -20,11 +20,11 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal of POSIX systems"),
 ]
 
-VICTIM = Path(__file__).parent / "store_victim.py"
+VICTIM = Path(__file__).parents[1] / "support" / "killed_writer.py"
 LONGEST_DELAY_S = 0.0004
 """About what a commit takes on a fast disk: longer, and most kills would come after it."""
 
-IMPORTS = str(Path(__file__).parents[2] / "server")
+IMPORTS = str(Path(__file__).parents[3] / "server")
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from streamlit_crdt_server import MemoryStore, SettingsError, SQLiteStore, open_store
 from streamlit_crdt_server.storage.store import Store
-from tests.store_contract import StoreContract
+from tests.support.store_contract import StoreContract
 
 pytestmark = pytest.mark.anyio
 

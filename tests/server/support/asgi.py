@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.server.fakes import until
+from tests.server.support.fake_channel import until
 
 Event = dict[str, Any]
 HOST = "app.example.com:8501"

@@ -14,8 +14,8 @@ from typing import Any
 from pycrdt import Doc
 
 from streamlit_crdt_server import Hub
-from tests.server.fakes import DEADLINE_S, Client, connected
-from tests.server.heavy import contest
+from tests.server.support.expensive_updates import contest
+from tests.server.support.fake_channel import DEADLINE_S, Client, connected
 
 _UNIT = contest(300)
 

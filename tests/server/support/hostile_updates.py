@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamlit_crdt_server.yjs.lib0 import varuint
-from tests.server.heavy import NULL, Unit, struct
+from tests.server.support.expensive_updates import NULL, Unit, struct
 
 TEXT = (4, b"\1a")
 MAP = (7, b"\1")

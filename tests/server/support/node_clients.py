@@ -12,7 +12,7 @@ from typing import Any
 
 from streamlit_crdt_server import Role, mint
 from streamlit_crdt_server.auth.tokens import KeyRing
-from tests.server.stand_alone import SECRET, node
+from tests.server.support.server_process import SECRET, node
 
 DEADLINE_S = 60.0
 LEVEL_DISK = 2

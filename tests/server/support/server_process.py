@@ -22,7 +22,7 @@ from pycrdt import Doc, Map, Text
 
 from streamlit_crdt_server import Settings, SQLiteStore, serve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START_S = 20.0
 END_S = 20.0
 SECRET = "a secret that only this test knows"
@@ -120,7 +120,7 @@ async def node(script: str, options: Mapping[str, Any]) -> AsyncIterator[Process
     """Run a script of `stock/` with its options, until the block ends."""
     process = await asyncio.create_subprocess_exec(
         "node",
-        str(Path(__file__).parent / "stock" / script),
+        str(Path(__file__).parents[1] / "stock" / script),
         json.dumps(options),
         stdin=PIPE,
         stdout=PIPE,

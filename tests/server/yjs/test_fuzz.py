@@ -17,9 +17,9 @@ from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt_server import CloseCode, Hub, Settings, protocol
 from streamlit_crdt_server.yjs.lib0 import block, varuint
-from tests.server.fakes import POISON, Client, FakeChannel, connected, presence_frame, until
-from tests.server.heavy import contest, row_and_crowd
-from tests.server.stalls import watched
+from tests.server.support.event_loop_stalls import watched
+from tests.server.support.expensive_updates import contest, row_and_crowd
+from tests.server.support.fake_channel import POISON, Client, FakeChannel, connected, presence_frame, until
 
 pytestmark = pytest.mark.anyio
 

@@ -17,8 +17,8 @@ from streamlit_crdt_server.yjs.lib0 import varuint
 from streamlit_crdt_server.yjs.safe_apply import validate_update
 from streamlit_crdt_server.yjs.structs import merge_structs
 from streamlit_crdt_server.yjs.update_decoder import read_update_meta
-from tests.server.fakes import connected, until
-from tests.server.heavy import ARRAY, NULL, contest, encode, row, row_and_crowd, struct
+from tests.server.support.expensive_updates import ARRAY, NULL, contest, encode, row, row_and_crowd, struct
+from tests.server.support.fake_channel import connected, until
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from pycrdt import Array, Doc, Text, merge_updates
 from streamlit_crdt_server import CloseCode, MemoryStore, Room, Store, protocol
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
-from tests.server.fakes import DEADLINE_S, FakeChannel, connected, until
+from tests.server.support.fake_channel import DEADLINE_S, FakeChannel, connected, until
 
 pytestmark = pytest.mark.anyio
 
