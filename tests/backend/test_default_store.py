@@ -85,8 +85,8 @@ logging.basicConfig(stream=sys.stdout, format="%(message)s")
 from streamlit.runtime.scriptrunner_utils.script_run_context import SCRIPT_RUN_CONTEXT_ATTR_NAME as ATTRIBUTE
 run = SimpleNamespace(main_script_path=sys.argv[1], gather_usage_stats=False)
 setattr(threading.current_thread(), ATTRIBUTE, run)
-from streamlit_crdt import place
-found = place.find(None)
+from streamlit_crdt.backend import backend
+found = backend.find(None)
 peer = found.open("r")
 print("level", peer.level, flush=True)
 sys.stdin.read()
