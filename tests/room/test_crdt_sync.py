@@ -405,7 +405,7 @@ def test_a_session_that_changes_rooms_carries_no_edit_from_one_into_the_other(
     one.button[0].click().run()
     one.button[0].click().run()
     with monkeypatch.context() as patch:
-        for module in ("_compat", "_compat.runs"):
+        for module in ("_compat", "_compat.script_runs"):
             patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: ("f",))
         one.run()
     one.run()
