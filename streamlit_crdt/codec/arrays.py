@@ -1,7 +1,8 @@
-"""numpy's scalars and arrays, and the way to pandas (`tables`), without importing either before an app does.
+"""Encoding of numpy scalars and arrays, and dispatch of pandas values to `tables`.
 
-An array is its dtype, shape and raw bytes: simpler to check against hostile input than .npy, and JavaScript
-can read it. Arrays of objects are stored item by item with the ordinary encoding. Nothing is ever pickled.
+The module imports neither numpy nor pandas before the app does. An array is stored as dtype, shape and raw bytes.
+This form is easier to validate than .npy, and JavaScript can read it. An object array is encoded item by item.
+Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -11,24 +12,33 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from streamlit_crdt.codec import tables
-from streamlit_crdt.codec.scalars import Stored, raw, text, type_name, whole
+from streamlit_crdt.codec.scalars import Stored, expect_bytes, expect_int, expect_str, type_name
 from streamlit_crdt.errors import ValueNotShareableError
 
 if TYPE_CHECKING:
     import numpy
 
 TAGS = frozenset({"numpy", "ndarray", "objects"}) | tables.TAGS
+
 _NUMERIC_KINDS = "biufcmM"
+"""Values of `dtype.kind` that are stored as raw bytes: bool, int, uint, float, complex, timedelta, datetime."""
+
 _MAX_DIMENSIONS = 32
+"""Limit of numpy 1. A stored shape with more dimensions is rejected."""
 
 
 def owns(value: object) -> bool:
-    """Return whether numpy or pandas defines the type of `value`, which does not import them."""
+    """Return whether numpy or pandas defines the type of `value`. Imports neither."""
     return type(value).__module__.partition(".")[0] in ("numpy", "pandas")
 
 
 def pack(value: Any, encode: Callable[[Any], Stored], equal: tables.Equal) -> tuple[str, Stored]:
-    """Return tag and payload of a value that `owns` accepts. `encode` stores what is inside."""
+    """Return tag and payload of a value that `owns` accepts.
+
+    Args:
+        encode: encodes nested values, such as the items of an object array.
+        equal: `equality.equal`.
+    """
     import numpy
 
     if isinstance(value, numpy.generic):
@@ -38,12 +48,12 @@ def pack(value: Any, encode: Callable[[Any], Stored], equal: tables.Equal) -> tu
     if type(value).__module__.startswith("pandas"):
         return tables.pack(value, encode, equal)
     raise ValueNotShareableError(
-        type_name(value), "of numpy only scalars and plain arrays have a shared form"
+        type_name(value), "only scalars and plain arrays of numpy have a stored form"
     )
 
 
 def unpack(tag: str, stored: Stored, decode: Callable[[Stored], Any]) -> object:
-    """Return the value behind a tag in `TAGS`; may raise anything."""
+    """Return the value of a payload. `tag` is in `TAGS`. A malformed payload may raise any exception."""
     if tag in tables.TAGS:
         return tables.unpack(tag, stored, decode)
     if tag == "numpy":
@@ -51,25 +61,25 @@ def unpack(tag: str, stored: Stored, decode: Callable[[Stored], Any]) -> object:
     return _unpack_array(stored) if tag == "ndarray" else _unpack_objects(stored, decode)
 
 
-def same(left: Any, right: Any, same_item: Callable[[Any, Any], bool]) -> bool:
+def are_equal(left: Any, right: Any, items_equal: Callable[[Any, Any], bool]) -> bool:
     """Return whether two values of one type that `owns` accepts are equal in dtype, shape and content."""
     import numpy
 
     if isinstance(left, numpy.generic):
         return scalar_token(left) == scalar_token(right)
     if isinstance(left, numpy.ndarray):
-        return same_arrays(left, right, same_item)
-    return tables.same(left, right, lambda a, b: same_arrays(a, b, same_item), same_item)
+        return arrays_equal(left, right, items_equal)
+    return tables.are_equal(left, right, lambda a, b: arrays_equal(a, b, items_equal), items_equal)
 
 
-def same_arrays(left: Any, right: Any, same_item: Callable[[Any, Any], bool]) -> bool:
-    """Return whether two arrays have the same dtype, shape and items; nan is nan, 0.0 is not -0.0."""
+def arrays_equal(left: Any, right: Any, items_equal: Callable[[Any, Any], bool]) -> bool:
+    """Return whether two arrays have the same dtype, shape and items. nan equals nan; 0.0 differs from -0.0."""
     import numpy
 
     if left.dtype != right.dtype or left.shape != right.shape:
         return False
     if left.dtype.kind == "O":
-        return all(same_item(a, b) for a, b in zip(left.flat, right.flat, strict=True))
+        return all(items_equal(a, b) for a, b in zip(left.flat, right.flat, strict=True))
     if left.dtype.kind in "fc":
         both_nan = numpy.isnan(left) & numpy.isnan(right)
         signs = numpy.signbit(left.real) == numpy.signbit(right.real)
@@ -79,7 +89,7 @@ def same_arrays(left: Any, right: Any, same_item: Callable[[Any, Any], bool]) ->
 
 
 def scalar_token(value: Any) -> Hashable:
-    """Return a stand-in that is `==` for equal numpy or pandas scalars only."""
+    """Return a hashable token. The tokens of two numpy or pandas scalars are `==` only if the scalars are equal."""
     import numpy
 
     if isinstance(value, numpy.generic):
@@ -88,8 +98,8 @@ def scalar_token(value: Any) -> Hashable:
     return tables.scalar_token(value)
 
 
-def detach(value: Any) -> Any:
-    """Return a copy of an array or frame; scalars are immutable."""
+def copy(value: Any) -> Any:
+    """Return a copy of an array or frame. A scalar is immutable and is returned itself."""
     import numpy
 
     return value if isinstance(value, numpy.generic) or not hasattr(value, "copy") else value.copy()
@@ -98,12 +108,14 @@ def detach(value: Any) -> Any:
 def _pack_scalar(value: numpy.generic) -> Stored:
     kind = value.dtype.kind
     if kind == "U":
-        return ["U", str.__str__(value)]  # str(value) would drop trailing NULs
+        return ["U", str.__str__(value)]  # str(value) drops trailing NULs
     if kind == "S":
         return ["S", bytes(value)]  # type: ignore[call-overload]
     if kind in _NUMERIC_KINDS:
         return [value.dtype.str, value.tobytes()]
-    raise ValueNotShareableError(type_name(value), "a numpy scalar of this dtype has no shared form")
+    raise ValueNotShareableError(
+        type_name(value), f"a numpy scalar of dtype {value.dtype} has no stored form"
+    )
 
 
 def _unpack_scalar(stored: Stored) -> object:
@@ -111,10 +123,10 @@ def _unpack_scalar(stored: Stored) -> object:
 
     dtype, payload = stored
     if dtype == "U":
-        return numpy.str_(text(payload))
+        return numpy.str_(expect_str(payload))
     if dtype == "S":
-        return numpy.bytes_(raw(payload))
-    return _array(dtype, (), raw(payload))[()]
+        return numpy.bytes_(expect_bytes(payload))
+    return _array(dtype, (), expect_bytes(payload))[()]
 
 
 def _pack_array(value: numpy.ndarray[Any, Any], encode: Callable[[Any], Stored]) -> tuple[str, Stored]:
@@ -123,22 +135,22 @@ def _pack_array(value: numpy.ndarray[Any, Any], encode: Callable[[Any], Stored])
         return "objects", [list(value.shape), [encode(item) for item in value.flat]]
     if kind in _NUMERIC_KINDS + "US" and value.dtype.itemsize:
         return "ndarray", [value.dtype.str, list(value.shape), value.tobytes()]
-    raise ValueNotShareableError(type_name(value), f"an array of dtype {value.dtype} has no shared form")
+    raise ValueNotShareableError(type_name(value), f"an array of dtype {value.dtype} has no stored form")
 
 
 def _unpack_array(stored: Stored) -> object:
     dtype, shape, payload = stored
-    return _array(dtype, _shape(shape), raw(payload))
+    return _array(dtype, _shape(shape), expect_bytes(payload))
 
 
 def _array(dtype: Stored, shape: tuple[int, ...], payload: bytes) -> numpy.ndarray[Any, Any]:
     import numpy
 
-    kind = numpy.dtype(text(dtype))
+    kind = numpy.dtype(expect_str(dtype))
     if kind.kind not in _NUMERIC_KINDS + "US" or kind.hasobject:
-        raise ValueError("this dtype is not one that is shared")
+        raise ValueError(f"an array of dtype {kind} has no stored form")
     if prod(shape) * kind.itemsize != len(payload):
-        raise ValueError("an array's bytes do not fill its shape")
+        raise ValueError("the bytes of an array do not match its shape")
     return numpy.ndarray(shape, kind, buffer=bytearray(payload)) if payload else numpy.empty(shape, kind)
 
 
@@ -148,7 +160,7 @@ def _unpack_objects(stored: Stored, decode: Callable[[Stored], Any]) -> object:
     shape = _shape(stored[0])
     items = [decode(item) for item in stored[1]]
     if prod(shape) != len(items):
-        raise ValueError("an array's items do not fill its shape")
+        raise ValueError("the number of an array's items does not match its shape")
     flat = numpy.empty(len(items), dtype=object)
     for index, item in enumerate(items):
         flat[index] = item
@@ -156,7 +168,7 @@ def _unpack_objects(stored: Stored, decode: Callable[[Stored], Any]) -> object:
 
 
 def _shape(stored: Stored) -> tuple[int, ...]:
-    shape = tuple(map(whole, stored))
+    shape = tuple(map(expect_int, stored))
     if len(shape) > _MAX_DIMENSIONS or any(length < 0 for length in shape):
-        raise ValueError("this is not an array's shape")
+        raise ValueError("an array's shape has a negative length or too many dimensions")
     return shape

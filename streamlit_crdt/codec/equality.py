@@ -65,7 +65,7 @@ def _same(left: Any, right: Any, depth: int) -> bool:
     if kind is set or kind is frozenset:
         return Counter(map(_token, left)) == Counter(map(_token, right))
     if arrays.owns(left):
-        return arrays.same(left, right, lambda a, b: _same(a, b, depth + 1))
+        return arrays.are_equal(left, right, lambda a, b: _same(a, b, depth + 1))
     if kind.__hash__ is None:
         return _same_by_operator(left, right)
     return _same_tokens(left, right)
@@ -152,5 +152,5 @@ def _detach(value: Any, copies: dict[int, Any]) -> Any:
     if kind is set or kind is bytearray:
         return kind(value)
     if "numpy" in sys.modules and arrays.owns(value):
-        return arrays.detach(value)
+        return arrays.copy(value)
     return value

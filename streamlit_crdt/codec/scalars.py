@@ -1,9 +1,8 @@
-"""Python's own scalar types that JSON lacks, each as a tag and a payload.
+"""Encoding of Python's scalar types that JSON lacks, as a tag and a payload.
 
-A codec turns one value into a payload of plain types and back. Both directions are exact: what Python tells
-apart (`1.0` and `1`, the fold of a time, the exponent of a Decimal) is told apart in the payload. Unpacking
-trusts nothing: it may raise any exception, which `values.decode` turns into one error, but it never imports
-or runs foreign code.
+A `ScalarCodec` converts one value to a payload of plain types and back. Both directions are exact: `1.0` and `1`, the
+fold of a time and the exponent of a Decimal are preserved. `unpack` validates its payload. It may raise any exception,
+which `values.decode` converts to ValueUnreadableError, but it never imports a module or runs foreign code.
 """
 
 from __future__ import annotations
@@ -22,21 +21,23 @@ from zoneinfo import ZoneInfo
 from streamlit_crdt.errors import ValueNotShareableError
 
 Stored = Any
-"""None, bool, int, float, str, bytes, list of Stored, dict of str to Stored. What a Yjs `Any` holds."""
+"""A Yjs `Any`: None, bool, int, float, str, bytes, list of Stored, or dict of str to Stored."""
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*")
+"""An IANA key. A stored key such as `../x` would make ZoneInfo read another file."""
+
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def type_name(value: object) -> str:
-    """Return the name by which an error calls the type of `value`."""
+    """Return the name of the type of `value` for an error: with its module, unless it is a builtin."""
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)
 class ScalarCodec:
-    """How one type is tagged. `pack` gives a payload of plain types; `unpack` may raise anything."""
+    """Tag and conversions of one type. `pack` returns a payload of plain types. `unpack` may raise any exception."""
 
     tag: str
     pack: Callable[[Any], Stored]
@@ -44,7 +45,7 @@ class ScalarCodec:
 
 
 def pack_zone(zone: tzinfo | None) -> Stored:
-    """Return the payload of a time zone: null, its IANA key, or offset in microseconds and name."""
+    """Return the payload of a time zone: None, the IANA key, or the offset in microseconds and the name."""
     if zone is None:
         return None
     if type(zone) is ZoneInfo and zone.key is not None:
@@ -52,41 +53,44 @@ def pack_zone(zone: tzinfo | None) -> Stored:
     if type(zone) is timezone:
         offset = zone.utcoffset(None)
         name = zone.tzname(None)
-        named = name != timezone(offset).tzname(None)
-        return [offset // _MICROSECOND, name] if named else [offset // _MICROSECOND]
+        has_own_name = name != timezone(offset).tzname(None)
+        return [offset // _MICROSECOND, name] if has_own_name else [offset // _MICROSECOND]
     raise ValueNotShareableError(
         type_name(zone), "its time zone is neither datetime.timezone nor zoneinfo.ZoneInfo with a key"
     )
 
 
 def unpack_zone(stored: Stored) -> tzinfo | None:
-    """Return the time zone that `pack_zone` described."""
+    """Return the time zone of a payload of `pack_zone`."""
     if stored is None:
         return None
     if isinstance(stored, str):
         if not _ZONE_KEY.fullmatch(stored):
-            raise ValueError("a time zone's key has characters that no zone has")
+            raise ValueError("a time zone's key is not an IANA key")
         return ZoneInfo(stored)
-    offset = timedelta(microseconds=whole(stored[0]))
-    return timezone(offset, text(stored[1])) if len(stored) > 1 else timezone(offset)
+    offset = timedelta(microseconds=expect_int(stored[0]))
+    return timezone(offset, expect_str(stored[1])) if len(stored) > 1 else timezone(offset)
 
 
-def text(stored: Stored) -> str:
-    """Return `stored` if it is a str."""
+def expect_str(stored: Stored) -> str:
+    """Return `stored`. Raises TypeError if it is not a str."""
     if not isinstance(stored, str):
-        raise TypeError(f"text was expected, not {type_name(stored)}")
+        raise TypeError(f"a str was expected, not {type_name(stored)}")
     return stored
 
 
-def whole(stored: Stored) -> int:
-    """Return `stored` as int if it is an integral number: pycrdt reads every number back as float."""
+def expect_int(stored: Stored) -> int:
+    """Return `stored` as int. Raises TypeError if it is not an integral number.
+
+    pycrdt returns every number as float.
+    """
     if isinstance(stored, bool) or not isinstance(stored, int | float) or stored != int(stored):
         raise TypeError("an integral number was expected")
     return int(stored)
 
 
-def raw(stored: Stored) -> bytes:
-    """Return `stored` as bytes: pycrdt reads bytes back as bytearray."""
+def expect_bytes(stored: Stored) -> bytes:
+    """Return `stored` as bytes. Raises TypeError if it is neither bytes nor bytearray, which pycrdt returns."""
     if not isinstance(stored, bytes | bytearray):
         raise TypeError(f"bytes were expected, not {type_name(stored)}")
     return bytes(stored)
@@ -107,7 +111,7 @@ def _pack_datetime(value: datetime) -> Stored:
 
 def _unpack_datetime(stored: Stored) -> datetime:
     naive, fold, zone = stored
-    return datetime.fromisoformat(text(naive)).replace(tzinfo=unpack_zone(zone), fold=whole(fold))
+    return datetime.fromisoformat(expect_str(naive)).replace(tzinfo=unpack_zone(zone), fold=expect_int(fold))
 
 
 def _pack_time(value: time) -> Stored:
@@ -116,16 +120,16 @@ def _pack_time(value: time) -> Stored:
 
 def _unpack_time(stored: Stored) -> time:
     naive, fold, zone = stored
-    return time.fromisoformat(text(naive)).replace(tzinfo=unpack_zone(zone), fold=whole(fold))
+    return time.fromisoformat(expect_str(naive)).replace(tzinfo=unpack_zone(zone), fold=expect_int(fold))
 
 
 def _unpack_timedelta(stored: Stored) -> timedelta:
-    days, seconds, microseconds = map(whole, stored)
+    days, seconds, microseconds = map(expect_int, stored)
     return timedelta(days, seconds, microseconds)
 
 
 def _unpack_complex(stored: Stored) -> complex:
-    real, imaginary = map(text, stored)
+    real, imaginary = map(expect_str, stored)
     return complex(float(real), float(imaginary))
 
 
@@ -134,42 +138,43 @@ def _pack_range(value: range) -> Stored:
 
 
 def _unpack_range(stored: Stored) -> range:
-    start, stop, step = (int(text(part)) for part in stored)
+    start, stop, step = (int(expect_str(part)) for part in stored)
     return range(start, stop, step)
 
 
 CODECS: Mapping[type, ScalarCodec] = {
-    int: ScalarCodec("int", _pack_int, lambda stored: int(text(stored))),
-    float: ScalarCodec("float", repr, lambda stored: float(text(stored))),
+    int: ScalarCodec("int", _pack_int, lambda stored: int(expect_str(stored))),
+    float: ScalarCodec("float", repr, lambda stored: float(expect_str(stored))),
     str: ScalarCodec(
         "surrogates",
         lambda value: value.encode("utf-8", "surrogatepass"),
-        lambda stored: raw(stored).decode("utf-8", "surrogatepass"),
+        lambda stored: expect_bytes(stored).decode("utf-8", "surrogatepass"),
     ),
-    bytearray: ScalarCodec("bytearray", bytes, lambda stored: bytearray(raw(stored))),
+    bytearray: ScalarCodec("bytearray", bytes, lambda stored: bytearray(expect_bytes(stored))),
     complex: ScalarCodec("complex", lambda value: [repr(value.real), repr(value.imag)], _unpack_complex),
     range: ScalarCodec("range", _pack_range, _unpack_range),
-    date: ScalarCodec("date", date.isoformat, lambda stored: date.fromisoformat(text(stored))),
+    date: ScalarCodec("date", date.isoformat, lambda stored: date.fromisoformat(expect_str(stored))),
     time: ScalarCodec("time", _pack_time, _unpack_time),
     datetime: ScalarCodec("datetime", _pack_datetime, _unpack_datetime),
     timedelta: ScalarCodec(
         "timedelta", lambda value: [value.days, value.seconds, value.microseconds], _unpack_timedelta
     ),
-    Decimal: ScalarCodec("decimal", str, lambda stored: Decimal(text(stored))),
-    UUID: ScalarCodec("uuid", str, lambda stored: UUID(text(stored))),
+    Decimal: ScalarCodec("decimal", str, lambda stored: Decimal(expect_str(stored))),
+    UUID: ScalarCodec("uuid", str, lambda stored: UUID(expect_str(stored))),
 }
-"""By exact type. int, float and str are here for those of their values that a JSON number or string cannot
-hold."""
+"""Codecs by exact type. int, float and str have one for the values that a JSON number or string cannot represent."""
 
 
 def pack_enum(value: Enum) -> Stored:
-    """Return module, qualified name and member names: several for a combination of flags, none for no
-    flag."""
+    """Return module, qualified name and list of member names.
+
+    The list has several names for a combination of flags, and none for the empty flag.
+    """
     kind = type(value)
     if find_enum(kind.__module__, kind.__qualname__) is None:
         raise ValueNotShareableError(
             type_name(value),
-            "its Enum class is not at the top level of a module, so nobody else could find it",
+            "its Enum class is not at the top level of a module, so other sessions cannot find it",
         )
     if value.name in kind.__members__:
         names = [value.name]
@@ -184,13 +189,12 @@ def pack_enum(value: Enum) -> Stored:
 
 
 def unpack_enum(stored: Stored) -> Enum:
-    """Return the member from a class that is already imported here; a room must not decide what gets
-    imported."""
+    """Return the member of an Enum class that this process has imported. A room must not cause an import."""
     module, qualname, names = stored
-    kind = find_enum(text(module), text(qualname))
+    kind = find_enum(expect_str(module), expect_str(qualname))
     if kind is None:
-        raise LookupError(f"no Enum {module}.{qualname} is imported here")
-    members: list[Enum] = [kind.__members__[text(name)] for name in names]
+        raise LookupError(f"Enum {module}.{qualname} is not imported in this process")
+    members: list[Enum] = [kind.__members__[expect_str(name)] for name in names]
     if len(members) == 1:
         return members[0]
     if not issubclass(kind, Flag):
@@ -202,8 +206,7 @@ def unpack_enum(stored: Stored) -> Enum:
 
 
 def find_enum(module: str, qualname: str) -> EnumMeta | None:
-    """Return an Enum class by its path, without importing anything and without calling a module's
-    `__getattr__`."""
+    """Return an Enum class by its path, or None. Imports nothing and does not call a module's `__getattr__`."""
     found: object = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, "__dict__", {}).get(part)

@@ -1,9 +1,8 @@
-"""pandas: Series, DataFrame and Index as Arrow, and its scalars.
+"""Encoding of pandas Series, DataFrame and Index as Arrow, and of pandas scalars.
 
-Arrow carries most frames exactly, but not all (an object column with None comes back as strings, duplicate
-column names are refused, a DatetimeIndex loses its frequency). So every frame is read back before it is
-accepted: where Arrow changed it, it is stored part by part instead, and where that changes it too, it is
-refused.
+Arrow preserves most frames, but not all: an object column with None is read back as strings, duplicate column names
+are rejected, and a DatetimeIndex loses its frequency. Each frame is therefore decoded again before it is accepted. If
+Arrow changed the frame, it is stored part by part. If that changes it too, it is rejected.
 """
 
 from __future__ import annotations
@@ -11,23 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from streamlit_crdt.codec.scalars import Stored, pack_zone, raw, text, type_name, unpack_zone
+from streamlit_crdt.codec.scalars import Stored, expect_bytes, expect_str, pack_zone, type_name, unpack_zone
 from streamlit_crdt.errors import ValueNotShareableError
 
 TAGS = frozenset(
     {"pandas", "timestamp", "pandas_timedelta", "dataframe", "series", "index", "columns", "labels"}
 )
 
-Same = Callable[[Any, Any], bool]
-_ITEMS_PER_UNIT = ("s", "ms", "us", "ns")
-
+Comparison = Callable[[Any, Any], bool]
 
 Equal = Callable[[object, object], bool]
-"""`equality.equal`, passed in because `equality` imports this module."""
+"""Type of `equality.equal`. It is an argument because `equality` imports this module through `arrays`."""
+
+_TIME_UNITS = ("s", "ms", "us", "ns")
+"""Units of pandas' Timestamp and Timedelta. Any other unit in a stored value is rejected."""
 
 
 def pack(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str, Stored]:
-    """Return tag and payload of a pandas value. `encode` stores names, labels and objects."""
+    """Return tag and payload of a pandas value.
+
+    Args:
+        encode: encodes names, labels and objects.
+        equal: compares a frame with its decoded Arrow form.
+    """
     import pandas
 
     if value is pandas.NaT or value is pandas.NA:
@@ -37,12 +42,12 @@ def pack(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str
     if type(value) is pandas.Timedelta:
         return "pandas_timedelta", [str(value.asm8.view("i8")), value.unit]
     if not (isinstance(value, pandas.DataFrame | pandas.Series | pandas.Index)):
-        raise ValueNotShareableError(type_name(value), "this pandas type has no shared form")
+        raise ValueNotShareableError(type_name(value), "this pandas type has no stored form")
     return _pack_whole(value, encode, equal) or _pack_parts(value, encode, equal)
 
 
 def unpack(tag: str, stored: Stored, decode: Callable[[Stored], Any]) -> object:
-    """Return the value behind a tag in `TAGS`; may raise anything."""
+    """Return the value of a payload. `tag` is in `TAGS`. A malformed payload may raise any exception."""
     import pandas
 
     if tag == "pandas":
@@ -56,7 +61,7 @@ def unpack(tag: str, stored: Stored, decode: Callable[[Stored], Any]) -> object:
         return _unpack_columns(stored, decode)
     if tag == "labels":
         return _unpack_labels(stored, decode)
-    frame = _from_arrow(raw(stored[0]), stored[1])
+    frame = _from_arrow(expect_bytes(stored[0]), stored[1])
     if tag == "dataframe":
         return frame
     if tag == "index":
@@ -64,32 +69,33 @@ def unpack(tag: str, stored: Stored, decode: Callable[[Stored], Any]) -> object:
     return frame["0"].rename(decode(stored[2]))
 
 
-def same(left: Any, right: Any, same_arrays: Same, same_item: Same) -> bool:
+def are_equal(left: Any, right: Any, arrays_equal: Comparison, items_equal: Comparison) -> bool:
     """Return whether two pandas values of one type are equal in labels, names, dtypes and content."""
     import pandas
 
     if isinstance(left, pandas.DataFrame):
         return (
             left.shape == right.shape
-            and same(left.columns, right.columns, same_arrays, same_item)
-            and same(left.index, right.index, same_arrays, same_item)
+            and are_equal(left.columns, right.columns, arrays_equal, items_equal)
+            and are_equal(left.index, right.index, arrays_equal, items_equal)
             and all(
-                _same_values(left.iloc[:, at], right.iloc[:, at], same_arrays) for at in range(left.shape[1])
+                _values_equal(left.iloc[:, at], right.iloc[:, at], arrays_equal)
+                for at in range(left.shape[1])
             )
         )
     if isinstance(left, pandas.Series):
         return (
-            same_item(left.name, right.name)
-            and same(left.index, right.index, same_arrays, same_item)
-            and _same_values(left, right, same_arrays)
+            items_equal(left.name, right.name)
+            and are_equal(left.index, right.index, arrays_equal, items_equal)
+            and _values_equal(left, right, arrays_equal)
         )
     if isinstance(left, pandas.Index):
-        return _same_index(left, right, same_arrays, same_item)
+        return _indexes_equal(left, right, arrays_equal, items_equal)
     return scalar_token(left) == scalar_token(right)
 
 
 def scalar_token(value: Any) -> Hashable:
-    """Return a stand-in that is `==` for equal pandas scalars only."""
+    """Return a hashable token. The tokens of two pandas scalars are `==` only if the scalars are equal."""
     import pandas
 
     if type(value) is pandas.Timestamp:
@@ -101,36 +107,36 @@ def scalar_token(value: Any) -> Hashable:
     return value if type(value).__hash__ is not None else id(value)
 
 
-def _same_values(left: Any, right: Any, same_arrays: Same) -> bool:
+def _values_equal(left: Any, right: Any, arrays_equal: Comparison) -> bool:
     import numpy
 
     if left.dtype != right.dtype or len(left) != len(right):
         return False
     if isinstance(left.dtype, numpy.dtype):
-        return same_arrays(left.to_numpy(), right.to_numpy())
+        return arrays_equal(left.to_numpy(), right.to_numpy())
     return bool(left.array.equals(right.array))
 
 
-def _same_index(left: Any, right: Any, same_arrays: Same, same_item: Same) -> bool:
+def _indexes_equal(left: Any, right: Any, arrays_equal: Comparison, items_equal: Comparison) -> bool:
     import pandas
 
-    names_agree = same_item(list(left.names), list(right.names)) and len(left) == len(right)
+    names_agree = items_equal(list(left.names), list(right.names)) and len(left) == len(right)
     if type(left) is not type(right) or not names_agree:
         return False
     if isinstance(left, pandas.RangeIndex):
         return bool(left.equals(right))
     if isinstance(left, pandas.MultiIndex):
         return left.nlevels == right.nlevels and all(
-            same(left.get_level_values(level), right.get_level_values(level), same_arrays, same_item)
+            are_equal(left.get_level_values(level), right.get_level_values(level), arrays_equal, items_equal)
             for level in range(left.nlevels)
         )
-    return getattr(left, "freq", None) == getattr(right, "freq", None) and _same_values(
-        left, right, same_arrays
+    return getattr(left, "freq", None) == getattr(right, "freq", None) and _values_equal(
+        left, right, arrays_equal
     )
 
 
 def _pack_whole(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str, Stored] | None:
-    """Return the value as one Arrow stream, or None where Arrow would change it."""
+    """Return tag and payload with one Arrow stream, or None if Arrow changes the value."""
     import numpy
     import pandas
 
@@ -167,16 +173,18 @@ def _from_arrow(payload: bytes, freq: Stored) -> Any:
     import pyarrow
 
     table = pyarrow.ipc.open_stream(payload).read_all()
-    table.validate(full=True)  # offsets out of range would be read as they are
+    table.validate(full=True)  # without it, pyarrow follows offsets that are out of range
     frame = table.to_pandas()
     if freq is not None:
-        frame.index.freq = text(freq)
+        frame.index.freq = expect_str(freq)
     return frame
 
 
 def _pack_parts(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tuple[str, Stored]:
-    """Return the value array by array: object columns item by item, numpy columns as arrays, others as
-    Arrow."""
+    """Return tag and payload with one entry for each column.
+
+    Object columns are encoded item by item, numpy columns as arrays, and other columns as Arrow.
+    """
     import numpy
     import pandas
 
@@ -187,7 +195,7 @@ def _pack_parts(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tu
         packed = _pack_whole(bare, encode, equal)
         if packed is None:
             raise ValueNotShareableError(
-                type_name(value), f"its part of dtype {column.dtype} has no shared form"
+                type_name(value), f"its column of dtype {column.dtype} has no stored form"
             )
         return {"$series": packed[1]}
 
@@ -201,7 +209,7 @@ def _pack_parts(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tu
     if type(value) is pandas.MultiIndex:
         levels = [encode(value.get_level_values(level)) for level in range(value.nlevels)]
         return "labels", [levels, encode(list(value.names)), True]
-    raise ValueNotShareableError(type_name(value), "neither Arrow nor numpy carries it unchanged")
+    raise ValueNotShareableError(type_name(value), "neither Arrow nor numpy preserves it")
 
 
 def _unpack_columns(stored: Stored, decode: Callable[[Stored], Any]) -> Any:
@@ -226,8 +234,10 @@ def _unpack_labels(stored: Stored, decode: Callable[[Stored], Any]) -> Any:
 
 
 def _series(values: Any, index: Any) -> Any:
-    """Return a Series of an array (or of a Series' values) with its own dtype; pandas would guess another for
-    objects."""
+    """Return a Series of an array, or of the values of a Series, with the same dtype.
+
+    Without an explicit dtype pandas infers another one for objects.
+    """
     import pandas
 
     return pandas.Series(getattr(values, "array", values), index=index, dtype=values.dtype)
@@ -236,8 +246,7 @@ def _series(values: Any, index: Any) -> Any:
 def _pack_zone(zone: Any) -> Stored:
     """Return the payload of a Timestamp's zone.
 
-    pandas 2 makes a zone that is given by its name one of pytz'. It comes back as ZoneInfo, which pandas
-    takes for the same.
+    pandas 2 converts a zone name to a pytz zone. It is decoded as ZoneInfo, which pandas treats as equal.
     """
     if type(zone).__module__.partition(".")[0] == "pytz" and zone.zone is not None:
         return str(zone.zone)
@@ -248,13 +257,13 @@ def _unpack_timestamp(count: Stored, unit: Stored, zone: Stored) -> Any:
     import pandas
 
     naive = pandas.Timestamp(_count("datetime64", count, unit))
-    where = unpack_zone(zone)
-    return naive if where is None else naive.tz_localize("UTC").tz_convert(where)
+    tz = unpack_zone(zone)
+    return naive if tz is None else naive.tz_localize("UTC").tz_convert(tz)
 
 
 def _count(kind: str, count: Stored, unit: Stored) -> Any:
     import numpy
 
-    if unit not in _ITEMS_PER_UNIT:
-        raise ValueError("this is not a unit of time that pandas uses")
-    return getattr(numpy, kind)(int(text(count)), unit)
+    if unit not in _TIME_UNITS:
+        raise ValueError("a pandas time has an unknown unit")
+    return getattr(numpy, kind)(int(expect_str(count)), unit)

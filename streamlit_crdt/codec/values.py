@@ -1,24 +1,28 @@
-"""What may be shared, and in which form: Python values as trees that Yjs holds without loss.
+"""Lossless encoding of Python values as trees of Yjs `Any` values.
 
-Yjs and pycrdt know JSON's types and bytes, and no difference between `1` and `1.0`. Whatever they would
-change is stored as a tag: a dict with one key that starts with `$`. Plain values stay plain, so that other
-Yjs programs can read them.
+Yjs and pycrdt have the types of JSON and bytes, and do not distinguish `1` from `1.0`. A value that they would change
+is stored as a tag: a dict with one key that starts with `$`. Plain values stay plain, so that other Yjs programs can
+read them.
 
 | Python | stored |
 |---|---|
-| None, bool, str, bytes, other floats, inf, nan | as they are |
+| None, bool, str, bytes, non-integral floats, inf, nan | unchanged |
 | int | a number up to 2**53 - 1, else `{"$int": "…decimal…"}` |
 | integral float, -0.0 | `{"$float": "1.0"}` |
-| list; dict with str keys, in order of its keys | as they are |
+| list; dict with str keys in sorted order | unchanged |
 | any other dict | `{"$dict": [[key, value], …]}` |
 | tuple, set, frozenset | `{"$tuple": […]}`, `{"$set": […]}`, `{"$frozenset": […]}` |
 | date, Decimal, Enum member, DataFrame, … | a tag of `scalars`, `arrays` or `tables` |
 
-A dict is stored plain only if its keys are sorted (they are sorted again when read, because pycrdt forgets
-their order), none starts with `$`, and none is `__proto__` (which JavaScript swallows) or `constructor` (by
-which Yjs tells types). Subclasses (namedtuple, OrderedDict, a str subclass) are refused: they would come back
-as another type. Nothing is pickled, and reading runs and imports no code of the app. The test of a change is
-`equality.equal`.
+A dict is stored plain only under these conditions:
+
+- Its keys are sorted. `decode` sorts them again, because pycrdt does not preserve their order.
+- No key starts with `$`.
+- No key is `__proto__`, which JavaScript drops, or `constructor`, by which Yjs detects types.
+
+Instances of a subclass of a builtin (namedtuple, OrderedDict, a str subclass) are rejected, because they would be
+decoded as the builtin. Nothing is pickled. Decoding neither imports nor runs code of the app. `equality.equal` decides
+whether a value has changed.
 """
 
 from __future__ import annotations
@@ -34,11 +38,14 @@ from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 __all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Stored", "decode", "deep_copy", "encode", "equal", "is_leaf"]
 
 MAX_VALUE_BYTES = 8 * 1024 * 1024
-"""Size of one stored value; a larger one is refused, since a frame with it would not pass the socket (16
-MiB)."""
+"""Limit of one encoded value in bytes. A larger one is rejected: its frame would exceed the socket's 16 MiB."""
 
 _MAX_SAFE_INTEGER = 2**53 - 1
-_PART_BYTES = 8
+"""Largest integer that a JavaScript number represents exactly. A larger one is stored as a tag."""
+
+_NODE_BYTES = 8
+"""Bytes counted for each node of a tree, in addition to its text or buffer."""
+
 _JAVASCRIPT_KEYS = ("__proto__", "constructor")
 _CONTAINERS = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _UNPACKERS = {codec.tag: codec.unpack for codec in scalars.CODECS.values()}
@@ -46,11 +53,13 @@ _BUILTINS = (int, float, str, bytes, bytearray, list, tuple, set, frozenset, dic
 
 
 def encode(value: object, *, key: str | None) -> Stored:
-    """Return the tree to store for `value`; it shares nothing mutable with `value`.
+    """Return the tree to store for `value`. The tree and `value` share no mutable object.
+
+    Args:
+        key: the key of the value, for the error; None if it has none.
 
     Raises:
-        ValueNotShareableError: it could not come back as it is. Names `key` and the type of the offending
-        part.
+        ValueNotShareableError: `value` has no lossless form. The error names `key` and the type of the rejected part.
     """
     try:
         return _Encoder().tree(value, 0)
@@ -60,34 +69,37 @@ def encode(value: object, *, key: str | None) -> Stored:
 
 
 def decode(stored: Stored) -> Any:
-    """Return the value of a tree, each time a new one.
+    """Return the value of a tree. Each call returns a new object.
 
     Raises:
-        ValueUnreadableError: the tree is malformed, or needs something that is not here (an Enum class, a
-        time zone).
+        ValueUnreadableError: the tree is malformed, or needs an Enum class or a time zone that this process lacks.
     """
     try:
         return _decode(stored, 0)
     except ValueUnreadableError:
         raise
-    except Exception as error:  # hostile payloads make pyarrow, pandas and constructors raise almost anything
+    except (
+        Exception
+    ) as error:  # on a hostile payload pyarrow, pandas and constructors raise various exceptions
         raise ValueUnreadableError(f"{type(error).__name__}: {error}") from error
 
 
 def is_leaf(value: object) -> bool:
-    """Return whether a decoded value may be kept: no container, and no Enum member, whose class the next run
-    replaces."""
+    """Return whether a decoded value may be cached.
+
+    A container is mutable. The class of an Enum member is replaced in the next script run.
+    """
     return not isinstance(value, list | dict | tuple | set | frozenset | bytearray | Enum)
 
 
 class _Encoder:
-    """One walk through a value, counting its size on the way."""
+    """Encoder of one value. It counts the encoded bytes and rejects the value at the limit."""
 
     def __init__(self) -> None:
-        self._left_bytes = MAX_VALUE_BYTES
+        self._remaining_bytes = MAX_VALUE_BYTES
 
     def tree(self, value: Any, depth: int) -> Stored:
-        self._spend(_PART_BYTES, value)
+        self._spend(_NODE_BYTES, value)
         if depth > MAX_DEPTH:
             raise ValueNotShareableError(
                 type_name(value), f"it is nested deeper than {MAX_DEPTH} levels, or contains itself"
@@ -107,14 +119,14 @@ class _Encoder:
         return self._tagged(value, depth + 1)
 
     def _spend(self, count: int, value: object) -> None:
-        self._left_bytes -= count
-        if self._left_bytes < 0:
+        self._remaining_bytes -= count
+        if self._remaining_bytes < 0:
             raise ValueNotShareableError(type_name(value), f"it is larger than {MAX_VALUE_BYTES} bytes")
 
     def _text(self, value: str) -> Stored:
         try:
             self._spend(len(value) if value.isascii() else len(value.encode()), value)
-        except UnicodeEncodeError:  # half of a surrogate pair: pycrdt panics on it
+        except UnicodeEncodeError:  # a lone surrogate, on which pycrdt panics
             return _tag("surrogates", scalars.CODECS[str].pack(value))
         return value
 
@@ -144,7 +156,7 @@ class _Encoder:
         elif arrays.owns(value):
             tag, payload = arrays.pack(value, lambda part: self.tree(part, depth), equal)
         else:
-            raise ValueNotShareableError(type_name(value), _refusal(value))
+            raise ValueNotShareableError(type_name(value), _rejection_reason(value))
         self._spend(_leaf_bytes(payload), value)
         return _tag(tag, payload)
 
@@ -166,7 +178,7 @@ def _is_unicode(key: str) -> bool:
 
 
 def _leaf_bytes(payload: Stored) -> int:
-    """Return the bytes of the texts and buffers in a payload; nested trees have been counted already."""
+    """Return the bytes of the texts and buffers in a payload. Nested trees are already counted."""
     if isinstance(payload, str | bytes):
         return len(payload)
     if isinstance(payload, list):
@@ -174,20 +186,18 @@ def _leaf_bytes(payload: Stored) -> int:
     return 0
 
 
-def _refusal(value: object) -> str:
+def _rejection_reason(value: object) -> str:
     for kind in _BUILTINS:
         if isinstance(value, kind):
-            return f"it is a subclass of {kind.__name__} and would come back as {kind.__name__}; convert it"
+            return f"it is a subclass of {kind.__name__} and would be decoded as {kind.__name__}; convert it"
     if callable(value):
-        return "functions and classes are code, not a value"
-    return (
-        "this type has no shared form; use plain parts of it (a dict, list, str, number, date, DataFrame, …)"
-    )
+        return "functions and classes are code, not values"
+    return "this type has no stored form; convert it to plain types (dict, list, str, number, date, DataFrame, …)"
 
 
 def _decode(stored: Stored, depth: int) -> Any:
-    if depth > 2 * MAX_DEPTH:  # a tag takes one more level than the container that it stands for
-        raise ValueUnreadableError("it is nested too deep")
+    if depth > 2 * MAX_DEPTH:  # a tagged container takes two levels of the tree
+        raise ValueUnreadableError("it is nested too deeply")
     if stored is None or isinstance(stored, bool | str):
         return stored
     if isinstance(stored, int):
@@ -199,7 +209,7 @@ def _decode(stored: Stored, depth: int) -> Any:
     if isinstance(stored, list):
         return [_decode(item, depth + 1) for item in stored]
     if not isinstance(stored, dict):
-        raise ValueUnreadableError(f"{type_name(stored)} is not a form in which values are stored")
+        raise ValueUnreadableError(f"{type_name(stored)} is not a type of stored values")
     if len(stored) == 1:
         ((name, payload),) = stored.items()
         if name.startswith("$"):
@@ -218,7 +228,9 @@ def _decode_tag(tag: str, payload: Stored, depth: int) -> Any:
         return scalars.unpack_enum(payload)
     if tag in arrays.TAGS:
         return arrays.unpack(tag, payload, lambda part: _decode(part, depth))
-    raise ValueUnreadableError(f"its tag {tag[:40]!r} is not known here; is another version writing to it?")
+    raise ValueUnreadableError(
+        f"its tag {tag[:40]!r} is unknown; another version of the library may have written it"
+    )
 
 
 def _items(payload: Stored) -> list[Stored]:

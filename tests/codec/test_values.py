@@ -177,7 +177,7 @@ def test_every_sample_comes_back_through_yjs_where_javascript_holds_it() -> None
 def _through_yjs(update: bytes) -> bytes:
     """Return an update of a second Y.Doc into which Node copied every value that it read from the first."""
     node = shutil.which("node")
-    if node is None or not (THROUGH_YJS.parent.parent / "node_modules" / "yjs").is_dir():
+    if node is None or not (THROUGH_YJS.parents[2] / "node_modules" / "yjs").is_dir():
         pytest.fail("Node and Yjs are needed: install Node 20 or newer and run  npm ci  in the project")
     answer = subprocess.run(
         [node, THROUGH_YJS], input=base64.b64encode(update), capture_output=True, check=True, timeout=60
