@@ -1,8 +1,8 @@
-"""Whether two values are the same to everybody in a room, and private copies to compare against later.
+"""Equality of shared values, and deep copies to compare against later.
 
-Python's `==` is too generous (`True == 1 == 1.0`, times in different zones) and too strict (nan), and raises
-or answers with an array where numpy and pandas are involved. A change is what `equal` calls different: it
-decides what is sent.
+A value has changed if `equal` is False; only then is it sent. Python's `==` does not serve here: it ignores
+differences (`True == 1 == 1.0`, times in different zones), reports nan as a change, and raises or returns an array for
+numpy and pandas values.
 """
 
 from __future__ import annotations
@@ -20,58 +20,69 @@ from zoneinfo import ZoneInfo
 from streamlit_crdt.codec import arrays
 
 MAX_DEPTH = 64
-"""Levels of nesting that a value may have. Deeper ones are refused, and so are values that contain
-themselves."""
+"""Limit of nesting in levels. A deeper value is rejected, and so is a value that contains itself."""
 
 _MAX_COMPARED_DEPTH = 3 * MAX_DEPTH
-"""Stored trees are compared as well, in which a tag takes up to three levels."""
+"""Limit for `equal` in levels. Encoded trees are compared too, and a tag takes up to three levels of a tree."""
+
+_EXACT = frozenset({type(None), bool, int, str, bytes})
+"""Types for which `==` between two values of the same type is exact. Their subclasses are not included."""
+
 _IMMUTABLE = frozenset({type(None), bool, int, float, str, bytes, complex, range, datetime, time, Decimal})
 
 
 def equal(left: object, right: object) -> bool:
-    """Return whether both have the same type and content, all the way down.
+    """Return whether both values have the same type and content at every level.
 
-    Enum members are compared by module, qualified name and member, because Streamlit runs the script anew and
-    its classes are other objects each time. The order of a dict's keys does not count.
+    Enum members are compared by module, qualified name and member name, because each script run creates new Enum
+    classes. The order of the keys of a dict does not count. Two values that cannot be compared are different.
     """
     try:
-        return _same(left, right, 0)
+        return _are_equal(left, right, 0)
     except RecursionError:
         return False
 
 
 def deep_copy(value: Any) -> Any:
-    """Return a copy that no later change of `value` in place can reach; immutable values are returned as they
-    are."""
-    return _detach(value, {})
+    """Return a copy that shares no mutable part with `value`. An immutable value is returned itself."""
+    return value if type(value) in _IMMUTABLE else _copy(value, {})
 
 
-def _same(left: Any, right: Any, depth: int) -> bool:
+def _are_equal(left: Any, right: Any, depth: int) -> bool:
     if left is right:
         return True
+    kind = type(left)
+    if kind is type(right) and (kind in _EXACT or kind is float):
+        return bool(left == right) if kind in _EXACT else _floats_equal(left, right)
     if isinstance(left, Enum) or isinstance(right, Enum):
         return _token(left) == _token(right)
-    kind = type(left)
     if kind is not type(right):
         return False
     if depth > _MAX_COMPARED_DEPTH:
         raise RecursionError
     if kind is list or kind is tuple:
         return len(left) == len(right) and all(
-            _same(a, b, depth + 1) for a, b in zip(left, right, strict=True)
+            _are_equal(a, b, depth + 1) for a, b in zip(left, right, strict=True)
         )
     if kind is dict:
-        return _same_dicts(left, right, depth + 1)
+        return _dicts_equal(left, right, depth + 1)
     if kind is set or kind is frozenset:
         return Counter(map(_token, left)) == Counter(map(_token, right))
     if arrays.owns(left):
-        return arrays.are_equal(left, right, lambda a, b: _same(a, b, depth + 1))
+        return arrays.are_equal(left, right, lambda a, b: _are_equal(a, b, depth + 1))
     if kind.__hash__ is None:
-        return _same_by_operator(left, right)
-    return _same_tokens(left, right)
+        return _equal_by_operator(left, right)
+    return _equal_by_token(left, right)
 
 
-def _same_dicts(left: dict[Any, Any], right: dict[Any, Any], depth: int) -> bool:
+def _floats_equal(left: float, right: float) -> bool:
+    """Return whether both are nan, or equal numbers with the same sign: 0.0 differs from -0.0."""
+    if left == right:
+        return left != 0 or copysign(1.0, left) == copysign(1.0, right)
+    return isnan(left) and isnan(right)
+
+
+def _dicts_equal(left: dict[Any, Any], right: dict[Any, Any], depth: int) -> bool:
     if len(left) != len(right):
         return False
     if not all(type(key) is str for key in left):
@@ -79,28 +90,29 @@ def _same_dicts(left: dict[Any, Any], right: dict[Any, Any], depth: int) -> bool
         right = {_token(key): value for key, value in right.items()}
     if left.keys() != right.keys() or any(type(key) is not str and type(key) is not tuple for key in right):
         return False
-    return all(_same(value, right[key], depth) for key, value in left.items())
+    return all(_are_equal(value, right[key], depth) for key, value in left.items())
 
 
-def _same_tokens(left: Any, right: Any) -> bool:
+def _equal_by_token(left: Any, right: Any) -> bool:
     try:
         return bool(_token(left) == _token(right))
-    except (
-        Exception
-    ):  # a foreign `__eq__` or `__hash__` may raise anything; what cannot be compared counts as changed
+    except Exception:
+        # `__eq__` and `__hash__` of an app's class may raise any exception. The value counts as changed.
         return False
 
 
-def _same_by_operator(left: Any, right: Any) -> bool:
+def _equal_by_operator(left: Any, right: Any) -> bool:
     try:
         return (left == right) is True
-    except Exception:  # as above
+    except Exception:  # as in `_equal_by_token`
         return False
 
 
 def _token(value: Any) -> Hashable:
-    """Return something hashable that is `==` for two values exactly if they are the same to `equal`."""
+    """Return a hashable token. The tokens of two hashable values are `==` exactly if the values are `equal`."""
     kind = type(value)
+    if kind in _EXACT:
+        return (kind, value)
     if isinstance(value, Enum):
         return (Enum, kind.__module__, kind.__qualname__, value.name, value.name or repr(value.value))
     if kind is float:
@@ -130,7 +142,7 @@ def _zone_token(zone: tzinfo | None) -> Hashable:
     return zone
 
 
-def _detach(value: Any, copies: dict[int, Any]) -> Any:
+def _copy(value: Any, copies: dict[int, Any]) -> Any:
     kind = type(value)
     if kind in _IMMUTABLE:
         return value
@@ -139,15 +151,15 @@ def _detach(value: Any, copies: dict[int, Any]) -> Any:
     if kind is list:
         copy: Any = []
         copies[id(value)] = copy
-        copy.extend(_detach(item, copies) for item in value)
+        copy.extend(_copy(item, copies) for item in value)
         return copy
     if kind is dict:
         copy = {}
         copies[id(value)] = copy
-        copy.update((key, _detach(item, copies)) for key, item in value.items())
+        copy.update((key, _copy(item, copies)) for key, item in value.items())
         return copy
     if kind is tuple:
-        parts = tuple(_detach(item, copies) for item in value)
+        parts = tuple(_copy(item, copies) for item in value)
         return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
     if kind is set or kind is bytearray:
         return kind(value)
