@@ -55,7 +55,7 @@ class Participant:
     def is_viewer(self) -> bool:
         return self.role == "viewer"
 
-    def joined(self, other: Participant) -> Participant:
+    def combine(self, other: Participant) -> Participant:
         """Return the part of a session that named both for one room: whoever may only look in one, may only look."""
         return self if self.is_viewer else other
 

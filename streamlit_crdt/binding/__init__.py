@@ -2,7 +2,7 @@
 
 A mirror is pure: it reads a snapshot of `st.session_state`, tells the replica what changed in it (`push`) and says what
 must be written into it (`plan`, then `wrote` for each write that was made). It never calls Streamlit, so that each rule
-can be tested by itself. Values are compared and remembered in their shared form (see `Widget.shared`).
+can be tested by itself. Values are compared and remembered in their shared form (see `Widget.to_shared_value`).
 
 Why it is not simply "what differs is an edit": a browser sends the old value of a widget along with another widget's
 change (P1), a widget may bend a value that it was given (P2), a hidden widget's value comes and goes (P3), a script may

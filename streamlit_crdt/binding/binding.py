@@ -102,7 +102,7 @@ class StateBinding:
 
     def _is_settable(self, key: str) -> bool:
         widget = self._memory.widgets.get(key)
-        return widget is None or widget.settable
+        return widget is None or widget.is_settable
 
     # -- forms ---------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from streamlit_crdt.binding.in_flight import InFlightValues
 from streamlit_crdt.binding.key_state import KeyStates
-from streamlit_crdt.binding.widgets import Widget, default_of, form_of
+from streamlit_crdt.binding.widgets import Widget
 from streamlit_crdt.codec import values
 
 
@@ -97,8 +97,12 @@ class FormDrafts:
         """See `Mirror.withholds`."""
         memory, key = self._memory, widget.key
         is_ours = key in memory.seen and (key in memory.written_now or not assigned)
-        if is_ours and self._is_private(widget) and values.equal(form_of(widget, value), memory.seen[key]):
-            self._withhold(widget, form_of(widget, default_of(widget)))
+        if (
+            is_ours
+            and self._is_private(widget)
+            and values.equal(widget.shared_or_refused(value), memory.seen[key])
+        ):
+            self._withhold(widget, widget.shared_or_refused(widget.default_value()))
             return True
         self._withheld.pop(key, None)
         return False

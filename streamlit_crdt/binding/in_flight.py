@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from streamlit_crdt.binding.key_state import KeyStates
-from streamlit_crdt.binding.widgets import ClientState, form_of
+from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.codec import values
 
 CONFIRM_TRIES: Final = 3
@@ -76,7 +76,7 @@ class InFlightValues:
         flight, widget = self._in_flight.get(key), self._memory.widgets.get(key)
         if flight is None or widget is None:
             return False
-        shown = form_of(widget, value)
+        shown = widget.shared_or_refused(value)
         return flight.was(shown) and not values.equal(shown, flight.value)
 
     def drop(self, key: str) -> None:
@@ -106,10 +106,10 @@ class InFlightValues:
         if arrived or flight.tries >= CONFIRM_TRIES or not self._memory.is_drawn(key):
             del self._in_flight[key]
             return False
-        return message.holds(self._memory.widgets.get(key)) and key in state
+        return message.contains(self._memory.widgets.get(key)) and key in state
 
     def _has_arrived(self, key: str, state: Mapping[str, Any], message: ClientState) -> bool:
         widget = self._memory.widgets.get(key)
-        if widget is None or not message.holds(widget) or key not in state:
+        if widget is None or not message.contains(widget) or key not in state:
             return False
-        return values.equal(form_of(widget, state[key]), self._in_flight[key].value)
+        return values.equal(widget.shared_or_refused(state[key]), self._in_flight[key].value)

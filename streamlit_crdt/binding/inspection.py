@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from streamlit_crdt.binding.key_state import KeyStates, Volatility
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, form_of
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX
 from streamlit_crdt.codec import values
 from streamlit_crdt.errors import ValueNotShareableError
 
@@ -57,8 +57,8 @@ class Inspector:
     def _value(self, key: str, value: Any) -> Any:
         widget = self._memory.widgets.get(key)
         if widget is not None:
-            is_shown = widget.settable and self._memory.is_drawn(key)
-            return form_of(widget, value) if is_shown else REFUSED
+            is_shown = widget.is_settable and self._memory.is_drawn(key)
+            return widget.shared_or_refused(value) if is_shown else REFUSED
         if key.startswith(UNKEYED_PREFIX):
             return REFUSED
         try:

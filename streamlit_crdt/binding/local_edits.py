@@ -99,8 +99,8 @@ class LocalEdits:
         widget = self._memory.widgets.get(key)
         if widget is None:
             return REFUSED if key.startswith(UNKEYED_PREFIX) else value
-        drawn = self._memory.is_drawn(key) or (message is not None and message.holds(widget))
-        return widget.shared(value) if widget.settable and drawn else REFUSED  # P3, P6
+        drawn = self._memory.is_drawn(key) or (message is not None and message.contains(widget))
+        return widget.to_shared_value(value) if widget.is_settable and drawn else REFUSED  # P3, P6
 
     def _is_known(self, key: str, current: Any, occasion: PushContext) -> bool:
         if key not in self._memory.seen:
@@ -133,7 +133,7 @@ class LocalEdits:
         if key in occasion.assigned:
             return False
         widget, message = self._memory.widgets.get(key), occasion.message
-        return message is None or widget is None or not message.only_explained_by(widget)
+        return message is None or widget is None or not message.is_caused_only_by(widget)
 
     def _write(self, key: str, current: Any) -> None:
         memory = self._memory

@@ -9,7 +9,7 @@ from typing import Any
 from streamlit_crdt.binding.form_drafts import FormDrafts
 from streamlit_crdt.binding.in_flight import InFlightValues
 from streamlit_crdt.binding.key_state import KeyStates, Volatility
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget, default_of, form_of
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget
 from streamlit_crdt.codec import values
 
 
@@ -67,7 +67,7 @@ class RemoteWrites:
         if not self._fields.write(key) and widget is not None and key in state:
             # Of a field, what slipped out of a form before its submit is not what the page may still send.
             is_draft = self._fields.is_draft(key, ())
-            before = memory.seen[key] if is_draft else form_of(widget, state[key])
+            before = memory.seen[key] if is_draft else widget.shared_or_refused(state[key])
             self._deliveries.begin(key, before, write.shared)
         memory.see(key, write.shared)
         memory.before_sync.pop(key, None)
@@ -82,7 +82,7 @@ class RemoteWrites:
             if widget is None or flight is None or key not in state or not memory.is_drawn(key):
                 continue
             if self._deliveries.is_echo(key, state[key]):
-                local = widget.local(flight.value)
+                local = widget.to_widget_value(flight.value)
                 if local is not REFUSED:
                     written[key] = values.deep_copy(local)
         memory.written_now.update(written)
@@ -114,10 +114,10 @@ class RemoteWrites:
         memory, shown = self._memory, {}
         for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
             widget = memory.widgets.get(key)
-            if widget is None or not widget.settable or not memory.shares(key):
+            if widget is None or not widget.is_settable or not memory.shares(key):
                 continue
-            seen, form = memory.seen[key], form_of(widget, state[key])
-            if not values.equal(form, seen) and widget.local(seen) is not REFUSED:
+            seen, form = memory.seen[key], widget.shared_or_refused(state[key])
+            if not values.equal(form, seen) and widget.to_widget_value(seen) is not REFUSED:
                 shown[key] = values.deep_copy(form)
         return shown
 
@@ -128,10 +128,10 @@ class RemoteWrites:
     def _reset(self, key: str, state: Mapping[str, Any]) -> list[StateWrite]:
         """Have a widget show its default again: what somebody had chosen was undone, or deleted."""
         widget = self._memory.widgets[key]
-        if not widget.settable or key not in state or not self._memory.shares(key):
+        if not widget.is_settable or key not in state or not self._memory.shares(key):
             return []
-        default = default_of(widget)
-        shared = form_of(widget, default)
+        default = widget.default_value()
+        shared = widget.shared_or_refused(default)
         if shared is REFUSED or _shows(widget, state[key], shared):
             return []
         return [StateWrite(key, values.deep_copy(default), values.deep_copy(shared))]
@@ -139,7 +139,7 @@ class RemoteWrites:
     def _plan_key(self, key: str, state: Mapping[str, Any]) -> StateWrite | None:
         memory = self._memory
         widget = memory.widgets.get(key)
-        if not memory.shares(key) or (widget is not None and not widget.settable):
+        if not memory.shares(key) or (widget is not None and not widget.is_settable):
             return None
         remote = memory.read(key)
         if remote is REFUSED or memory.is_refused(key, remote):
@@ -150,7 +150,7 @@ class RemoteWrites:
                 memory.see(key, remote)
             memory.before_sync.pop(key, None)
             return None
-        local = remote if widget is None else widget.local(remote)
+        local = remote if widget is None else widget.to_widget_value(remote)
         if local is REFUSED:
             memory.refuse(key, remote)
             return None
@@ -162,9 +162,9 @@ class RemoteWrites:
         memory, writes = self._memory, []
         for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
             widget, seen = memory.widgets.get(key), memory.seen[key]
-            if widget is None or not widget.settable or key in memory.replica or not memory.shares(key):
+            if widget is None or not widget.is_settable or key in memory.replica or not memory.shares(key):
                 continue
-            local = REFUSED if _shows(widget, state[key], seen) else widget.local(seen)
+            local = REFUSED if _shows(widget, state[key], seen) else widget.to_widget_value(seen)
             if local is not REFUSED:
                 writes.append(StateWrite(key, values.deep_copy(local), seen, put_back=True))
         return writes
@@ -174,7 +174,7 @@ class RemoteWrites:
         widget = memory.widgets.get(key)
         if not memory.shares(key) or key in self._volatility:
             return False
-        if widget is not None and (not widget.settable or not memory.is_drawn(key)):
+        if widget is not None and (not widget.is_settable or not memory.is_drawn(key)):
             return False  # on another page, or hidden
         if widget is None and key.startswith(UNKEYED_PREFIX):
             return False
@@ -187,4 +187,4 @@ class RemoteWrites:
 
 
 def _shows(widget: Widget | None, value: Any, remote: Any) -> bool:
-    return values.equal(value if widget is None else form_of(widget, value), remote)
+    return values.equal(value if widget is None else widget.shared_or_refused(value), remote)

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlit_crdt.binding.in_flight import InFlightValues
 from streamlit_crdt.binding.key_state import KeyStates
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget, default_of, form_of
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget
 from streamlit_crdt.codec import values
 
 
@@ -41,7 +41,7 @@ class WidgetRegistration:
         key, seen = widget.key, self._memory.seen
         if key not in seen or not self._was_written(widget, value):
             return value
-        local = widget.local(seen[key])
+        local = widget.to_widget_value(seen[key])
         if local is REFUSED:
             self._memory.refuse(key, seen.pop(key))
             self._deliveries.drop(key)
@@ -50,13 +50,13 @@ class WidgetRegistration:
     def first_value(self, widget: Widget) -> Any:
         memory, key = self._memory, widget.key
         known = memory.widgets.get(key)
-        is_new_here = known is not None and not known.settable and key not in memory.seen
-        if not (is_new_here and widget.settable and key in memory.replica and memory.shares(key)):
+        is_new_here = known is not None and not known.is_settable and key not in memory.seen
+        if not (is_new_here and widget.is_settable and key in memory.replica and memory.shares(key)):
             return REFUSED
         remote = memory.read(key)
-        local = REFUSED if remote is REFUSED else widget.local(remote)
+        local = REFUSED if remote is REFUSED else widget.to_widget_value(remote)
         if local is not REFUSED:
-            self._deliveries.begin(key, form_of(widget, default_of(widget)), remote)
+            self._deliveries.begin(key, widget.shared_or_refused(widget.default_value()), remote)
             memory.see(key, remote)
             memory.in_room.add(key)
             memory.written_now.add(key)
@@ -69,14 +69,18 @@ class WidgetRegistration:
     def comes_back(self, widget: Widget) -> None:
         key, seen = widget.key, self._memory.seen
         if key in seen and key not in self._deliveries:
-            self._deliveries.begin(key, form_of(widget, default_of(widget)), values.deep_copy(seen[key]))
+            self._deliveries.begin(
+                key, widget.shared_or_refused(widget.default_value()), values.deep_copy(seen[key])
+            )
 
     def forgotten(self, widget: Widget) -> Any:
         memory, key = self._memory, widget.key
-        if not widget.settable or not memory.shares(key) or key not in memory.replica:
+        if not widget.is_settable or not memory.shares(key) or key not in memory.replica:
             return REFUSED
         remote = memory.read(key)
-        local = REFUSED if remote is REFUSED or memory.is_refused(key, remote) else widget.local(remote)
+        local = (
+            REFUSED if remote is REFUSED or memory.is_refused(key, remote) else widget.to_widget_value(remote)
+        )
         if local is not REFUSED:
             memory.in_room.add(key)
             memory.see(key, remote)
@@ -88,9 +92,9 @@ class WidgetRegistration:
         memory.widgets[key] = widget
         memory.drawn_now.add(key)
         memory.untold.discard(key)
-        if not widget.settable or not memory.shares(key):
+        if not widget.is_settable or not memory.shares(key):
             return
-        shared = form_of(widget, value)
+        shared = widget.shared_or_refused(value)
         if shared is REFUSED:
             return
         if memory.is_read_only and key not in memory.replica and widget.is_default(value):
@@ -108,7 +112,7 @@ class WidgetRegistration:
         for key, shown in self._unchecked.items():
             if key not in state or not values.equal(shown, memory.seen.get(key)):
                 continue  # code assigned something else: an edit, not a refusal
-            current = form_of(memory.widgets[key], state[key])
+            current = memory.widgets[key].shared_or_refused(state[key])
             if current is not REFUSED and not values.equal(current, shown):
                 memory.refuse(key, memory.seen[key])
                 memory.see(key, current)
@@ -124,7 +128,7 @@ class WidgetRegistration:
 
     def exclude(self, widget: Widget) -> None:
         if widget.key not in self._memory.drawn_now:
-            self._memory.widgets[widget.key] = replace(widget, settable=False)
+            self._memory.widgets[widget.key] = replace(widget, is_settable=False)
 
     def exclude_key(self, key: str) -> None:
         if not key.startswith(UNKEYED_PREFIX):
@@ -136,7 +140,7 @@ class WidgetRegistration:
 
     def _was_written(self, widget: Widget, value: Any) -> bool:
         seen = self._memory.seen[widget.key]
-        return values.equal(value, seen) or values.equal(form_of(widget, value), seen)
+        return values.equal(value, seen) or values.equal(widget.shared_or_refused(value), seen)
 
     def _drop_outdated(self) -> None:
         """Forget unkeyed widgets that are gone and that nobody changed: each new set of options is another key."""

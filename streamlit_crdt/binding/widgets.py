@@ -1,15 +1,11 @@
-"""Which keys are widgets, of which kind, and which shared values each of them can show.
+"""Widgets of a session: their identity, the values that they can show, and the client state of the browser.
 
-Streamlit's widgets turn a browser value into a Python value and back with a serializer and a deserializer. Those two
-are the best judge there is: a value that comes back from the round trip as it went in is one that the widget can show
-(since 1.65 they check bounds as well). What they let through and the widget then refuses or bends is checked here.
+Streamlit's serializer and deserializer define the values of a widget. A value that survives the round trip unchanged is
+one that the widget can show; since Streamlit 1.65 this includes the bounds. `_fits` checks the values that survive the
+round trip and are rejected or coerced by the widget afterwards.
 
-An option object need not be shareable: what travels then is its formatted label, and the receiving session looks the
-label up among its own options.
-
-What a browser sent with a run: the value of each widget that it shows, and what was clicked.
-
-The shared form of what a widget shows, where a widget that cannot say is no error.
+The *shared value* of a widget is the form that is stored in the room. It is the value itself, or the formatted labels
+of options that cannot be stored. The receiving session finds its own option object by the label.
 """
 
 from __future__ import annotations
@@ -29,34 +25,35 @@ SETTABLE: Final = frozenset(
         "date_time_input", "color_picker", "pagination", "dataframe",
     }
 )  # fmt: skip
-"""Element types whose value code may set, so that a remote value can move them."""
+"""Element types that take their value from session state, so that a remote value can be written."""
 
 WITH_OPTIONS: Final = frozenset(
     {"radio", "selectbox", "multiselect", "pills", "segmented_control", "select_slider"}
 )
 MULTIPLE: Final = frozenset({"multiselect", "pills", "segmented_control"})
+TEXT_INPUTS: Final = frozenset({"text_input", "text_area"})
 UNKEYED_PREFIX: Final = "crdt:"
 SUBMIT_BUTTON: Final = "form_submit_button"
 
-JUDGED_BY: Final = ("accept_new_options", "max_selections")
-"""Arguments of a widget by which its values are judged; others may be large, such as a chart's data."""
+VALIDATION_ARGUMENTS: Final = ("accept_new_options", "max_selections")
+"""Arguments that limit the values of a widget. The others are not stored: they can be large, such as a chart's data."""
 
 
 class Refused:
-    """The type of `REFUSED`: this widget cannot show that value."""
+    """The type of `REFUSED`: the widget cannot show the value."""
 
 
 REFUSED: Final = Refused()
 
 
 def unkeyed_key(element_type: str, native_hash: str) -> str:
-    """Return the deterministic key of a widget without one: its type and the hash of its native identity."""
+    """Return the deterministic key of a widget that has no `key`: its type and the hash of its native identity."""
     return f"{UNKEYED_PREFIX}{element_type}:{native_hash}"
 
 
 @dataclass(frozen=True, slots=True)
 class FormInfo:
-    """A form of the page: its id, and whether its fields are cleared when it is submitted."""
+    """Id of a form, and its `clear_on_submit`."""
 
     id: str
     clears: bool = False
@@ -64,37 +61,37 @@ class FormInfo:
 
 @dataclass(frozen=True, slots=True)
 class Widget:
-    """One widget as this session last drew it.
+    """One widget, as this session registered it last.
 
     Attributes:
-        element_id: Streamlit's id, by which the browser's messages name it.
+        element_id: Streamlit's id of the widget, as in the client state.
         kind: Streamlit's element type, such as "slider".
-        settable: whether code may set its value; triggers, uploads and layout are not.
-        arguments: what its identity was computed from; not all arguments of the call.
-        form: the form that it is a field of.
+        is_settable: False for triggers, uploads and layout elements.
+        arguments: `VALIDATION_ARGUMENTS` of the call.
+        form: the form that contains the widget.
     """
 
     key: str
     element_id: str
     kind: str
-    settable: bool
+    is_settable: bool
     serialize: Callable[[Any], Any]
     deserialize: Callable[[Any], Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     form: FormInfo | None = None
 
-    def shared(self, value: Any) -> Any:
-        """Return what travels for `value`: the value itself, or the labels of options that cannot be shared.
+    def to_shared_value(self, value: Any) -> Any:
+        """Return the shared value: the value itself, or the labels of options that cannot be stored.
 
         Raises:
-            ValueNotShareableError: it is neither shareable nor an option with a label.
+            ValueNotShareableError: the value can neither be stored nor is it an option with a label.
         """
         if self.kind == "dataframe":
-            return _plain(value)
+            return _to_plain_tree(value)
         if self.kind not in WITH_OPTIONS:
             return value
         try:
-            if not _holds_enum(value):
+            if not _contains_enum(value):
                 values.encode(value, key=self.key)
                 return value
         except ValueNotShareableError:
@@ -102,55 +99,68 @@ class Widget:
         try:
             return self._labels(value)
         except Exception as error:
-            # The app's own format_func, given a value that is no option any more, may raise anything.
+            # The app's format_func may raise anything for a value that is not an option any more.
             raise ValueNotShareableError(
                 type(value).__name__, "it is not among the options", key=self.key
             ) from error
 
-    def local(self, shared: Any) -> Any:
-        """Return the value that this widget shows for `shared`, or `REFUSED` (rule P2)."""
+    def shared_or_refused(self, value: Any) -> Any:
+        """Return the shared value, or `REFUSED` where `to_shared_value` raises."""
+        try:
+            return self.to_shared_value(value)
+        except ValueNotShareableError:
+            return REFUSED
+
+    def to_widget_value(self, shared: Any) -> Any:
+        """Return the value that this widget shows for a shared value, or `REFUSED` (rule P2)."""
         if self.kind == "dataframe":
             return shared if isinstance(shared, Mapping) else REFUSED
-        if self._shows(shared):
+        if self._can_show(shared):
             return shared
         return self._from_labels(shared) if self.kind in WITH_OPTIONS else REFUSED
 
+    def default_value(self) -> Any:
+        """Return the value of the untouched widget; None if its deserializer raises."""
+        try:
+            return self.deserialize(None)
+        except Exception:
+            return None  # the app's format_func may raise anything
+
+    def is_default(self, value: Any) -> bool:
+        """Return whether `value` is the value of the untouched widget."""
+        try:
+            return values.equal(self.to_shared_value(value), self.to_shared_value(self.deserialize(None)))
+        except Exception:
+            return False  # the app's format_func may raise anything
+
     def in_option_order(self, shared: Any) -> Any:
-        """Return what several people selected in the order of the options, which is the only one that they share."""
+        """Return a multiple selection in the order of the options, the only order that all sessions have in common."""
         options = self._options()
         if self.kind not in MULTIPLE or not isinstance(shared, list | set) or options is None:
             return shared
-        places = {label: place for place, label in enumerate(options)}
-        return sorted(shared, key=lambda item: places.get(self._label(item), len(places)))
+        positions = {label: position for position, label in enumerate(options)}
+        return sorted(shared, key=lambda item: positions.get(self._label(item), len(positions)))
 
     def _label(self, item: Any) -> str:
         try:
             return str(self._labels([item])[0])
         except Exception:
-            return str(
-                item
-            )  # a label itself, or no option any more, for which the app's own format_func may raise
+            # The item is a label, or not an option any more: the app's format_func may raise anything.
+            return str(item)
 
-    def is_default(self, value: Any) -> bool:
-        """Say whether the widget would show `value` untouched."""
-        try:
-            return values.equal(self.shared(value), self.shared(self.deserialize(None)))
-        except Exception:
-            return False  # as in `_shows`: whatever a foreign serializer raises
-
-    def _shows(self, value: Any) -> bool:
+    def _can_show(self, value: Any) -> bool:
         if not _fits(self, value):
             return False
         try:
             wire = self.serialize(value)
-            if not self._offers(wire):
+            if not self._has_options(wire):
                 return False
             return values.equal(self.deserialize(wire), value)
         except Exception:
-            # A serializer given a value of a foreign type may raise anything: the widget cannot show it.
+            # A serializer may raise anything for a value of another type: the widget cannot show it.
             return False
 
-    def _offers(self, wire: Any) -> bool:
+    def _has_options(self, wire: Any) -> bool:
         options = self._options()
         if options is None or self.arguments.get("accept_new_options"):
             return True
@@ -187,25 +197,25 @@ class Widget:
 
 
 def _fits(widget: Widget, value: Any) -> bool:
-    """Catch what the round trip lets through and the widget then refuses, bends or crashes on."""
+    """Return False for a value that survives the round trip and that the widget rejects, coerces or crashes on."""
     if widget.kind in ("checkbox", "toggle"):
         return isinstance(value, bool)
     if widget.kind == "multiselect":
         limit = widget.arguments.get("max_selections")
         return isinstance(value, list) and (limit is None or len(value) <= limit)
-    if widget.kind in ("text_input", "text_area"):
+    if widget.kind in TEXT_INPUTS:
         return value is None or isinstance(value, str)
-    if widget.kind == "feedback":  # Streamlit 1.65 does not look at its bounds
+    if widget.kind == "feedback":  # Streamlit 1.65 does not check its bounds
         count = 2 if widget.arguments.get("options") == "thumbs" else 5
         return value is None or (isinstance(value, int) and 0 <= value < count)
     if widget.kind == "slider" and isinstance(value, tuple):
         return len(value) == 2 and bool(value[0] <= value[1])
     if widget.kind == "select_slider" and isinstance(value, tuple):
-        return _in_order(widget, value)
+        return _is_ordered_range(widget, value)
     return True
 
 
-def _in_order(widget: Widget, value: tuple[Any, ...]) -> bool:
+def _is_ordered_range(widget: Widget, value: tuple[Any, ...]) -> bool:
     options = widget._options()
     labels = list(widget.serialize(value))
     if options is None or len(labels) != 2:
@@ -214,30 +224,30 @@ def _in_order(widget: Widget, value: tuple[Any, ...]) -> bool:
     return all(label in order for label in labels) and order.index(labels[0]) <= order.index(labels[1])
 
 
-def _holds_enum(value: Any) -> bool:
+def _contains_enum(value: Any) -> bool:
     items = value if isinstance(value, (list, tuple)) else (value,)
     return any(isinstance(item, Enum) for item in items)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_tree(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): _to_plain_tree(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_to_plain_tree(item) for item in value]
     return value
 
 
 @dataclass(frozen=True, slots=True)
 class ClientState:
-    """One message, compared with the one before it.
+    """Widget values that the browser sent with one rerun request, and those of the request before it.
 
     Attributes:
-        states: serialized value by widget id, all widgets that the browser shows.
-        triggers: ids of the triggers that are set.
-        previous: the states of the message before.
-        is_timers: whether nobody has sent it: the timers of fragments did.
-        changed: ids of the widgets for which the page may have sent it, where that is known (see `asking`): it can be
-            for one that a timer's message has told of already.
+        states: serialized value by element id, for each widget that the browser shows.
+        triggers: element ids of the triggers that are set.
+        previous: `states` of the request before.
+        is_timers: only the timers of fragments caused the request; no user acted.
+        changed: element ids of the widgets that may have caused the request; None if unknown (see `RerunCause`).
+            It may contain a widget whose value came with a timer's request before.
     """
 
     states: Mapping[str, bytes]
@@ -246,45 +256,30 @@ class ClientState:
     is_timers: bool = False
     changed: frozenset[str] | None = None
 
-    def holds(self, widget: Widget | None) -> bool:
-        """Say whether the browser shows `widget`."""
+    def contains(self, widget: Widget | None) -> bool:
+        """Return whether the browser shows `widget`."""
         return widget is not None and widget.element_id in self.states
 
-    def is_new(self, element_id: str) -> bool:
-        """Say whether the browser sent another value of this widget than in the message before."""
+    def is_changed(self, element_id: str) -> bool:
+        """Return whether the widget has another value than in the request before."""
         return element_id in self.states and self.states[element_id] != self.previous.get(element_id)
 
     @property
-    def has_news(self) -> bool:
-        """Whether somebody has acted: a trigger is set, or a widget holds another value than in the message before."""
+    def has_changes(self) -> bool:
+        """Whether a user acted: a trigger is set, or a value differs from the request before."""
         return bool(self.triggers) or self.states != self.previous
 
-    def only_explained_by(self, widget: Widget) -> bool:
-        """Say whether nothing but `widget` can have caused this message: no trigger, no other change.
+    def is_caused_only_by(self, widget: Widget) -> bool:
+        """Return whether only `widget` can have caused this request: no trigger is set, and no other value differs.
 
-        A message without any change is `widget` moved back to where the browser last reported it. What a timer's
-        message holds is no move: the page sends that for itself, and may have put a value over it meanwhile.
+        A request without any change is caused by moving `widget` back to the value that the browser reported last. A
+        timer's request is never caused by a widget: the browser sends the widget's value again in a request of its own,
+        and may have replaced it with a remote value meanwhile.
         """
-        return not (self.triggers or self.is_timers or self._changed() - {widget.element_id})
+        return not (self.triggers or self.is_timers or self._changed_ids() - {widget.element_id})
 
-    def _changed(self) -> frozenset[str]:
+    def _changed_ids(self) -> frozenset[str]:
         if self.changed is not None:
             return self.changed
         ids = {*self.states, *self.previous}
         return frozenset(i for i in ids if self.states.get(i) != self.previous.get(i))
-
-
-def form_of(widget: Widget, value: Any) -> Any:
-    """Return what travels for `value`, `REFUSED` if nothing does."""
-    try:
-        return widget.shared(value)
-    except ValueNotShareableError:
-        return REFUSED
-
-
-def default_of(widget: Widget) -> Any:
-    """Return what `widget` shows untouched; None where its own code cannot say."""
-    try:
-        return widget.deserialize(None)
-    except Exception:
-        return None  # as in `Widget.local`: an app's format function may raise anything

@@ -135,14 +135,14 @@ class RoomSession:
 
     def select(self, selection: KeyFilter, rules: MergePolicy, part: Participant, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
-        self.part = self.part.joined(part) if again else part
+        self.part = self.part.combine(part) if again else part
         self.rules = self.rules.joined(rules) if again else rules
         self.mirror.is_read_only = self.part.is_viewer
         if again:
             self._private_later = tuple({*self._private_later, *selection.private})
-            self.selection = self.selection.joined(selection)
+            self.selection = self.selection.combine(selection)
         else:
-            self.selection = selection.joined(KeyFilter(selection.keys, self._private_later))
+            self.selection = selection.combine(KeyFilter(selection.keys, self._private_later))
 
     # -- the way to the room, and the tab -------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class RoomSession:
             self.tab.begin_run(message)
             self.writing.begin_run()
             self._rerun_owed = False  # this is it
-        self._is_asking = self._is_asking and not (message is not None and message.has_news)
+        self._is_asking = self._is_asking and not (message is not None and message.has_changes)
         state = st.session_state.to_dict()
         if self.is_away:
             self.is_away = False

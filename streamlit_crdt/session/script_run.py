@@ -13,9 +13,9 @@ from typing import Any
 from streamlit_crdt import _compat
 from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
 from streamlit_crdt.binding.widgets import (
-    JUDGED_BY,
     SETTABLE,
     SUBMIT_BUTTON,
+    VALIDATION_ARGUMENTS,
     ClientState,
     FormInfo,
     Widget,
@@ -35,7 +35,11 @@ class WidgetCalls:
         self._calls: dict[str, tuple[str, Mapping[str, Any], str]] = {}
 
     def note(self, key: str, kind: str, arguments: Mapping[str, Any], form_id: str = "") -> None:
-        self._calls[key] = (kind, {name: arguments[name] for name in JUDGED_BY if name in arguments}, form_id)
+        self._calls[key] = (
+            kind,
+            {name: arguments[name] for name in VALIDATION_ARGUMENTS if name in arguments},
+            form_id,
+        )
 
     def forget(self, key: str) -> None:
         """Drop what is known of a widget's call once the widget is made; its next call comes with its own."""
@@ -46,14 +50,14 @@ class WidgetCalls:
         kind, arguments, form_id = self._calls.get(key, ("", {}, ""))
         if not kind or key.startswith(CHANNEL_KEY_PREFIX):
             return None
-        settable = kind in SETTABLE and not is_password(kind)
+        is_settable = kind in SETTABLE and not is_password(kind)
         if kind == SUBMIT_BUTTON:
             self.forms.has_button(metadata.id, form_id)
         return Widget(
             key,
             metadata.id,
             kind,
-            settable,
+            is_settable,
             metadata.serializer,
             metadata.deserializer,
             arguments,

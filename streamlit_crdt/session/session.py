@@ -138,7 +138,7 @@ def has_unread_edit(
         rewritten: keys of which it held an old value, in the place of which the one on its way stands again.
     """
     return any(
-        message.is_new(widget)
+        message.is_changed(widget)
         and key not in rewritten
         and not any(mirror.is_echo(key, state) for mirror in mirrors)
         for widget, key in _compat.unseen_widgets(ctx).items()
@@ -296,7 +296,9 @@ class Session:
             if not whole:
                 run.is_remote = run.message is not None and run.message.is_timers
             elif not run.entered:
-                run.is_remote = self._remote_wake and not (run.message is not None and run.message.has_news)
+                run.is_remote = self._remote_wake and not (
+                    run.message is not None and run.message.has_changes
+                )
                 self._remote_wake = False
             run.entered.append(binding)
             if run.is_remote:
@@ -495,7 +497,7 @@ class Session:
     def browser_shows(self, ctx: Any, widget: Widget) -> bool:
         """Say whether the browser holds a value of `widget`, so that it need not be told one."""
         run = self.run_of(ctx)
-        return run is not None and run.message is not None and run.message.holds(widget)
+        return run is not None and run.message is not None and run.message.contains(widget)
 
     def drew(self, ctx: Any, widget: Widget, value: Any, *, assigned: bool) -> None:
         """Learn what a widget shows. It belongs to one room, and outside of every room's block to none."""
@@ -506,7 +508,7 @@ class Session:
         if binding is None and run.is_outside(_compat.fragment_id()) and not is_private(widget.key):
             self._stay.drawn.add(widget.key)
         if binding is not None:
-            carried = run.message is not None and run.message.holds(widget)
+            carried = run.message is not None and run.message.contains(widget)
             binding.mirror.drew(widget, value, assigned=assigned, carried=carried)
         for other in {*self._stay.rooms, *run.entered} - {binding}:
             other.mirror.exclude(widget)

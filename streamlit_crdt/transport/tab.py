@@ -45,7 +45,7 @@ class SaveStatusObserver:
             message: what the browser sent with this run. If somebody has acted, that is its cause.
         """
         self._saved = self._count = None
-        self._saving().is_echo = self._has_asked and not (message is not None and message.has_news)
+        self._saving().is_echo = self._has_asked and not (message is not None and message.has_changes)
         self._has_asked = False
 
     def end_run(self) -> None:

@@ -119,8 +119,8 @@ SHOWN: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("key", "value"), SHOWN, ids=lambda part: str(part))
 def test_a_widget_shows_every_value_of_its_kind(widgets: dict[str, Widget], key: str, value: Any) -> None:
     widget = widgets[key]
-    assert widget.local(widget.shared(value)) == value
-    assert type(widget.local(widget.shared(value))) is type(value)
+    assert widget.to_widget_value(widget.to_shared_value(value)) == value
+    assert type(widget.to_widget_value(widget.to_shared_value(value))) is type(value)
 
 
 INVALID: list[tuple[str, Any]] = [
@@ -162,21 +162,21 @@ INVALID: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("key", "value"), INVALID, ids=lambda part: str(part))
 def test_P2_a_widget_refuses_what_it_cannot_show(widgets: dict[str, Widget], key: str, value: Any) -> None:
-    assert widgets[key].local(value) is REFUSED
+    assert widgets[key].to_widget_value(value) is REFUSED
 
 
 def test_an_option_object_travels_as_its_label(widgets: dict[str, Widget]) -> None:
     for key, label in (("object", "Banana"), ("enum", "Size.LARGE")):
         widget = widgets[key]
-        option = widget.local(label)
+        option = widget.to_widget_value(label)
         assert option is not REFUSED
-        assert widget.shared(option) == label
-    many = widgets["objects"].local(["Banana", "Apple"])
+        assert widget.to_shared_value(option) == label
+    many = widgets["objects"].to_widget_value(["Banana", "Apple"])
     assert [fruit.name for fruit in many] == ["Banana", "Apple"]
-    assert widgets["objects"].shared(many) == ["Banana", "Apple"]
-    assert widgets["objects"].local(["Pear"]) is REFUSED
+    assert widgets["objects"].to_shared_value(many) == ["Banana", "Apple"]
+    assert widgets["objects"].to_widget_value(["Pear"]) is REFUSED
 
 
 def test_P6_triggers_and_passwords_are_not_settable(widgets: dict[str, Widget]) -> None:
-    assert not widgets["button"].settable
-    assert not widgets["password"].settable
+    assert not widgets["button"].is_settable
+    assert not widgets["password"].is_settable

@@ -163,7 +163,7 @@ def test_P1_a_run_that_code_asked_for_is_no_edit_though_a_timers_message_comes_w
     page.pending.request_rerun(RerunData())
     data = page.next_run()
     assert not data.fragment_id_queue, "Streamlit joins the two to a run of the whole script"
-    assert not begin(session, runner, data).only_explained_by(SLIDER)
+    assert not begin(session, runner, data).is_caused_only_by(SLIDER)
 
 
 def test_P1_a_message_for_an_edit_that_a_timers_message_has_told_of_is_for_no_other_widget(
@@ -173,9 +173,9 @@ def test_P1_a_message_for_an_edit_that_a_timers_message_has_told_of_is_for_no_ot
         page.asks(fragment, timer=bool(fragment), slider=4, number=number)
         begin(session, runner, page.next_run())
     page.asks(slider=4, number=2)
-    assert not begin(session, runner, page.next_run()).only_explained_by(SLIDER)
+    assert not begin(session, runner, page.next_run()).is_caused_only_by(SLIDER)
     page.asks(slider=4, number=2)
-    assert begin(session, runner, page.next_run()).only_explained_by(SLIDER)
+    assert begin(session, runner, page.next_run()).is_caused_only_by(SLIDER)
 
 
 def test_a_requests_number_is_in_no_state(session: Session, runner: Runner, page: Page) -> None:

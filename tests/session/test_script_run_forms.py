@@ -57,7 +57,7 @@ def press(page: AppTest, label: str) -> AppTest:
 def test_a_field_knows_its_form_however_it_is_drawn(room: str) -> None:
     session(app, room)
     widgets = mirror_of(room).widgets.values()
-    forms = {(widget.kind, widget.form) for widget in widgets if widget.settable}
+    forms = {(widget.kind, widget.form) for widget in widgets if widget.is_settable}
     kept, cleared = FormInfo("a form"), FormInfo("another", clears=True)
     assert forms == {
         ("text_input", None), ("number_input", kept), ("checkbox", kept),
