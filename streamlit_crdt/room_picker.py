@@ -104,8 +104,8 @@ def _here(name: str, server: str | None) -> None:
     if rooms.current_room() != name:
         st.rerun()
     ctx = _compat.script_context()
-    binding = None if ctx is None else session_of(ctx).is_in(name)
-    if binding is not None and binding.way.is_deleted:
+    room_session = None if ctx is None else session_of(ctx).is_in(name)
+    if room_session is not None and room_session.connection.is_deleted:
         st.caption("This room was deleted. What is here stays with you until you leave.")
         return
     try:
@@ -113,7 +113,7 @@ def _here(name: str, server: str | None) -> None:
     except ServerUnavailableError as error:
         st.caption(str(error))
         return
-    is_coming = binding is None  # in this very run, further below
+    is_coming = room_session is None  # in this very run, further below
     st.caption(f":material/group: {_people(people + is_coming)} here")
 
 

@@ -145,7 +145,7 @@ def delete_room(name: str, *, server: str | None = None) -> None:
     ctx = _compat.script_context()
     session = None if ctx is None else session_of(ctx)
     inside = None if session is None else session.is_in(name)
-    if authorized_role(name, "editor") != "editor" or (inside is not None and inside.part.is_viewer):
+    if authorized_role(name, "editor") != "editor" or (inside is not None and inside.participant.is_viewer):
         raise ViewOnlyError(name)
     with _told(server):
         where.delete_room(name)

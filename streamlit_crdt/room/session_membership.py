@@ -124,112 +124,112 @@ class DetachedMembership:
 class SessionMembership:
     """Membership of a session in a room during one run."""
 
-    def __init__(self, session: Session, binding: RoomSession, ctx: Any) -> None:
+    def __init__(self, session: Session, room_session: RoomSession, ctx: Any) -> None:
         self._session = session
-        self._binding = binding
+        self._room_session = room_session
         self._ctx = ctx
 
     @property
     def replica(self) -> Replica:
-        return self._binding.replica
+        return self._room_session.replica
 
     @property
     def status(self) -> Status:
-        self._binding.tab.status_was_read = True
-        return self._binding.status
+        self._room_session.tab.status_was_read = True
+        return self._room_session.status
 
     @property
     def role(self) -> Role:
-        return self._binding.part.role
+        return self._room_session.participant.role
 
     @property
     def saved(self) -> bool:
         self._push()
-        return self._binding.saved
+        return self._room_session.saved
 
     @property
     def unsaved_count(self) -> int:
         self._push()
-        return self._binding.unsaved_count
+        return self._room_session.unsaved_count
 
     def flush(self, timeout_s: float) -> bool:
         self._push()
-        return self._binding.flush(timeout_s)
+        return self._room_session.flush(timeout_s)
 
     def _push(self) -> None:
         """Push what the script has assigned, or in a callback (of a newer run than made this) what came with it."""
-        self._session.push(_compat.script_context() or self._ctx, self._binding)
+        self._session.push(_compat.script_context() or self._ctx, self._room_session)
 
     def _push_first(self) -> None:
         """In a callback, push what came with the click, which was made before what the callback writes."""
         ctx = _compat.script_context()
         if ctx is not None and self._session.is_in_callbacks(ctx):
-            self._session.push(ctx, self._binding)
+            self._session.push(ctx, self._room_session)
 
     def show_badge(self) -> None:
-        component.mount_badge(self._binding)
+        component.mount_badge(self._room_session)
 
     def write(self, key: str, value: Any) -> None:
         self._push_first()
-        self._binding.writing.assign(key, value)
-        self._session.wrote(self._ctx, self._binding)
+        self._room_session.writer.assign(key, value)
+        self._session.wrote(self._ctx, self._room_session)
 
     def remove(self, key: str) -> None:
         self._push_first()
-        self._binding.writing.remove(key)
-        self._session.wrote(self._ctx, self._binding)
+        self._room_session.writer.remove(key)
+        self._session.wrote(self._ctx, self._room_session)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
         self._push_first()
-        self._binding.writing.change(key, rule, empty, change)
-        self._session.wrote(self._ctx, self._binding)
+        self._room_session.writer.change(key, rule, empty, change)
+        self._session.wrote(self._ctx, self._room_session)
 
     def travel(self, way: Literal["undo", "redo"]) -> None:
         self._push()
-        if self._binding.writing.travel(way):
-            self._binding.owe_rerun()
-            self._session.wrote(self._ctx, self._binding)
+        if self._room_session.writer.travel(way):
+            self._room_session.owe_rerun()
+            self._session.wrote(self._ctx, self._room_session)
 
     def broadcast(self, name: str, payload: Any) -> None:
-        self._binding.writing.broadcast(name, payload)
-        self._session.wrote(self._ctx, self._binding)
+        self._room_session.writer.broadcast(name, payload)
+        self._session.wrote(self._ctx, self._room_session)
 
     def events(self, name: str) -> Iterator[Event]:
-        return self._binding.writing.events.take(self.replica, name)
+        return self._room_session.writer.events.take(self.replica, name)
 
     def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
-        return button(self._binding.clicks, label, key, options)
+        return button(self._room_session.clicks, label, key, options)
 
     @property
     def user_name(self) -> str:
-        return self._binding.part.user.name
+        return self._room_session.participant.user.name
 
     def settle(self) -> None:
         self._push()
-        if not self._binding.synced:
-            raise RoomNotLoadedError(self._binding.room)
+        if not self._room_session.synced:
+            raise RoomNotLoadedError(self._room_session.room)
 
     def check_edits(self, subject: str) -> None:
-        self._binding.writing.check_role(subject)
+        self._room_session.writer.check_role(subject)
         self.settle()
 
     def look_at_snapshots(self) -> None:
-        self._binding.writing.snapshots.look(self.replica)
+        self._room_session.writer.snapshots.look(self.replica)
 
     def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        self._binding.writing.keep(name, kept)
-        self._session.wrote(self._ctx, self._binding)
+        self._room_session.writer.keep(name, kept)
+        self._session.wrote(self._ctx, self._room_session)
 
     def restore(self, subject: str, state: State) -> None:
-        if self._binding.writing.restore(subject, state):
-            self._binding.owe_rerun()
-            self._session.wrote(self._ctx, self._binding)
+        if self._room_session.writer.restore(subject, state):
+            self._room_session.owe_rerun()
+            self._session.wrote(self._ctx, self._room_session)
 
     def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
         snapshot_menu(room, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
-        refused = self._session.leave(self._ctx, self._binding)
+        refused = self._session.leave(self._ctx, self._room_session)
         if refused and error is None:
             raise refused[0]
         for told in refused:

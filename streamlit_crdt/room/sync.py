@@ -120,19 +120,19 @@ def crdt_sync(
         session.shut_out(ctx, room)  # it may have been let in before
         raise
     part = participant_for(allowed, user, session.guest)
-    binding = session.bind(room, server, ctx)
+    room_session = session.bind(room, server, ctx)
     selection = KeyFilter(None if keys is None else tuple(keys), tuple(private))
-    session.select(ctx, binding, selection, rules, part)
-    written = session.enter(ctx, binding)
+    session.select(ctx, room_session, selection, rules, part)
+    written = session.enter(ctx, room_session)
     if written is not None:
-        held = binding.holds()
-        component.mount(session, binding, held=held)
+        held = room_session.holds()
+        component.mount(session, room_session, held=held)
         if held:
             st.stop()
-        binding.putting_back.tell()
+        room_session.view_only_notice.tell()
         if written and on_change is not None:
             on_change(*args, **(kwargs or {}))
-    return Room(room, SessionMembership(session, binding, ctx))
+    return Room(room, SessionMembership(session, room_session, ctx))
 
 
 def private_key(key: str) -> str:

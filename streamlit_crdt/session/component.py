@@ -33,7 +33,7 @@ def _renderer() -> Callable[..., Any]:
     return st.components.v2.component(COMPONENT, js=SCRIPT_GLOB, html="<div></div>")
 
 
-def mount(session: Session, binding: RoomSession, *, held: bool = False) -> None:
+def mount(session: Session, room_session: RoomSession, *, held: bool = False) -> None:
     """Mount the channel of `binding` where the script stands.
 
     Args:
@@ -42,18 +42,21 @@ def mount(session: Session, binding: RoomSession, *, held: bool = False) -> None
     if _compat.is_app_test():
         return  # no browser, so no tab to talk to: each run reads and writes the room itself
     _renderer()(
-        key=f"{binding.tab.channel_key}:rerun", data={"rerun": binding.way.room}, on_rerun_change=_rerun_whole
+        key=f"{room_session.tab.channel_key}:rerun",
+        data={"rerun": room_session.connection.room},
+        on_rerun_change=_rerun_whole,
     )
     fragment = st.fragment(_channel, run_every=HOLD_S if held else None)
-    fragment(session, binding, held)
+    fragment(session, room_session, held)
 
 
-def mount_badge(binding: RoomSession) -> None:
+def mount_badge(room_session: RoomSession) -> None:
     """Mount the badge of a room's saved state; the tab keeps it up to date in the page, without a script run."""
     if _compat.is_app_test():
         return
     _renderer()(
-        key=f"{binding.tab.channel_key}:badge:{binding.tab.count_badge()}", data={"badge": binding.way.room}
+        key=f"{room_session.tab.channel_key}:badge:{room_session.tab.count_badge()}",
+        data={"badge": room_session.connection.room},
     )
 
 
@@ -61,52 +64,52 @@ def _rerun_whole() -> None:
     """Nothing to do: the run that the tab asked for, because its session had no fragment, is this one."""
 
 
-def _channel(session: Session, binding: RoomSession, held: bool) -> None:
-    binding.tab.channel_fragment = _compat.fragment_id()
-    if held and not binding.holds():
+def _channel(session: Session, room_session: RoomSession, held: bool) -> None:
+    room_session.tab.channel_fragment = _compat.fragment_id()
+    if held and not room_session.holds():
         st.rerun()
     with session.lock:
-        data = binding.frame()
+        data = room_session.frame()
     _renderer()(
-        key=binding.tab.channel_key,
+        key=room_session.tab.channel_key,
         data=data,
-        on_frame_change=functools.partial(_on_frame, session, binding),
+        on_frame_change=functools.partial(_on_frame, session, room_session),
     )
 
 
-def _on_frame(session: Session, binding: RoomSession) -> None:
-    text = getattr(st.session_state.get(binding.tab.channel_key), "frame", None)
+def _on_frame(session: Session, room_session: RoomSession) -> None:
+    text = getattr(st.session_state.get(room_session.tab.channel_key), "frame", None)
     ctx = _compat.script_context()
     if not isinstance(text, str) or ctx is None:
         return
     try:
         frame = decode_frame(base64.b64decode(text, validate=True))
     except (FrameError, binascii.Error) as error:
-        _log.warning("a tab in room %r sent a frame that is refused: %s", binding.room, error)
+        _log.warning("a tab in room %r sent a frame that is refused: %s", room_session.room, error)
         return
     try:
-        needs_run = _receive(session, binding, frame, ctx)
+        needs_run = _receive(session, room_session, frame, ctx)
     except CrdtError as error:
-        _log.warning("a tab in room %r sent a frame that is refused: %s", binding.room, error)
+        _log.warning("a tab in room %r sent a frame that is refused: %s", room_session.room, error)
         return
     if needs_run:
-        _rerun(session, binding, ctx)
-    elif (fragments := _compat.fragments_of_run(ctx)) and binding.tab.channel_fragment not in fragments:
-        binding.tab.owe_frame()  # it came with what happened in another fragment, and waits for its acknowledgement
+        _rerun(session, room_session, ctx)
+    elif (fragments := _compat.fragments_of_run(ctx)) and room_session.tab.channel_fragment not in fragments:
+        room_session.tab.owe_frame()  # the tab waits for its acknowledgment
 
 
-def _receive(session: Session, binding: RoomSession, frame: Frame, ctx: Any) -> bool:
+def _receive(session: Session, room_session: RoomSession, frame: Frame, ctx: Any) -> bool:
     with session.lock:
         run = session.run_of(ctx)
-        return run is not None and binding.receive(frame, run.message)
+        return run is not None and room_session.receive(frame, run.message)
 
 
-def _rerun(session: Session, binding: RoomSession, ctx: Any) -> None:
+def _rerun(session: Session, room_session: RoomSession, ctx: Any) -> None:
     """Run the script for a remote edit, unless it runs anyway; never in the way of somebody else's fragment."""
     fragments = _compat.fragments_of_run(ctx)
     if not fragments:
         return
     session.woke_remotely()
-    if fragments == (binding.tab.channel_fragment,):
+    if fragments == (room_session.tab.channel_fragment,):
         st.rerun()
-    binding.owe_rerun()
+    room_session.owe_rerun()

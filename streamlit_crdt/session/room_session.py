@@ -111,17 +111,17 @@ class RoomSession:
 
     def __init__(self, room: str, place: RoomBackend) -> None:
         self.room = room
-        self.place = place
-        self.selection = KeyFilter()
-        self.part = Participant("editor", draw_guest())
-        self.way = RoomConnection(qualified(room, place.namespace), place, lambda: self.part)
-        self.rules = MergePolicy()
-        self.mirror = StateBinding(self.replica, lambda key: self.selection.shares(key), self.rule_of)
-        self.writing = RoomWriter(self)
+        self.backend = place
+        self.key_filter = KeyFilter()
+        self.participant = Participant("editor", draw_guest())
+        self.connection = RoomConnection(qualified(room, place.namespace), place, lambda: self.participant)
+        self.merge_policy = MergePolicy()
+        self.binding = StateBinding(self.replica, lambda key: self.key_filter.shares(key), self.rule_of)
+        self.writer = RoomWriter(self)
         self.clicks = PendingClicks()
-        self.putting_back = ViewOnlyNotice()
+        self.view_only_notice = ViewOnlyNotice()
         self.tab = TabConnection(
-            place, self.way, self.mirror, lambda: self.part, lambda: self.writing.has_news
+            place, self.connection, self.binding, lambda: self.participant, lambda: self.writer.has_news
         )
         self.has_company = False
         self._rerun_owed = False
@@ -135,28 +135,28 @@ class RoomSession:
 
     def select(self, selection: KeyFilter, rules: MergePolicy, part: Participant, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
-        self.part = self.part.combine(part) if again else part
-        self.rules = self.rules.joined(rules) if again else rules
-        self.mirror.is_read_only = self.part.is_viewer
+        self.participant = self.participant.combine(part) if again else part
+        self.merge_policy = self.merge_policy.joined(rules) if again else rules
+        self.binding.is_read_only = self.participant.is_viewer
         if again:
             self._private_later = tuple({*self._private_later, *selection.private})
-            self.selection = self.selection.combine(selection)
+            self.key_filter = self.key_filter.combine(selection)
         else:
-            self.selection = selection.combine(KeyFilter(selection.keys, self._private_later))
+            self.key_filter = selection.combine(KeyFilter(selection.keys, self._private_later))
 
     # -- the way to the room, and the tab -------------------------------------------------------------------------
 
     @property
     def replica(self) -> Replica:
-        return self.way.replica
+        return self.connection.replica
 
     @property
     def synced(self) -> bool:
-        return self.way.synced
+        return self.connection.synced
 
     @property
     def status(self) -> Status:
-        return self.way.status
+        return self.connection.status
 
     @property
     def saved(self) -> bool:
@@ -170,40 +170,42 @@ class RoomSession:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what this session wrote is saved; say whether it is."""
-        return not self.mirror.held_back and self.way.door.saving.wait(timeout_s)
+        return not self.binding.held_back and self.connection.door.saving.wait(timeout_s)
 
     def attach(self) -> None:
-        self.way.attach()
+        self.connection.attach()
 
     @property
     def is_behind(self) -> bool:
         """Whether the session has left the room, but not all of its edits are there."""
-        return self.way.door.peer is None and self.way.door.saving.unsaved_count > 0
+        return self.connection.door.peer is None and self.connection.door.saving.unsaved_count > 0
 
     def detach(self) -> None:
-        self.way.detach()
+        self.connection.detach()
 
     def step_out(self) -> set[str]:
         """Leave the room, because the session is in another one now, or in none.
 
         Returns the keys under which the session's state has something of this room.
         """
-        keys = self.mirror.keys()
-        self.way.detach(for_good=True)
+        keys = self.binding.keys()
+        self.connection.detach(for_good=True)
         self.is_away = True
-        if self.way.is_deleted or (self.place.tab_brings_the_room and not self.way.door.saving.unsaved_count):
+        if self.connection.is_deleted or (
+            self.backend.tab_brings_the_room and not self.connection.door.saving.unsaved_count
+        ):
             self.begin_anew()
         return keys
 
     def begin_anew(self) -> None:
         """Forget what the room was: it is another one now, or will be brought whole when the session comes back."""
-        self.way.begin_anew()
-        self.mirror.start_over(self.replica)
+        self.connection.begin_anew()
+        self.binding.start_over(self.replica)
 
     @property
     def scope(self) -> str:
         """What tells the room's widgets from those of another room, for the page."""
-        return f"{self.room}{self.way.history}"
+        return f"{self.room}{self.connection.history}"
 
     def holds(self) -> bool:
         return self.tab.holds()
@@ -224,7 +226,7 @@ class RoomSession:
         """
         if whole:  # what it asked for counts for fragments as well
             self.tab.begin_run(message)
-            self.writing.begin_run()
+            self.writer.begin_run()
             self._rerun_owed = False  # this is it
         self._is_asking = self._is_asking and not (message is not None and message.has_changes)
         state = st.session_state.to_dict()
@@ -233,12 +235,12 @@ class RoomSession:
             self._start_over(state)
         is_new = message is None or message is not self._taken
         self._report(self._push(state, message, remote=remote, at_top=is_new))
-        self.way.drain()
+        self.connection.drain()
         if self.synced:
-            self.writing.events.arrive(self.replica)
-        self.mirror.begin_run()
+            self.writer.events.arrive(self.replica)
+        self.binding.begin_run()
         written = self._write_remote(state)
-        self._written_in_part = [] if whole else [key for key in written if not self.mirror.is_volatile(key)]
+        self._written_in_part = [] if whole else [key for key in written if not self.binding.is_volatile(key)]
         return written
 
     def begin_fragments(self, message: ClientState) -> set[str]:
@@ -253,7 +255,7 @@ class RoomSession:
         )
         if message.is_timers:
             self.replica.pause_history()  # what the fragments assign now, nobody did
-        echoes = self.mirror.echoes(state)
+        echoes = self.binding.echoes(state)
         for key, value in echoes.items():
             st.session_state[key] = value
         return set(echoes)
@@ -264,29 +266,29 @@ class RoomSession:
         """Push what the block assigned, or, in a callback, which comes before a run draws, what came with it."""
         state = st.session_state.to_dict()
         if has_drawn:
-            self.mirror.check_drawn(state)
+            self.binding.check_drawn(state)
         return self._push(state, message, remote=remote)
 
     def end_run(
         self, state: Mapping[str, Any], message: ClientState | None, *, complete: bool, remote: bool
     ) -> None:
         """Close a full run, however it ended."""
-        self.mirror.check_drawn(state)
+        self.binding.check_drawn(state)
         self._report(self._push(state, message, remote=remote))
-        if not all(map(self.mirror.has_drawn, self._written_in_part)):
+        if not all(map(self.binding.has_drawn, self._written_in_part)):
             self.owe_rerun()  # of what was taken over in a fragment, the rest of the script has seen nothing
-        self.mirror.end_run(complete=complete, remote=remote)
+        self.binding.end_run(complete=complete, remote=remote)
         if complete and _compat.is_app_test():
-            self.mirror.all_arrived()  # AppTest's page is what the run has drawn: nothing is on its way
+            self.binding.all_arrived()  # AppTest's page is what the run has drawn: nothing is on its way
         self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
         self.tab.shown.end_run()
-        self._displaced = self.mirror.displaced(state) if self.part.is_viewer else {}
+        self._displaced = self.binding.displaced(state) if self.participant.is_viewer else {}
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: ClientState | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
-        self.mirror.check_drawn(state)
+        self.binding.check_drawn(state)
         self._report(self._push(state, message, remote=message is not None and message.is_timers))
-        if self.part.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
+        if self.participant.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
             self._owe_putting_back(state)
 
     def owe_rerun(self) -> None:
@@ -295,7 +297,7 @@ class RoomSession:
 
     def takes_owed_run(self) -> bool:
         """Say whether a full run is owed, which the caller asks for."""
-        to_show = self.mirror.has_merged or self.writing.has_news
+        to_show = self.binding.has_merged or self.writer.has_news
         if not (self._rerun_owed or (to_show and not self._is_asking)):
             return False
         self._rerun_owed = False
@@ -304,7 +306,7 @@ class RoomSession:
 
     def request_frame(self, ctx: Any) -> None:
         """Ask for a run of the channel's fragment if the tab needs a frame, once the present run is over."""
-        if self.tab.channel_fragment and (self.way.tab_is_behind or self.tab.owes_frame):
+        if self.tab.channel_fragment and (self.connection.tab_is_behind or self.tab.owes_frame):
             _compat.request_rerun(ctx, self.tab.channel_fragment)
 
     def _owe_putting_back(self, state: Mapping[str, Any]) -> None:
@@ -315,11 +317,11 @@ class RoomSession:
         """
         if self._was_moved(state):
             self._rerun_owed = True
-            self.putting_back.owe()
+            self.view_only_notice.owe()
 
     def _was_moved(self, state: Mapping[str, Any], assigned: Container[str] = ()) -> bool:
         """Say whether a viewer's widget has been moved, and not by code, since this was last asked."""
-        before, self._displaced = self._displaced, self.mirror.displaced(state)
+        before, self._displaced = self._displaced, self.binding.displaced(state)
         return any(
             key not in assigned and (key not in before or not equal(before[key], shown))
             for key, shown in self._displaced.items()
@@ -327,16 +329,16 @@ class RoomSession:
 
     def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
         written = []
-        for write in self.mirror.plan(state):
+        for write in self.binding.plan(state):
             try:
                 if write.delete:
                     del st.session_state[write.key]
                 else:
                     st.session_state[write.key] = write.value
             except StreamlitAPIException as error:
-                self.mirror.cannot_write(write, error)
+                self.binding.cannot_write(write, error)
                 continue
-            self.mirror.wrote(write, state)
+            self.binding.wrote(write, state)
             if not write.put_back:
                 written.append(write.key)
         return written
@@ -346,10 +348,10 @@ class RoomSession:
         self._report(self._push(st.session_state.to_dict(), message, at_top=True))
 
     def _start_over(self, state: Mapping[str, Any]) -> None:
-        self.mirror.start_over(self.replica)
-        self.writing.events.start_over()
+        self.binding.start_over(self.replica)
+        self.writer.events.start_over()
         self._exclude_unknown()
-        self.mirror.hold(state)
+        self.binding.hold(state)
 
     def _push(
         self,
@@ -361,17 +363,17 @@ class RoomSession:
     ) -> list[ValueNotShareableError]:
         ctx = _compat.script_context()
         assigned = {key for key in state if ctx.session_state.is_new_state_value(key)}
-        if at_top and self.part.is_viewer and self._was_moved(state, assigned):
-            self.putting_back.owe()
+        if at_top and self.participant.is_viewer and self._was_moved(state, assigned):
+            self.view_only_notice.owe()
         self._exclude_unknown()
-        return self.mirror.push(
+        return self.binding.push(
             state, message, synced=self.synced, remote=remote, at_top=at_top, assigned=assigned
         )
 
     def _exclude_unknown(self) -> None:
         """Leave out what is a widget all the same, if one that its making did not tell us of."""
-        for key in _compat.widget_keys(_compat.script_context()) - self.mirror.widgets.keys():
-            self.mirror.exclude_key(key)
+        for key in _compat.widget_keys(_compat.script_context()) - self.binding.widgets.keys():
+            self.binding.exclude_key(key)
 
     def _report(self, errors: list[ValueNotShareableError]) -> None:
         """Log each refusal once: the value is there at every run."""
@@ -388,4 +390,4 @@ class RoomSession:
         """
         if widget_kind is None and self.has_company:
             return None
-        return self.rules.rule(key, value, widget_kind)
+        return self.merge_policy.rule(key, value, widget_kind)

@@ -21,9 +21,9 @@ class Scope(Protocol):
     """What may be written: by whom, where, and by which rule."""
 
     room: str
-    part: Participant
-    selection: KeyFilter
-    mirror: StateBinding
+    participant: Participant
+    key_filter: KeyFilter
+    binding: StateBinding
 
     @property
     def replica(self) -> Replica: ...
@@ -65,7 +65,7 @@ class RoomWriter:
         """
         self._check(key, type(value).__name__)
         scope = self._scope
-        widget = scope.mirror.widgets.get(key)
+        widget = scope.binding.widgets.get(key)
         scope.replica.edit(
             key, None, value, scope.rule_of(key, value, None if widget is None else widget.kind)
         )
@@ -99,14 +99,14 @@ class RoomWriter:
         self.check_role(subject)
         scope = self._scope
         scope.replica.begin_group()
-        return bool(restore(scope.replica, state, scope.selection.shares))
+        return bool(restore(scope.replica, state, scope.key_filter.shares))
 
     def _check(self, key: str, type_name: str) -> None:
         self.check_role(key)
-        if not self._scope.selection.shares(key):
+        if not self._scope.key_filter.shares(key):
             raise ValueNotShareableError(type_name, "its key is private", key=key)
 
     def check_role(self, key: str) -> None:
         """Raise ViewOnlyError, which names `key`, if the session may only look."""
-        if self._scope.part.is_viewer:
+        if self._scope.participant.is_viewer:
             raise ViewOnlyError(self._scope.room, key)

@@ -137,17 +137,17 @@ class ScriptRun:
         self.is_over = False
         self.rewritten: set[str] = set()
 
-    def close(self, binding: RoomSession | None) -> None:
+    def close(self, room_session: RoomSession | None) -> None:
         """Leave the innermost block of this room, or of no room."""
         rooms = [opened for opened, _fragment in self.open]
-        if binding in rooms:
-            del self.open[len(rooms) - 1 - rooms[::-1].index(binding)]
+        if room_session in rooms:
+            del self.open[len(rooms) - 1 - rooms[::-1].index(room_session)]
 
     def innermost(self, fragment: str | None) -> RoomSession | None:
         """Return the room of the innermost open block; one that a fragment has opened is over with it."""
-        for binding, opened_in in reversed(self.open):
+        for room_session, opened_in in reversed(self.open):
             if opened_in is None or fragment is not None:
-                return binding
+                return room_session
         return None
 
     def is_outside(self, fragment: str | None) -> bool:

@@ -47,7 +47,7 @@ class RoomMemberships:
         self._calls: dict[str | None, list[RoomSession | None]] = {}
         self._left_behind: set[str] = set()
 
-    def call(self, ctx: Any, run: ScriptRun, binding: RoomSession | None) -> None:
+    def call(self, ctx: Any, run: ScriptRun, room_session: RoomSession | None) -> None:
         """Leave the room that this very call of `crdt_sync` entered in the last run, if it enters another one now.
 
         Before the other is entered, so that nothing goes from one into the other. A script that takes the former one up
@@ -59,9 +59,9 @@ class RoomMemberships:
         fragment = _compat.fragment_id()
         calls, former_calls = run.calls.setdefault(fragment, []), self._calls.get(fragment, [])
         place = len(calls)
-        calls.append(binding)
-        former = former_calls[place] if place < len(former_calls) else binding
-        if former is binding or (binding is not None and binding in self.rooms):
+        calls.append(room_session)
+        former = former_calls[place] if place < len(former_calls) else room_session
+        if former is room_session or (room_session is not None and room_session in self.rooms):
             return
         if former is None:
             _compat.drop_values(ctx, self.drawn)
@@ -90,14 +90,14 @@ class RoomMemberships:
         if not run.calls:
             return
         self._calls = dict(run.calls) if complete else {**self._calls, **self._with_the_rest(run)}
-        absent = [binding for binding in self.rooms if binding not in run.entered]
+        absent = [room_session for room_session in self.rooms if room_session not in run.entered]
         self.rooms = [*run.entered, *absent]
         self._leave_at_end(run, [*run.leaving, *(absent if complete else ())])
 
     def end_fragments(self, run: ScriptRun) -> bool:
         """Remember the rooms that fragments have entered by calls of their own; say whether they have left any."""
         self._calls.update(run.calls)
-        self.rooms += [binding for binding in run.entered if binding not in self.rooms]
+        self.rooms += [room_session for room_session in run.entered if room_session not in self.rooms]
         return self._leave_at_end(run, run.leaving)
 
     def _with_the_rest(self, run: ScriptRun) -> dict[str | None, list[RoomSession | None]]:
@@ -106,7 +106,7 @@ class RoomMemberships:
 
     def _leave_at_end(self, run: ScriptRun, left: list[RoomSession]) -> bool:
         if left:
-            run.entered = [binding for binding in run.entered if binding not in left]
+            run.entered = [room_session for room_session in run.entered if room_session not in left]
             self._left_behind |= self._step_out(run, left)
         return bool(left)
 
@@ -117,7 +117,7 @@ class RoomMemberships:
         self.rooms = [one for one in self.rooms if one not in rooms]
         self.was_outside = True
         kept = {key for one in staying for key in one.replica}
-        return {key for binding in rooms for key in binding.step_out()} - kept
+        return {key for room_session in rooms for key in room_session.step_out()} - kept
 
 
 def has_unread_edit(
@@ -158,7 +158,7 @@ class Session:
         self.id = session_id
         self.guest = draw_guest()
         self.lock = threading.RLock()
-        self.bindings: dict[str, RoomSession] = {}
+        self.room_sessions: dict[str, RoomSession] = {}
         self.released_at: float | None = None
         self._run: ScriptRun | None = None
         self._last_states: Mapping[str, bytes] = {}
@@ -175,16 +175,16 @@ class Session:
         self.alone: Any = None
 
     def bind(self, room: str, server: str | None, ctx: Any) -> RoomSession:
-        """Return the binding to `room`, made on first use."""
-        binding = self.bindings.get(room)
+        """Return the room_session to `room`, made on first use."""
+        room_session = self.room_sessions.get(room)
         where = backend.find(server)
-        if binding is None or binding.place != where:
-            if binding is not None:
-                binding.detach()
-            binding = self.bindings[room] = RoomSession(room, where)
+        if room_session is None or room_session.backend != where:
+            if room_session is not None:
+                room_session.detach()
+            room_session = self.room_sessions[room] = RoomSession(room, where)
             if self._stay.was_outside:
-                binding.is_away = True
-        return binding
+                room_session.is_away = True
+        return room_session
 
     @property
     def rooms(self) -> tuple[RoomSession, ...]:
@@ -194,42 +194,48 @@ class Session:
     def shut_out(self, ctx: Any, room: str) -> None:
         """Leave a room that this session may not be in any more."""
         with self._holding(ctx):
-            binding, run = self.bindings.get(room), self.run_of(ctx)
-            if binding is not None and run is not None and not binding.is_away:
-                self._stay.leave(ctx, run, [binding])
+            room_session, run = self.room_sessions.get(room), self.run_of(ctx)
+            if room_session is not None and run is not None and not room_session.is_away:
+                self._stay.leave(ctx, run, [room_session])
 
     def leave_room(self, ctx: Any, room: str) -> None:
         """Leave a room and take what came from it out of the state: now, or, if this run was in it, at its end."""
-        binding = self.bindings.get(room)
-        if binding is None:
+        room_session = self.room_sessions.get(room)
+        if room_session is None:
             return
-        if not (binding.way.door.peer or binding.way.is_deleted or _compat.is_superseded(ctx)):
-            self.attach(binding)  # what the page brought along must get there
+        if not (
+            room_session.connection.door.peer
+            or room_session.connection.is_deleted
+            or _compat.is_superseded(ctx)
+        ):
+            self.attach(room_session)  # what the page brought along must get there
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return
-            if binding in run.entered:
-                run.leaving += [binding] if binding not in run.leaving else []
-            elif binding in self._stay.rooms:
-                binding.push_last(run.message)
-                self._stay.leave(ctx, run, [binding])
+            if room_session in run.entered:
+                run.leaving += [room_session] if room_session not in run.leaving else []
+            elif room_session in self._stay.rooms:
+                room_session.push_last(run.message)
+                self._stay.leave(ctx, run, [room_session])
                 self._whole_run_owed = self._whole_run_owed or bool(_compat.fragments_of_run(ctx))
 
     def forget_room(self, ctx: Any, room: str) -> None:
         """Leave a room that this session has deleted."""
-        binding = self.bindings.get(room)
-        if binding is not None:
-            binding.way.door.close(for_good=True)
-            binding.way.door.deleted_here()
+        room_session = self.room_sessions.get(room)
+        if room_session is not None:
+            room_session.connection.door.close(for_good=True)
+            room_session.connection.door.deleted_here()
             self.leave_room(ctx, room)
 
     def is_in(self, room: str) -> RoomSession | None:
-        """Return the binding to a room that the session is in now; None if it is not."""
-        binding = self.bindings.get(room)
+        """Return the room_session to a room that the session is in now; None if it is not."""
+        room_session = self.room_sessions.get(room)
         run = self._run
         return (
-            binding if binding in self._stay.rooms or (run is not None and binding in run.entered) else None
+            room_session
+            if room_session in self._stay.rooms or (run is not None and room_session in run.entered)
+            else None
         )
 
     def note_outside(self) -> None:
@@ -268,28 +274,28 @@ class Session:
             yield self.run_of(ctx) is not None
 
     def select(
-        self, ctx: Any, binding: RoomSession, selection: KeyFilter, rules: MergePolicy, part: Participant
+        self, ctx: Any, room_session: RoomSession, selection: KeyFilter, rules: MergePolicy, part: Participant
     ) -> None:
         """Choose what is shared in the room of `binding`, how it merges and as whom, with what this run has chosen."""
         with self.lock:
             run = self.run_of(ctx)
             if run is not None:
-                binding.select(selection, rules, part, again=binding in run.entered)
+                room_session.select(selection, rules, part, again=room_session in run.entered)
 
-    def enter(self, ctx: Any, binding: RoomSession) -> list[str] | None:
+    def enter(self, ctx: Any, room_session: RoomSession) -> list[str] | None:
         """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.
 
         Returns the keys that others have changed, None if the run has entered this room before.
         """
         if not _compat.is_superseded(ctx):  # else nobody would leave the room again
-            self.attach(binding)
+            self.attach(room_session)
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return None
-            self._stay.call(ctx, run, binding)
-            run.open.append((binding, _compat.fragment_id()))
-            if binding in run.entered:
+            self._stay.call(ctx, run, room_session)
+            run.open.append((room_session, _compat.fragment_id()))
+            if room_session in run.entered:
                 return None
             self._turn_page(str(ctx.page_script_hash))
             whole = not _compat.fragments_of_run(ctx)
@@ -300,13 +306,13 @@ class Session:
                     run.message is not None and run.message.has_changes
                 )
                 self._remote_wake = False
-            run.entered.append(binding)
+            run.entered.append(room_session)
             if run.is_remote:
-                binding.replica.pause_history()
+                room_session.replica.pause_history()
             rooms = {*self._stay.rooms, *run.entered}
             for one in rooms:
                 one.has_company = len(rooms) > 1
-            return binding.begin_run(run.message, remote=run.is_remote, whole=whole)
+            return room_session.begin_run(run.message, remote=run.is_remote, whole=whole)
 
     def begin_callbacks(self, ctx: Any) -> None:
         """Note that callbacks come next: what they enter is no place of the script, and no widget's room."""
@@ -331,8 +337,8 @@ class Session:
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is not None and run.message is not None:
-                for binding in self._stay.rooms:
-                    run.rewritten |= binding.begin_fragments(run.message)
+                for room_session in self._stay.rooms:
+                    run.rewritten |= room_session.begin_fragments(run.message)
 
     def enter_none(self, ctx: Any) -> None:
         """Be in no room where the script stands, instead of in the one that the same call has entered before."""
@@ -349,43 +355,45 @@ class Session:
         if run is not None:
             run.close(None)
 
-    def push(self, ctx: Any, binding: RoomSession) -> list[ValueNotShareableError]:
+    def push(self, ctx: Any, room_session: RoomSession) -> list[ValueNotShareableError]:
         """Push what the script has assigned so far; return what cannot be shared."""
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return []
-            return binding.push_now(run.message, remote=run.is_remote, has_drawn=binding in run.entered)
+            return room_session.push_now(
+                run.message, remote=run.is_remote, has_drawn=room_session in run.entered
+            )
 
-    def leave(self, ctx: Any, binding: RoomSession) -> list[ValueNotShareableError]:
+    def leave(self, ctx: Any, room_session: RoomSession) -> list[ValueNotShareableError]:
         """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""
         with self._holding(ctx):
             run = self.run_of(ctx)
             if run is None:
                 return []  # the newer run sees what this one assigned
-            run.close(binding)
-            return binding.push_now(run.message, remote=run.is_remote)
+            run.close(room_session)
+            return room_session.push_now(run.message, remote=run.is_remote)
 
     def run_ended(self, ctx: Any, *, complete: bool, reruns: bool = False) -> None:
         """Push what the run assigned, unless a newer one has taken its place."""
         self._end_run(ctx, complete=complete, reruns=reruns)
-        for binding in list(self.bindings.values()):
-            if self.released_at is not None and binding.is_behind:  # the page was closed during the run
-                self.attach(binding)
+        for room_session in list(self.room_sessions.values()):
+            if self.released_at is not None and room_session.is_behind:  # the page was closed during the run
+                self.attach(room_session)
                 if self.released_at is not None:
-                    binding.detach()
+                    room_session.detach()
 
-    def attach(self, binding: RoomSession) -> None:
+    def attach(self, room_session: RoomSession) -> None:
         """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
-        peer = binding.way.reach()
+        peer = room_session.connection.reach()
         if (
-            binding.is_away and binding.way.is_deleted
+            room_session.is_away and room_session.connection.is_deleted
         ):  # it comes back on purpose, into the room that there is now
             with self.lock:
-                binding.begin_anew()
-            peer = binding.way.reach()
+                room_session.begin_anew()
+            peer = room_session.connection.reach()
         with self.lock:
-            binding.way.arrive(peer)
+            room_session.connection.arrive(peer)
 
     def _end_run(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         with self._holding(ctx):
@@ -397,17 +405,17 @@ class Session:
             run.open = []
             run.is_over = True
             ended = list(self._stay.rooms) if _compat.fragments_of_run(ctx) else []
-            for binding in ended:
-                binding.end_fragment(ctx, state, run.message)
-            for binding in run.entered:
-                binding.end_run(state, run.message, complete=complete, remote=run.is_remote)
+            for room_session in ended:
+                room_session.end_fragment(ctx, state, run.message)
+            for room_session in run.entered:
+                room_session.end_run(state, run.message, complete=complete, remote=run.is_remote)
             if not _compat.fragments_of_run(ctx):
                 self._stay.end_run(ctx, run, complete=complete)
                 if complete:
                     self.calls.forms.end_run()
             else:
                 has_left = self._stay.end_fragments(run)
-                ended = [binding for binding in ended if binding not in run.leaving]
+                ended = [room_session for room_session in ended if room_session not in run.leaving]
                 if has_left or self._output_dropped or self._left_unseen(ctx, run, state):
                     self._whole_run_owed = True
             if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
@@ -415,45 +423,49 @@ class Session:
 
     def _request_runs(self, ctx: Any, bindings: list[RoomSession]) -> None:
         """Ask for what is owed once the present run is over: one whole run at most."""
-        owing = [binding for binding in bindings if binding.takes_owed_run()]
+        owing = [room_session for room_session in bindings if room_session.takes_owed_run()]
         if owing or self._whole_run_owed:
             self._whole_run_owed = self._output_dropped = False
             _compat.request_rerun(ctx, None)
             return
-        for binding in bindings:
-            binding.request_frame(ctx)
+        for room_session in bindings:
+            room_session.request_frame(ctx)
 
     def _left_unseen(self, ctx: Any, run: ScriptRun, state: Mapping[str, Any]) -> bool:
         if run.message is None:
             return False
-        mirrors = [binding.mirror for binding in self._stay.rooms]
+        mirrors = [room_session.binding for room_session in self._stay.rooms]
         return has_unread_edit(ctx, run.message, state, mirrors, run.rewritten)
 
     def _turn_page(self, page: str) -> None:
         if page != self._page:
             self._page = page
-            for binding in self.bindings.values():
-                binding.mirror.page_changed()
+            for room_session in self.room_sessions.values():
+                room_session.binding.page_changed()
 
     def room_of(self, ctx: Any) -> RoomSession | None:
-        """Return the binding that a widget made just now belongs to."""
+        """Return the room_session that a widget made just now belongs to."""
         run = self.run_of(ctx)
         if run is None:
             return None
         fragment, is_rerun = _compat.fragment_id(), bool(_compat.fragments_of_run(ctx))
-        binding = run.innermost(fragment)
-        if binding is not None or run.is_outside(fragment) or not is_rerun:
-            if fragment is not None and (binding is not None or not is_rerun):
-                self._fragments[fragment] = binding
-            return binding
+        room_session = run.innermost(fragment)
+        if room_session is not None or run.is_outside(fragment) or not is_rerun:
+            if fragment is not None and (room_session is not None or not is_rerun):
+                self._fragments[fragment] = room_session
+            return room_session
         held = self._fragments.get(fragment or "")
         return None if held is None or held.is_away else held
 
-    def wrote(self, ctx: Any, binding: RoomSession) -> None:
+    def wrote(self, ctx: Any, room_session: RoomSession) -> None:
         """Have the tab fetch what was written, if no run is under way at the end of which it would."""
         run = self._run
-        if (run is None or run.is_over) and binding.tab.channel_fragment and binding.tab.is_to_fetch():
-            _compat.request_fragment_rerun(ctx, binding.tab.channel_fragment)
+        if (
+            (run is None or run.is_over)
+            and room_session.tab.channel_fragment
+            and room_session.tab.is_to_fetch()
+        ):
+            _compat.request_fragment_rerun(ctx, room_session.tab.channel_fragment)
 
     def output_dropped(self) -> None:
         """Note that the page may lack what the last run drew: unless a full run comes next, one is asked for."""
@@ -486,9 +498,9 @@ class Session:
             self._last_states = states
             submitted = self.calls.forms.submitted(triggers)
             outdated: frozenset[str] = frozenset()
-            for binding in self.bindings.values():
-                binding.replica.begin_group()  # callbacks come next
-                outdated |= binding.mirror.receive(states, submitted)
+            for room_session in self.room_sessions.values():
+                room_session.replica.begin_group()  # callbacks come next
+                outdated |= room_session.binding.receive(states, submitted)
             if self._remote_wake and _compat.is_app_test():
                 # AppTest cannot run a script without one. With this one nobody has acted.
                 run.message = None
@@ -504,17 +516,17 @@ class Session:
         run = self.run_of(ctx)
         if run is None:
             return
-        binding = self.room_of(ctx)
-        if binding is None and run.is_outside(_compat.fragment_id()) and not is_private(widget.key):
+        room_session = self.room_of(ctx)
+        if room_session is None and run.is_outside(_compat.fragment_id()) and not is_private(widget.key):
             self._stay.drawn.add(widget.key)
-        if binding is not None:
+        if room_session is not None:
             carried = run.message is not None and run.message.contains(widget)
-            binding.mirror.drew(widget, value, assigned=assigned, carried=carried)
-        for other in {*self._stay.rooms, *run.entered} - {binding}:
-            other.mirror.exclude(widget)
+            room_session.binding.drew(widget, value, assigned=assigned, carried=carried)
+        for other in {*self._stay.rooms, *run.entered} - {room_session}:
+            other.binding.exclude(widget)
 
     def release(self) -> None:
         """Leave the rooms; keep the replicas for a while in case the session comes back."""
         self.released_at = time.monotonic()
-        for binding in list(self.bindings.values()):
-            binding.detach()
+        for room_session in list(self.room_sessions.values()):
+            room_session.detach()

@@ -85,18 +85,18 @@ class SessionHooks:
 
     def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
         session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
-        if binding is None or element_type not in SETTABLE or is_password(element_type):
+        room_session = None if session is None else session.room_of(ctx)
+        if room_session is None or element_type not in SETTABLE or is_password(element_type):
             return None
         key = unkeyed_key(element_type, native_hash())
-        return key if binding.selection.shares(key) else None
+        return key if room_session.key_filter.shares(key) else None
 
     def scope_of(self, ctx: Any, element_type: str, key: str) -> str | None:
         session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
-        if binding is None or element_type not in SETTABLE or is_password(element_type):
+        room_session = None if session is None else session.room_of(ctx)
+        if room_session is None or element_type not in SETTABLE or is_password(element_type):
             return None
-        return binding.scope if binding.selection.shares(key) else None
+        return room_session.scope if room_session.key_filter.shares(key) else None
 
     def form_opened(self, ctx: Any, form_id: str, *, clears: bool) -> None:
         session = self._registry.find(ctx)
@@ -112,48 +112,51 @@ class SessionHooks:
 
     def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
         session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
-        if binding is None or not binding.mirror.is_ours(key):
+        room_session = None if session is None else session.room_of(ctx)
+        if room_session is None or not room_session.binding.is_ours(key):
             return False
         if not writes_allowed:
-            binding.mirror.forget(key)
+            room_session.binding.forget(key)
             if key in st.session_state:
                 del st.session_state[key]
         return True
 
     def before_register(self, ctx: Any, state: _compat.RawState, metadata: Any, key: str) -> None:
         session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
+        room_session = None if session is None else session.room_of(ctx)
         widget = None if session is None else session.calls.widget(metadata, key)
-        if binding is None or widget is None:
+        if room_session is None or widget is None:
             return
-        first = REFUSED if state.is_new(key) else binding.mirror.first_value(widget)
+        first = REFUSED if state.is_new(key) else room_session.binding.first_value(widget)
         if first is not REFUSED:
             state.replace(key, first)
             return
         if key not in state:
-            if _compat.fragments_of_run(ctx) and (held := binding.mirror.forgotten(widget)) is not REFUSED:
+            if (
+                _compat.fragments_of_run(ctx)
+                and (held := room_session.binding.forgotten(widget)) is not REFUSED
+            ):
                 state.replace(key, held)
             return
         is_late = not state.is_new(key)
         if is_late and (
-            session is None or session.browser_shows(ctx, widget) or not binding.mirror.is_untold(key)
+            session is None or session.browser_shows(ctx, widget) or not room_session.binding.is_untold(key)
         ):
             return
         value = state.value(key)
-        local = binding.mirror.waiting(widget, value)
+        local = room_session.binding.waiting(widget, value)
         if is_late:
-            binding.mirror.comes_back(widget)
+            room_session.binding.comes_back(widget)
         if local is not value or is_late:
             _replace(state, key, local)
 
     def withholds(self, ctx: Any, metadata: Any, key: str, value: Any, *, assigned: bool) -> bool:
         session = self._registry.find(ctx)
-        binding = None if session is None else session.room_of(ctx)
+        room_session = None if session is None else session.room_of(ctx)
         widget = None if session is None else session.calls.widget(metadata, key)
-        if binding is None or widget is None or widget.form is None:
+        if room_session is None or widget is None or widget.form is None:
             return False
-        return binding.mirror.withholds(widget, value, assigned=assigned)
+        return room_session.binding.withholds(widget, value, assigned=assigned)
 
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         session = self._registry.find(ctx)

@@ -31,12 +31,14 @@ def differences(
         ignore: globs; keys that may differ.
     """
     globs, found = tuple(ignore), []
-    for room in sorted({binding.way.room for person in people.values() for binding in person.rooms}):
+    for room in sorted(
+        {room_session.connection.room for person in people.values() for room_session in person.rooms}
+    ):
         members = {
-            name: (person, binding)
+            name: (person, room_session)
             for name, person in people.items()
-            for binding in person.rooms
-            if binding.way.room == room
+            for room_session in person.rooms
+            if room_session.connection.room == room
         }
         held = held_in(room)
         for key, sights in _sights(held, members):
@@ -48,14 +50,14 @@ def differences(
 
 def _sights(held: Replica, members: Members) -> Iterator[tuple[str, list[Sight]]]:
     """Yield each key that anybody has, with what each has of it to whom it is not private."""
-    shown = {who: person.shown(binding) for who, (person, binding) in members.items()}
+    shown = {who: person.shown(room_session) for who, (person, room_session) in members.items()}
     keys = {*held.keys(), *(key for one in shown.values() for key in one)}
-    keys.update(*(binding.replica.keys() for _person, binding in members.values()))
+    keys.update(*(room_session.replica.keys() for _person, room_session in members.values()))
     for key in sorted(keys):
         sights = [
-            Sight(who, _get(binding.replica, key), shown[who].get(key))
-            for who, (_person, binding) in members.items()
-            if binding.selection.shares(key)
+            Sight(who, _get(room_session.replica, key), shown[who].get(key))
+            for who, (_person, room_session) in members.items()
+            if room_session.key_filter.shares(key)
         ]
         yield key, sights
 

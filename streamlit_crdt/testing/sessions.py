@@ -272,7 +272,7 @@ class Sessions(Sequence[AppTest]):
 
     def _check_company(self, named: Mapping[str, SimulatedUser]) -> None:
         __tracebackhide__ = True
-        rooms = {name: [binding.room for binding in person.rooms] for name, person in named.items()}
+        rooms = {name: [room_session.room for room_session in person.rooms] for name, person in named.items()}
         everybodys = [room for of_one in rooms.values() for room in of_one]
         if len(named) > 1 and len(set(everybodys)) == len(everybodys):
             raise NothingSharedError(rooms)

@@ -56,28 +56,28 @@ class SimulatedUser:
     def cut(self) -> None:
         """Lose the rooms: what is edited from now on stays in the session's replica."""
         self.line.is_cut = True
-        for binding in self.rooms:
-            binding.detach()
-            if binding.tab.status_was_read:
+        for room_session in self.rooms:
+            room_session.detach()
+            if room_session.tab.status_was_read:
                 self._add_causes("its status")
 
     def heal(self) -> None:
         """Find the rooms again: bring along what was edited, take over what others wrote."""
         self.line.is_cut = False
-        for binding in self.rooms:
-            self._rejoin(binding)
+        for room_session in self.rooms:
+            self._rejoin(room_session)
 
-    def _rejoin(self, binding: RoomSession) -> None:
-        was_synced, unsaved = binding.synced, binding.way.door.saving.unsaved_by_cause
-        version = binding.replica.version
+    def _rejoin(self, room_session: RoomSession) -> None:
+        was_synced, unsaved = room_session.synced, room_session.connection.door.saving.unsaved_by_cause
+        version = room_session.replica.version
         if self.session is not None:
-            self.session.attach(binding)
-        if not was_synced or binding.tab.status_was_read:
+            self.session.attach(room_session)
+        if not was_synced or room_session.tab.status_was_read:
             self._add_causes("its status")
-        if binding.tab.shown.wants_run(unsaved):
+        if room_session.tab.shown.wants_run(unsaved):
             self._add_causes("what is saved")
-        if binding.replica.version != version:
-            self._note_news(binding)
+        if room_session.replica.version != version:
+            self._note_news(room_session)
 
     def leave(self) -> None:
         """Close the page."""
@@ -95,23 +95,25 @@ class SimulatedUser:
             self._causes.clear()  # its author has run the script
         self._forget_drafts()
         greeted, self._greeted = self._greeted, set(self.rooms)
-        for binding in self.rooms:
-            peer = binding.way.door.peer
+        for room_session in self.rooms:
+            peer = room_session.connection.door.peer
             if peer is None or self.session is None:
                 continue
             if peer.is_closed:  # the room has ended, as when it is deleted
-                self._rejoin(binding)
+                self._rejoin(room_session)
                 continue
             with self.session.lock:
-                version = binding.replica.version
-                binding.way.drain()
-                if binding.replica.version != version or binding not in greeted:
-                    self._note_news(binding)
+                version = room_session.replica.version
+                room_session.connection.drain()
+                if room_session.replica.version != version or room_session not in greeted:
+                    self._note_news(room_session)
         return list(self._causes)
 
-    def _note_news(self, binding: RoomSession) -> None:
-        events = binding.writing.events.news(binding.replica)
-        self._add_causes(*map(self.label, binding.mirror.news()), *(f"the event {name!r}" for name in events))
+    def _note_news(self, room_session: RoomSession) -> None:
+        events = room_session.writer.events.news(room_session.replica)
+        self._add_causes(
+            *map(self.label, room_session.binding.news()), *(f"the event {name!r}" for name in events)
+        )
 
     def _add_causes(self, *causes: str) -> None:
         self._causes.update(dict.fromkeys(causes))
@@ -137,12 +139,12 @@ class SimulatedUser:
             if element_id not in self._drafts:
                 self._draft_count += 1
                 self._drafts[element_id] = (digest_of(text), self._draft_count)
-        for binding in self.rooms:
-            keys = {widget.element_id: key for key, widget in binding.mirror.widgets.items()}
+        for room_session in self.rooms:
+            keys = {widget.element_id: key for key, widget in room_session.binding.widgets.items()}
             open_drafts = {
                 class_of(keys[known]): draft for known, draft in self._drafts.items() if known in keys
             }
-            binding.mirror.note_drafts(open_drafts)
+            room_session.binding.note_drafts(open_drafts)
 
     def _forget_drafts(self) -> None:
         """Forget drafts once the test has run the script: they are committed, or were a form's and are gone."""
@@ -157,15 +159,19 @@ class SimulatedUser:
         shown = list(self.app.exception)
         return None if not shown else "\n".join([shown[0].message, *shown[0].stack_trace])
 
-    def shown(self, binding: RoomSession) -> dict[str, VisibleValue]:
+    def shown(self, room_session: RoomSession) -> dict[str, VisibleValue]:
         """Return what it shows of a room, by key; what it has just written itself and not read since is left out."""
-        shown = binding.mirror.shown(_compat.state_of_app_test(self.app))
-        unread = set(binding.mirror.news())
+        shown = room_session.binding.shown(_compat.state_of_app_test(self.app))
+        unread = set(room_session.binding.news())
         return {key: one for key, one in shown.items() if key not in unread}
 
     def label(self, key: str) -> str:
         """Name a key so that its author knows it: a widget without one by its kind and label."""
-        widgets = [binding.mirror.widgets[key] for binding in self.rooms if key in binding.mirror.widgets]
+        widgets = [
+            room_session.binding.widgets[key]
+            for room_session in self.rooms
+            if key in room_session.binding.widgets
+        ]
         labels = {getattr(node, "id", None): getattr(node, "label", "") for node in self.app}
         if not key.startswith("crdt:") or not widgets:
             return repr(key)

@@ -80,10 +80,10 @@ def test_who_may_not_enter_sees_and_writes_nothing(room: str) -> None:
 
 def test_who_is_shut_out_later_is_in_the_room_no_more(room: str) -> None:
     one, two = session(board, room), session(board, room)
-    (_, second) = (live for live in registry.sessions() if room in live.bindings)
+    (_, second) = (live for live in registry.sessions() if room in live.room_sessions)
     participant.install(lambda visitor: None)
     two.run()
-    assert second.bindings[room].way.door.peer is None
+    assert second.room_sessions[room].connection.door.peer is None
     participant.install(None)
     one.slider[0].set_value(7).run()
     assert caught_up(two).slider[0].value == 7

@@ -29,8 +29,8 @@ def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
 
 def caught_up(one: AppTest, room: str) -> AppTest:
     for live in registry.sessions():
-        if room in live.bindings:
-            assert live.bindings[room].flush(timeout_s=5)
+        if room in live.room_sessions:
+            assert live.room_sessions[room].flush(timeout_s=5)
     return one.run()
 
 
@@ -138,12 +138,12 @@ def test_an_editor_who_becomes_a_viewer_pushes_no_more_and_back_again_does(room:
 
 def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: str) -> None:
     session(board, room, role="viewer")
-    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     foreign = Replica()
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
-    binding.part = Participant("viewer", User("u", "n"))
-    binding.way.link.receive(binding.tab.without_edits(frame))
+    binding.participant = Participant("viewer", User("u", "n"))
+    binding.connection.link.receive(binding.tab.without_edits(frame))
     assert "moved" not in binding.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0
@@ -166,8 +166,8 @@ def assigns_on_each_run(room: str, role: str) -> None:
 
 
 def viewers_binding(room: str) -> RoomSession:
-    bindings = [live.bindings[room] for live in registry.sessions() if room in live.bindings]
-    return next(binding for binding in bindings if binding.part.is_viewer)
+    bindings = [live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions]
+    return next(binding for binding in bindings if binding.participant.is_viewer)
 
 
 def test_A1_what_a_viewers_script_assigns_on_each_run_costs_no_run_for_each_fragment_run(
@@ -203,7 +203,7 @@ def test_A1_a_deletion_that_meets_a_viewers_fragment_run_is_still_taken_over(
     assert "plain" in viewer.session_state
     editor.button[1].click().run()
     caught_up(editor, room)
-    viewers_binding(room).way.drain()
+    viewers_binding(room).connection.drain()
     run_fragment(viewer, monkeypatch, "part")
     viewer.run()
     assert "plain" not in viewer.session_state

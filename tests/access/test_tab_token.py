@@ -91,7 +91,7 @@ def header(binding: RoomSession) -> dict[str, Any]:
 
 def tab_frame(binding: RoomSession, ack: int = 0, **extra: Any) -> Frame:
     """A frame of a tab with nothing to say but `extra`, newer than all before it."""
-    n = binding.way.link.report.n + 1
+    n = binding.connection.link.report.n + 1
     return Frame(id=77, v=0, ack_of=binding.replica.replica_id, ack=ack, extra={"n": n, **extra})
 
 

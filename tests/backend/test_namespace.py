@@ -60,8 +60,8 @@ def test_a_namespace_is_set_for_a_process(server: EmbeddedServer, monkeypatch: p
     assert "ops~planning" in server.hub.rooms
     assert crdt_app(store=None, namespace="sales")["routes"]
     elsewhere = backend.find(address(server))
-    assert RoomSession("r", elsewhere).way.room == "ops~r"
-    assert RoomSession("r", RemoteBackend(address(server))).way.room == "r"
+    assert RoomSession("r", elsewhere).connection.room == "ops~r"
+    assert RoomSession("r", RemoteBackend(address(server))).connection.room == "r"
 
 
 @pytest.mark.parametrize("namespace", ["a~b", "a/b", "a b", "ä", "x" * 65])

@@ -75,8 +75,8 @@ def _app() -> None:
 def widgets() -> dict[str, Widget]:
     app = AppTest.from_function(_app).run()
     assert not app.exception
-    session = next(iter(s for s in registry.sessions() if "widgets" in s.bindings))
-    return session.bindings["widgets"].mirror.widgets
+    session = next(iter(s for s in registry.sessions() if "widgets" in s.room_sessions))
+    return session.room_sessions["widgets"].binding.widgets
 
 
 SHOWN: list[tuple[str, Any]] = [

@@ -445,7 +445,7 @@ def test_a_widget_belongs_to_the_room_of_its_block_alone(room: str) -> None:
         caught_up(two)
         assert not two.exception
         assert [slider.value for slider in two.slider] == [3, 4, 5]
-    mine = [b for s in registry.sessions() for b in s.bindings.values() if b.room == room + "-x"]
+    mine = [b for s in registry.sessions() for b in s.room_sessions.values() if b.room == room + "-x"]
     assert {key for b in mine for key in b.replica} == {"x"}
 
 
@@ -570,8 +570,8 @@ def test_options_that_change_with_each_run_do_not_pile_up(room: str) -> None:
     for _ in range(5):
         one.run()
     assert not one.exception
-    mine = [s for s in registry.sessions() for name in s.bindings if name == room]
-    assert len(mine[0].bindings[room].mirror.widgets) == 1
+    mine = [s for s in registry.sessions() for name in s.room_sessions if name == room]
+    assert len(mine[0].room_sessions[room].binding.widgets) == 1
     assert mine[0].calls._calls == {}
 
 
@@ -585,7 +585,7 @@ def test_R4_a_widget_that_its_making_did_not_tell_of_is_no_plain_value(
         patch.setattr(LiveSession, "drew", fails)
         one = session(out_of_range, room, top=10).run()
     session(out_of_range, room, top=10)
-    bindings = [b for s in registry.sessions() for name, b in s.bindings.items() if name == room]
+    bindings = [b for s in registry.sessions() for name, b in s.room_sessions.items() if name == room]
     assert [list(b.replica) for b in bindings] == [[], []]
     assert not one.exception
     caplog.clear()  # the fault that was made on purpose
@@ -593,7 +593,7 @@ def test_R4_a_widget_that_its_making_did_not_tell_of_is_no_plain_value(
 
 def test_what_changed_while_a_session_was_away_is_merged_when_it_returns(room: str) -> None:
     one, two = session(out_of_range, room, top=10), session(out_of_range, room, top=10)
-    away = next(s for s in registry.sessions() for name in s.bindings if name == room)
+    away = next(s for s in registry.sessions() for name in s.room_sessions if name == room)
     away.release()
     two.slider[0].set_value(4).run()
     caught_up(two)
@@ -682,7 +682,7 @@ def test_P8_a_second_call_for_the_same_room_makes_no_private_key_public(room: st
     one = session(called_twice, room)
     for _ in range(3):
         one.run()
-    bindings = [b for s in registry.sessions() for name, b in s.bindings.items() if name == room]
+    bindings = [b for s in registry.sessions() for name, b in s.room_sessions.items() if name == room]
     assert [list(binding.replica) for binding in bindings] == [["open"]]
 
 
@@ -736,9 +736,9 @@ def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -
 def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
     binding = RoomSession(room, RemoteBackend("ws://127.0.0.1:9"))
     assert not binding.synced
-    binding.way.link.report = StatusReport(synced=True)
+    binding.connection.link.report = StatusReport(synced=True)
     assert binding.synced
-    binding.way.link.report = StatusReport()
+    binding.connection.link.report = StatusReport()
     assert binding.synced
     assert not binding.holds()
 
@@ -761,8 +761,8 @@ def test_what_a_run_assigns_after_its_page_was_closed_is_shared_and_the_session_
     room: str,
 ) -> None:
     one = session(leaving, room)
-    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     one.button[0].click().run()
-    assert binding.way.door.peer is None
+    assert binding.connection.door.peer is None
     assert binding.flush(5)
     assert session(leaving, room).session_state["result"] == 42

@@ -38,7 +38,7 @@ def test_two_drafts_of_one_text_area_merge(room: str) -> None:
 
 def mirrors(room: str) -> list[StateBinding]:
     """The mirrors of this room's sessions, in the order in which these were opened."""
-    return [one.bindings[room].mirror for one in registry.sessions() if room in one.bindings]
+    return [one.room_sessions[room].binding for one in registry.sessions() if room in one.room_sessions]
 
 
 OVERWRITTEN = [

@@ -78,9 +78,9 @@ def test_what_goes_wrong_is_said_in_the_menu_and_not_raised(room: str) -> None:
         part(bob, "button", name)
     part(ada, "button", "delete:v1").click()
     ada.run()
-    binding = registry.sessions()[1].bindings[room]
+    binding = registry.sessions()[1].room_sessions[room]
     assert binding.flush(5)
-    binding.way.drain()  # it is gone while Bob's menu shows it
+    binding.connection.drain()  # it is gone while Bob's menu shows it
     part(bob, "button", "restore:v1").click()
     bob.run()
     assert "no snapshot 'v1'" in bob.error[0].value and not bob.exception
@@ -90,7 +90,7 @@ def test_P8_nothing_of_it_is_shared(room: str) -> None:
     ada = session(app, room)
     save(ada, "v1")
     ada.slider[0].set_value(3).run()
-    assert list(registry.sessions()[0].bindings[room].replica) == ["size"]
+    assert list(registry.sessions()[0].room_sessions[room].replica) == ["size"]
 
 
 def test_A1_a_viewer_may_look(room: str) -> None:
@@ -107,10 +107,10 @@ def test_a_closed_menu_draws_nothing_and_is_no_reason_to_run(room: str) -> None:
     assert not has_part(bob, "text_input", "name")
     save(ada, "v1")
     for live in registry.sessions():
-        binding = live.bindings[room]
+        binding = live.room_sessions[room]
         assert binding.flush(5)
-        binding.way.drain()
-        assert not binding.writing.has_news
+        binding.connection.drain()
+        assert not binding.writer.has_news
 
 
 def test_there_may_be_several_and_one_in_no_room() -> None:

@@ -456,20 +456,20 @@ def test_a_script_is_run_for_a_new_snapshot_only_if_it_asks_for_them(room: str) 
     ada, bob = session(board, room), session(board, room)
     press(ada, "save")
     caught_up(bob)
-    bindings = [live.bindings[room] for live in registry.sessions()]
+    bindings = [live.room_sessions[room] for live in registry.sessions()]
     for binding in bindings:
-        binding.way.drain()
-        assert not binding.writing.has_news
+        binding.connection.drain()
+        assert not binding.writer.has_news
     press(bob, "list")
     ada.slider[0].set_value(2).run()
     press(ada, "save")
     for binding in bindings:
         assert binding.flush(5)
-        binding.way.drain()
-    assert sorted(binding.writing.has_news for binding in bindings) == [False, True]
+        binding.connection.drain()
+    assert sorted(binding.writer.has_news for binding in bindings) == [False, True]
     press(bob, "list")
     bob.run()
-    assert not any(binding.writing.has_news for binding in bindings)
+    assert not any(binding.writer.has_news for binding in bindings)
 
 
 def test_A1_a_viewer_changes_nothing_and_may_export(room: str) -> None:
@@ -489,7 +489,7 @@ def test_P8_private_keys_are_in_no_snapshot_and_come_from_none(room: str) -> Non
     ada.slider[1].set_value(7).run()
     press(ada, "assign")
     press(ada, "save")
-    binding = registry.sessions()[0].bindings[room]
+    binding = registry.sessions()[0].room_sessions[room]
     kept = binding.replica.snapshot("v")
     assert kept is not None and json.loads(kept.text()).keys() == {"plain"}
     state = '{"plain": 1, "mine_size": 1, "crdt-private:own": "x", "crdt-channel:x": 1}'
@@ -533,7 +533,7 @@ def test_a_snapshot_is_no_value_and_costs_a_run_nothing(room: str) -> None:
     ada = session(board, room)
     press(ada, "assign")
     press(ada, "save")
-    binding = registry.sessions()[0].bindings[room]
+    binding = registry.sessions()[0].room_sessions[room]
     version, entries = binding.replica.version, binding.replica.snapshots()
     ada.run()
     assert binding.replica.version == version

@@ -60,7 +60,7 @@ def test_P3_a_widget_that_nobody_has_changed_comes_back_with_its_default(
         one.toggle[0].set_value(shown)
         run_fragment(one, monkeypatch)
     assert [slider.value for slider in one.slider] == [0, 0]
-    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     assert list(binding.replica) == []
 
 
@@ -129,7 +129,7 @@ def test_a_frame_that_comes_with_what_happened_in_another_fragment_is_acknowledg
     room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
 ) -> None:
     one = session(two_parts, room)
-    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     binding.tab.channel_fragment = "channel"
     binding.tab.owe_frame()
     run_fragment(one, monkeypatch)
@@ -176,7 +176,7 @@ def test_a_run_that_is_owed_is_not_taken_for_made_by_a_fragment_that_calls_crdt_
     room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
 ) -> None:
     one = session(inside, room)
-    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     binding.owe_rerun()
     run_fragment(one, monkeypatch)
     assert asked == [None]

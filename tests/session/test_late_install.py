@@ -31,7 +31,7 @@ def app(how):
 
 def shared():
     from streamlit_crdt.session.streamlit_hooks import registry
-    return [sorted(live.bindings["r"].replica.items()) for live in registry.sessions()]
+    return [sorted(live.room_sessions["r"].replica.items()) for live in registry.sessions()]
 """
 
 ALONE = """

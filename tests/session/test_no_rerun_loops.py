@@ -272,7 +272,7 @@ def test_N2_a_value_that_cannot_be_read_here_stops_no_script(room: str, place: i
     from streamlit_crdt.session.streamlit_hooks import registry
 
     at = session(appends, room)
-    (binding,) = [one.bindings[room] for one in registry.sessions() if room in one.bindings]
+    (binding,) = [one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions]
     binding.replica.apply(newer_item())
     for _ in range(3):
         before = at.session_state[private_key("runs")]

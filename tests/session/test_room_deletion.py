@@ -41,8 +41,8 @@ def delete(room: str) -> None:
 
 def flush(room: str) -> None:
     for live in registry.sessions():
-        if room in live.bindings:
-            assert live.bindings[room].flush(timeout_s=5)
+        if room in live.room_sessions:
+            assert live.room_sessions[room].flush(timeout_s=5)
 
 
 def session(room: str) -> AppTest:
@@ -77,7 +77,7 @@ def test_sessions_in_a_deleted_room_keep_what_they_have_and_go_on_alone(room: st
 
 def test_a_deleted_room_is_offline_and_saves_nothing(room: str) -> None:
     one, _two = in_deleted_room(room)
-    binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     assert binding.status == "offline"
     one.slider[0].set_value(8).run()
     assert (binding.status, binding.saved, binding.flush(timeout_s=0.1)) == ("offline", False, False)
@@ -99,7 +99,7 @@ def test_nothing_of_a_deleted_room_comes_into_a_new_one_nor_back(room: str) -> N
 
 def flush_only(app: AppTest, room: str) -> None:
     """Wait until the newest session's edits are saved; older ones have no room to save theirs in."""
-    newest = [live.bindings[room] for live in registry.sessions() if room in live.bindings][-1]
+    newest = [live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions][-1]
     assert newest.flush(timeout_s=5)
 
 
@@ -190,7 +190,7 @@ def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streamlit.session_state", AppTest.from_function(coming_back).session_state)
         binding.receive(decode_frame(link.frame(**report, saved_v=0, unsaved=0)), None)
-    assert (binding.way.is_deleted, binding.status) == (True, "offline")
+    assert (binding.connection.is_deleted, binding.status) == (True, "offline")
 
 
 def test_how_often_a_deleted_room_is_written_about(room: str, caplog: pytest.LogCaptureFixture) -> None:

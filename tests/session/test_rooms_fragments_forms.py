@@ -357,9 +357,9 @@ def test_a_script_that_hears_of_events_does_so_after_a_fragment_has_run(
         one, two = people
         run_fragment(one, monkeypatch)
         press(two, "hi").run()
-        binding = live(one).bindings["A"]
-        binding.way.drain()
-        assert binding.writing.has_news
+        binding = live(one).room_sessions["A"]
+        binding.connection.drain()
+        assert binding.writer.has_news
 
 
 def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:

@@ -47,7 +47,7 @@ def app(room: str) -> None:
 
 def mirror_of(room: str) -> StateBinding:
     """Return the mirror of the newest session in a room."""
-    return [one.bindings[room].mirror for one in registry.sessions() if room in one.bindings][-1]
+    return [one.room_sessions[room].binding for one in registry.sessions() if room in one.room_sessions][-1]
 
 
 def press(page: AppTest, label: str) -> AppTest:

@@ -14,7 +14,7 @@ from streamlit_crdt.session.streamlit_hooks import registry
 def settle() -> None:
     """Wait until the rooms have applied what all sessions wrote."""
     for session in registry.sessions():
-        for binding in session.bindings.values():
+        for binding in session.room_sessions.values():
             assert binding.flush(timeout_s=5)
 
 

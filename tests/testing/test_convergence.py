@@ -92,9 +92,9 @@ def test_a_widget_without_a_key_is_named_by_its_label_and_what_is_private_does_n
         people.assert_converged()
         assert ada.session_state["secret"] == 0
         session = registry.sessions()[0]
-        key = next(key for key in session.bindings["room"].mirror.widgets if key.startswith("crdt:"))
-        session.bindings["room"].detach()
-        session.bindings["room"].replica.set(key, 4)
+        key = next(key for key in session.room_sessions["room"].binding.widgets if key.startswith("crdt:"))
+        session.room_sessions["room"].detach()
+        session.room_sessions["room"].replica.set(key, 4)
         said = failure(people)
         assert "the slider 'Select a value' in room 'room'" in said
         assert "its replica holds 4" in said
@@ -125,7 +125,7 @@ def test_a_replica_that_differs_is_a_difference_even_if_nobody_shows_the_key() -
     with sessions_of(assigns, 2, args=("x",)) as people:
         people[0].button[0].click().run()
         people.assert_converged()
-        strange = registry.sessions()[1].bindings["room"].replica
+        strange = registry.sessions()[1].room_sessions["room"].replica
         other = type(strange)()
         other.set("hidden", 1)
         strange.apply(other.diff(), origin=ROOM)

@@ -185,7 +185,9 @@ class Tab:
     """A tab that is connected, and whose server commits at once."""
 
     def __init__(self, room: str) -> None:
-        self.binding = next(live.bindings[room] for live in registry.sessions() if room in live.bindings)
+        self.binding = next(
+            live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions
+        )
         self.sent = 0
 
     def frame(self) -> bool:
