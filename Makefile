@@ -23,6 +23,7 @@ PACKAGING := pyproject.toml hatch_build.py
 help:
 	@echo "make demo         open the demo app (PORT=... to choose where)"
 	@echo "make test         install what is needed, then run every check; 'make test-floor' is part of it"
+	@echo "make check        lint, types, and the unit tests of the packages that changed (SINCE=revision, default HEAD~1)"
 	@echo "make lint types test-py test-js test-e2e test-floor     one part of it"
 	@echo "make soak bench   the long-running checks; the numbers of benchmarks/README.md"
 	@echo "make comparison   what this and two other libraries keep of what two people do; installs those two"
@@ -94,6 +95,14 @@ test-floor-e2e: install-floor browser
 	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS) $(BY_FILE)
 
 test-floor: test-floor-py test-floor-e2e
+
+# A quick answer while working: within a minute for a change in one package.
+.PHONY: check test-changed
+test-changed: install
+	$(PY) -m pytest $$($(PY) tools/changed_tests.py $(SINCE)) -n $(WORKERS) -q
+
+check: install
+	@$(PY) tools/run_checks.py --side-by-side types lint test-changed
 
 # Everything: what does not depend on time goes side by side on two cores, the browser tests have both to themselves.
 test:

@@ -19,7 +19,17 @@ from streamlit.testing.v1 import AppTest
 from e2e.harness import HOST, STREAMLIT_ENV, Process, answers, free_port
 from streamlit_crdt.deploy.cli import main
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings
-from tests.support.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links, variables
+from tests.support.markdown import (
+    PAGES,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    commands,
+    links,
+    source_paths,
+    variables,
+)
 
 NOT_RUN = 0
 """How many Python blocks are marked as not to be run. One more is to be a decision, not an accident."""
@@ -191,6 +201,25 @@ def test_the_variables_that_a_page_names_are_read_somewhere(page: Path) -> None:
     settings = {f"STREAMLIT_CRDT_{name.upper()}" for name in Settings.__dataclass_fields__}
     unknown = [name for name in variables(page) if name not in settings and f'"{name}"' not in sources]
     assert not unknown
+
+
+SOURCE_ROOTS = [
+    ROOT / root for root in (".", "streamlit_crdt", "server/streamlit_crdt_server", "frontend/src")
+]
+MAX_LINE = 120
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_source_paths_in_page_exist(page: Path) -> None:
+    for path in source_paths(page):
+        assert any((root / path).exists() for root in (page.parent, *SOURCE_ROOTS)), f"there is no {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_lines_have_at_most_120_characters(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    long = [number for number, line in enumerate(lines, 1) if len(line) > MAX_LINE]
+    assert not long, f"lines {long}"
 
 
 # --- links --------------------------------------------------------------------------------------------------

@@ -102,6 +102,12 @@ def commands(page: Path, program: str) -> Iterator[list[str]]:
             yield words
 
 
+def source_paths(page: Path) -> set[str]:
+    """Return the paths of source files that a page names in code spans, such as `binding/in_flight.py`."""
+    spans = _SPAN.findall(_FENCE.sub("", _text(page)))
+    return {span for span in spans if re.fullmatch(r"\w[\w.-]*(?:/[\w.-]+)+\.(?:py|ts|mjs|js)", span)}
+
+
 def variables(page: Path) -> set[str]:
     """Return the environment variables of ours that a page names."""
     return set(re.findall(r"\bSTREAMLIT_CRDT_[A-Z_]*[A-Z]\b", _text(page)))
