@@ -6,6 +6,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from streamlit.testing.v1 import AppTest
+
+RUN_TIMEOUT_S = 60
+"""Streamlit's default of 3 s for one run of an AppTest fails on a loaded machine."""
+
+for _create in (AppTest.from_function, AppTest.from_string, AppTest.from_file):
+    _create.__func__.__kwdefaults__["default_timeout"] = RUN_TIMEOUT_S
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def shared():
 """
 
 ALONE = """
-AppTest.from_function(app, kwargs={"how": HOW}).run()
+AppTest.from_function(app, default_timeout=60, kwargs={"how": HOW}).run()
 assert shared() == [[("plain", HOW)]], shared()
 """
 
@@ -53,7 +53,7 @@ second = AppTest.from_function(late, default_timeout=30, kwargs=dict(how=HOW, in
 running = threading.Thread(target=second.run)
 running.start()
 assert inside.wait(30)
-AppTest.from_function(app, kwargs={"how": HOW}).run()
+AppTest.from_function(app, default_timeout=60, kwargs={"how": HOW}).run()
 may_go_on.set()
 running.join()
 assert [("late", HOW), ("plain", HOW)] in shared(), shared()

@@ -14,7 +14,7 @@ from streamlit_crdt.access.participant import Role
 from streamlit_crdt.backend import backend
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import SessionGoneError, sessions_of
-from tests.project.test_layers import imports
+from tests.project.test_layers import imports, modules
 
 
 def planning() -> None:
@@ -255,9 +255,9 @@ def test_A1_the_role_can_be_decided_by_who_is_logged_in() -> None:
 
 
 def test_no_test_framework_is_needed() -> None:
-    folder = Path(streamlit_crdt.testing.__file__).parent
-    for path in folder.glob("*.py"):
-        assert not any(name.split(".")[0] in ("pytest", "_pytest") for name in imports(path)), path.name
+    for module in modules("streamlit_crdt"):
+        if module.startswith("streamlit_crdt.testing."):
+            assert not any(name.split(".")[0] in ("pytest", "_pytest") for name in imports(module)), module
 
 
 def test_all_names_in_all_exist() -> None:
