@@ -100,7 +100,7 @@ def test_a_room_is_downloaded_and_loaded_into_another_one(
     assert bob.exceptions() == []
     open_menu(eve)
     assert listed(eve) == ["v1"]
-    expect(menu(eve).get_by_text("You may look only")).to_be_visible()
+    expect(menu(eve).get_by_text("View only: saving")).to_be_visible()
     expect(menu(eve).get_by_label("Save as")).to_have_count(0)
     for what in ("Restore", "delete"):
         expect(button(eve, what, "v1")).to_be_disabled()

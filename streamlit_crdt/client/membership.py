@@ -97,9 +97,9 @@ class ClientMembership:
         with self._editing(key) as replica:
             replica.change(key, rule, empty, change)
 
-    def travel(self, way: Literal["undo", "redo"]) -> None:
-        with self._editing(way, begins_group=False) as replica:
-            if way == "undo":
+    def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
+        with self._editing(action, begins_group=False) as replica:
+            if action == "undo":
                 replica.undo()
             else:
                 replica.redo()
@@ -118,20 +118,20 @@ class ClientMembership:
     def show_badge(self) -> None:
         raise OutsideAppError("status_badge")
 
-    def settle(self) -> None:
+    def push_edits(self) -> None:
         """What is assigned is in the replica already."""
         self._check_is_the_same()
 
-    def check_edits(self, subject: str) -> None:
+    def require_editable(self, subject: str) -> None:
         with self._editing(subject, begins_group=False):
             pass
 
-    def look_at_snapshots(self) -> None:
+    def observe_snapshots(self) -> None:
         """No script waits to be run; `wait` tells of any change."""
 
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
+    def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         with self._editing(name, begins_group=False) as replica:
-            replica.keep(name, kept)
+            replica.keep(name, snapshot)
 
     def restore(self, subject: str, state: State) -> None:
         with self._editing(subject) as replica:

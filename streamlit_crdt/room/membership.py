@@ -1,4 +1,4 @@
-"""What a room needs to know of whoever is in it: a session, a program, or a script that is in no room."""
+"""Interface between a room's public API and the participant: a session, a client, or a script outside of any room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from streamlit_crdt.transport.frame import Status
 
 
 class Membership(Protocol):
-    """What `Room` is made of; `membership` and `jobs.member` have the classes."""
+    """Membership of one participant in one room.
+
+    Implemented by `SessionMembership`, `DetachedMembership` and `ClientMembership`.
+    """
 
     @property
     def replica(self) -> Replica: ...
@@ -42,7 +45,7 @@ class Membership(Protocol):
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None: ...
 
-    def travel(self, way: Literal["undo", "redo"]) -> None: ...
+    def undo_or_redo(self, action: Literal["undo", "redo"]) -> None: ...
 
     def broadcast(self, name: str, payload: Any) -> None: ...
 
@@ -52,31 +55,39 @@ class Membership(Protocol):
 
     @property
     def user_name(self) -> str:
-        """Who this is to the others."""
+        """The name that other participants see."""
         ...
 
-    def settle(self) -> None:
-        """Have the replica hold what the script has assigned so far.
+    def push_edits(self) -> None:
+        """Write the values that the script has assigned so far into the replica.
 
         Raises:
-            RoomNotLoadedError: the room's content is not here yet.
+            RoomNotLoadedError: the replica is not synced yet.
         """
         ...
 
-    def check_edits(self, subject: str) -> None:
-        """As `settle`; raises ViewOnlyError first, which names `subject`, if nothing may be changed."""
+    def require_editable(self, subject: str) -> None:
+        """Check that the room can be edited now, then push as `push_edits` does.
+
+        Args:
+            subject: named in the ViewOnlyError.
+
+        Raises:
+            ViewOnlyError: the role is viewer (rule A1). Checked first.
+            RoomNotLoadedError: the replica is not synced yet.
+        """
         ...
 
-    def look_at_snapshots(self) -> None:
-        """Note that the script is told of all snapshots."""
+    def observe_snapshots(self) -> None:
+        """Record that the script has read the snapshots. A later change of them causes a rerun."""
         ...
 
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        """Put a snapshot into the room, or take it out."""
+    def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
+        """Store a snapshot in the room. None deletes it."""
         ...
 
     def restore(self, subject: str, state: State) -> None:
-        """Make `state` all that the room holds, as one edit that is undone by itself."""
+        """Replace all values of the room by `state`, as one edit with its own undo step."""
         ...
 
     def show_snapshot_menu(self, room: Any, label: str, key: str, options: Mapping[str, Any]) -> None:

@@ -1,7 +1,4 @@
-"""A room as the script sees it.
-
-`room.state`: the shared values by key.
-"""
+"""`Room`, the public object of a room, and `SharedState`, its values by key."""
 
 from __future__ import annotations
 
@@ -21,10 +18,15 @@ _ABSENT: Final = object()
 
 
 class SharedState(MutableMapping[str, Any]):
-    """The shared values of a room by key: what everybody has, private keys left out.
+    """The shared values of a room by key, without private keys.
 
-    Values are copies: assign to share a change. Raises `ValueNotShareableError` on assignment of what cannot be shared,
-    `ValueUnreadableError` on reading what this Python cannot represent, `KeyError` for an absent key.
+    Reading returns a copy: assign it again to share a change of it.
+
+    Raises:
+        KeyError: the room has no value of this key.
+        ValueNotShareableError: the assigned value cannot be shared, or its key is private.
+        ValueUnreadableError: this version of Python or of the library cannot decode the value.
+        ViewOnlyError: the role is "viewer" and a value was assigned or deleted.
     """
 
     def __init__(self, membership: Membership) -> None:
@@ -58,9 +60,15 @@ class SharedState(MutableMapping[str, Any]):
 
 
 class Room:
-    """A room that this session is in; also a context manager, which shares the widgets of its block.
+    """A room that this session is in.
 
-    Leaving the block pushes what it assigned, also when it ends by `st.stop()`, `st.rerun()` or an error.
+    As a context manager, a room shares the widgets of its block. The end of the block pushes the values that the block
+    assigned, also after `st.stop()`, `st.rerun()` or an error.
+
+    Attributes:
+        name: the room's name, None outside of any room.
+        state: the shared values by key.
+        snapshots: the named copies of the room.
     """
 
     def __init__(self, name: str | None, membership: Membership) -> None:
@@ -71,107 +79,115 @@ class Room:
 
     @property
     def status(self) -> Status:
-        """Whether edits reach the others now: "connecting", "connected" or "offline".
+        """Connection to the room: "connecting", "connected" or "offline".
 
-        Offline, the script goes on with local values and what is edited merges when the room is back.
+        While the room is offline, the script continues with local values. Its edits merge after the reconnect.
         """
         return self._membership.status
 
     @property
     def role(self) -> Role:
-        """What this session may do in the room: "editor", or "viewer", which the room server enforces (rule A1)."""
+        """This session's role, "editor" or "viewer". The room server enforces it (rule A1)."""
         return self._membership.role
 
     @property
     def saved(self) -> bool:
-        """Whether every edit of this session is saved.
+        """True if every edit of this session is saved.
 
-        Saved means committed to disk, where rooms are kept on disk: neither a crash of the app nor of the room server
-        loses it (rule S5). In memory it means that the room has it. What the script has assigned so far counts; it is
-        pushed for that; until the room's content is here nothing is pushed, and so it is not saved. A session that has
-        edited nothing has nothing to lose, and counts as saved. In no room nothing is ever saved.
+        With a store on disk, an edit is saved once it is committed: no crash of the app or the room server loses it
+        (rule S5). With a store in memory, an edit is saved once the room has received it.
+
+        Reading this property pushes the values that the script has assigned so far. Before the first sync nothing is
+        pushed, so edits are unsaved. A session without edits counts as saved. Outside of any room the value is False.
         """
         return self.name is not None and self._membership.saved
 
     @property
     def unsaved_count(self) -> int:
-        """How many edits of this session are not saved; what was edited in one run, or block, counts as one.
+        """Number of this session's unsaved edits. All edits of one run, or of one `with` block, count as one.
 
-        Until the room's content is here, it is the number of keys that were edited.
+        Before the first sync, it is the number of edited keys.
         """
         return self._membership.unsaved_count
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Push what the script has assigned so far, wait until it is saved, and say whether it is.
+        """Push the values that the script has assigned so far, and wait until they are saved.
 
-        With a stand-alone server (`server=`) the edits travel through the tab, which hears of them only after this run:
-        then it does not wait. Nor does it while the room cannot be reached.
+        Returns at once while the room is unreachable, and with a stand-alone server (`server=`): there, edits reach the
+        server through the tab, which receives them only after this run.
 
         Args:
-            timeout: seconds to wait.
+            timeout: seconds to wait at most.
+
+        Returns:
+            True if every edit of this session is saved.
         """
         return self._membership.flush(timeout) and self.name is not None
 
     def text(self, key: str) -> SharedText:
-        """Return the text of `key`, in which what several people write at once is kept.
+        """Return the text of `key`. Concurrent edits of it merge by character.
 
-        This and the other shared types are views: they can be made before there is a value. Using one raises
-        `SharedTypeError` if the value is of another kind, changing it `ValueNotShareableError` and `ViewOnlyError` as
+        This and the other shared types are views of a key, and the key needs no value yet. Every use raises
+        `SharedTypeError` if the value has another type. A change raises `ValueNotShareableError` and `ViewOnlyError` as
         `room.state` does.
         """
         return SharedText(self._membership, key)
 
     def list(self, key: str) -> SharedList:
-        """Return the list of `key`, in which what several people put in at once is kept."""
+        """Return the list of `key`. Concurrent inserts are all kept."""
         return SharedList(self._membership, key)
 
     def map(self, key: str) -> SharedMap:
-        """Return the dict of `key`, which merges entry by entry."""
+        """Return the dict of `key`. Concurrent edits merge by entry."""
         return SharedMap(self._membership, key)
 
     def set(self, key: str) -> SharedSet:
-        """Return the set of `key`, in which an addition wins over a removal at the same moment."""
+        """Return the set of `key`. An addition wins over a concurrent removal."""
         return SharedSet(self._membership, key)
 
     def counter(self, key: str) -> SharedCounter:
-        """Return the counter of `key`, to which everybody's additions count."""
+        """Return the counter of `key`. Concurrent additions all count."""
         return SharedCounter(self._membership, key)
 
     @property
     def can_undo(self) -> bool:
-        """Whether this session has made an edit in this room that can be taken back."""
+        """True if this session has an edit to undo in this room."""
         return self._membership.replica.can_undo
 
     @property
     def can_redo(self) -> bool:
-        """Whether this session has taken an edit back, and made none since."""
+        """True if this session has undone an edit, and has made no edit since."""
         return self._membership.replica.can_redo
 
     def undo(self) -> None:
-        """Take back what this session's last run with an edit has edited; what others have done since stays.
+        """Undo the edits of this session's last run that made any. Later edits of other participants stay.
 
         As a callback it takes effect in the same run: `st.button("Undo", on_click=room.undo)`. In the body of the
-        script another run follows. With nothing to take back it does nothing.
+        script it causes a rerun. Without an edit to undo it does nothing.
         """
-        self._membership.travel("undo")
+        self._membership.undo_or_redo("undo")
 
     def redo(self) -> None:
-        """Bring back what was undone last; likewise."""
-        self._membership.travel("redo")
+        """Repeat the edits that were undone last. Takes effect as `undo` does."""
+        self._membership.undo_or_redo("redo")
 
     def broadcast(self, name: str, payload: Any = None) -> None:
-        """Tell everybody who is in the room now, this session as well, of something that happens once.
+        """Send an event to every session that is in the room now, including this one. Each receives it once.
+
+        Args:
+            name: name of the event, for `events`.
+            payload: any value that can be shared.
 
         Raises:
-            ValueNotShareableError: the payload has no shared form.
-            ViewOnlyError: the session may only look (rule A1).
+            ValueNotShareableError: the payload cannot be shared.
+            ViewOnlyError: the role is "viewer" (rule A1).
         """
         self._membership.broadcast(name, payload)
 
     def events(self, name: str) -> Iterator[Event]:
-        """Yield each event that was broadcast under `name` since this session came, once.
+        """Yield each event that was broadcast under `name` since this session entered the room, once.
 
-        A script that asks for events is run when one comes. Who joins later is not told of earlier ones::
+        A new event reruns the scripts that call this method. A session receives no events from before it entered::
 
             for event in room.events("balloons"):
                 st.balloons()
@@ -179,16 +195,19 @@ class Room:
         return self._membership.events(name)
 
     def button(self, label: str, *, key: str | None = None, **options: Any) -> bool:
-        """Show a button whose click is seen in exactly one run of this session, however often runs are interrupted.
+        """Show a button whose click returns True in exactly one run of this session, even if runs are interrupted.
 
-        A click of `st.button` is lost if another run, such as one that a remote edit causes, takes the place of the
-        click's run before the script has come to the button. If the script itself stops above the button, by
-        `st.stop()` or an error, the click is over.
+        A click of `st.button` is lost if a newer run, for example one caused by a remote edit, supersedes the click's
+        run before the script reaches the button. If the script itself ends above the button, by `st.stop()` or an
+        error, the click of `room.button` is dropped.
 
         Args:
-            label: as of `st.button`.
-            key: names the button; the label if None.
-            options: as of `st.button`: `on_click`, `args`, `kwargs`, `help`, `disabled`, `width`, …
+            label: as in `st.button`.
+            key: identifies the button. None uses the label.
+            options: as in `st.button`: `on_click`, `args`, `kwargs`, `help`, `disabled`, `width`, …
+
+        Returns:
+            True in one run for each click.
         """
         return self._membership.button(label, key or label, options)
 
@@ -197,31 +216,32 @@ class Room:
     @overload
     def export(self, format: Literal["yjs"]) -> bytes: ...
     def export(self, format: Literal["json", "yjs"] = "json") -> str | bytes:
-        """Return the room's values and snapshots, to be kept as a file.
+        """Return the room's values and snapshots as the content of a file.
 
         Args:
-            format: "json" is a text that people can read, "yjs" the whole document as a Yjs update (version 1), which
-                any Yjs program can load.
+            format: "json" returns readable text. "yjs" returns the document as a Yjs update (version 1), which any Yjs
+                program can apply.
 
         Raises:
-            RoomNotLoadedError: the room's content is not here yet.
-            ValueUnreadableError: a value of the room cannot be read here, and so not written as JSON.
-            ValueError: the format is another word.
+            RoomNotLoadedError: the room is not synced yet.
+            ValueUnreadableError: a value cannot be decoded here, so it cannot be written as JSON.
+            ValueError: `format` has another value.
         """
         return room_file.export(self.name, self._membership, format)
 
     def load(self, data: room_file.Data) -> None:
-        """Have the room hold the values of a file that `export` has written, and no others.
+        """Replace the room's values by those of a file that `export` wrote.
 
-        It is one edit, as `room.snapshots.restore` is. Snapshots of the file come along, unless the room has one of the
-        same name. Keys that are private to this session are left out.
+        This is one edit, as in `room.snapshots.restore`. Snapshots of the file are added, except those whose names the
+        room already uses. Keys that are private to this session stay unchanged.
 
         Args:
-            data: the file's content in either format, as str or bytes, or an open file such as an upload.
+            data: the file's content in either format, as str or bytes, or an open file, for example an upload.
 
         Raises:
-            RoomFileError: it is no such file. The room is as it was.
-            RoomNotLoadedError, ViewOnlyError: as `room.snapshots.save` does.
+            RoomFileError: the data is not such a file. The room is unchanged.
+            RoomNotLoadedError: the room is not synced yet.
+            ViewOnlyError: the role is "viewer" (rule A1).
         """
         room_file.load(self.name, self._membership, data)
 
@@ -234,25 +254,27 @@ class Room:
         disabled: bool = False,
         width: int | Literal["content", "stretch"] = "content",
     ) -> None:
-        """Show a button that opens a menu: save, restore and delete snapshots, download the room, load a file.
+        """Show a button that opens a menu to save, restore and delete snapshots, download the room and load a file.
 
-        Viewers see it and can download.
+        A viewer can open the menu and download the room.
 
         Args:
-            label: as of `st.popover`.
-            key: tells several menus of one room apart; the label if None.
-            help: as of `st.popover`, as are `disabled` and `width`.
+            label: as in `st.popover`.
+            key: distinguishes several menus of one room. None uses the label.
+            help: as in `st.popover`.
+            disabled: as in `st.popover`.
+            width: as in `st.popover`.
         """
         options = {"help": help, "disabled": disabled, "width": width}
         self._membership.show_snapshot_menu(self, label, key or label, options)
 
     def status_badge(self) -> None:
-        """Show in words whether edits are saved, and update that in the page without running the script.
+        """Show the save status of this session's edits. The tab updates it without a rerun.
 
-        *Saved*, *Saving…*, *In memory only* (the server has the edits and keeps no file of them), *View only*,
-        *Offline*, *Offline, n edits not saved yet*, *Connecting…*, *Connected* (to a server that does not say what it
-        has saved) or *Room deleted*. What was not taken or not stored is *Not saved: the room is full*, *Not saved: the
-        room refused n edits* or *Not saved: the room's storage fails*.
+        The badge shows one of: *Saved*, *Saving…*, *In memory only* (the server has the edits but no store on disk),
+        *View only*, *Offline*, *Offline, n edits not saved yet*, *Connecting…*, *Connected* (the server does not report
+        what it saves) or *Room deleted*. For edits that were rejected or not stored: *Not saved: the room is full*,
+        *Not saved: the room refused n edits* or *Not saved: the room's storage fails*.
         """
         self._membership.show_badge()
 

@@ -1,6 +1,6 @@
-"""What a `Room` is to the session that is in it, or in none.
+"""Memberships of a Streamlit session: in a room, and outside of any room.
 
-`room.button`.
+Includes the `room.button` widget.
 """
 
 from __future__ import annotations
@@ -22,107 +22,17 @@ from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.room.room import Room
-from streamlit_crdt.room.snapshot_menu import snapshot_menu
+from streamlit_crdt.room.snapshot_menu import show_snapshot_menu
 from streamlit_crdt.session import component
 from streamlit_crdt.session.room_session import PendingClicks, RoomSession
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.transport.frame import Status
 
-
-def button(clicks: PendingClicks, label: str, key: str, options: Mapping[str, Any]) -> bool:
-    """Show a button, and say whether a click of it waits for this run."""
-    options = dict(options)
-    on_click = options.pop("on_click", None)
-    args, kwargs = options.pop("args", None) or (), options.pop("kwargs", None) or {}
-
-    def note() -> None:
-        clicks.clicked(key)
-        if callable(on_click):
-            on_click(*args, **kwargs)
-
-    st.button(label, key=key, on_click=note, **options)
-    return clicks.take(key)
-
-
 _log = logging.getLogger("streamlit_crdt")
 
 
-class DetachedMembership:
-    """Membership in no room: values stay in this script."""
-
-    role: Role = "editor"
-    user_name = ""
-
-    def __init__(self, session: Session | None = None) -> None:
-        self.replica = Replica()
-        self._session = session
-        self._events = EventLog()
-        self._events.arrive(self.replica)
-        self.status: Status = "offline"
-        self.saved = False
-        self.unsaved_count = 0
-
-    def begin_run(self, part: Participant) -> None:
-        """Take the part that this run's script gives, and have what it edits be undone by itself."""
-        self.role, self.user_name = part.role, part.user.name
-        self.replica.begin_group()
-
-    def flush(self, timeout_s: float) -> bool:
-        return False
-
-    def show_badge(self) -> None:
-        """Nothing is shared, so nothing is to be said about it."""
-
-    def write(self, key: str, value: Any) -> None:
-        self.replica.set(key, value)
-
-    def remove(self, key: str) -> None:
-        self.replica.delete(key)
-
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        self.replica.change(key, rule, empty, change)
-
-    def travel(self, way: Literal["undo", "redo"]) -> None:
-        getattr(self.replica, way)()
-
-    def broadcast(self, name: str, payload: Any) -> None:
-        self._events.broadcast(self.replica, name, payload)
-
-    def events(self, name: str) -> Iterator[Event]:
-        return self._events.take(self.replica, name)
-
-    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
-        return bool(st.button(label, key=key, **options))
-
-    def settle(self) -> None:
-        """Nothing waits to be pushed."""
-
-    def check_edits(self, subject: str) -> None:
-        if self.role == "viewer":
-            raise ViewOnlyError("None", subject)
-
-    def look_at_snapshots(self) -> None:
-        """Nobody else saves any."""
-
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        self.replica.keep(name, kept)
-
-    def restore(self, subject: str, state: State) -> None:
-        self.replica.begin_group()
-        restore(self.replica, state, KeyFilter().shares)
-
-    def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
-        snapshot_menu(room, label, key, options)
-
-    def leave(self, error: BaseException | None) -> None:
-        """End the block; there is nothing to push."""
-        ctx = _compat.script_context()
-        if self._session is not None and ctx is not None:
-            self._session.leave_none(ctx)
-
-
 class SessionMembership:
-    """Membership of a session in a room during one run."""
+    """Membership of a session in a room, valid for one script run."""
 
     def __init__(self, session: Session, room_session: RoomSession, ctx: Any) -> None:
         self._session = session
@@ -143,6 +53,10 @@ class SessionMembership:
         return self._room_session.participant.role
 
     @property
+    def user_name(self) -> str:
+        return self._room_session.participant.user.name
+
+    @property
     def saved(self) -> bool:
         self._push()
         return self._room_session.saved
@@ -156,37 +70,27 @@ class SessionMembership:
         self._push()
         return self._room_session.flush(timeout_s)
 
-    def _push(self) -> None:
-        """Push what the script has assigned, or in a callback (of a newer run than made this) what came with it."""
-        self._session.push(_compat.script_context() or self._ctx, self._room_session)
-
-    def _push_first(self) -> None:
-        """In a callback, push what came with the click, which was made before what the callback writes."""
-        ctx = _compat.script_context()
-        if ctx is not None and self._session.is_in_callbacks(ctx):
-            self._session.push(ctx, self._room_session)
-
     def show_badge(self) -> None:
         component.mount_badge(self._room_session)
 
     def write(self, key: str, value: Any) -> None:
-        self._push_first()
+        self._push_before_callback()
         self._room_session.writer.assign(key, value)
         self._session.wrote(self._ctx, self._room_session)
 
     def remove(self, key: str) -> None:
-        self._push_first()
+        self._push_before_callback()
         self._room_session.writer.remove(key)
         self._session.wrote(self._ctx, self._room_session)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        self._push_first()
+        self._push_before_callback()
         self._room_session.writer.change(key, rule, empty, change)
         self._session.wrote(self._ctx, self._room_session)
 
-    def travel(self, way: Literal["undo", "redo"]) -> None:
+    def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
         self._push()
-        if self._room_session.writer.travel(way):
+        if self._room_session.writer.travel(action):
             self._room_session.owe_rerun()
             self._session.wrote(self._ctx, self._room_session)
 
@@ -198,26 +102,22 @@ class SessionMembership:
         return self._room_session.writer.events.take(self.replica, name)
 
     def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
-        return button(self._room_session.clicks, label, key, options)
+        return _show_button(self._room_session.clicks, label, key, options)
 
-    @property
-    def user_name(self) -> str:
-        return self._room_session.participant.user.name
-
-    def settle(self) -> None:
+    def push_edits(self) -> None:
         self._push()
         if not self._room_session.synced:
             raise RoomNotLoadedError(self._room_session.room)
 
-    def check_edits(self, subject: str) -> None:
+    def require_editable(self, subject: str) -> None:
         self._room_session.writer.check_role(subject)
-        self.settle()
+        self.push_edits()
 
-    def look_at_snapshots(self) -> None:
+    def observe_snapshots(self) -> None:
         self._room_session.writer.snapshots.look(self.replica)
 
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        self._room_session.writer.keep(name, kept)
+    def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
+        self._room_session.writer.keep(name, snapshot)
         self._session.wrote(self._ctx, self._room_session)
 
     def restore(self, subject: str, state: State) -> None:
@@ -226,11 +126,118 @@ class SessionMembership:
             self._session.wrote(self._ctx, self._room_session)
 
     def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
-        snapshot_menu(room, label, key, options)
+        show_snapshot_menu(room, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
-        refused = self._session.leave(self._ctx, self._room_session)
-        if refused and error is None:
-            raise refused[0]
-        for told in refused:
-            _log.warning("%s", told)
+        """Push the assignments of the block. Raise the first rejected value, unless `error` ends the block."""
+        rejected = self._session.leave(self._ctx, self._room_session)
+        if rejected and error is None:
+            raise rejected[0]
+        for rejection in rejected:
+            _log.warning("%s", rejection)
+
+    def _push(self) -> None:
+        """Push what the script has assigned.
+
+        A callback belongs to a newer run than the one that created this object; there, push the client state of the
+        newer run.
+        """
+        self._session.push(_compat.script_context() or self._ctx, self._room_session)
+
+    def _push_before_callback(self) -> None:
+        """In a callback, push the values that the browser sent with the click, which are older than the callback's."""
+        ctx = _compat.script_context()
+        if ctx is not None and self._session.is_in_callbacks(ctx):
+            self._session.push(ctx, self._room_session)
+
+
+class DetachedMembership:
+    """Membership outside of any room: values stay in this script."""
+
+    role: Role = "editor"
+    user_name = ""
+
+    def __init__(self, session: Session | None = None) -> None:
+        self.replica = Replica()
+        self._session = session
+        self._events = EventLog()
+        self._events.arrive(self.replica)
+        self.status: Status = "offline"
+        self.saved = False
+        self.unsaved_count = 0
+
+    def begin_run(self, participant: Participant) -> None:
+        """Adopt the participant of this run's script, and begin an undo step for the edits of the run."""
+        self.role, self.user_name = participant.role, participant.user.name
+        self.replica.begin_group()
+
+    def flush(self, timeout_s: float) -> bool:
+        return False
+
+    def show_badge(self) -> None:
+        """Do nothing: a badge reports on a shared room."""
+
+    def write(self, key: str, value: Any) -> None:
+        self.replica.set(key, value)
+
+    def remove(self, key: str) -> None:
+        self.replica.delete(key)
+
+    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        self.replica.change(key, rule, empty, change)
+
+    def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
+        if action == "undo":
+            self.replica.undo()
+        else:
+            self.replica.redo()
+
+    def broadcast(self, name: str, payload: Any) -> None:
+        self._events.broadcast(self.replica, name, payload)
+
+    def events(self, name: str) -> Iterator[Event]:
+        return self._events.take(self.replica, name)
+
+    def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
+        return bool(st.button(label, key=key, **options))
+
+    def push_edits(self) -> None:
+        """Do nothing: `write` edits the replica directly."""
+
+    def require_editable(self, subject: str) -> None:
+        if self.role == "viewer":
+            raise ViewOnlyError("None", subject)
+
+    def observe_snapshots(self) -> None:
+        """Do nothing: no other participant can change the snapshots."""
+
+    def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
+        self.replica.keep(name, snapshot)
+
+    def restore(self, subject: str, state: State) -> None:
+        self.replica.begin_group()
+        restore(self.replica, state, KeyFilter().shares)
+
+    def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
+        show_snapshot_menu(room, label, key, options)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End the block. Nothing is pushed."""
+        ctx = _compat.script_context()
+        if self._session is not None and ctx is not None:
+            self._session.leave_none(ctx)
+
+
+def _show_button(clicks: PendingClicks, label: str, key: str, options: Mapping[str, Any]) -> bool:
+    """Show a button. Return True if a click of it is pending for this run."""
+    options = dict(options)
+    on_click = options.pop("on_click", None)
+    args, kwargs = options.pop("args", None) or (), options.pop("kwargs", None) or {}
+
+    def record() -> None:
+        clicks.clicked(key)
+        if callable(on_click):
+            on_click(*args, **kwargs)
+
+    st.button(label, key=key, on_click=record, **options)
+    return clicks.take(key)

@@ -1,19 +1,7 @@
-"""`room.set(key)`.
+"""Shared types of a room: text, list, map, set and counter, with the protocols of Python's own types.
 
-What the views of shared types have in common.
-
-`room.text(key)`.
-
-`room.list(key)`.
-
-`room.map(key)`.
-
-`room.counter(key)`.
-
-A room's shared types, with Python's own protocols: what is changed through them merges with others' changes.
-
-Each is a view of one key. Reading gives copies; what is changed in a copy stays there, and what is changed by the
-view's own methods is in the room at once, whether in a callback, the body, a fragment or a thread of the script.
+Each object is a view of one key. Reading returns copies, and changes of a copy are not shared. The methods of the view
+edit the room at once, in a callback, the script's body, a fragment or a thread. Such edits merge with concurrent ones.
 """
 
 from __future__ import annotations
@@ -32,23 +20,29 @@ Returned = TypeVar("Returned")
 
 
 class Writer(Protocol):
-    """Who may write into a room, such as a session that is in it."""
+    """Write access to a room, for example the membership of a session."""
 
     @property
     def replica(self) -> Replica: ...
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        """Edit the value of `key` as it is now; `change` gets it, `empty` if there is none.
+        """Replace the present value of `key` by the result of `change`.
+
+        Args:
+            key: the key.
+            rule: merge rule of the key.
+            empty: argument of `change` if the room has no value.
+            change: called with a copy of the present value.
 
         Raises:
-            ValueNotShareableError: the outcome has no shared form, or the key is private (P8).
-            ViewOnlyError: the writer may only look (A1).
+            ValueNotShareableError: the new value cannot be shared, or the key is private (P8).
+            ViewOnlyError: the role is viewer (A1).
         """
         ...
 
 
 class SharedType(Generic[Value]):
-    """One key of a room, as a value of one rule. Made by `room.text(key)` and its like."""
+    """View of one key as a value of one merge rule. Created by `room.text(key)` and the similar methods."""
 
     _rule_name: ClassVar[str]
 
@@ -61,7 +55,7 @@ class SharedType(Generic[Value]):
         raise NotImplementedError
 
     def _read(self) -> Value:
-        """Return a copy of what everybody has."""
+        """Return a copy of the shared value."""
         value: Value = self._checked(self._writer.replica.get(self.key, self._empty()))
         return value
 
@@ -70,14 +64,14 @@ class SharedType(Generic[Value]):
             after = self._plain(change(self._checked(value)))
             if not self._rule.takes(after):
                 raise ValueNotShareableError(
-                    type(after).__name__, f"it is no value for a {self._rule_name}", key=self.key
+                    type(after).__name__, f"it is not a value for a {self._rule_name}", key=self.key
                 )
             return after
 
         self._writer.change(self.key, self._rule, self._empty(), checked)
 
     def _mutate(self, change: Callable[[Value], Returned]) -> Returned:
-        """Have `change` alter the value in place, as one edit, and return what it returns."""
+        """Apply `change`, which modifies its argument in place, as one edit. Return its result."""
         returned: list[Returned] = []
 
         def alter(value: Value) -> Value:
@@ -88,7 +82,7 @@ class SharedType(Generic[Value]):
         return returned[0]
 
     def _plain(self, value: Value) -> Value:
-        """Return a value of a kind that stands for one of Python's own as the latter."""
+        """Convert a subclass of the plain type to the plain type."""
         return value
 
     def _checked(self, value: Any) -> Any:
@@ -101,7 +95,7 @@ class SharedType(Generic[Value]):
 
 
 class SharedText(SharedType[str]):
-    """A text that several people write in at once. Places count characters, as in a `str`."""
+    """A text that merges by character. Positions count characters, as in `str`."""
 
     _rule_name = "text"
 
@@ -117,11 +111,11 @@ class SharedText(SharedType[str]):
     def __len__(self) -> int:
         return len(self._read())
 
-    def __contains__(self, part: object) -> bool:
-        return isinstance(part, str) and part in self._read()
+    def __contains__(self, substring: object) -> bool:
+        return isinstance(substring, str) and substring in self._read()
 
-    def __getitem__(self, place: int | slice) -> str:
-        return self._read()[place]
+    def __getitem__(self, index: int | slice) -> str:
+        return self._read()[index]
 
     def __eq__(self, other: object) -> bool:
         return self._read() == (other._read() if isinstance(other, SharedText) else other)
@@ -133,33 +127,33 @@ class SharedText(SharedType[str]):
         return self
 
     def append(self, text: str) -> None:
-        """Put `text` at the end."""
+        """Append `text`."""
         self._change(lambda value: value + text)
 
     def insert(self, place: int, text: str) -> None:
-        """Put `text` in before the character at `place`; a place beyond an end is that end."""
+        """Insert `text` before the character at index `place`. An index out of range means the nearest end."""
         self._change(lambda value: value[:place] + text + value[place:])
 
     def delete(self, start: int, stop: int | None = None) -> None:
-        """Take out the characters from `start` to before `stop`, as of a slice; None is the end."""
+        """Delete the characters of the slice `start:stop`."""
         self._change(lambda value: "".join(_without(list(value), slice(start, stop))))
 
     def replace(self, old: str, new: str, count: int = -1) -> None:
-        """Replace each `old` (the first `count` of them), as `str.replace` does."""
+        """Replace each occurrence of `old`, or the first `count`, as `str.replace` does."""
         self._change(lambda value: value.replace(old, new, count))
 
     def set(self, text: str) -> None:
-        """Have it be `text`; what others are writing at this moment stays."""
+        """Replace the whole text. Only the difference is written, so concurrent edits of other parts stay."""
         self._change(lambda value: text)
 
 
-def _without(characters: list[str], where: slice) -> list[str]:
-    del characters[where]
+def _without(characters: list[str], deleted: slice) -> list[str]:
+    del characters[deleted]
     return characters
 
 
 class SharedList(SharedType[list[Any]], MutableSequence[Any]):
-    """A list in which all that several people put in at once is kept, in one order for everybody."""
+    """A list that merges by item. Concurrent inserts are all kept, in the same order for all participants."""
 
     _rule_name = "list"
 
@@ -167,17 +161,17 @@ class SharedList(SharedType[list[Any]], MutableSequence[Any]):
         return []
 
     @overload
-    def __getitem__(self, place: int) -> Any: ...
+    def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Any]: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        return self._read()[place]
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return self._read()[index]
 
-    def __setitem__(self, place: int | slice, value: Any) -> None:
-        self._mutate(lambda items: items.__setitem__(place, value))
+    def __setitem__(self, index: int | slice, value: Any) -> None:
+        self._mutate(lambda items: items.__setitem__(index, value))
 
-    def __delitem__(self, place: int | slice) -> None:
-        self._mutate(lambda items: items.__delitem__(place))
+    def __delitem__(self, index: int | slice) -> None:
+        self._mutate(lambda items: items.__delitem__(index))
 
     def __len__(self) -> int:
         return len(self._read())
@@ -204,7 +198,11 @@ class SharedList(SharedType[list[Any]], MutableSequence[Any]):
         return self._mutate(lambda items: items.pop(place))
 
     def remove(self, value: Any) -> None:
-        """Take out the first item that equals `value`; raises ValueError if there is none."""
+        """Remove the first item that equals `value`.
+
+        Raises:
+            ValueError: no item equals `value`.
+        """
         self._mutate(lambda items: items.remove(value))
 
     def reverse(self) -> None:
@@ -215,7 +213,7 @@ class SharedList(SharedType[list[Any]], MutableSequence[Any]):
 
 
 class SharedMap(SharedType[dict[Any, Any]], MutableMapping[Any, Any]):
-    """A dict that merges entry by entry, also inside the dicts that it holds."""
+    """A dict that merges by entry, including the entries of nested dicts."""
 
     _rule_name = "map"
 
@@ -263,9 +261,9 @@ class SharedMap(SharedType[dict[Any, Any]], MutableMapping[Any, Any]):
 
 
 class SharedSet(SharedType[set[Any]], MutableSet[Any]):
-    """A set in which what one adds stays, whatever others remove at the same moment.
+    """A set in which an addition wins over a concurrent removal.
 
-    A multi-select widget's key is one too: its value is a list there and a set here.
+    The key of a multi-select widget is a set, too: its value is a list in the widget and a set here.
     """
 
     _rule_name = "set"
@@ -275,12 +273,13 @@ class SharedSet(SharedType[set[Any]], MutableSet[Any]):
 
     @classmethod
     def _from_iterable(cls, items: Any) -> Any:
-        return set(items)  # what `&`, `|` and `-` return is no part of the room
+        return set(items)  # the results of `&`, `|` and `-` are not shared
 
     def _read(self) -> set[Any]:
         return set(super()._read())
 
     def _alter(self, change: Callable[[set[Any]], set[Any]]) -> None:
+        """Store the result of `change` in the type of the present value: list for a multi-select, else set."""
         self._change(lambda items: type(items)(change(set(items))))
 
     def __contains__(self, item: object) -> bool:
@@ -299,33 +298,40 @@ class SharedSet(SharedType[set[Any]], MutableSet[Any]):
         self._alter(lambda items: items - {item})
 
     def remove(self, item: Any) -> None:
-        """Take out `item`; raises KeyError if it is not there."""
-        self._take(lambda items: items.remove(item))
+        """Remove `item`.
+
+        Raises:
+            KeyError: the set does not contain `item`.
+        """
+        self._mutate_set(lambda items: items.remove(item))
 
     def pop(self) -> Any:
-        return self._take(lambda items: items.pop())
+        return self._mutate_set(lambda items: items.pop())
 
     def __ior__(self, others: Set[Any]) -> Self:  # type: ignore[misc]
         self.update(others)
         return self
 
     def __iand__(self, others: Set[Any]) -> Self:
-        kept = set(others)
-        self._alter(lambda items: items & kept)
+        values = set(others)
+        self._alter(lambda items: items & values)
         return self
 
     def __isub__(self, others: Set[Any]) -> Self:
-        gone = set(others)
-        self._alter(lambda items: items - gone)
+        values = set(others)
+        self._alter(lambda items: items - values)
         return self
 
     def __ixor__(self, others: Set[Any]) -> Self:  # type: ignore[misc]
-        turned = set(others)
-        self._alter(lambda items: items ^ turned)
+        values = set(others)
+        self._alter(lambda items: items ^ values)
         return self
 
-    def _take(self, change: Callable[[set[Any]], Any]) -> Any:
-        """Have `change` alter the set in place, as one edit, and return what it returns."""
+    def _mutate_set(self, change: Callable[[set[Any]], Any]) -> Any:
+        """Apply `change`, which modifies a set in place, as one edit. Return its result.
+
+        Unlike `_mutate`, it also accepts the list that a multi-select widget has stored.
+        """
         returned: list[Any] = []
 
         def alter(items: set[Any]) -> set[Any]:
@@ -344,7 +350,7 @@ class SharedSet(SharedType[set[Any]], MutableSet[Any]):
 
 
 class SharedCounter(SharedType[float]):
-    """A number to which everybody's additions count."""
+    """A number to which concurrent additions all count."""
 
     _rule_name = "counter"
 
@@ -353,17 +359,20 @@ class SharedCounter(SharedType[float]):
 
     @property
     def value(self) -> float:
-        """The sum of all additions: an int unless somebody added a float."""
+        """The sum of all additions: an int unless one of them was a float."""
         return self._read()
 
     def increment(self, by: float = 1) -> None:
-        """Add `by`, which may be negative, and any real number, such as numpy's.
+        """Add `by`.
+
+        Args:
+            by: any real number, also negative, and also of numpy.
 
         Raises:
-            ValueNotShareableError: it is none, or the sum is not finite.
+            ValueNotShareableError: `by` is not a real number, or the sum is not finite.
         """
         if not isinstance(by, Real):
-            raise ValueNotShareableError(type(by).__name__, "it is no real number", key=self.key)
+            raise ValueNotShareableError(type(by).__name__, "it is not a real number", key=self.key)
         number = int(by) if isinstance(by, Integral) else float(by)
         self._change(lambda value: value + number)
 

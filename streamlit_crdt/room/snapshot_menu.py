@@ -1,10 +1,10 @@
-"""`room.snapshot_menu`: a button that opens a menu of snapshots, with a file to download and one to load.
+"""`room.snapshot_menu`: a popover with the snapshots of a room, a download of the room and a file upload.
 
-What is in it is drawn only while it is open: a script with a closed menu takes no longer for a hundred snapshots, and
-is not run when somebody saves another one. All of its widgets have private keys, also inside of a room's block.
+The content is rendered only while the menu is open. With a closed menu, a hundred snapshots cost a script run nothing,
+and a new snapshot causes no rerun. All widgets have private keys, also inside a room's block.
 
-It is no fragment, which would run by itself. Tried in a browser, a fragment whose end asks for a run of the whole
-script, as a restore does, broke the page now and then ("Bad delta path index").
+The menu is not a fragment. In a browser, a fragment that ends with a request for a full run, as a restore does,
+sometimes broke the page ("Bad delta path index").
 """
 
 from __future__ import annotations
@@ -25,53 +25,53 @@ from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.room_file import MAX_FILE_BYTES
 from streamlit_crdt.room.snapshots import MAX_NAME_CHARS
 
-SHOWN_AT_ONCE: Final = 5
-"""A list of more snapshots than this scrolls, so that what stands below it stays in sight."""
+MAX_VISIBLE_SNAPSHOTS: Final = 5
+"""A longer list scrolls, so that the elements below it stay visible."""
 
-LIST_PX: Final = 340
+LIST_HEIGHT_PX: Final = 340
 
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
 
-def snapshot_menu(room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
-    """Show the menu where the script stands; see `Room.snapshot_menu`."""
+def show_snapshot_menu(room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
+    """Show the menu at the script's present position. See `Room.snapshot_menu`."""
     menu = _Menu(room, key)
     popover = st.popover(
         label, icon=":material/bookmark:", key=menu.key("open"), on_change="rerun", **options
     )
     if not popover.open:
-        menu.forget_said()
+        menu.clear_result()
         return
     with popover:
-        menu.draw()
+        menu.render()
 
 
 class _Menu:
-    """One menu of one room, as one run draws it."""
+    """One menu of one room in one script run."""
 
     def __init__(self, room: Room, key: str) -> None:
         self._room = room
         self._prefix = f"{PRIVATE_PREFIX}snapshots:{room.name}:{key}:"
         self._is_viewer = room.role == "viewer"
 
-    def key(self, part: str) -> str:
-        return self._prefix + part
+    def key(self, name: str) -> str:
+        return self._prefix + name
 
-    def draw(self) -> None:
+    def render(self) -> None:
         self._load_upload()
-        self._draw_saving()
-        self._draw_list()
-        self._draw_said()
-        self._draw_files()
+        self._render_form()
+        self._render_list()
+        self._render_result()
+        self._render_files()
 
-    def forget_said(self) -> None:
-        st.session_state.pop(self.key("said"), None)
+    def clear_result(self) -> None:
+        st.session_state.pop(self.key("result"), None)
 
-    # -- what it shows -------------------------------------------------------------------------------------------
+    # -- elements ------------------------------------------------------------------------------------------------
 
-    def _draw_saving(self) -> None:
+    def _render_form(self) -> None:
         if self._is_viewer:
-            st.caption("You may look only: saving, restoring, deleting and loading are for editors.")
+            st.caption("View only: saving, restoring, deleting and loading need the role of an editor.")
             return
         with (
             st.form(self.key("form"), clear_on_submit=True, border=False),
@@ -80,20 +80,21 @@ class _Menu:
             st.text_input("Save as", key=self.key("name"), max_chars=MAX_NAME_CHARS, placeholder="Name")
             st.form_submit_button("Save", key=self.key("save"), on_click=self._save)
 
-    def _draw_list(self) -> None:
+    def _render_list(self) -> None:
         snapshots = list(self._room.snapshots)
         if not snapshots:
             st.caption("No snapshots yet.")
-        with st.container(height=LIST_PX if len(snapshots) > SHOWN_AT_ONCE else "content", border=False):
+        is_scrolling = len(snapshots) > MAX_VISIBLE_SNAPSHOTS
+        with st.container(height=LIST_HEIGHT_PX if is_scrolling else "content", border=False):
             for snapshot in snapshots:
-                self._draw_snapshot(snapshot)
+                self._render_snapshot(snapshot)
 
-    def _draw_snapshot(self, snapshot: Snapshot) -> None:
+    def _render_snapshot(self, snapshot: Snapshot) -> None:
         name, is_viewer = snapshot.name, self._is_viewer
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             with st.container(gap=None):
                 st.text(name)
-                st.caption(f"{_plain(snapshot.who)} · {_moment(snapshot.when)}")
+                st.caption(f"{_escape_markdown(snapshot.who)} · {_local_time(snapshot.when)}")
             st.button(
                 "Restore",
                 key=self.key(f"restore:{name}"),
@@ -104,21 +105,21 @@ class _Menu:
             st.button(
                 "",
                 icon=":material/delete:",
-                help="Delete, for everybody",
+                help="Delete for everyone",
                 key=self.key(f"delete:{name}"),
                 on_click=self._delete,
                 args=(name,),
                 disabled=is_viewer,
             )
 
-    def _draw_said(self) -> None:
-        """Show how the last action went."""
-        said = st.session_state.get(self.key("said"))
-        if said is not None:
-            went_well, text = said
-            (st.success if went_well else st.error)(_plain(text))
+    def _render_result(self) -> None:
+        """Show the result of the last action."""
+        result = st.session_state.get(self.key("result"))
+        if result is not None:
+            is_success, text = result
+            (st.success if is_success else st.error)(_escape_markdown(text))
 
-    def _draw_files(self) -> None:
+    def _render_files(self) -> None:
         st.download_button(
             "Download",
             self._room.export,
@@ -137,7 +138,7 @@ class _Menu:
             disabled=self._is_viewer,
         )
 
-    # -- what it does --------------------------------------------------------------------------------------------
+    # -- actions -------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         name = str(st.session_state.get(self.key("name")) or "").strip()
@@ -148,40 +149,40 @@ class _Menu:
 
     def _delete(self, name: str) -> None:
         def delete() -> None:
-            with suppress(SnapshotMissingError):  # somebody else was faster
+            with suppress(SnapshotMissingError):  # another participant has deleted it
                 self._room.snapshots.delete(name)
 
         self._attempt(delete, f"Deleted {name}")
 
     def _load_upload(self) -> None:
-        """Load what was uploaded, once, in whichever run comes to it first."""
+        """Load the uploaded file once, in the first run after the upload."""
         upload = st.session_state.get(self.key("upload"))
         if upload is None or st.session_state.get(self.key("loaded")) == upload.file_id:
             return
         st.session_state[self.key("loaded")] = upload.file_id
         self._attempt(lambda: self._room.load(upload.getvalue()), f"Loaded {upload.name}")
 
-    def _attempt(self, action: Callable[[], object], done: str) -> None:
+    def _attempt(self, action: Callable[[], object], success: str) -> None:
+        """Run `action`, and keep its outcome for `_render_result`."""
         try:
             action()
         except CrdtError as error:
-            st.session_state[self.key("said")] = (False, str(error))
+            st.session_state[self.key("result")] = (False, str(error))
         else:
-            st.session_state[self.key("said")] = (True, done)
+            st.session_state[self.key("result")] = (True, success)
 
 
-def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
+def _escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-def _moment(when: datetime) -> str:
-    local = when.astimezone(_zone())
+def _local_time(when: datetime) -> str:
+    local = when.astimezone(_browser_zone())
     return f"{local.day} {local:%b %Y, %H:%M}"
 
 
-def _zone() -> tzinfo | None:
-    """Return the zone of whoever looks, as the browser says; the server's own if it does not."""
+def _browser_zone() -> tzinfo | None:
+    """Return the browser's time zone. None, if the browser does not report one, means the server's zone."""
     try:
         return ZoneInfo(st.context.timezone) if st.context.timezone else None
     except (ZoneInfoNotFoundError, ValueError):

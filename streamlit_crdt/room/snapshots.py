@@ -1,4 +1,4 @@
-"""`room.snapshots`: the room's values at certain moments, by name, for everybody in the room and kept with it."""
+"""`room.snapshots`: named copies of a room's values, stored in the room."""
 
 from __future__ import annotations
 
@@ -20,134 +20,152 @@ from streamlit_crdt.errors import (
 from streamlit_crdt.room.membership import Membership
 
 MAX_NAME_CHARS: Final = 100
-"""Of a snapshot's name, which is to be shown in one line."""
+"""Characters of a snapshot's name. The menu shows a name in one line."""
 
 MAX_SNAPSHOTS: Final = 100
-"""So many a room keeps: they are part of its document, which every tab has."""
+"""Snapshots of a room. They are part of its document, which every tab loads."""
 
 MAX_ALL_BYTES: Final = 16 * 1024 * 1024
-"""So many bytes all snapshots of a room have together, as stored; a document of 64 MiB takes no edits any more."""
+"""Compressed bytes of all snapshots of a room. A document of 64 MiB accepts no more edits."""
 
 
 class Snapshots(Collection[Snapshot]):
     """The snapshots of a room, the newest first.
 
-    A name stands for the snapshot wherever one is asked for: `"v1" in room.snapshots`.
+    All methods accept a snapshot's name in place of the snapshot: `"v1" in room.snapshots`. A script that reads the
+    snapshots is rerun when they change.
     """
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
 
     def save(self, name: str) -> Snapshot:
-        """Keep the room's values as they are now under `name`, in the place of what was kept under it before.
+        """Store a copy of the room's present values under `name`. An earlier snapshot of that name is replaced.
 
-        What the script has assigned so far is in it, and private keys are not. If the very same values are kept under
-        this name already, nothing happens.
+        The copy includes the values that the script has assigned so far, and excludes private keys. If the snapshot of
+        that name has equal values, nothing is written.
+
+        Returns:
+            The snapshot.
 
         Raises:
-            SnapshotNameError: the name is blank, of more than one line, or longer than 100 characters.
-            SnapshotLimitError: the values are too many, or the room has 100 snapshots already.
-            RoomNotLoadedError: the room's content is not here yet.
-            ViewOnlyError: the session may only look (rule A1).
+            SnapshotNameError: the name is blank, has a line break, or is longer than 100 characters.
+            SnapshotLimitError: the values are too large, or the room has 100 snapshots.
+            RoomNotLoadedError: the room is not synced yet.
+            ViewOnlyError: the role is "viewer" (rule A1).
         """
-        check_name(name)
+        validate_name(name)
         membership = self._membership
-        membership.check_edits(name)
+        membership.require_editable(name)
         replica = membership.replica
         state = dump(state_of(replica.stored()))
-        if not _holds(replica, name, state):
+        if not _has_equal_snapshot(replica, name, state):
             now = datetime.now(UTC).isoformat(timespec="microseconds")
-            kept = packed(name, now, membership.user_name, state)
-            check_limits(replica, {name: kept})
-            membership.keep(name, kept)
+            snapshot = compress(name, now, membership.user_name, state)
+            check_limits(replica, {name: snapshot})
+            membership.store_snapshot(name, snapshot)
         return list_snapshots(replica)[name]
 
     def restore(self, name: str | Snapshot) -> None:
-        """Have the room hold the values that were kept under `name`, and no others.
+        """Replace the room's values by those of the snapshot `name`.
 
-        It is one edit, which merges with what others do at this moment and which `room.undo` takes back. As a callback
-        it takes effect in the same run; in the body of the script another run follows.
+        This is one edit: it merges with concurrent edits, and `room.undo` undoes it. As a callback it takes effect in
+        the same run. In the body of the script it causes a rerun.
 
         Raises:
-            SnapshotMissingError: there is none of that name.
-            ValueUnreadableError: it holds a value that cannot be read here. Nothing was changed.
-            RoomNotLoadedError, ViewOnlyError: as `save` does.
+            SnapshotMissingError: the room has no snapshot of that name.
+            ValueUnreadableError: a value of the snapshot cannot be decoded here. The room is unchanged.
+            RoomNotLoadedError: the room is not synced yet.
+            ViewOnlyError: the role is "viewer" (rule A1).
         """
         membership = self._membership
-        membership.check_edits(str(name))
+        membership.require_editable(str(name))
         found = _find(list_snapshots(membership.replica), name)
-        kept = membership.replica.snapshot(found.name)
-        if kept is None:  # somebody has deleted it in this very moment
+        stored = membership.replica.snapshot(found.name)
+        if stored is None:  # deleted by another participant since the line above
             raise SnapshotMissingError(name)
         try:
-            state = read_state(kept.text())
+            state = read_state(stored.text())
         except ValueError as error:
             raise ValueUnreadableError(f"the snapshot {found.name!r} is damaged ({error})") from error
         membership.restore(found.name, state)
 
     def delete(self, name: str | Snapshot) -> None:
-        """Take a snapshot out of the room, for everybody and for good.
+        """Delete a snapshot for all participants. `room.undo` does not restore it.
 
         Raises:
-            SnapshotMissingError: there is none of that name.
-            RoomNotLoadedError, ViewOnlyError: as `save` does.
+            SnapshotMissingError: the room has no snapshot of that name.
+            RoomNotLoadedError: the room is not synced yet.
+            ViewOnlyError: the role is "viewer" (rule A1).
         """
-        self._membership.check_edits(str(name))
+        self._membership.require_editable(str(name))
         found = _find(list_snapshots(self._membership.replica), name)
-        self._membership.keep(found.name, None)
+        self._membership.store_snapshot(found.name, None)
 
     def __getitem__(self, name: str | Snapshot) -> Snapshot:
-        """Return the snapshot of that name; raises SnapshotMissingError, which is a KeyError."""
-        return _find(self._look(), name)
+        """Return the snapshot of that name.
+
+        Raises:
+            SnapshotMissingError: the room has no snapshot of that name. It is a KeyError.
+        """
+        return _find(self._observed(), name)
 
     def __iter__(self) -> Iterator[Snapshot]:
-        return iter(list(self._look().values()))
+        return iter(list(self._observed().values()))
 
     def __len__(self) -> int:
-        return len(self._look())
+        return len(self._observed())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str | Snapshot) and str(name) in self._look()
+        return isinstance(name, str | Snapshot) and str(name) in self._observed()
 
     def __repr__(self) -> str:
         return f"Snapshots({', '.join(map(repr, list_snapshots(self._membership.replica)))})"
 
-    def _look(self) -> dict[str, Snapshot]:
-        """Return what the script is told of: when there is something else to tell, it is run again."""
-        self._membership.look_at_snapshots()
+    def _observed(self) -> dict[str, Snapshot]:
+        """Return the snapshots by name. From now on, a change of them reruns the script."""
+        self._membership.observe_snapshots()
         return list_snapshots(self._membership.replica)
 
 
-def check_name(name: object) -> None:
-    """Raise SnapshotNameError unless `name` can be a snapshot's."""
+def validate_name(name: object) -> None:
+    """Raise SnapshotNameError unless `name` is a valid snapshot name."""
     is_text = isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and not name.isspace()
     if not is_text or any(character < " " or "\ud800" <= character <= "\udfff" for character in str(name)):
         raise SnapshotNameError(name, MAX_NAME_CHARS)
 
 
 def check_limits(replica: Replica, new: Mapping[str, StoredSnapshot]) -> None:
-    """Raise SnapshotLimitError unless the room can keep these as well, in the place of those of the same names."""
+    """Check that the room can store the snapshots `new`, which replace those of the same names.
+
+    Raises:
+        SnapshotLimitError: a snapshot, their number or their total size exceeds its limit.
+    """
     others = {name: entry for name, entry in replica.snapshots().items() if name not in new}
     size = sum(entry.size for entry in others.values())
-    for number, (name, kept) in enumerate(new.items(), len(others) + 1):
-        size += len(kept.packed)
-        if len(kept.packed) > MAX_VALUE_BYTES:
-            raise SnapshotLimitError(name, f"the values are more than {MAX_VALUE_BYTES} bytes, compressed")
+    for number, (name, snapshot) in enumerate(new.items(), len(others) + 1):
+        size += len(snapshot.packed)
+        if len(snapshot.packed) > MAX_VALUE_BYTES:
+            raise SnapshotLimitError(name, f"its values exceed {MAX_VALUE_BYTES} bytes after compression")
         if number > MAX_SNAPSHOTS:
-            raise SnapshotLimitError(name, f"a room keeps {MAX_SNAPSHOTS} snapshots")
+            raise SnapshotLimitError(name, f"the room has {MAX_SNAPSHOTS} snapshots, which is the limit")
         if size > MAX_ALL_BYTES:
-            raise SnapshotLimitError(name, f"all snapshots together would be more than {MAX_ALL_BYTES} bytes")
+            raise SnapshotLimitError(name, f"all snapshots together would exceed {MAX_ALL_BYTES} bytes")
 
 
-def packed(name: str, when: str, who: str, state: str) -> StoredSnapshot:
-    """Return a snapshot of a state that `dump` has written; raises SnapshotLimitError if it could not be unpacked."""
+def compress(name: str, when: str, who: str, state: str) -> StoredSnapshot:
+    """Return a stored snapshot of a state that `dump` encoded.
+
+    Raises:
+        SnapshotLimitError: the state is larger than a reader accepts after decompression.
+    """
     if len(state.encode()) > MAX_TEXT_BYTES:
-        raise SnapshotLimitError(name, f"the values are more than {MAX_TEXT_BYTES} bytes")
+        raise SnapshotLimitError(name, f"its values exceed {MAX_TEXT_BYTES} bytes")
     return StoredSnapshot.of(when, who, state)
 
 
-def _holds(replica: Replica, name: str, state: str) -> bool:
-    """Say whether this very state is kept under `name`; a damaged one is another one."""
+def _has_equal_snapshot(replica: Replica, name: str, state: str) -> bool:
+    """Return True if the snapshot `name` has this state. A damaged snapshot is never equal."""
     former = replica.snapshot(name)
     try:
         return former is not None and name in list_snapshots(replica) and former.text() == state

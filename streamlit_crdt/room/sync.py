@@ -1,11 +1,7 @@
-"""`crdt_sync`: the one call.
-
-What a room may be called.
-"""
+"""`crdt_sync`, the entry point of a script, and the rule for room names."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -33,20 +29,6 @@ from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
 _ROOM_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
-def validate_room_name(room: object) -> str:
-    """Return a room's name as a plain text.
-
-    Raises:
-        RoomNameError: no room can be called so.
-    """
-    if not isinstance(room, str) or not _ROOM_NAME.fullmatch(room) or room in (".", ".."):
-        raise RoomNameError(room)
-    return str(room)
-
-
-_log = logging.getLogger("streamlit_crdt")
-
-
 def crdt_sync(
     room: str | None = "default",
     *,
@@ -60,74 +42,76 @@ def crdt_sync(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> Room:
-    """Share this session's widgets and `st.session_state` with everybody in the same room.
+    """Share this session's widgets and `st.session_state` with all sessions in the same room.
 
-    Call it above the widgets, or as a `with` block around them::
+    Call it above the widgets, or use it as a `with` block around them::
 
         with crdt_sync("planning"):
             y = st.slider("Select a value")
 
-    Every widget that code may set is shared, with or without a key, and every plain value that the script puts into
-    `st.session_state`. Buttons, uploads and the open or closed state of layout stay in their tab. A value enters the
-    room when somebody changes it, or when code assigns it and the room has none; defaults are not written.
+    Shared are all widgets that code can set, with or without a key, and all plain values that the script assigns to
+    `st.session_state`. Buttons, uploads and the open or closed state of layout elements stay in their tab. A value
+    enters the room when a person changes it, or when code assigns it and the room has no value of that key. Defaults
+    are not written.
 
     Args:
-        room: 1 to 128 of the characters A-Z a-z 0-9 . _ - ; None shares nothing.
-        keys: globs; share only these keys. None shares all.
-        private: globs; never share these keys.
-        merge: how edits of a key merge, by key or glob: "value" (the last writer wins), "text" (by character), "list",
-            "map", "set" or "counter" (all additions count). Where it says nothing, `st.text_area` is a text, a
-            multi-select widget a set, a plain dict, list or set in `st.session_state` a map, list or set, and all else
-            a value.
-        role: "viewer" may look and change nothing: what is moved or assigned here goes back to what the room has, and
-            the room server refuses this session's edits (rule A1).
-        user: who this is to the others: a name, or a mapping with "id" and "name". None: who is logged in to the app
-            (`st.login`), else a guest.
-        server: address of a stand-alone server (`ws://host:port`). None: the room server mounted in this app, else an
-            embedded one that is started on first use.
-        on_change: called before the script goes on, when values of others were taken over.
-        args: positional arguments for `on_change`.
-        kwargs: keyword arguments for `on_change`.
+        room: name of the room, 1 to 128 of the characters A-Z a-z 0-9 . _ - . None shares nothing.
+        keys: keys to share, as globs. None shares all keys.
+        private: keys that are never shared, as globs.
+        merge: merge rule by key or glob: "value" (the last writer wins), "text" (by character), "list", "map", "set" or
+            "counter" (all additions count). The default is "text" for `st.text_area`, "set" for a multi-select widget,
+            "map", "list" or "set" for a plain dict, list or set in `st.session_state`, and "value" for everything else.
+        role: "editor" or "viewer". A viewer's changes are reset to the room's values, and the room server rejects them
+            (rule A1).
+        user: the participant shown to others: a name, or a mapping with "id" and "name". None uses the user who is
+            logged in to the app (`st.login`), else a guest.
+        server: address of a stand-alone server, `ws://host:port`. None uses the room server mounted in this app, else
+            an embedded server, started on first use.
+        on_change: called before `crdt_sync` returns if it has written remote values into this session.
+        args: positional arguments of `on_change`.
+        kwargs: keyword arguments of `on_change`.
 
     Returns:
-        The room. Its status says whether edits reach the others now.
+        The room. `room.status` reports its connection.
 
     Raises:
-        RoomNameError: the name has other characters.
-        MergeRuleError: `merge` names a rule that does not exist.
-        EntryForbiddenError: the app keeps this session out of the room (`authorize=` of `crdt_app`).
-        RoleError, UserError: the role is another word, or the user says nothing of who it is.
-        ValueNotShareableError: on leaving the `with` block, if a value cannot be shared; everything else was.
-        StreamlitTooOldError: Streamlit is older than the library's floor.
+        RoomNameError: `room` is not a valid name.
+        MergeRuleError: `merge` names an unknown rule.
+        EntryForbiddenError: the `authorize=` hook of `crdt_app` denies this session the room.
+        RoleError: `role` is neither "editor" nor "viewer".
+        UserError: `user` is neither a name nor a mapping with an "id" or a "name".
+        ValueNotShareableError: at the end of the `with` block, a value cannot be shared. All other values are shared.
+        StreamlitTooOldError: the installed Streamlit is older than the library supports.
     """
     _compat.require_streamlit()
     room = None if room is None else validate_room_name(room)
-    rules = MergePolicy(dict(merge or {}))
+    policy = MergePolicy(dict(merge or {}))
     ctx = _compat.script_context()
     if ctx is None:
-        alone = DetachedMembership()
+        detached = DetachedMembership()
         guest = draw_guest()
-        alone.begin_run(
+        detached.begin_run(
             Participant(role_of(role), guest) if user is None else participant_for(role_of(role), user, guest)
         )
-        return Room(room, alone)
+        return Room(room, detached)
     session = session_of(ctx)
     if room is None:
-        return Room(room, _alone(session, ctx, participant_for(role_of(role), user, session.guest)))
+        participant = participant_for(role_of(role), user, session.guest)
+        return Room(room, _detached_membership(session, ctx, participant))
     try:
         allowed = authorized_role(room, role_of(role))
     except Exception:
-        session.shut_out(ctx, room)  # it may have been let in before
+        session.shut_out(ctx, room)  # an earlier run may have been authorized
         raise
-    part = participant_for(allowed, user, session.guest)
+    participant = participant_for(allowed, user, session.guest)
     room_session = session.bind(room, server, ctx)
-    selection = KeyFilter(None if keys is None else tuple(keys), tuple(private))
-    session.select(ctx, room_session, selection, rules, part)
+    key_filter = KeyFilter(None if keys is None else tuple(keys), tuple(private))
+    session.select(ctx, room_session, key_filter, policy, participant)
     written = session.enter(ctx, room_session)
     if written is not None:
-        held = room_session.holds()
-        component.mount(session, room_session, held=held)
-        if held:
+        is_held = room_session.holds()
+        component.mount(session, room_session, held=is_held)
+        if is_held:
             st.stop()
         room_session.view_only_notice.tell()
         if written and on_change is not None:
@@ -140,8 +124,19 @@ def private_key(key: str) -> str:
     return PRIVATE_PREFIX + key
 
 
+def validate_room_name(room: object) -> str:
+    """Return a room's name as a plain `str`.
+
+    Raises:
+        RoomNameError: the name is not valid.
+    """
+    if not isinstance(room, str) or not _ROOM_NAME.fullmatch(room) or room in (".", ".."):
+        raise RoomNameError(room)
+    return str(room)
+
+
 def session_of(ctx: Any) -> Session:
-    """Return this script's session, made on first use; from then on it is told of its runs and of its end."""
+    """Return the library's session of this script. The first call creates it and installs the hooks for its runs."""
     hooks = SessionHooks(registry)
     _compat.install(hooks)
     _compat.watch_end(hooks, ctx)
@@ -150,14 +145,17 @@ def session_of(ctx: Any) -> Session:
     return session
 
 
-def _alone(session: Session, ctx: Any, part: Participant) -> DetachedMembership:
-    """Return the session's membership in no room: what a callback writes there is there in the run that follows."""
+def _detached_membership(session: Session, ctx: Any, participant: Participant) -> DetachedMembership:
+    """Return the session's membership outside of any room.
+
+    It is one object for all runs: the following run reads the values that a callback wrote.
+    """
     if session.alone is None:
         session.alone = DetachedMembership(session)
-    alone: DetachedMembership = session.alone
+    membership: DetachedMembership = session.alone
     session.enter_none(ctx)
-    alone.begin_run(part)
-    return alone
+    membership.begin_run(participant)
+    return membership
 
 
 def _release(session_id: str) -> None:
@@ -168,5 +166,5 @@ def _release(session_id: str) -> None:
 
 @st.cache_resource(scope="session", on_release=_release, show_spinner=False)
 def _lifetime(session_id: str) -> str:
-    """Let Streamlit say when the session's tab is gone (it fires also when a tab is away for a moment)."""
+    """Register `_release` for the end of the session. Streamlit also calls it when a tab disconnects for a moment."""
     return session_id

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt.room.snapshot_menu import SHOWN_AT_ONCE, _plain
+from streamlit_crdt.room.snapshot_menu import MAX_VISIBLE_SNAPSHOTS, _escape_markdown
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.support.app_sessions import caught_up, session
 
@@ -97,7 +97,7 @@ def test_A1_a_viewer_may_look(room: str) -> None:
     ada, eve = session(app, room), session(app, room, role="viewer")
     save(ada, "v1")
     caught_up(eve)
-    assert listed(eve) == ["v1"] and "look only" in eve.caption[0].value
+    assert listed(eve) == ["v1"] and "View only" in eve.caption[0].value
     assert part(eve, "button", "restore:v1").disabled and part(eve, "button", "delete:v1").disabled
     assert not has_part(eve, "text_input", "name")
 
@@ -121,7 +121,7 @@ def test_there_may_be_several_and_one_in_no_room() -> None:
 
 def test_many_are_listed_with_each_its_own_buttons(room: str) -> None:
     ada = session(app, room)
-    names = [f"v{number}" for number in range(SHOWN_AT_ONCE + 3)]
+    names = [f"v{number}" for number in range(MAX_VISIBLE_SNAPSHOTS + 3)]
     for name in names:
         save(ada, name)
     assert listed(ada) == names[::-1]
@@ -129,4 +129,4 @@ def test_many_are_listed_with_each_its_own_buttons(room: str) -> None:
 
 
 def test_names_are_shown_as_they_are() -> None:
-    assert _plain("*a* :red[b] $c$ ![d](e)") == r"\*a\* \:red\[b\] \$c\$ \!\[d\]\(e\)"
+    assert _escape_markdown("*a* :red[b] $c$ ![d](e)") == r"\*a\* \:red\[b\] \$c\$ \!\[d\]\(e\)"

@@ -271,19 +271,19 @@ def test_it_holds_no_more_than_a_room_can_bear(alone: Room, monkeypatch: pytest.
     monkeypatch.setattr(snapshots, "MAX_TEXT_BYTES", 200)
     alone.snapshots.save("a")
     alone.snapshots.save("b")
-    with pytest.raises(SnapshotLimitError, match="keeps 2 snapshots"):
+    with pytest.raises(SnapshotLimitError, match="has 2 snapshots"):
         alone.snapshots.save("c")
     alone.state["x"] = "é" * 100
-    with pytest.raises(SnapshotLimitError, match="'b' was not saved: the values are more than 200 bytes"):
+    with pytest.raises(SnapshotLimitError, match="'b' was not saved: its values exceed 200 bytes"):
         alone.snapshots.save("b")
     monkeypatch.setattr(snapshots, "MAX_TEXT_BYTES", 1000)
-    for limit, said in (
-        ("MAX_VALUE_BYTES", "the values are"),
-        ("MAX_ALL_BYTES", "all snapshots together would be"),
+    for limit, subject in (
+        ("MAX_VALUE_BYTES", "its values"),
+        ("MAX_ALL_BYTES", "all snapshots together would"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(snapshots, limit, 10)
-            with pytest.raises(SnapshotLimitError, match=f"{said} more than 10 bytes") as caught:
+            with pytest.raises(SnapshotLimitError, match=f"{subject} exceed 10 bytes") as caught:
                 alone.snapshots.save("b")
     assert isinstance(caught.value, CrdtError) and isinstance(caught.value, ValueError)
     assert sorted(one.name for one in alone.snapshots) == ["a", "b"]
