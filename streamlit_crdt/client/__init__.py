@@ -1,7 +1,10 @@
-"""Rooms for programs that are no Streamlit app: cron jobs, notebooks, other services.
+"""Headless client: `connect` for programs without Streamlit, for example cron jobs, notebooks and other services.
 
-`exchange` knows the y-websocket protocol and no network, `line` the network, `member` what a room needs to know of who
-is in it. `connect` puts them together.
+- `connect`: `connect` and `JobRoom`.
+- `connection`: the thread with the WebSocket.
+- `sync_client`, `sync_progress`, `server_messages`: the y-websocket protocol, without I/O.
+- `membership`: `Membership` of a client.
+- `credentials`: address and token.
 """
 
 from __future__ import annotations

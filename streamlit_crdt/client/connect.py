@@ -1,4 +1,4 @@
-"""`connect`: a room for a program that is no Streamlit app."""
+"""`connect`: a room in a program without Streamlit."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from streamlit_crdt_server import RoomNameRefused, Settings, qualified
 from streamlit_crdt_server.names import check_room_name
 
 FLUSH_S: Final = 10.0
-"""So long the end of the block waits for what is not saved yet."""
+"""Default seconds that the end of the block waits for unsaved edits."""
 
 
 class JobRoom(Room):
-    """A room that a program is in. What it edits is on its way at once; any thread may use it.
+    """A room that a program is in. Edits are sent at once. Thread-safe.
 
-    Each assignment, and each call that changes something, is one edit, which `undo` takes back by itself.
+    Each assignment and each call that changes a value is one edit with its own undo step.
     """
 
-    def __init__(self, name: str, member: ClientMembership) -> None:
-        super().__init__(name, member)
-        self._member = member
+    def __init__(self, name: str, membership: ClientMembership) -> None:
+        super().__init__(name, membership)
+        self._client_membership = membership
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until others have changed something since the last call, or since this program came.
+        """Wait for a remote change since the last call, or since `connect` for the first call.
 
         Args:
-            timeout: seconds to wait; None waits for ever.
+            timeout: seconds to wait at most. None waits without a limit.
 
         Returns:
-            Whether something has changed.
+            True if there was a remote change.
+
+        Raises:
+            RoomDeletedError: the room was deleted.
         """
-        return self._member.wait(timeout)
+        return self._client_membership.wait(timeout)
 
 
 @contextmanager
@@ -56,68 +59,76 @@ def connect(
     timeout_s: float = 10.0,
     flush_timeout_s: float = FLUSH_S,
 ) -> Iterator[JobRoom]:
-    """Be in a room for as long as a `with` block lasts, without Streamlit::
+    """Enter a room without Streamlit, for the duration of a `with` block::
 
         with connect("planning") as room:
             room.state["progress"] = 0.5
 
-    The block begins when the room's content is here. If the connection is lost later it is made again, for as long as
-    that takes; what is edited meanwhile merges then. The block ends when everything is saved.
+    The block begins when the room is synced. A lost connection is opened again until the block ends, and edits made
+    meanwhile merge then. The end of the block waits until all edits are saved.
 
     Args:
-        room: 1 to 128 of the characters A-Z a-z 0-9 . _ - .
-        server: where the room server is: `ws://host:port` for a stand-alone or an embedded one, and
-            `ws://host:port/crdt` for one that is mounted in an app; or another server that speaks the y-websocket
-            protocol. None: STREAMLIT_CRDT_SERVER, else where  streamlit-crdt serve  listens.
-        namespace: of the app whose room it is (see `crdt_app`). None: STREAMLIT_CRDT_NAMESPACE, else none.
-        token: what  streamlit-crdt token  has printed. None signs one, and new ones in time, with the secret that is
-            set (STREAMLIT_CRDT_SECRET), or this user's key file if the server is on this machine.
-        merge: how edits of a key merge, as with `crdt_sync`.
-        role: of the token that is signed here; a given one says by itself what it allows.
-        user: of the token that is signed here, and who this is to the others; a given one says by itself.
-        timeout_s: how long to wait for the room's content.
-        flush_timeout_s: how long the end of the block waits until everything is saved.
+        room: name of the room, 1 to 128 of the characters A-Z a-z 0-9 . _ - .
+        server: address of the room server: `ws://host:port` if it is stand-alone or embedded, `ws://host:port/crdt` if
+            it is mounted in an app. Other servers with the y-websocket protocol work, too. None uses
+            STREAMLIT_CRDT_SERVER, else the address on which  streamlit-crdt serve  listens.
+        namespace: namespace of the app (see `crdt_app`). None uses STREAMLIT_CRDT_NAMESPACE, else no namespace.
+        token: a token printed by  streamlit-crdt token . None signs tokens, and renews them in time, with the secret
+            of STREAMLIT_CRDT_SECRET, or with this user's key file if the server is on this machine.
+        merge: merge rule by key or glob, as in `crdt_sync`.
+        role: role in the signed token. Ignored if `token` is given.
+        user: name of the user in the signed token, shown to others. Used with `token` only if that has no name.
+        timeout_s: seconds to wait for the first sync.
+        flush_timeout_s: seconds that the end of the block waits for unsaved edits.
+
+    Yields:
+        The room.
 
     Raises:
-        RoomNameError, RoleError, MergeRuleError, ValueError: an argument is none.
-        EntryRefusedError: the server does not let this program in.
-        ServerUnavailableError: the room's content did not come in time.
-        EditsNotSavedError: at the end of the block: not everything is saved. If the block itself raised, it is logged.
-        RoomDeletedError: on use: the room was deleted, and what is edited here reaches nobody.
+        RoomNameError: `room` or `namespace` is not valid.
+        RoleError: `role` is neither "editor" nor "viewer".
+        MergeRuleError: `merge` names an unknown rule.
+        ValueError: `server` is not a WebSocket address.
+        EntryRefusedError: the server refuses the connection.
+        ServerUnavailableError: the room was not synced within `timeout_s`.
+        EditsNotSavedError: at the end of the block, edits are unsaved. Logged instead if the block raised an error.
+        RoomDeletedError: on use of the room, if it was deleted. Edits made here do not reach the new room.
     """
-    address, rules = find_server(server), MergePolicy(dict(merge or {}))
+    address, policy = find_server(server), MergePolicy(dict(merge or {}))
     name = _full_name(room, Settings.load().namespace if namespace is None else namespace)
     allowed = role_of(role) if token is None else role_in(token, name)
     sign = token_factory(address, name, role=allowed, user=user) if token is None else lambda: token
-    sign()  # what is wrong with it is better said here than in the connection's thread
-    line = ClientConnection(name, address, sign)
-    member = ClientMembership(
-        room, line.exchange, rules, allowed, user if token is None else name_in(token, user)
+    sign()  # raises errors of the key here, not in the connection's thread
+    connection = ClientConnection(name, address, sign)
+    membership = ClientMembership(
+        room, connection.sync_client, policy, allowed, user if token is None else name_in(token, user)
     )
-    line.start()
+    connection.start()
     try:
-        _enter(line, member, address, timeout_s)
+        _enter(connection, membership, address, timeout_s)
         try:
-            yield JobRoom(room, member)
+            yield JobRoom(room, membership)
         except BaseException as error:
-            member.depart(error, flush_timeout_s)
+            membership.close(error, flush_timeout_s)
             raise
-        member.depart(None, flush_timeout_s)
+        membership.close(None, flush_timeout_s)
     finally:
-        line.stop()
+        connection.stop()
 
 
-def _enter(line: ClientConnection, member: ClientMembership, address: str, timeout_s: float) -> None:
-    """Wait until the room's content is here; anew, if the connection was lost before the room could be entered."""
-    progress, ends_at = line.exchange.progress, time.monotonic() + timeout_s
-    while not line.exchange.enter():
-        if not progress.wait_synced(ends_at - time.monotonic()):
-            if progress.fault is not None:
-                raise progress.fault
+def _enter(
+    connection: ClientConnection, membership: ClientMembership, address: str, timeout_s: float
+) -> None:
+    """Wait until the room is synced. Wait again if the connection was lost before the room was entered."""
+    client, ends_at = connection.sync_client, time.monotonic() + timeout_s
+    while not client.enter():
+        if not client.progress.wait_synced(ends_at - time.monotonic()):
+            if client.progress.fault is not None:
+                raise client.progress.fault
             raise ServerUnavailableError(
-                address, progress.reason or f"the room did not come within {timeout_s:g} s"
+                address, client.progress.reason or f"the room was not synced within {timeout_s:g} s"
             )
-    member.enter()
+    membership.enter()
 
 
 def _full_name(room: str, namespace: str) -> str:

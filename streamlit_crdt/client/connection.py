@@ -1,7 +1,7 @@
-"""The network below an exchange: a thread with an event loop, which connects again until the room is left.
+"""WebSocket connection of a `SyncClient`: a thread with an event loop that reconnects until it is stopped.
 
-asyncio in a thread of its own, because a program's own loop, if it has one, may be busy when the server wants an
-answer, and because a job without one should not need one.
+asyncio runs in its own thread: the program's event loop may be busy when the server needs an answer, and a program
+without an event loop must not need one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
-from streamlit_crdt.client.credentials import TTL_S, Sign, is_here
+from streamlit_crdt.client.credentials import TTL_S, TokenFactory, is_local
 from streamlit_crdt.client.errors import EntryRefusedError, RoomDeletedError
 from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.errors import ServerUnavailableError, UpdateRefusedError
@@ -30,39 +30,57 @@ from streamlit_crdt_server.protocol import awareness, renewal
 _log = logging.getLogger("streamlit_crdt")
 
 TICK_S: Final = 0.01
-"""What is edited within it leaves as one update: a server closes who sends more than some thousands in a second."""
+"""Seconds between two sends. Edits in between leave as one update: a server closes a connection that sends more than
+a few thousand messages a second."""
 
 MAX_BYTES_PER_S: Final = 8 * 1024 * 1024
-"""Likewise for large updates; a quarter of what the room server allows by default."""
+"""Limit for large updates, a quarter of the room server's default limit. A server closes a faster connection."""
 
 HEARTBEAT_S: Final = 30.0
-"""A server closes a connection on which nothing came for some minutes."""
+"""Seconds between frames of an idle client. A server closes a connection that is idle for some minutes."""
 
 MIN_DELAY_S: Final = 0.1
 MAX_DELAY_S: Final = 5.0
-"""Between attempts to connect, doubled each time, less a random half: all of a server's jobs must not come at once."""
+"""Seconds between attempts to connect: doubled each time, and reduced by a random part of up to a half, so that all
+clients of a server do not reconnect at once."""
 
 STEADY_AFTER_S: Final = 5.0
-"""A connection that lasted so long ends the doubling: one that is closed at once would be made ten times a second."""
+"""Seconds after which a connection resets the delay. Otherwise a server that closes each connection at once would be
+contacted ten times a second."""
 
 CLOSE_TIMEOUT_S: Final = 1.0
-END_S: Final = 5.0
+"""Seconds to wait for the server's closing handshake."""
 
-_LOST: Final = (OSError, TimeoutError, WebSocketException, MalformedFrameError, UpdateRefusedError)
+JOIN_TIMEOUT_S: Final = 5.0
+"""Seconds that `stop` waits for the thread."""
+
+_CONNECTION_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    WebSocketException,
+    MalformedFrameError,
+    UpdateRefusedError,
+)
 
 
 class ClientConnection:
-    """Keeps a connection open from `start` to `stop`, which any thread may call."""
+    """Connection that is kept open from `start` to `stop`. Any thread may call both."""
 
-    def __init__(self, room: str, address: str, sign: Sign) -> None:
-        """Make one for `room` on the server at `address`, which is shown what `sign` gives."""
-        self.exchange = SyncClient(room, self._wake)
+    def __init__(self, room: str, address: str, sign: TokenFactory) -> None:
+        """Create a connection that is not started.
+
+        Args:
+            room: the room's full name, with its namespace.
+            address: the server's address.
+            sign: called for a token at each attempt to connect.
+        """
+        self.sync_client = SyncClient(room, self._wake)
         self._room = room
         self._address = address
         self._sign = sign
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_awake = self._is_over = False
+        self._is_awake = self._is_stopped = False
         self._token: str | None = None
         self._signed_at = 0.0
         self._thread = threading.Thread(target=self._serve, name=f"streamlit-crdt-{room}", daemon=True)
@@ -71,18 +89,18 @@ class ClientConnection:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the connection and end the thread. May be called again."""
+        """Close the connection and end the thread. A second call does nothing."""
         with self._lock:
-            self._is_over = True
+            self._is_stopped = True
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._main.cancel)
-        self._thread.join(END_S)
+        self._thread.join(JOIN_TIMEOUT_S)
 
     def _wake(self) -> None:
         with self._lock:
             if self._loop is not None and not self._is_awake:
                 self._is_awake = True
-                self._loop.call_soon_threadsafe(self._news.set)
+                self._loop.call_soon_threadsafe(self._has_frames.set)
 
     # -- in the thread -------------------------------------------------------------------------------------------
 
@@ -90,66 +108,66 @@ class ClientConnection:
         try:
             with suppress(asyncio.CancelledError):
                 asyncio.run(self._run())
-        except BaseException as error:  # the thread's edge: whatever ends it, the program is told
-            _log.exception("room %r: the connection failed and is not made again", self._room)
-            self.exchange.end(ServerUnavailableError(self._address, f"{type(error).__name__}: {error}"))
+        except BaseException as error:  # outer edge of the thread: report any error to the program
+            _log.exception("room %r: the connection failed and will not be opened again", self._room)
+            self.sync_client.fail(ServerUnavailableError(self._address, f"{type(error).__name__}: {error}"))
 
     async def _run(self) -> None:
         with self._lock:
-            self._news = asyncio.Event()
+            self._has_frames = asyncio.Event()
             self._main = asyncio.current_task() or asyncio.ensure_future(asyncio.sleep(0))
             self._loop = asyncio.get_running_loop()
         try:
-            await self._connect_for_ever()
+            await self._reconnect_until_stopped()
         finally:
             with self._lock:
                 self._loop = None
 
-    async def _connect_for_ever(self) -> None:
+    async def _reconnect_until_stopped(self) -> None:
         delay_s, reason = MIN_DELAY_S, ""
-        while self.exchange.progress.fault is None and not self._is_over:
+        while self.sync_client.progress.fault is None and not self._is_stopped:
             began_at = time.monotonic()
             try:
                 await self._connect_once()
-            except _LOST as error:
-                self._lost(error)
-                if self.exchange.progress.reason != reason:
-                    reason = self.exchange.progress.reason
+            except _CONNECTION_ERRORS as error:
+                self._on_connection_error(error)
+                if self.sync_client.progress.reason != reason:
+                    reason = self.sync_client.progress.reason
                     _log.warning("room %r: no connection to %s: %s", self._room, self._address, reason)
             if time.monotonic() - began_at > STEADY_AFTER_S:
                 delay_s, reason = MIN_DELAY_S, ""
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(2 * delay_s, MAX_DELAY_S)
 
-    def _lost(self, error: Exception) -> None:
-        """Note why there is no connection; it is for ever if the room was deleted, or this program not let in."""
-        self.exchange.close(_in_words(error))
+    def _on_connection_error(self, error: Exception) -> None:
+        """Record the error. It is final if the room was deleted, or if the server refused the first connection."""
+        self.sync_client.close(_describe(error))
         is_refused = isinstance(error, InvalidStatus) and error.response.status_code in (401, 403)
-        if is_refused and not self.exchange.is_entered:
+        if is_refused and not self.sync_client.is_entered:
             had_token = self._token is not None
-            self.exchange.end(EntryRefusedError(self._room, self._address, had_token))
+            self.sync_client.fail(EntryRefusedError(self._room, self._address, had_token))
         elif isinstance(error, InvalidURI):
-            self.exchange.end(error)
-        elif isinstance(error, ConnectionClosed) and _code(error) == CloseCode.OTHER_EPOCH:
-            self.exchange.end(RoomDeletedError(self._room))
+            self.sync_client.fail(error)
+        elif isinstance(error, ConnectionClosed) and _close_code(error) == CloseCode.OTHER_EPOCH:
+            self.sync_client.fail(RoomDeletedError(self._room))
 
     async def _connect_once(self) -> None:
         self._token, self._signed_at = self._sign(), time.monotonic()
-        epoch = self.exchange.progress.epoch
+        epoch = self.sync_client.progress.epoch
         offered = [] if self._token is None else [SUBPROTOCOL, f"{TOKEN_PREFIX}{self._token}"]
         async with connect(
             f"{self._address}/{self._room}" + ("" if epoch is None else f"?epoch={epoch}"),
             subprotocols=[Subprotocol(text) for text in offered] or None,
-            proxy=None if is_here(self._address) else True,
+            proxy=None if is_local(self._address) else True,
             compression=None,
-            max_size=None,  # a room comes in one frame
+            max_size=None,  # the server sends a whole room in one frame
             close_timeout=CLOSE_TIMEOUT_S,
         ) as socket:
-            await socket.send(self.exchange.open())
-            await self._converse(socket)
+            await socket.send(self.sync_client.open())
+            await self._run_connection(socket)
 
-    async def _converse(self, socket: WebSocket) -> None:
-        """Read and write until one of both cannot go on; then the other one must not either."""
+    async def _run_connection(self, socket: WebSocket) -> None:
+        """Run reader and writer until one of them ends. Then cancel the other, and raise the error."""
         tasks = [asyncio.ensure_future(self._read(socket)), asyncio.ensure_future(self._write(socket))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -162,37 +180,40 @@ class ClientConnection:
                 raise outcome
 
     async def _read(self, socket: WebSocket) -> None:
-        while self.exchange.progress.fault is None:
-            self.exchange.receive(bytes(await socket.recv(decode=False)))
+        while self.sync_client.progress.fault is None:
+            self.sync_client.receive(bytes(await socket.recv(decode=False)))
 
     async def _write(self, socket: WebSocket) -> None:
-        """Send what there is, as it comes. Ends with the connection, which the reader sees too."""
+        """Send frames as they become available, and a heartbeat. Ends with an error when the connection closes."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):
-                    await self._news.wait()
-            self._news.clear()
+                    await self._has_frames.wait()
+            self._has_frames.clear()
             with self._lock:
                 self._is_awake = False
-            frames = [*self._renewal(), *self.exchange.take()] or [awareness(())]
+            frames = [*self._renewal(), *self.sync_client.next_frames()] or [awareness(())]
             for frame in frames:
                 await socket.send(frame)
             await asyncio.sleep(max(TICK_S, sum(map(len, frames)) / MAX_BYTES_PER_S))
 
     def _renewal(self) -> list[bytes]:
-        """Return the frame that brings a new token while the last one is still valid; none for a server not of ours."""
-        if time.monotonic() - self._signed_at < TTL_S / 2 or self.exchange.progress.epoch is None:
+        """Return a frame with a new token when half of the old token's lifetime has passed.
+
+        A server that reported no epoch is not a streamlit-crdt server, and gets no such frame.
+        """
+        if time.monotonic() - self._signed_at < TTL_S / 2 or self.sync_client.progress.epoch is None:
             return []
         self._signed_at = time.monotonic()
         former, self._token = self._token, self._sign()
         return [] if self._token in (None, former) else [renewal(self._token)]
 
 
-def _code(error: ConnectionClosed) -> int | None:
+def _close_code(error: ConnectionClosed) -> int | None:
     return None if error.rcvd is None else error.rcvd.code
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, InvalidStatus):
         return f"the server answered HTTP {error.response.status_code}"
     if isinstance(error, ConnectionClosed) and error.rcvd is not None:

@@ -1,4 +1,4 @@
-"""Where a program's room server is, and the token that it shows there."""
+"""Address of the room server, and tokens for it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from streamlit_crdt_server import Role as TokenRole
 from streamlit_crdt_server.names import is_loopback
 
 TTL_S: Final = 3600.0
-"""How long a token that is signed here is valid. Half-way the server is shown a new one."""
+"""Seconds until a token signed by this client expires. The client sends a new one after half of that time."""
 
 SERVER_VARIABLE: Final = "STREAMLIT_CRDT_SERVER"
 
-Sign = Callable[[], str | None]
+TokenFactory = Callable[[], str | None]
+"""Returns a token; None connects without one."""
 
 
 def find_server(server: str | None) -> str:
-    """Return the address of the room server: what is given, else STREAMLIT_CRDT_SERVER, else `streamlit-crdt serve`'s.
+    """Return the address of the room server: `server`, else STREAMLIT_CRDT_SERVER, else that of `streamlit-crdt serve`.
 
     Raises:
-        ValueError: it is no ws:// or wss:// address.
-        SettingsError: a STREAMLIT_CRDT_* variable says something impossible.
+        ValueError: the address does not begin with ws:// or wss://.
+        SettingsError: a STREAMLIT_CRDT_* variable has an invalid value.
     """
     address = server or os.environ.get(SERVER_VARIABLE)
     if not address:
@@ -43,18 +44,19 @@ def find_server(server: str | None) -> str:
     return address.rstrip("/")
 
 
-def is_here(address: str) -> bool:
-    """Whether `address` is on this machine."""
+def is_local(address: str) -> bool:
+    """Return True if `address` is a loopback address."""
     return is_loopback(urllib.parse.urlsplit(address).hostname or "")
 
 
-def token_factory(address: str, room: str, *, role: Role, user: str) -> Sign:
-    """Return what signs a token for `room` whenever one is needed, as  streamlit-crdt token  does; None for no token.
+def token_factory(address: str, room: str, *, role: Role, user: str) -> TokenFactory:
+    """Return a function that signs a new token for `room` at each call, as  streamlit-crdt token  does.
 
-    Signed with the secret that is set, else, for a server on this machine, with this user's key file.
+    The key is the configured secret, else, for a server on this machine, this user's key file. The function returns
+    None if no token is required or no key exists.
 
     Raises:
-        SettingsError: the secret or the key file cannot be used.
+        SettingsError: the secret or the key file is not usable.
     """
     ring = _ring(address)
     session = f"job-{secrets.token_hex(8)}"
@@ -80,22 +82,23 @@ def _ring(address: str) -> KeyRing | None:
     if not settings.require_token:
         return None
     ring = ring_from_settings(settings)
-    return user_ring() if ring is None and is_here(address) else ring
+    return user_ring() if ring is None and is_local(address) else ring
 
 
 def role_in(token: str, room: str) -> Role:
-    """Return the role that `token` gives in `room`, as far as can be read: the server alone can verify it."""
-    rooms = _claims(token).get(
-        "rooms"
-    )  # none in another server's: whether that lets us write is seen when it does
+    """Return the role that `token` claims in `room`, without verification. Only the server can verify the token.
+
+    A token of another server may claim no rooms. Then the role is editor, and the server decides at the first edit.
+    """
+    rooms = _claims(token).get("rooms")
     role = (rooms.get(room) or rooms.get("*")) if isinstance(rooms, dict) else None
     return "viewer" if role == "viewer" else "editor"
 
 
-def name_in(token: str, otherwise: str) -> str:
-    """Return the name of the user of `token`, likewise."""
+def name_in(token: str, default: str) -> str:
+    """Return the user's name that `token` claims, without verification."""
     name = _claims(token).get("name")
-    return name if isinstance(name, str) and name else otherwise
+    return name if isinstance(name, str) and name else default
 
 
 def _claims(token: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What can go wrong for a program in a room, beyond what can for a session."""
+"""Errors of the headless client, in addition to those of `streamlit_crdt.errors`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from streamlit_crdt.errors import CrdtError
 
 
 class EntryRefusedError(CrdtError, PermissionError):
-    """The room server did not let this program in.
+    """Raised when the room server refuses the client's connection.
 
-    Attributes: `room`, `address`, `had_token` (whether a token was shown).
+    Attributes:
+        room: the room's name.
+        address: the server's address.
+        had_token: True if the client sent a token.
     """
 
     def __init__(self, room: str, address: str, had_token: bool) -> None:
@@ -18,17 +21,19 @@ class EntryRefusedError(CrdtError, PermissionError):
         self.had_token = had_token
 
     def __str__(self) -> str:
-        why = "it does not take the token" if self.had_token else "no token was shown"
+        reason = "it does not accept the token" if self.had_token else "no token was sent"
         return (
-            f"The room server at {self.address} refused entry to room {self.room!r}: {why}. Set STREAMLIT_CRDT_SECRET "
-            "to the secret that the server has, or pass token= with one that  streamlit-crdt token  has printed there."
+            f"The room server at {self.address} refused entry to room {self.room!r}: {reason}. Set "
+            "STREAMLIT_CRDT_SECRET to the server's secret, or pass token= with a token printed by "
+            " streamlit-crdt token  on the server's machine."
         )
 
 
 class RoomDeletedError(CrdtError, RuntimeError):
-    """The room was deleted and begun anew while this program was in it. Its values here are those from before.
+    """Raised when the room was deleted while the client was in it. The client keeps the values from before.
 
-    Attributes: `room`.
+    Attributes:
+        room: the room's name.
     """
 
     def __init__(self, room: str) -> None:
@@ -37,15 +42,16 @@ class RoomDeletedError(CrdtError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"Room {self.room!r} was deleted and begun anew: what is edited here would not reach it. Leave it, and "
-            "connect() again."
+            f"Room {self.room!r} was deleted: edits made here do not reach the new room of that name. Leave the block "
+            "and call connect() again."
         )
 
 
 class RoomLeftError(CrdtError, RuntimeError):
-    """A room was edited after its `with` block. Nothing was changed.
+    """Raised when a room is edited after its `with` block. Nothing was changed.
 
-    Attributes: `room`.
+    Attributes:
+        room: the room's name.
     """
 
     def __init__(self, room: str) -> None:
@@ -53,13 +59,16 @@ class RoomLeftError(CrdtError, RuntimeError):
         self.room = room
 
     def __str__(self) -> str:
-        return f"Room {self.room!r} was left: edit it inside of the  with connect(...)  block."
+        return f"Room {self.room!r} was left: edit it inside the  with connect(...)  block."
 
 
 class EditsNotSavedError(CrdtError, RuntimeError):
-    """A room was left, and its server has not said that all edits are saved.
+    """Raised at the end of the `with` block when the server has not confirmed that all edits are saved.
 
-    Attributes: `room`, `count` (how many edits are not), `reason`.
+    Attributes:
+        room: the room's name.
+        count: number of unsaved edits.
+        reason: cause, as text.
     """
 
     def __init__(self, room: str, count: int, reason: str) -> None:
@@ -74,9 +83,10 @@ class EditsNotSavedError(CrdtError, RuntimeError):
 
 
 class OutsideAppError(CrdtError, RuntimeError):
-    """Something that needs a page was called where there is none.
+    """Raised when a method that shows a Streamlit element is called outside a Streamlit script.
 
-    Attributes: `what`.
+    Attributes:
+        what: name of the method.
     """
 
     def __init__(self, what: str) -> None:

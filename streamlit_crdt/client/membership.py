@@ -1,4 +1,4 @@
-"""A program's membership in a room: what `Room` needs, without a session, a page or a run."""
+"""Membership of a headless client in a room."""
 
 from __future__ import annotations
 
@@ -26,68 +26,70 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class ClientMembership:
-    """A program in a room. Thread-safe: each member is one edit, or one look.
+    """Implementation of `Membership` for a program without Streamlit. Thread-safe; each method is one edit or one read.
 
     Attributes:
-        role: what the token allows; the server enforces it (rule A1).
-        user_name: who this is to the others.
+        role: role claimed by the token. The server enforces it (rule A1).
+        user_name: name that other participants see.
     """
 
     def __init__(
-        self, room: str, exchange: SyncClient, rules: MergePolicy, role: Role, user_name: str
+        self, room: str, sync_client: SyncClient, policy: MergePolicy, role: Role, user_name: str
     ) -> None:
         self.role = role
         self.user_name = user_name
         self._room = room
-        self._exchange = exchange
-        self._rules = rules
+        self._sync_client = sync_client
+        self._policy = policy
         self._events = EventLog()
         self._lock = threading.RLock()
         self._has_left = False
-        self._news_seen = 0
+        self._seen_remote_count = 0
 
     def enter(self) -> None:
-        """Be in the room from now on, whose content is here."""
-        self._news_seen = self._exchange.progress.news
-        self._events.arrive(self._exchange.replica)
+        """Enter the room. It must be synced."""
+        self._seen_remote_count = self._sync_client.progress.remote_count
+        self._events.arrive(self._sync_client.replica)
 
     @property
     def replica(self) -> Replica:
-        self._check_is_the_same()
-        return self._exchange.replica
+        self._raise_fault()
+        return self._sync_client.replica
 
     @property
     def status(self) -> Status:
-        progress = self._exchange.progress
+        progress = self._sync_client.progress
         if progress.is_open:
             return "connected"
         return "offline" if progress.is_synced else "connecting"
 
     @property
     def saved(self) -> bool:
-        self._check_is_the_same()
+        self._raise_fault()
         return self.unsaved_count == 0
 
     @property
     def unsaved_count(self) -> int:
-        return self._exchange.progress.unsaved
+        return self._sync_client.progress.unsaved_count
 
     def flush(self, timeout_s: float) -> bool:
-        self._check_is_the_same()
-        return self._exchange.progress.wait_saved(timeout_s)
+        self._raise_fault()
+        return self._sync_client.progress.wait_saved(timeout_s)
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait for something new since the last call; say whether it came."""
-        progress = self._exchange.progress
-        progress.wait(lambda: progress.news > self._news_seen or progress.fault is not None, timeout_s)
-        self._check_is_the_same()
+        """Wait for a remote update since the last call. Return True if there was one."""
+        progress = self._sync_client.progress
+        progress.wait(
+            lambda: progress.remote_count > self._seen_remote_count or progress.fault is not None, timeout_s
+        )
+        self._raise_fault()
         with self._lock:
-            before, self._news_seen = self._news_seen, progress.news
-            return self._news_seen > before
+            before, self._seen_remote_count = self._seen_remote_count, progress.remote_count
+            return self._seen_remote_count > before
 
     def write(self, key: str, value: Any) -> None:
         with self._editing(key) as replica:
-            replica.edit(key, None, value, self._rules.rule(key, value, None))
+            replica.edit(key, None, value, self._policy.rule(key, value, None))
 
     def remove(self, key: str) -> None:
         with self._editing(key) as replica:
@@ -119,15 +121,15 @@ class ClientMembership:
         raise OutsideAppError("status_badge")
 
     def push_edits(self) -> None:
-        """What is assigned is in the replica already."""
-        self._check_is_the_same()
+        """Check for a fault. `write` edits the replica directly, so nothing is left to push."""
+        self._raise_fault()
 
     def require_editable(self, subject: str) -> None:
         with self._editing(subject, begins_group=False):
             pass
 
     def observe_snapshots(self) -> None:
-        """No script waits to be run; `wait` tells of any change."""
+        """Do nothing: there is no script to rerun, and `wait` returns at any change."""
 
     def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         with self._editing(name, begins_group=False) as replica:
@@ -141,33 +143,37 @@ class ClientMembership:
         raise OutsideAppError("snapshot_menu")
 
     def leave(self, error: BaseException | None) -> None:
-        """Edits are on their way already; the room is left with the block of `connect`."""
+        """Do nothing: edits are sent at once, and the block of `connect` leaves the room."""
 
-    def depart(self, error: BaseException | None, timeout_s: float) -> None:
-        """Take no more edits, and wait until all are saved.
+    def close(self, error: BaseException | None, timeout_s: float) -> None:
+        """Accept no more edits, and wait until all edits are saved.
+
+        Args:
+            error: exception that ends the block.
+            timeout_s: seconds to wait at most.
 
         Raises:
-            EditsNotSavedError, RoomDeletedError: some are not. Logged instead if `error` is under way.
+            EditsNotSavedError: edits are unsaved. Logged instead if `error` is given.
+            RoomDeletedError: the room was deleted. Logged instead if `error` is given.
         """
         with self._lock:
-            self._has_left = True  # no thread is in the midst of an edit that nobody would wait for
-        progress = self._exchange.progress
+            self._has_left = True  # under the lock: no edit of another thread may begin after the wait below
+        progress = self._sync_client.progress
         if progress.wait_saved(timeout_s):
             return
-        if progress.is_silent and progress.arrived >= progress.made and progress.fault is None:
-            _log.warning(
-                "room %r: the server has all edits, and does not say whether they are saved", self._room
-            )
+        has_all = progress.received_count >= progress.edit_count
+        if progress.lacks_save_status and has_all and progress.fault is None:
+            _log.warning("room %r: the server has received all edits but does not report saves", self._room)
             return
-        lost = progress.fault or EditsNotSavedError(
-            self._room, progress.unsaved, self._why_unsaved(timeout_s)
+        failure = progress.fault or EditsNotSavedError(
+            self._room, progress.unsaved_count, self._unsaved_reason(timeout_s)
         )
         if error is None:
-            raise lost
-        _log.error("%s", lost)
+            raise failure
+        _log.error("%s", failure)
 
-    def _why_unsaved(self, timeout_s: float) -> str:
-        progress = self._exchange.progress
+    def _unsaved_reason(self, timeout_s: float) -> str:
+        progress = self._sync_client.progress
         if progress.is_failing:
             return "the storage of the room server fails"
         if progress.is_denied or not progress.is_open:
@@ -176,20 +182,26 @@ class ClientMembership:
 
     @contextmanager
     def _editing(self, key: str, *, begins_group: bool = True) -> Iterator[Replica]:
-        """Yield the replica to edit, from before the look whether that may be until the edit is made.
+        """Check that edits are allowed, and yield the replica. The lock is held until the edit is made.
 
-        Each edit is undone by itself.
+        Args:
+            key: named in the ViewOnlyError.
+            begins_group: begin an undo step of its own.
+
+        Raises:
+            RoomLeftError: the block of `connect` has ended.
+            ViewOnlyError: the role is viewer, or the server has rejected edits of this connection.
         """
         with self._lock:
             if self._has_left:
                 raise RoomLeftError(self._room)
-            if self.role == "viewer" or self._exchange.progress.is_denied:
+            if self.role == "viewer" or self._sync_client.progress.is_denied:
                 raise ViewOnlyError(self._room, key)
             replica = self.replica
             if begins_group:
                 replica.begin_group()
             yield replica
 
-    def _check_is_the_same(self) -> None:
-        if self._exchange.progress.fault is not None:
-            raise self._exchange.progress.fault
+    def _raise_fault(self) -> None:
+        if self._sync_client.progress.fault is not None:
+            raise self._sync_client.progress.fault

@@ -1,11 +1,12 @@
-"""A replica at the other end of a y-websocket connection: what is sent, and what becomes of what comes. No I/O.
+"""Client side of the y-websocket protocol for one replica. No I/O.
 
-Nothing is queued. What the server lacks is read from the replica when there is somebody to take it: on a new connection
-a diff against what the server says it has, later what the replica's log holds since. The log is bounded, and where it
-was dropped a diff takes its place; so a job that writes while the server is away costs no more than its document.
+Nothing is queued. Outgoing updates are read from the replica when the connection can send them: a diff against the
+server's state vector on a new connection, later the updates in the replica's log since the last frame. The log is
+bounded. Where it was truncated, a diff replaces it, so edits made while the server is unreachable need no more memory
+than the document.
 
-A server is asked what it has saved behind each update, one question at a time. A server that does not answer that is
-asked for its document instead: its answer says that it has what was sent before, which is less than saved.
+After each update the client queries what the server has saved, one query at a time. A server that does not answer is
+sent sync step 1 instead. Its step 2 confirms that it has received the earlier updates, which is less than saved.
 """
 
 from __future__ import annotations
@@ -24,69 +25,74 @@ from streamlit_crdt.document.replica import LOCAL, TAB, Replica
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import SaveStatus
 
-MAX_PLAIN_BYTES: Final = 256 * 1024
-"""Leaving out what is not needed takes as long as loading the room does; below this it is not worth that."""
+MAX_UNCOMPACTED_BYTES: Final = 256 * 1024
+"""Bytes of a diff that is sent as it is. Removing deleted content takes as long as loading the room, which pays off
+only for a larger diff."""
 
 
 class SyncClient:
-    """One program in one room, over one connection after the other.
+    """Protocol state of one client in one room, across reconnects.
 
-    `open`, `receive`, `take` and `close` belong to the connection's thread; edits may come from any.
+    The connection's thread calls `open`, `receive`, `next_frames` and `close`. Any thread may edit the replica.
 
     Attributes:
-        replica: what the program sees. Until `enter`, a connection may begin with a new one.
-        progress: how far its edits have come.
+        replica: the client's copy of the room. Until `enter` succeeds, each new connection may replace it.
+        progress: counters and status.
     """
 
     def __init__(self, room: str, wake: Callable[[], None]) -> None:
-        """Make one.
+        """Create a client without a connection.
 
         Args:
             room: the room's name.
-            wake: called by any thread when `take` has something new. It must not wait.
+            wake: called by any thread when `next_frames` has frames. It must not block.
         """
         self.progress = SyncProgress()
         self._is_entered = False
         self._room = room
         self._wake = wake
-        self._forget_connection()
-        self._begin()
+        self._reset_connection()
+        self._reset_replica()
 
-    def _begin(self) -> None:
+    def _reset_replica(self) -> None:
         self.replica = Replica()
-        self.replica.subscribe(self._note)
+        self.replica.subscribe(self._on_update)
 
-    def _note(self, _update: bytes, origin: str) -> None:
+    def _on_update(self, _update: bytes, origin: str) -> None:
         if origin == LOCAL:
             self.progress.count_edit()
             self._wake()
         else:
-            self.progress.count_news()
+            self.progress.count_remote_update()
 
-    def _forget_connection(self) -> None:
-        self._vector: bytes | None = None
-        self._sent: int | None = None
-        self._asked: int | None = None
-        self._has_asked = False
-        self._awaited: deque[int] = deque()
+    def _reset_connection(self) -> None:
+        self._server_vector: bytes | None = None
+        self._sent_version: int | None = None
+        self._queried_count: int | None = None
+        self._has_queried = False
+        self._step1_counts: deque[int] = deque()
 
     def open(self) -> bytes:
-        """Begin a connection; return its first frame."""
+        """Begin a connection. Return its first frame, sync step 1."""
         with self.progress.changed:
             if not self._is_entered and self.progress.epoch is None:
-                self._begin()  # the room may be another one by now, and two histories are never merged
+                # The room may have been deleted and created again meanwhile; two epochs must never be merged.
+                self._reset_replica()
                 self.progress.is_synced = False
-        self._forget_connection()
-        self._awaited.append(0)
+        self._reset_connection()
+        self._step1_counts.append(0)
         self.progress.set(is_denied=False)
         return protocol.sync_step1(self.replica.state_vector())
 
     def enter(self) -> bool:
-        """Keep the replica from now on, if the room's content and what tells its history are here; say whether."""
+        """Keep the replica from now on if the room is synced and its epoch is known. Return True on success.
+
+        A server that does not report saves reports no epoch either; for such a server the sync suffices.
+        """
         with self.progress.changed:
             progress = self.progress
-            is_known = progress.epoch is not None or progress.is_silent
-            self._is_entered = progress.is_synced and is_known and progress.fault is None
+            has_epoch = progress.epoch is not None or progress.lacks_save_status
+            self._is_entered = progress.is_synced and has_epoch and progress.fault is None
             return self._is_entered
 
     @property
@@ -94,95 +100,99 @@ class SyncClient:
         return self._is_entered
 
     def close(self, reason: str) -> None:
-        """End the connection: what was not answered on it is not answered."""
-        self._forget_connection()
+        """End the connection. Answers that are still missing will not arrive."""
+        self._reset_connection()
         self.progress.set(is_open=False, reason=reason)
 
-    def end(self, fault: Exception) -> None:
-        """End it for good."""
+    def fail(self, fault: Exception) -> None:
+        """End the client for good."""
         self.progress.set(is_open=False, fault=fault, reason=str(fault))
 
     def receive(self, frame: bytes) -> None:
-        """Take in what the server sent.
+        """Apply one frame from the server.
 
         Raises:
-            MalformedFrameError, UpdateRefusedError: it cannot be understood; the replica is as it was.
+            MalformedFrameError: the frame cannot be decoded. The replica is unchanged.
+            UpdateRefusedError: the update was rejected. The replica is unchanged.
         """
         match read(frame):
             case Question(state_vector):
-                self._vector, self._sent = state_vector, None
+                self._server_vector, self._sent_version = state_vector, None
                 self._wake()
             case News(update, is_answer):
-                self.replica.apply(update, origin=TAB)  # which need not be sent where it came from (R6)
+                self.replica.apply(update, origin=TAB)  # an origin that is not sent back (R6)
                 if is_answer:
-                    self._answered()
+                    self._on_sync_step2()
             case SavedAnswer() as answer:
-                self._learn(answer)
+                self._on_saved_answer(answer)
             case Denied():
-                self.progress.set(is_denied=True, reason="this program may only look at the room")
+                self.progress.set(is_denied=True, reason="the role of this client is viewer")
             case None:
                 pass
 
-    def _answered(self) -> None:
-        reached = self._awaited.popleft() if self._awaited else 0
-        self.progress.set(is_synced=True, is_open=True, arrived=max(reached, self.progress.arrived))
+    def _on_sync_step2(self) -> None:
+        received = self._step1_counts.popleft() if self._step1_counts else 0
+        self.progress.set(
+            is_synced=True, is_open=True, received_count=max(received, self.progress.received_count)
+        )
         self._wake()
 
-    def _learn(self, answer: SavedAnswer) -> None:
+    def _on_saved_answer(self, answer: SavedAnswer) -> None:
         if self.progress.epoch not in (None, answer.epoch):
-            self.end(RoomDeletedError(self._room))
+            self.fail(RoomDeletedError(self._room))
             return
         is_failing = answer.status is SaveStatus.FAILING
-        self.progress.set(epoch=answer.epoch, is_silent=False, is_failing=is_failing)
+        self.progress.set(epoch=answer.epoch, lacks_save_status=False, is_failing=is_failing)
         if answer.status is SaveStatus.REFUSED:
-            self.progress.set(is_denied=True, reason="the room server refused edits")
-        elif answer.status is SaveStatus.SAVED and answer.version == self._asked:
-            self._asked = None
+            self.progress.set(is_denied=True, reason="the room server rejected edits")
+        elif answer.status is SaveStatus.SAVED and answer.version == self._queried_count:
+            self._queried_count = None
             if not self.progress.is_denied:
-                self.progress.set(saved=max(answer.version, self.progress.saved))
+                self.progress.set(saved_count=max(answer.version, self.progress.saved_count))
             self._wake()
 
-    def take(self) -> list[bytes]:
-        """Return the frames that are to be sent now, in order."""
-        if self._vector is None:
+    def next_frames(self) -> list[bytes]:
+        """Return the frames to send now, in order."""
+        if self._server_vector is None:
             return []
-        made = self.progress.made  # read first: each edit that counts is in what is read below
-        return [*self._updates(self._vector), *self._questions(made)]
+        edit_count = self.progress.edit_count  # before the updates are read: they include every counted edit
+        return [*self._updates(self._server_vector), *self._queries(edit_count)]
 
-    def _updates(self, server_has: bytes) -> list[bytes]:
+    def _updates(self, server_vector: bytes) -> list[bytes]:
         version, vector = self.replica.version, self.replica.state_vector()
-        if self._sent is None:
-            frames = [protocol.sync_step2(self._lacks(server_has))]
-            self._vector = vector
-        elif (update := self.replica.update_since(self._sent)) is None:
-            frames = [protocol.sync_update(self._lacks(server_has))]
-            self._vector = vector
+        if self._sent_version is None:
+            frames = [protocol.sync_step2(self._diff(server_vector))]
+            self._server_vector = vector
+        elif (update := self.replica.update_since(self._sent_version)) is None:
+            frames = [protocol.sync_update(self._diff(server_vector))]
+            self._server_vector = vector
         else:
             frames = [protocol.sync_update(update)] if update else []
-        self._sent = version
+        self._sent_version = version
         self.replica.acknowledge(version)
         return frames
 
-    def _lacks(self, state_vector: bytes) -> bytes:
-        """Return what a document at `state_vector` lacks; a long one without what only this replica's undo needs.
+    def _diff(self, state_vector: bytes) -> bytes:
+        """Return the replica's diff against `state_vector`, a large one without content that only undo retains.
 
-        Else a large value that was overwritten while the server was away would be in it once for each time, up to more
-        than the server takes in one frame.
+        Otherwise a large value that was overwritten while the server was unreachable would be included once for each
+        assignment, and could exceed the server's frame limit.
         """
         update = self.replica.diff(state_vector)
-        if len(update) <= MAX_PLAIN_BYTES:
+        if len(update) <= MAX_UNCOMPACTED_BYTES:
             return update
         with refuse_panics():
             visible: Doc[Any] = Doc()
             visible.apply_update(self.replica.diff())
             return visible.get_update(state_vector)
 
-    def _questions(self, made: int) -> list[bytes]:
+    def _queries(self, edit_count: int) -> list[bytes]:
         frames = []
-        if self._asked is None and (made > self.progress.saved or not self._has_asked):
-            self._asked, self._has_asked = made, True
-            frames.append(protocol.saved_query(made))
-        if self.progress.epoch is None and not self._awaited and made > self.progress.arrived:
-            self._awaited.append(made)
+        if self._queried_count is None and (edit_count > self.progress.saved_count or not self._has_queried):
+            self._queried_count, self._has_queried = edit_count, True
+            frames.append(protocol.saved_query(edit_count))
+        is_unreceived = edit_count > self.progress.received_count
+        if self.progress.epoch is None and not self._step1_counts and is_unreceived:
+            self._step1_counts.append(edit_count)
             frames.append(protocol.sync_step1(self.replica.state_vector()))
         return frames

@@ -1,4 +1,4 @@
-"""How far a program's edits have come: made here, arrived at the server, saved by it. Numbers only, so bounded."""
+"""Progress of a client's edits: made, received by the server, saved. Counters only, so memory is bounded."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-SILENT_AFTER_S: Final = 2.0
-"""A server that was asked what it has saved and has not answered by then is, so far, not one of ours."""
+SAVE_STATUS_TIMEOUT_S: Final = 2.0
+"""Seconds to wait for the answer to a save query. A server without an answer counts as one that does not report saves,
+until it answers."""
 
 
 class SyncProgress:
-    """Counts edits. Thread-safe; whoever waits is woken by each change.
+    """Counters and status of one client's connection. Thread-safe; each change wakes all waiting threads.
 
     Attributes:
-        epoch: which of the histories that had the room's name this is; None until the server has said so.
-        is_synced: whether the room's content has been here.
-        is_open: whether a connection is open on which the room's content came.
-        is_silent: whether the server has not said what it saves, though it was asked.
-        is_failing: whether the server's store fails at the moment.
-        is_denied: whether the server takes no edits on this connection.
-        fault: what ended it all.
-        reason: what went wrong last, in words.
-        news: grows with each change of others.
+        changed: condition that guards all attributes.
+        epoch: epoch of the room; None until the server has reported it.
+        is_synced: the room has been synced at least once.
+        is_open: a connection is open and the room was synced over it.
+        lacks_save_status: the server was queried and has not reported what it saves.
+        is_failing: the server's store reports errors.
+        is_denied: the server rejects edits of this connection.
+        fault: error that ended the client for good.
+        reason: text of the last error.
+        edit_count: edits made by this client.
+        received_count: edits that the server has received.
+        saved_count: edits that the server has saved.
+        remote_count: updates received from the server.
     """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.epoch: str | None = None
-        self.is_synced = self.is_open = self.is_silent = self.is_failing = self.is_denied = False
+        self.is_synced = self.is_open = self.lacks_save_status = self.is_failing = self.is_denied = False
         self.fault: Exception | None = None
         self.reason = ""
-        self.made = self.arrived = self.saved = self.news = 0
+        self.edit_count = self.received_count = self.saved_count = self.remote_count = 0
 
     def set(self, **values: object) -> None:
-        """Set attributes together. `made`, `arrived` and `saved` never go back."""
+        """Set several attributes at once. The counters never decrease."""
         with self.changed:
             for name, value in values.items():
                 setattr(self, name, value)
@@ -43,45 +48,46 @@ class SyncProgress:
 
     def count_edit(self) -> None:
         with self.changed:
-            self.made += 1
+            self.edit_count += 1
             self.changed.notify_all()
 
-    def count_news(self) -> None:
+    def count_remote_update(self) -> None:
         with self.changed:
-            self.news += 1
+            self.remote_count += 1
             self.changed.notify_all()
 
     @property
-    def unsaved(self) -> int:
+    def unsaved_count(self) -> int:
         with self.changed:
-            return self.made - self.saved
+            return self.edit_count - self.saved_count
 
-    def wait(self, until: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Wait until `until()`, which is called under the lock, or for as long as that; say whether it holds."""
+    def wait(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait until `condition()`, called under the lock, is true. Return its last result."""
         with self.changed:
-            return self.changed.wait_for(until, timeout_s)
+            return self.changed.wait_for(condition, timeout_s)
 
     def wait_synced(self, timeout_s: float) -> bool:
-        """Wait until the room's content is here, and the server has told its epoch or had the time to."""
+        """Wait until the room is synced, and its epoch is known or `SAVE_STATUS_TIMEOUT_S` has passed."""
         ends_at = time.monotonic() + timeout_s
         self.wait(lambda: self.is_synced or self.fault is not None, timeout_s)
         if self.is_synced and self.fault is None:
-            left_s = min(SILENT_AFTER_S, max(0.0, ends_at - time.monotonic()))
-            told = self.wait(lambda: self.epoch is not None or self.fault is not None, left_s)
+            left_s = min(SAVE_STATUS_TIMEOUT_S, max(0.0, ends_at - time.monotonic()))
+            has_answer = self.wait(lambda: self.epoch is not None or self.fault is not None, left_s)
             with self.changed:
-                self.is_silent = not told
+                self.lacks_save_status = not has_answer
         return self.is_synced and self.fault is None
 
     def wait_saved(self, timeout_s: float) -> bool:
-        """Wait until all that is made by now is saved; say whether it is.
+        """Wait until all edits made by now are saved. Return True if they are.
 
-        It ends early where waiting is of no use: the server takes nothing, or has it and does not say what it saves.
+        Returns early if the edits cannot become saved: the server rejects edits, or it has received them and does not
+        report saves.
         """
-        target = self.made
+        target = self.edit_count
 
         def is_over() -> bool:
-            is_told = self.is_silent and self.arrived >= target
-            return self.saved >= target or self.is_denied or is_told or self.fault is not None
+            is_received = self.lacks_save_status and self.received_count >= target
+            return self.saved_count >= target or self.is_denied or is_received or self.fault is not None
 
         self.wait(is_over, timeout_s)
-        return self.saved >= target
+        return self.saved_count >= target

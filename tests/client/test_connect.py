@@ -1,4 +1,4 @@
-"""`connect()`: programs without Streamlit in a room, over real sockets."""
+"""`connect()`: headless clients in a room, over real sockets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Process]:
-    """`streamlit-crdt serve` in a process of its own, on a port and a file that stay over a restart."""
+    """`streamlit-crdt serve` in a separate process, with a port and a store file that stay the same after a restart."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit_crdt", "serve", "--port", str(port), "--store", "rooms.db"]
     environ = {"STREAMLIT_CRDT_SECRET": SECRET}
@@ -77,17 +77,17 @@ def token(role: Role, room: str = "room", secret: str = SECRET) -> str:
 
 
 def wait_until_equal(*rooms: JobRoom) -> None:
-    """Wait until all rooms show the same."""
+    """Wait until all rooms have equal state."""
     ends_at = time.monotonic() + DEADLINE_S
     while any(room.state != rooms[0].state for room in rooms[1:]):
         assert time.monotonic() < ends_at, [dict(room.state) for room in rooms]
         for room in rooms:
-            room.wait(0.05)  # whichever of them is behind
+            room.wait(0.05)
 
 
-def test_two_jobs_and_a_session_in_the_servers_process_converge(server: EmbeddedServer) -> None:
-    peer, session, came = server.hub.open_local("room"), Replica(), threading.Event()
-    peer.on_update = came.set
+def test_two_clients_and_a_local_session_converge(server: EmbeddedServer) -> None:
+    peer, session, has_update = server.hub.open_local("room"), Replica(), threading.Event()
+    peer.on_update = has_update.set
     with connect("room", server=address(server)) as one, connect("room", server=address(server)) as two:
         one.state["a"] = 1
         two.list("log").append("two")
@@ -100,8 +100,8 @@ def test_two_jobs_and_a_session_in_the_servers_process_converge(server: Embedded
         wait_until_equal(one, two)
         ends_at = time.monotonic() + DEADLINE_S
         while dict(session.items()) != dict(one.state):
-            assert came.wait(ends_at - time.monotonic())
-            came.clear()
+            assert has_update.wait(ends_at - time.monotonic())
+            has_update.clear()
             session.apply(peer.drain() or b"", origin=ROOM)
         assert session.get("n") == 5
         assert sorted(session.get("log")) == ["one", "two"]
@@ -109,7 +109,7 @@ def test_two_jobs_and_a_session_in_the_servers_process_converge(server: Embedded
     peer.close()
 
 
-def test_every_member_of_a_room_works_without_streamlit(server: EmbeddedServer) -> None:
+def test_all_room_members_work_without_streamlit(server: EmbeddedServer) -> None:
     with connect("room", server=address(server), merge={"clicks": "counter"}) as room:
         assert (room.name, room.status, room.role, room.saved) == ("room", "connected", "editor", True)
         room.state["options"] = {"a": 1}
@@ -138,7 +138,7 @@ def test_every_member_of_a_room_works_without_streamlit(server: EmbeddedServer) 
         room.state["late"] = 1
 
 
-def test_an_event_of_one_job_reaches_the_other_once(server: EmbeddedServer) -> None:
+def test_event_reaches_another_client_once(server: EmbeddedServer) -> None:
     with connect("room", server=address(server)) as one, connect("room", server=address(server)) as two:
         one.broadcast("ready", "now")
         ends_at = time.monotonic() + DEADLINE_S
@@ -148,16 +148,16 @@ def test_an_event_of_one_job_reaches_the_other_once(server: EmbeddedServer) -> N
         assert not list(two.events("ready"))
 
 
-def test_a_job_talks_to_a_server_that_is_mounted_in_an_app(tmp_path: Path) -> None:
+def test_client_connects_to_a_mounted_server(tmp_path: Path) -> None:
     with mounted(tmp_path) as (_process, port):
-        where = f"ws://{HOST}:{port}/crdt"
-        with connect("room", server=where) as one:
+        url = f"ws://{HOST}:{port}/crdt"
+        with connect("room", server=url) as one:
             one.state["a"] = 1
-        with connect("room", server=where) as two:
+        with connect("room", server=url) as two:
             assert dict(two.state) == {"a": 1}
 
 
-def test_s5_what_is_said_to_be_saved_survives_a_kill(alone: Process) -> None:
+def test_S5_saved_edits_survive_a_kill(alone: Process) -> None:
     with connect("room", server=address(alone)) as room:
         for number in range(50):
             room.list("log").append(number)
@@ -167,7 +167,7 @@ def test_s5_what_is_said_to_be_saved_survives_a_kill(alone: Process) -> None:
         assert list(fresh.list("log")) == list(range(50))
 
 
-def test_a_kill_of_the_server_amid_edits_loses_nothing_and_doubles_nothing(alone: Process) -> None:
+def test_server_kill_during_edits_loses_and_repeats_nothing(alone: Process) -> None:
     with connect("room", server=address(alone)) as one, connect("room", server=address(alone)) as two:
         written = [threading.Event(), threading.Event()]
 
@@ -199,7 +199,7 @@ def test_a_kill_of_the_server_amid_edits_loses_nothing_and_doubles_nothing(alone
         assert fresh.state["n"] == 600
 
 
-def test_n1_ten_thousand_edits_while_the_server_is_away_cost_no_more_than_the_document(
+def test_N1_memory_for_offline_edits_is_bounded(
     alone: Process,
 ) -> None:
     with connect("room", server=address(alone)) as room:
@@ -219,7 +219,7 @@ def test_n1_ten_thousand_edits_while_the_server_is_away_cost_no_more_than_the_do
         assert fresh.state["n"] == 4_999
 
 
-def test_two_threads_write_into_one_room(server: EmbeddedServer) -> None:
+def test_two_threads_edit_one_room(server: EmbeddedServer) -> None:
     with connect("room", server=address(server)) as room:
 
         def write() -> None:
@@ -239,14 +239,14 @@ def test_two_threads_write_into_one_room(server: EmbeddedServer) -> None:
         assert (fresh.state["n"], len(fresh.list("log"))) == (400, 400)
 
 
-def test_s5_what_another_thread_edits_as_the_block_ends_is_saved_or_refused(server: EmbeddedServer) -> None:
-    taken, half = [], threading.Event()
+def test_S5_edit_at_the_end_of_the_block_is_saved_or_rejected(server: EmbeddedServer) -> None:
+    accepted, half = [], threading.Event()
 
     def write(room: JobRoom) -> None:
         with pytest.raises(RoomLeftError):
             for number in itertools.count():
                 room.state[str(number % 10)] = number
-                taken.append(number)
+                accepted.append(number)
                 if number == 50:
                     half.set()
 
@@ -256,32 +256,32 @@ def test_s5_what_another_thread_edits_as_the_block_ends_is_saved_or_refused(serv
         assert half.wait(DEADLINE_S)
     writer.join()
     with connect("room", server=address(server)) as fresh:
-        assert max(fresh.state.values()) == taken[-1]
+        assert max(fresh.state.values()) == accepted[-1]
 
 
-def test_a2_a_token_that_the_server_does_not_take_is_one_sentence(server: EmbeddedServer) -> None:
-    wrong = token(Role.EDITOR, secret="another secret, that nobody knows")
+def test_A2_rejected_token_raises_EntryRefusedError(server: EmbeddedServer) -> None:
+    wrong = token(Role.EDITOR, secret="a secret that the server does not have")
     with (
         pytest.raises(EntryRefusedError) as refused,
         connect("room", server=address(server), token=wrong),
     ):
         raise AssertionError("unreachable")
     assert isinstance(refused.value, PermissionError) and isinstance(refused.value, CrdtError)
-    assert "does not take the token" in str(refused.value) and wrong not in str(refused.value)
+    assert "does not accept the token" in str(refused.value) and wrong not in str(refused.value)
 
 
-def test_a2_without_a_token_entry_is_refused_at_once(
+def test_A2_missing_token_raises_EntryRefusedError(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_REQUIRE_TOKEN", "false")
     with (
-        pytest.raises(EntryRefusedError, match="no token was shown"),
+        pytest.raises(EntryRefusedError, match="no token was sent"),
         connect("room", server=address(server)),
     ):
         raise AssertionError("unreachable")
 
 
-def test_a1_a_viewers_job_sees_all_and_is_told_that_it_cannot_write(server: EmbeddedServer) -> None:
+def test_A1_viewer_client_reads_and_raises_ViewOnlyError_on_edits(server: EmbeddedServer) -> None:
     with (
         connect("room", server=address(server)) as editor,
         connect("room", server=address(server), token=token(Role.VIEWER)) as viewer,
@@ -301,13 +301,13 @@ def test_a1_a_viewers_job_sees_all_and_is_told_that_it_cannot_write(server: Embe
         viewer.state["b"] = 2
 
 
-def test_a1_an_edit_that_the_server_refuses_is_reported(server: EmbeddedServer) -> None:
-    """As where the token's role cannot be read here."""
+def test_A1_edit_rejected_by_the_server_is_reported(server: EmbeddedServer) -> None:
+    # The client treats a token without readable claims as an editor's.
     with (
         pytest.raises(EditsNotSavedError, match="1 edit is not saved") as unsaved,
         connect("room", server=address(server), token=token(Role.VIEWER)) as viewer,
     ):
-        viewer._member.role = "editor"
+        viewer._client_membership.role = "editor"
         viewer.state["b"] = 2
         assert not viewer.flush()
         assert viewer.unsaved_count == 1
@@ -318,7 +318,7 @@ def test_a1_an_edit_that_the_server_refuses_is_reported(server: EmbeddedServer) 
         assert not dict(fresh.state)
 
 
-def test_a_job_that_leaves_while_the_server_is_away_is_told_what_is_not_saved(alone: Process) -> None:
+def test_leaving_while_offline_raises_EditsNotSavedError(alone: Process) -> None:
     with (
         pytest.raises(EditsNotSavedError, match="2 edits are not saved"),
         connect("room", server=address(alone), flush_timeout_s=0.1) as room,
@@ -328,7 +328,7 @@ def test_a_job_that_leaves_while_the_server_is_away_is_told_what_is_not_saved(al
         room.state["b"] = 2
 
 
-def test_an_error_in_the_block_is_not_hidden_by_edits_that_are_not_saved(
+def test_error_in_the_block_takes_precedence_over_unsaved_edits(
     alone: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -341,32 +341,32 @@ def test_an_error_in_the_block_is_not_hidden_by_edits_that_are_not_saved(
     assert "1 edit is not saved" in caplog.text
 
 
-def test_a_deleted_room_is_an_error_and_its_values_do_not_come_back(server: EmbeddedServer) -> None:
+def test_deleted_room_raises_and_its_values_do_not_return(server: EmbeddedServer) -> None:
     hub = server.hub
     with connect("room", server=address(server)) as room:
         room.state["old"] = 1
         assert room.flush()
         assert hub.loop is not None
         asyncio.run_coroutine_threadsafe(hub.delete_room(name="room"), hub.loop).result(DEADLINE_S)
-        with pytest.raises(RoomDeletedError, match="begun anew"):
+        with pytest.raises(RoomDeletedError, match="was deleted"):
             while room.wait(DEADLINE_S):
-                """Until it is told."""
+                """Until the error is raised."""
         with pytest.raises(RoomDeletedError):
             room.state["new"] = 2
         with connect("room", server=address(server)) as fresh:
             assert not dict(fresh.state)
 
 
-def test_a_server_that_is_not_there_is_one_sentence() -> None:
-    where = f"ws://{HOST}:{free_port()}"
+def test_unreachable_server_raises_ServerUnavailableError() -> None:
+    url = f"ws://{HOST}:{free_port()}"
     with (
         pytest.raises(ServerUnavailableError, match="is not available"),
-        connect("room", server=where, timeout_s=0.3),
+        connect("room", server=url, timeout_s=0.3),
     ):
         raise AssertionError("unreachable")
 
 
-def test_a_job_that_comes_before_its_server_waits_for_it(alone: Process) -> None:
+def test_client_waits_for_a_server_that_starts_later(alone: Process) -> None:
     alone.stop()
     starting = threading.Thread(target=alone.start)
     starting.start()
@@ -375,7 +375,7 @@ def test_a_job_that_comes_before_its_server_waits_for_it(alone: Process) -> None
     starting.join()
 
 
-def test_without_an_address_the_servers_own_default_is_meant(
+def test_default_address_is_that_of_the_serve_command(
     alone: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_PORT", address(alone).rpartition(":")[2])
@@ -386,12 +386,12 @@ def test_without_an_address_the_servers_own_default_is_meant(
         raise AssertionError("unreachable")
 
 
-def test_a_name_that_no_room_can_have_is_refused_before_anything_is_sent() -> None:
+def test_invalid_room_name_raises_before_connecting() -> None:
     with pytest.raises(RoomNameError), connect("a/b", server="ws://127.0.0.1:1"):
         raise AssertionError("unreachable")
 
 
-def test_no_thread_is_left_behind(server: EmbeddedServer) -> None:
+def test_no_thread_remains_after_the_block(server: EmbeddedServer) -> None:
     before = threading.active_count()
     with connect("room", server=address(server)) as room:
         room.state["a"] = 1

@@ -1,4 +1,4 @@
-"""`connect()` and pycrdt-websocket as shipped, which knows neither tokens nor epochs nor what is saved."""
+"""`connect()` to an unmodified pycrdt-websocket server, which has no tokens, epochs or save status."""
 
 from __future__ import annotations
 
@@ -29,20 +29,18 @@ asyncio.run(main())
 
 @pytest.fixture
 def stock() -> Iterator[str]:
-    """The address of a stock server, which may not listen yet."""
-    place = f"{HOST}:{free_port()}"
-    process = subprocess.Popen([sys.executable, "-c", STOCK, place], stderr=subprocess.DEVNULL)
-    yield f"ws://{place}"
+    """Address of a pycrdt-websocket server, which may not accept connections yet."""
+    host_and_port = f"{HOST}:{free_port()}"
+    process = subprocess.Popen([sys.executable, "-c", STOCK, host_and_port], stderr=subprocess.DEVNULL)
+    yield f"ws://{host_and_port}"
     process.kill()
     process.wait()
 
 
-def test_two_jobs_meet_on_a_stock_server_which_never_says_what_it_has_saved(
-    stock: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_two_clients_sync_without_save_status(stock: str, caplog: pytest.LogCaptureFixture) -> None:
     with connect("room", server=stock) as one, connect("room", server=stock) as two:
         one.state["a"] = 1
         while "a" not in two.state:
             assert two.wait(10)
         assert not one.flush() and not one.saved and one.unsaved_count == 1
-    assert "does not say whether they are saved" in caplog.text
+    assert "does not report saves" in caplog.text

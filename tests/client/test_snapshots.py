@@ -1,4 +1,4 @@
-"""`room.snapshots`, `room.export` and `room.load` for programs without Streamlit, over real sockets."""
+"""`room.snapshots`, `room.export` and `room.load` of the headless client, over real sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.client.test_connect import address, alone, secret, server, token, wai
 __all__ = ["alone", "secret", "server"]
 
 
-def test_what_a_job_keeps_another_restores(server: EmbeddedServer) -> None:
+def test_snapshot_of_one_client_is_restored_by_another(server: EmbeddedServer) -> None:
     with (
         connect("room", server=address(server), user="nightly") as one,
         connect("room", server=address(server), token=token(Role.EDITOR)) as two,
@@ -44,7 +44,7 @@ def test_what_a_job_keeps_another_restores(server: EmbeddedServer) -> None:
             late()
 
 
-def test_A1_a_viewers_job_may_export_only(server: EmbeddedServer) -> None:
+def test_A1_viewer_client_can_only_export(server: EmbeddedServer) -> None:
     with connect("room", server=address(server)) as editor:
         editor.state["n"] = 1
         editor.snapshots.save("v1")
@@ -60,7 +60,7 @@ def test_A1_a_viewers_job_may_export_only(server: EmbeddedServer) -> None:
             viewer.snapshot_menu()
 
 
-def test_S5_a_snapshot_survives_a_restart_of_the_server(alone: Process, tmp_path: Path) -> None:
+def test_S5_snapshot_survives_a_server_restart(alone: Process, tmp_path: Path) -> None:
     with connect("room", server=address(alone)) as room:
         room.state["n"] = 1
         room.snapshots.save("v1")

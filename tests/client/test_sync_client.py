@@ -1,4 +1,4 @@
-"""What a program in a room sends, and what it believes, without a network."""
+"""`SyncClient` without a network: the frames that it sends, and its save status."""
 
 from __future__ import annotations
 
@@ -12,185 +12,185 @@ from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import SaveStatus, StoreLevel
 
 EPOCH = "0" * 32
-QUERY = protocol.MessageType.SAVED
+SAVED = protocol.MessageType.SAVED
 
 
 class Server:
-    """The other end: a replica that takes in what is sent, and answers when it is told to."""
+    """A fake server: a replica that applies received frames, and answers on request."""
 
-    def __init__(self, exchange: SyncClient) -> None:
-        self.exchange = exchange
+    def __init__(self, client: SyncClient) -> None:
+        self.client = client
         self.replica = Replica()
-        self.asked: list[int] = []
+        self.queries: list[int] = []
 
-    def meet(self) -> None:
-        """Open a connection, and exchange what each lacks."""
-        opening = read(self.exchange.open())
+    def connect(self) -> None:
+        """Open a connection, and sync both replicas."""
+        opening = read(self.client.open())
         assert isinstance(opening, Question)
-        self.exchange.receive(protocol.sync_step1(self.replica.state_vector()))
-        self.exchange.receive(protocol.sync_step2(self.replica.diff(opening.state_vector)))
-        self.look()
+        self.client.receive(protocol.sync_step1(self.replica.state_vector()))
+        self.client.receive(protocol.sync_step2(self.replica.diff(opening.state_vector)))
+        self.receive_frames()
 
-    def look(self) -> None:
-        """Take in what the program sends now."""
-        for frame in self.exchange.take():
-            if frame[0] == QUERY:
-                self.asked.append(frame[-1])
+    def receive_frames(self) -> None:
+        """Apply the frames that the client sends now."""
+        for frame in self.client.next_frames():
+            if frame[0] == SAVED:
+                self.queries.append(frame[-1])
             elif isinstance(message := read(frame), News):
                 self.replica.apply(message.update, origin=ROOM)
 
     def answer(self, version: int, status: SaveStatus = SaveStatus.SAVED, epoch: str = EPOCH) -> None:
-        self.exchange.receive(protocol.saved_answer(version, StoreLevel.DISK, status, epoch))
+        self.client.receive(protocol.saved_answer(version, StoreLevel.DISK, status, epoch))
 
 
 @pytest.fixture
 def server() -> Server:
-    """A server that a program has met, and that has told its epoch."""
-    met = Server(SyncClient("room", lambda: None))
-    met.meet()
-    met.answer(0)
-    assert met.exchange.enter()
-    return met
+    """A server to which a client is connected, after it has reported its epoch."""
+    connected = Server(SyncClient("room", lambda: None))
+    connected.connect()
+    connected.answer(0)
+    assert connected.client.enter()
+    return connected
 
 
 def edit(server: Server, *keys: str) -> None:
     for key in keys:
-        server.exchange.replica.set(key, key)
+        server.client.replica.set(key, key)
 
 
-def test_s5_an_edit_is_saved_when_the_server_says_so_and_not_before(server: Server) -> None:
+def test_S5_edit_is_saved_once_the_server_confirms_it(server: Server) -> None:
     edit(server, "a")
-    server.look()
-    progress = server.exchange.progress
-    assert (server.asked, progress.unsaved) == ([0, 1], 1)
+    server.receive_frames()
+    progress = server.client.progress
+    assert (server.queries, progress.unsaved_count) == ([0, 1], 1)
     server.answer(1)
-    assert progress.unsaved == 0
+    assert progress.unsaved_count == 0
 
 
-def test_s5_an_answer_to_another_question_confirms_nothing(server: Server) -> None:
+def test_S5_answer_to_another_query_confirms_nothing(server: Server) -> None:
     edit(server, "a")
-    server.look()
+    server.receive_frames()
     edit(server, "b")
-    server.look()
+    server.receive_frames()
     server.answer(0)
     server.answer(2)
-    assert (server.asked, server.exchange.progress.unsaved) == ([0, 1], 2)
+    assert (server.queries, server.client.progress.unsaved_count) == ([0, 1], 2)
     server.answer(1)
-    server.look()
-    assert (server.asked, server.exchange.progress.unsaved) == ([0, 1, 2], 1)
+    server.receive_frames()
+    assert (server.queries, server.client.progress.unsaved_count) == ([0, 1, 2], 1)
 
 
-def test_s5_a_connection_that_is_lost_takes_its_answer_along(server: Server) -> None:
+def test_S5_answer_after_a_lost_connection_is_ignored(server: Server) -> None:
     edit(server, "a")
-    server.look()
-    server.exchange.close("lost")
+    server.receive_frames()
+    server.client.close("lost")
     server.answer(1)
-    assert server.exchange.progress.unsaved == 1
-    server.meet()
+    assert server.client.progress.unsaved_count == 1
+    server.connect()
     server.answer(1)
-    assert server.exchange.progress.unsaved == 0
+    assert server.client.progress.unsaved_count == 0
 
 
-def test_s4_a_store_that_fails_confirms_nothing_until_it_is_mended(server: Server) -> None:
+def test_S4_failing_store_confirms_nothing_until_it_recovers(server: Server) -> None:
     edit(server, "a")
-    server.look()
+    server.receive_frames()
     server.answer(0, SaveStatus.FAILING)
-    assert server.exchange.progress.is_failing and server.exchange.progress.unsaved == 1
+    assert server.client.progress.is_failing and server.client.progress.unsaved_count == 1
     server.answer(1)
-    assert not server.exchange.progress.is_failing and server.exchange.progress.unsaved == 0
+    assert not server.client.progress.is_failing and server.client.progress.unsaved_count == 0
 
 
-def test_a1_what_the_server_denies_is_not_saved_whatever_it_answers(server: Server) -> None:
+def test_A1_denied_edit_stays_unsaved(server: Server) -> None:
     edit(server, "a")
-    server.look()
-    server.exchange.receive(protocol.permission_denied("no"))
+    server.receive_frames()
+    server.client.receive(protocol.permission_denied("no"))
     server.answer(1)
-    assert server.exchange.progress.unsaved == 1
+    assert server.client.progress.unsaved_count == 1
 
 
-def test_r3_what_the_log_no_longer_holds_is_sent_all_the_same(server: Server) -> None:
+def test_R3_updates_dropped_from_the_log_are_sent(server: Server) -> None:
     edit(server, "gone")
-    server.look()
-    server.exchange.replica.delete("gone")
+    server.receive_frames()
+    server.client.replica.delete("gone")
     edit(server, *(f"k{number}" for number in range(MAX_LOG_UPDATES + 10)))
-    server.look()
-    assert dict(server.replica.items()) == dict(server.exchange.replica.items())
+    server.receive_frames()
+    assert dict(server.replica.items()) == dict(server.client.replica.items())
     assert "gone" not in server.replica
 
 
-def test_r3_what_a_connection_lost_on_its_way_is_sent_by_the_next(server: Server) -> None:
+def test_R3_updates_of_a_lost_connection_are_sent_again(server: Server) -> None:
     edit(server, "a")
-    server.exchange.take()
-    server.exchange.replica.delete("a")
+    server.client.next_frames()
+    server.client.replica.delete("a")
     edit(server, "b")
-    server.exchange.take()
-    server.exchange.close("lost")
-    server.meet()
+    server.client.next_frames()
+    server.client.close("lost")
+    server.connect()
     assert dict(server.replica.items()) == {"b": "b"}
 
 
-def test_a_large_value_that_was_overwritten_often_while_away_is_sent_once(server: Server) -> None:
-    server.exchange.close("lost")
+def test_large_value_overwritten_while_offline_is_sent_once(server: Server) -> None:
+    server.client.close("lost")
     for number in range(40):
-        server.exchange.replica.begin_group()
-        server.exchange.replica.set("large", f"{number}{'x' * 1_000_000}")
-    server.exchange.open()
-    server.exchange.receive(protocol.sync_step1(server.replica.state_vector()))
-    frames = server.exchange.take()
+        server.client.replica.begin_group()
+        server.client.replica.set("large", f"{number}{'x' * 1_000_000}")
+    server.client.open()
+    server.client.receive(protocol.sync_step1(server.replica.state_vector()))
+    frames = server.client.next_frames()
     assert sum(map(len, frames)) < 2_000_000
-    server.exchange.close("lost")
-    server.meet()
+    server.client.close("lost")
+    server.connect()
     assert str(server.replica.get("large")).startswith("39x")
-    assert server.exchange.replica.undo()
-    server.look()
+    assert server.client.replica.undo()
+    server.receive_frames()
     assert str(server.replica.get("large")).startswith("38x")
 
 
-def test_r6_what_comes_from_the_server_is_not_sent_back(server: Server) -> None:
+def test_R6_update_from_the_server_is_not_sent_back(server: Server) -> None:
     server.replica.set("a", 1)
-    server.exchange.receive(protocol.sync_update(server.replica.diff()))
-    assert server.exchange.take() == []
-    assert server.exchange.progress.unsaved == 0
+    server.client.receive(protocol.sync_update(server.replica.diff()))
+    assert server.client.next_frames() == []
+    assert server.client.progress.unsaved_count == 0
 
 
-def test_another_epoch_ends_it(server: Server) -> None:
+def test_other_epoch_ends_the_client(server: Server) -> None:
     server.answer(0, epoch="1" * 32)
-    assert isinstance(server.exchange.progress.fault, RoomDeletedError)
+    assert isinstance(server.client.progress.fault, RoomDeletedError)
 
 
-def test_a_connection_that_is_lost_before_the_epoch_is_known_leaves_nothing_of_the_room() -> None:
-    """It may have been deleted since."""
+def test_replica_is_discarded_if_the_epoch_was_unknown() -> None:
+    # The room may have been deleted between the two connections.
     first = Server(SyncClient("room", lambda: None))
     first.replica.set("old", 1)
-    first.meet()
-    assert not first.exchange.enter()
-    first.exchange.close("lost")
-    second = Server(first.exchange)
-    second.meet()
+    first.connect()
+    assert not first.client.enter()
+    first.client.close("lost")
+    second = Server(first.client)
+    second.connect()
     second.answer(0)
-    assert second.exchange.enter()
-    assert "old" not in second.replica and "old" not in second.exchange.replica
+    assert second.client.enter()
+    assert "old" not in second.replica and "old" not in second.client.replica
 
 
-def test_a_server_that_never_answers_is_asked_for_its_document_instead() -> None:
-    exchange = SyncClient("room", lambda: None)
-    stock = Server(exchange)
-    stock.meet()
-    exchange.progress.set(is_silent=True)
-    assert exchange.enter()
+def test_server_without_save_status_is_sent_sync_step1() -> None:
+    client = SyncClient("room", lambda: None)
+    stock = Server(client)
+    stock.connect()
+    client.progress.set(lacks_save_status=True)
+    assert client.enter()
     edit(stock, "a")
-    stock.look()
-    assert exchange.progress.arrived == 0
-    exchange.receive(protocol.sync_step2(stock.replica.diff()))
-    assert (exchange.progress.arrived, exchange.progress.unsaved) == (1, 1)
+    stock.receive_frames()
+    assert client.progress.received_count == 0
+    client.receive(protocol.sync_step2(stock.replica.diff()))
+    assert (client.progress.received_count, client.progress.unsaved_count) == (1, 1)
 
 
 @pytest.mark.parametrize("frame", [b"\x66\x01", b"\x66\x04\x00\x02\x09\x00", b"\x00\x02\x05a", b"\xff"])
-def test_n2_a_malformed_frame_is_refused(server: Server, frame: bytes) -> None:
+def test_N2_malformed_frame_is_rejected(server: Server, frame: bytes) -> None:
     with pytest.raises(MalformedFrameError):
-        server.exchange.receive(frame)
+        server.client.receive(frame)
 
 
-def test_an_answer_is_read_as_it_was_written() -> None:
+def test_saved_answer_decodes_to_its_encoded_fields() -> None:
     frame = protocol.saved_answer(300, StoreLevel.MEMORY, SaveStatus.REFUSED, EPOCH)
     assert read(frame) == SavedAnswer(300, 1, SaveStatus.REFUSED, EPOCH)
