@@ -1,4 +1,4 @@
-"""`streamlit-crdt demo`: the first thing that a newcomer sees works in two windows."""
+"""`streamlit-crdt demo` in two windows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def metric(tab: Tab, label: str) -> str:
 
 
 @pytest.mark.floor
-def test_two_windows_of_the_demo_move_each_other(demo: Process, tab: OpenTab) -> None:
+def test_edits_in_the_demo_reach_the_other_window(demo: Process, tab: OpenTab) -> None:
     address = demo.health_url.removesuffix("/_stcore/health")
     one, two = tab(address), tab(address)
     before = metric(two, "Shops")
@@ -44,9 +44,9 @@ def test_two_windows_of_the_demo_move_each_other(demo: Process, tab: OpenTab) ->
     drivers.set_text_area(two, "Notes", "West grows fastest.")
     eventually(lambda: drivers.shown_text(one, "Notes") == "West grows fastest.")
     drivers.click(one, "☕ One more cup")
-    settles_on(lambda: metric(two, "Drunk while looking at this"), "1")
+    settles_on(lambda: metric(two, "Cups drunk so far"), "1")
     drivers.click(two, "☕ One more cup")
-    settles_on(lambda: metric(one, "Drunk while looking at this"), "2")
+    settles_on(lambda: metric(one, "Cups drunk so far"), "2")
     drivers.set_checkbox(one, "Show the rows", True)
     two.page.get_by_test_id("stDataFrame").wait_for()
     assert drivers.shown_choices(two, "Regions") == ["South", "East", "West"]

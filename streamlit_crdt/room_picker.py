@@ -1,8 +1,8 @@
-"""The form in the sidebar in which a person chooses a room.
+"""`select_room_widget`, a room picker in the sidebar.
 
-Its widgets are private, so that nobody shares what they type there. The numbers are in fragments of their own, which
-run every few seconds while they are shown: that runs no script. Those fragments are the library's own: a click that
-comes with one of them is seen by a full run (see `unseen.py`).
+Its widgets are private. The participant counts are in fragments that run every few seconds without a script run.
+A click that arrives together with a run of such a fragment is handled by a full run
+(see `session.has_unread_edit`).
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnav
 from streamlit_crdt.room.sync import private_key, session_of
 
 REFRESH_S: Final = 3.0
-"""How often the numbers are looked up while they are shown."""
+"""Seconds between two updates of the participant counts."""
 
-MANY: Final = 8
+MAX_VISIBLE_ROOMS: Final = 8
 """A longer list scrolls."""
 
-_HEIGHT_PX: Final = 360
-_NEW: Final = private_key("crdt-new-room")
+_LIST_HEIGHT_PX: Final = 360
+_NEW_ROOM: Final = private_key("crdt-new-room")
 
 
 def select_room_widget(*, server: str | None = None) -> str | None:
-    """Show in the sidebar which rooms there are and how many are in each; let people join, create and leave one.
+    """Show a room picker in the sidebar, with participant counts and buttons to join, create and leave a room.
 
-    Give what it returns to `crdt_sync`::
+    Pass the result to `crdt_sync`::
 
         room = select_room_widget()
         with crdt_sync(room):
             st.slider("Guests", key="guests")
 
-    Call it once in a run. Who is in no room shares nothing, and goes on with values of their own.
+    Call it once in a run. Outside of any room, the script runs with values that are not shared.
 
     Args:
-        server: as of `crdt_sync`.
+        server: as in `crdt_sync`.
 
     Returns:
-        The name of the room that this session is in, None if it is in none.
+        The name of this session's current room, None outside of any room.
     """
     name = rooms.current_room()
     with st.sidebar, st.container(key="crdt-rooms", gap="small"):
         if name is None:
             st.markdown("##### Rooms")
-            st.fragment(_list, run_every=REFRESH_S)(server)
-            _form()
+            st.fragment(_show_list, run_every=REFRESH_S)(server)
+            _show_form()
         else:
-            st.markdown(f"##### {_plain(name)}")
-            st.fragment(_here, run_every=REFRESH_S)(name, server)
+            st.markdown(f"##### {_escape_markdown(name)}")
+            st.fragment(_show_participants, run_every=REFRESH_S)(name, server)
             st.button(
                 "Leave",
                 key=private_key("crdt-leave-room"),
@@ -64,7 +64,7 @@ def select_room_widget(*, server: str | None = None) -> str | None:
     return name
 
 
-def _list(server: str | None) -> None:
+def _show_list(server: str | None) -> None:
     if rooms.current_room() is not None:
         st.rerun()
     try:
@@ -73,52 +73,54 @@ def _list(server: str | None) -> None:
         st.warning(str(error))
         return
     if not listed:
-        st.caption("There is none yet.")
+        st.caption("No rooms yet.")
     with st.container(
         key="crdt-room-list",
-        height=_HEIGHT_PX if len(listed) > MANY else "content",
+        height=_LIST_HEIGHT_PX if len(listed) > MAX_VISIBLE_ROOMS else "content",
         border=False,
         gap="small",
     ):
         for room in listed:
-            words, button = st.columns([7, 3], vertical_alignment="center", gap="small")
-            words.markdown(f"{_plain(room)} :gray[· {_people(room.people)}]")
+            label, button = st.columns([7, 3], vertical_alignment="center", gap="small")
+            label.markdown(f"{_escape_markdown(room)} :gray[· {_people(room.people)}]")
             button.button(
                 "Join",
                 key=private_key(f"crdt-join-room {room}"),
-                help=f"Join {_plain(room)}",
+                help=f"Join {_escape_markdown(room)}",
                 on_click=_enter,
                 args=(room.name,),
                 width="stretch",
             )
 
 
-def _form() -> None:
+def _show_form() -> None:
     form = st.form(private_key("crdt-rooms"), border=False)
     with form, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.text_input("New room", key=_NEW, placeholder="planning", width="stretch")
+        st.text_input("New room", key=_NEW_ROOM, placeholder="planning", width="stretch")
         st.form_submit_button("Create", on_click=_create)
 
 
-def _here(name: str, server: str | None) -> None:
+def _show_participants(name: str, server: str | None) -> None:
     if rooms.current_room() != name:
         st.rerun()
     ctx = _compat.script_context()
     room_session = None if ctx is None else session_of(ctx).is_in(name)
     if room_session is not None and room_session.connection.is_deleted:
-        st.caption("This room was deleted. What is here stays with you until you leave.")
+        st.caption("This room was deleted. Your values stay in this session until you leave.")
         return
     try:
         people = next((room.people for room in rooms.list_rooms(server=server) if room == name), 0)
     except ServerUnavailableError as error:
         st.caption(str(error))
         return
-    is_coming = room_session is None  # in this very run, further below
-    st.caption(f":material/group: {_people(people + is_coming)} here")
+    is_entering = (
+        room_session is None
+    )  # `crdt_sync` below enters the room, which does not count this session yet
+    st.caption(f":material/group: {_people(people + is_entering)} here")
 
 
 def _create() -> None:
-    _enter(str(st.session_state.get(_NEW, "")).strip())
+    _enter(str(st.session_state.get(_NEW_ROOM, "")).strip())
 
 
 def _enter(name: str) -> None:
@@ -132,6 +134,5 @@ def _people(count: int) -> str:
     return "1 person" if count == 1 else f"{count} people"
 
 
-def _plain(name: str) -> str:
-    """Return a room's name as Markdown that shows it as it is."""
+def _escape_markdown(name: str) -> str:
     return re.sub(r"([^A-Za-z0-9])", r"\\\1", name)

@@ -1,8 +1,7 @@
-"""Which rooms there are, and which one this session is in, for an app's own way to choose one.
+"""Rooms of an app, and the current room of this session, for an app with its own room picker.
 
-The room that a session is in is a plain value of its own, under a private key of `st.session_state`: an app that lets
-people choose a room gives it to `crdt_sync`. It is in the address too, as `?room=`, so that a page that is loaded again
-comes back to it, and a link leads into it.
+The current room is a private value of `st.session_state`. Pass it to `crdt_sync`. It is also the query parameter
+`?room=` of the page's address, so a reload stays in the room, and a link opens it.
 """
 
 from __future__ import annotations
@@ -27,17 +26,18 @@ _log = logging.getLogger("streamlit_crdt")
 
 CURRENT: Final = private_key("crdt-current-room")
 PROBLEM: Final = private_key("crdt-room-problem")
-"""Why a room could not be entered that the address named, or somebody typed; `select_room_widget` shows it."""
+"""Key of the error for a room that could not be entered. `select_room_widget` shows it."""
 
 QUERY: Final = "room"
+"""Name of the query parameter."""
 
 
 class ListedRoom(str):
-    """A room of a list: its name, with how many are in it. It can be used wherever a room's name can.
+    """The name of a listed room, with the number of its participants. Usable wherever a room's name is.
 
     Attributes:
-        name: the name as a plain text.
-        people: how many sessions are in it now.
+        name: the name as a plain `str`.
+        people: number of sessions and other clients in the room.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ListedRoom(str):
         return room
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Let the room be copied, as Streamlit does with options."""
+        """Support copies. Streamlit copies the options of a widget."""
         return self.name, self.people
 
     def __repr__(self) -> str:
@@ -57,47 +57,48 @@ class ListedRoom(str):
 
 
 def list_rooms(*, server: str | None = None) -> list[ListedRoom]:
-    """Return the rooms of this app, by name: those that hold something, on disk too, or that somebody is in.
+    """Return the rooms of this app in the order of their names.
 
-    Rooms that the app keeps this session out of (`authorize=` of `crdt_app`) are left out.
+    These are the rooms with content, in memory or on disk, and the rooms with participants. Rooms that the `authorize=`
+    hook of `crdt_app` denies this session are left out.
 
     Args:
-        server: as of `crdt_sync`.
+        server: as in `crdt_sync`.
 
     Raises:
-        ServerUnavailableError: the room server cannot tell at present.
+        ServerUnavailableError: the room server does not answer, or its store fails.
     """
-    with _told(server):
+    with _server_errors_as_unavailable(server):
         found = backend.find(server).list_rooms()
     return [ListedRoom(entry.name, entry.people) for entry in found if _may_enter(entry.name)]
 
 
 def current_room() -> str | None:
-    """Return the name of the room that this session is in, for `crdt_sync`; None if it is in none.
+    """Return the name of this session's current room, for `crdt_sync`. None means no room.
 
-    In a session's first run it is the room that the address names (`?room=planning`), if any. A name that no room can
-    have is left alone there: `select_room_widget` shows why, and the log says so.
+    In the first run of a session, it is the room of the query parameter (`?room=planning`), if any. If that room cannot
+    be entered, the session stays outside of any room; the log and `select_room_widget` show the reason.
     """
     if CURRENT not in st.session_state:
-        _enter_by_address()
+        _enter_from_query()
     name: str | None = st.session_state[CURRENT]
     if name is None:
         if (ctx := _compat.script_context()) is not None:
             session_of(ctx).note_outside()
     elif st.query_params.get(QUERY) != name:
-        st.query_params[QUERY] = name  # another page of the app has an address of its own
+        st.query_params[QUERY] = name  # each page of a multipage app has its own query parameters
     return name
 
 
 def enter_room(name: str) -> None:
-    """Be in a room from now on; `current_room()` says so from its next call on.
+    """Make `name` the current room, and leave the previous one as `exit_room()` does.
 
-    In a callback that is in time for the run that follows. In the body of a script, call `st.rerun()` next, or call it
-    above `current_room()`. The room that the session was in is left as by `exit_room()`.
+    The next call of `current_room()` returns it. In a callback, this is the run that follows. In the body of a script,
+    call this function above `current_room()`, or call `st.rerun()` after it.
 
     Raises:
-        RoomNameError: no room can be called so. The session stays where it is.
-        EntryForbiddenError: the app keeps this session out of that room; likewise.
+        RoomNameError: the name is not valid. The current room is unchanged.
+        EntryForbiddenError: the `authorize=` hook denies this session the room. The current room is unchanged.
     """
     name = validate_room_name(name)
     authorized_role(name, "editor")
@@ -110,10 +111,10 @@ def enter_room(name: str) -> None:
 
 
 def exit_room() -> None:
-    """Be in no room from now on, likewise.
+    """Leave the current room. Takes effect as `enter_room` does.
 
-    The room keeps its values. They are taken out of this session: its plain values are gone from `st.session_state`,
-    and its widgets show their defaults; what is private stays. Entering the room again brings them back.
+    The room keeps its values. In this session, the room's plain values are removed from `st.session_state`, and its
+    widgets show their defaults. Private values stay. Entering the room again restores its values.
     """
     former = st.session_state.get(CURRENT)
     st.session_state[CURRENT] = None
@@ -125,30 +126,31 @@ def exit_room() -> None:
 
 
 def delete_room(name: str, *, server: str | None = None) -> None:
-    """Delete a room for everybody, in memory and on disk.
+    """Delete a room for all participants, in memory and on disk.
 
-    This session leaves it. Others that are in it are told in their page and go on with what they have, on their own,
-    until they leave or reload; nothing of theirs comes into a new room of that name.
+    This session leaves the room. Other sessions in it show a notice. They keep their values, unshared, until they leave
+    or reload. Their values do not reach a new room of that name.
 
     Args:
         name: the room's name.
-        server: as of `crdt_sync`.
+        server: as in `crdt_sync`.
 
     Raises:
-        RoomNameError: no room can be called so.
-        ViewOnlyError: the session is in the room as a viewer, or the app would let it in as one. Nothing was deleted.
-        EntryForbiddenError: the app would not let it in. Nothing was deleted.
-        ServerUnavailableError: the room server cannot do it at present. Nothing was deleted, as far as is known.
+        RoomNameError: the name is not valid.
+        ViewOnlyError: the session's role in the room is viewer. Nothing was deleted.
+        EntryForbiddenError: the `authorize=` hook denies this session the room. Nothing was deleted.
+        ServerUnavailableError: the room server does not answer, or its store fails. The room may still exist.
     """
     name = validate_room_name(name)
-    where = backend.find(server)
+    room_backend = backend.find(server)
     ctx = _compat.script_context()
     session = None if ctx is None else session_of(ctx)
-    inside = None if session is None else session.is_in(name)
-    if authorized_role(name, "editor") != "editor" or (inside is not None and inside.participant.is_viewer):
+    room_session = None if session is None else session.is_in(name)
+    is_viewer = room_session is not None and room_session.participant.is_viewer
+    if authorized_role(name, "editor") != "editor" or is_viewer:
         raise ViewOnlyError(name)
-    with _told(server):
-        where.delete_room(name)
+    with _server_errors_as_unavailable(server):
+        room_backend.delete_room(name)
     if session is not None:
         session.forget_room(ctx, name)
         if st.session_state.get(CURRENT) == name:
@@ -161,16 +163,16 @@ def _leave(room: str) -> None:
         session_of(ctx).leave_room(ctx, room)
 
 
-def _enter_by_address() -> None:
-    """Be in the room that the address names. It is not the script's fault if there can be none."""
+def _enter_from_query() -> None:
+    """Enter the room of the query parameter. An invalid one is not an error of the script, so it is logged."""
     st.session_state[CURRENT] = None
-    asked = st.query_params.get(QUERY)
-    if asked is None:
+    requested = st.query_params.get(QUERY)
+    if requested is None:
         return
     try:
-        enter_room(asked)
+        enter_room(requested)
     except (RoomNameError, EntryForbiddenError) as error:
-        _log.warning("the room in the address was not entered: %s", error)
+        _log.warning("the room of the page's address was not entered: %s", error)
         st.session_state[PROBLEM] = str(error)
 
 
@@ -183,8 +185,8 @@ def _may_enter(room: str) -> bool:
 
 
 @contextmanager
-def _told(server: str | None) -> Iterator[None]:
-    """Say what went wrong in the room server as one of this library's errors."""
+def _server_errors_as_unavailable(server: str | None) -> Iterator[None]:
+    """Raise ServerUnavailableError from each error of the room server."""
     try:
         yield
     except ServerError as error:

@@ -1,4 +1,4 @@
-"""Mount the room server in Streamlit's own ASGI app: one process, one port, one origin."""
+"""`crdt_app`: the room server mounted in Streamlit's ASGI app, with one process, one port and one origin."""
 
 from __future__ import annotations
 
@@ -41,23 +41,26 @@ def crdt_app(
     authorize: Authorize | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Return `routes=` and `lifespan=` for `st.App`, which then serves rooms on Streamlit's own port::
+    """Return the arguments `routes` and `lifespan` of an `st.App` that serves rooms on Streamlit's port::
 
         app = st.App("dashboard.py", **crdt_app(store="rooms.db"))
 
     Args:
-        store: file in which rooms are kept; None keeps them in memory while the app runs. Left out, it is what
-            STREAMLIT_CRDT_STORE says, else `rooms.db` beside the file that calls this.
-        mount: path under which rooms are served; not one of Streamlit's own (`/_stcore`, `/media`, ...).
-        freeze_gc: freeze Python's garbage collector once the app has started, see docs/architecture.md. None reads
+        store: file of the rooms. None stores rooms in memory. The default is STREAMLIT_CRDT_STORE, else `rooms.db`
+            beside the file that calls this function.
+        mount: path of the room server. It must differ from Streamlit's own paths (`/_stcore`, `/media`, ...).
+        freeze_gc: freeze Python's garbage collector after the start of the app, see docs/architecture.md. None uses
             STREAMLIT_CRDT_FREEZE_GC, which is on by default.
-        namespace: of the app's rooms: apps that share a server, or a copy of a file, do not meet in rooms of one
-            name. None: STREAMLIT_CRDT_NAMESPACE, else none.
-        authorize: called with a `Visitor` at each `crdt_sync` of a room, and for each room that is listed, entered
-            or deleted, in the visitor's session; returns the role
-            that it may have at most, "editor" or "viewer", or None to keep it out (`EntryForbiddenError`).
+        namespace: namespace of the app's rooms. It separates apps that share a server or a store file. None uses
+            STREAMLIT_CRDT_NAMESPACE, else no namespace.
+        authorize: called with a `Visitor`, in the visitor's session, at each `crdt_sync` of a room, and for each room
+            that is listed, entered or deleted. It returns the highest permitted role, "editor" or "viewer", or None
+            to deny entry (`EntryForbiddenError`).
         **settings: further settings of the room server, see `streamlit_crdt_server.Settings`. Tokens are signed with
-            `secret` or `secret_file`; without them with a key derived from Streamlit's `server.cookieSecret`.
+            `secret` or `secret_file`, else with a key derived from Streamlit's `server.cookieSecret`.
+
+    Returns:
+        The keyword arguments for `st.App`.
 
     Raises:
         SettingsError: a setting is unknown or contradicts another.
@@ -68,7 +71,7 @@ def crdt_app(
         settings["namespace"] = namespace
     if isinstance(store, EllipsisType):
         store = store_beside(_folder_of_caller())
-    # Where Streamlit listens decides under which names it may be asked for.
+    # The accepted Host headers depend on the address that Streamlit listens on.
     settings.setdefault("host", str(config.get_option("server.address") or "0.0.0.0"))
     loaded = Settings.load(store=store, **settings)
     hub = Hub(loaded, keys=_keys(loaded))
@@ -96,9 +99,9 @@ def crdt_app(
 
 
 def _keys(settings: Settings) -> KeyRing | None:
-    """Return what tokens are signed with: the secret that is set, else a key derived from Streamlit's own.
+    """Return the keys that sign tokens: those of the settings, else a key derived from Streamlit's cookie secret.
 
-    Where none is needed to come in, they still tell whose a socket is.
+    If no token is required, sockets still identify their session by a token, so there is always a key.
     """
     ring = ring_from_settings(settings)
     if ring is not None or not settings.require_token:
@@ -106,11 +109,11 @@ def _keys(settings: Settings) -> KeyRing | None:
     try:
         return derive_ring(str(config.get_option("server.cookieSecret") or ""))
     except SettingsError as error:
-        _log.warning("tokens are signed with a key of this process alone, which ends with it: %s", error)
+        _log.warning("tokens are signed with a temporary key of this process: %s", error)
         return process_ring()
 
 
 def _folder_of_caller() -> Path:
-    """Return the folder of the file that calls `crdt_app`; where it is typed in, the working directory."""
+    """Return the folder of the file that calls `crdt_app`, or the working directory if there is no file."""
     path = sys._getframe(2).f_globals.get("__file__")
     return Path(path).resolve().parent if path else Path.cwd()

@@ -1,7 +1,6 @@
-"""The command `streamlit-crdt`: demo, run, serve, token.
+"""The command `streamlit-crdt` with the subcommands demo, run, serve and token.
 
-Every mistake that a newcomer is likely to make ends in one sentence that says what to do and exit code 2, before
-anything has been started.
+A wrong argument or setting prints one sentence that says what to do, and exits with code 2 before anything starts.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ EXIT_INTERRUPTED = 130
 
 RUN_USAGE = """usage: streamlit-crdt run SCRIPT [streamlit options] [-- script arguments]
 
-Run any Streamlit script with the room server on the same port, under /crdt.
-All options of 'streamlit run' work, such as --server.port 8502; see  streamlit run --help
-The room server is set up by STREAMLIT_CRDT_* variables; see  streamlit-crdt serve --help for their names."""
+Run a Streamlit script with the room server on the same port, under /crdt.
+All options of 'streamlit run' are accepted, for example --server.port 8502; see  streamlit run --help
+STREAMLIT_CRDT_* variables configure the room server; see  streamlit-crdt serve --help  for their names."""
 
 
 _NO_OPTION = ("secret",)
-"""Settings that must not be typed: everybody on the machine can read a program's arguments."""
+"""Settings without an option: other users of the machine can read a program's arguments."""
 
 _SERVE_DEFAULTS: dict[str, Any] = {"store": DEFAULT_FILE}
-"""Where the command differs from the library, which leaves no file behind unless it is asked to."""
+"""Defaults of the command that differ from those of the library, which writes no file by default."""
 
 _TOKEN_PARSER: dict[str, Any] = {
-    "description": "Print a token that opens a room, signed with the secret of the room server: --secret-file, "
-    "STREAMLIT_CRDT_SECRET, or this user's key file. Whoever has it may use it until it ends.",
+    "description": "Print a token for a room, signed with the secret of the room server: --secret-file, "
+    "STREAMLIT_CRDT_SECRET, or this user's key file. The token is valid for every holder until it expires.",
     "formatter_class": argparse.ArgumentDefaultsHelpFormatter,
     "allow_abbrev": False,
 }
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words[:1] == ["run"]:  # Streamlit's own parser reads the rest.
+        if words[:1] == ["run"]:  # Streamlit's parser handles the other arguments
             return _run(words[1:])
         chosen = _parser().parse_args(words)
         command: Callable[[argparse.Namespace], int] = chosen.start
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, like all others of this command."""
+    """A parser that raises its errors as CommandError."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message}; see  {self.prog} --help")
@@ -73,19 +72,19 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="streamlit-crdt",
-        description="Several people use one Streamlit app at the same time.",
+        description="Use one Streamlit app with several people at the same time.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"streamlit-crdt {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="open the demo app, with everything embedded", allow_abbrev=False)
-    demo.add_argument(
-        "--port", type=int, help="port of the app (default: 8501, or the next one that is free)"
+    demo = commands.add_parser(
+        "demo", help="open the demo app with an embedded room server", allow_abbrev=False
     )
+    demo.add_argument("--port", type=int, help="port of the app (default: 8501, or the next free port)")
     demo.set_defaults(start=_demo)
 
-    commands.add_parser("run", help="run any script with the room server on the same port")
+    commands.add_parser("run", help="run a script with the room server on the same port")
 
     server = commands.add_parser(
         "serve",
@@ -123,7 +122,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _require_streamlit() -> None:
-    """Say that Streamlit is too old before `launch` imports what an old one lacks."""
+    """Raise StreamlitTooOldError before `launch` imports names that an older Streamlit lacks."""
     from streamlit_crdt._compat import require_streamlit
 
     require_streamlit()
@@ -143,17 +142,15 @@ def _serve(chosen: argparse.Namespace) -> int:
 
 
 def _add_token(parser: argparse.ArgumentParser) -> None:
-    opened = parser.add_mutually_exclusive_group(required=True)
-    opened.add_argument("room", nargs="?", metavar="ROOM", help="the room that it opens")
-    opened.add_argument("--all-rooms", action="store_true", help="open every room, with the same role")
+    rooms = parser.add_mutually_exclusive_group(required=True)
+    rooms.add_argument("room", nargs="?", metavar="ROOM", help="room of the token")
+    rooms.add_argument("--all-rooms", action="store_true", help="allow every room, with the same role")
     parser.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.VIEWER))
     parser.add_argument(
-        "--user", required=True, help="who it is for: what the others see, and what limits count"
+        "--user", required=True, help="name of the user: shown to others, and counted by the server's limits"
     )
-    parser.add_argument("--ttl-s", type=float, default=3600.0, metavar="N", help="seconds until it ends")
-    parser.add_argument(
-        "--secret-file", metavar="FILE", help="the file that the room server has its secret from"
-    )
+    parser.add_argument("--ttl-s", type=float, default=3600.0, metavar="N", help="seconds until it expires")
+    parser.add_argument("--secret-file", metavar="FILE", help="file with the secret of the room server")
     parser.set_defaults(start=_token)
 
 
@@ -173,20 +170,20 @@ def _token(chosen: argparse.Namespace) -> int:
     except ServerError:
         raise
     except ValueError as error:
-        raise CommandError(f"no token was made: {error}.") from error
+        raise CommandError(f"the token could not be signed: {error}.") from error
     print(token)
     return 0
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Make an option of each setting, so that none can be forgotten; what is not given stays out of the result."""
-    described = _descriptions()
+    """Add an option for each setting. An option that is not given is absent from the result."""
+    descriptions = _descriptions()
     for field in fields(Settings):
         if field.name in _NO_OPTION:
             continue
         option = "--" + field.name.replace("_", "-")
         default = _SERVE_DEFAULTS.get(field.name, field.default)
-        text = f"{described.get(field.name, '')} (default: {_shown(default)})".replace("%", "%%")
+        text = f"{descriptions.get(field.name, '')} (default: {_format_default(default)})".replace("%", "%%")
         parser.add_argument(option, help=text.strip(), **_argument_type(str(field.type)))
 
 
@@ -199,12 +196,12 @@ def _argument_type(annotation: str) -> dict[str, Any]:
     return {"type": kinds.get(annotation, str), "metavar": "N" if annotation in kinds else "VALUE"}
 
 
-def _shown(default: object) -> str:
+def _format_default(default: object) -> str:
     return "none" if default is None or default == () else str(default)
 
 
 def _descriptions() -> dict[str, str]:
-    """Read what each setting is from the Attributes of the class that defines them."""
+    """Return the description of each setting, from the Attributes section of the docstring of `Settings`."""
     _, _, attributes = (Settings.__doc__ or "").partition("Attributes:")
     entries = re.findall(r"^ +(\w+): (.*(?:\n {12}.*)*)", attributes, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}

@@ -1,7 +1,7 @@
-"""Starts Streamlit on a script: what `streamlit-crdt demo` and `streamlit-crdt run` do.
+"""Start of Streamlit for `streamlit-crdt demo` and `streamlit-crdt run`.
 
-Streamlit's own command line parses Streamlit's options, because it alone knows their names and types; the launch itself
-goes through its public entry points, `streamlit run` for the demo and `st.App.run()` for a mounted room server.
+Streamlit's command line parses Streamlit's options, because their names and types are defined there. Streamlit is
+started by its public entry points: `streamlit run` for the demo, and `st.App.run()` for a mounted room server.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ DEMO_SCRIPT = Path(__file__).parent / "demo" / "app.py"
 
 DEMO_WELCOME = """
   streamlit-crdt demo: open the address below in two browser windows, side by side.
-  Move a filter, type a note or count a cup in one of them and watch the other.
+  Move a filter, type a note or count a cup in one window, and watch the other.
 """
 
 
 def demo(*, port: int | None = None) -> int:
-    """Run the demo under plain `streamlit run`, the room server embedded."""
-    # The demo asks for nothing: neither for an e-mail address at Streamlit's first start nor for leave to report usage.
+    """Run the demo with `streamlit run` and an embedded room server. Return the exit code."""
+    # No questions at the first start: no prompt for an e-mail address, no usage statistics.
     options = ["--server.showEmailPrompt=false", "--browser.gatherUsageStats=false"]
     if port is not None:
         _require_free_port(port, "--port")
         options.append(f"--server.port={port}")
-    # Nor does it leave a file behind, least of all beside its script, in the folder of the installed package.
+    # Rooms in memory: a store file would be written beside the script, in the installed package.
     os.environ.setdefault(VARIABLE, "memory")
     print(DEMO_WELCOME, flush=True)
     command_line().main(
@@ -49,13 +49,13 @@ def demo(*, port: int | None = None) -> int:
 
 
 def run(words: Sequence[str]) -> int:
-    """Run any script as `streamlit run` would, with the room server mounted on the same port."""
+    """Run a script as `streamlit run` does, with the room server mounted on the same port. Return the exit code."""
     target, options, script_arguments = _parse(words)
     script = _script(target)
-    # Streamlit takes argv[0] for the script beside which .streamlit/config.toml and pages/ lie.
+    # Streamlit looks for .streamlit/config.toml and pages/ beside argv[0].
     sys.argv = [str(script), *script_arguments]
-    # Making an App tells Streamlit beside which script config.toml lies. Only then the settings are read, once and with
-    # the options: crdt_app() asks for some, and Streamlit complains if [server] changes after it was read.
+    # st.App() sets the path of the script, and with it that of config.toml. Then load_config reads the settings once,
+    # together with the options. crdt_app() reads some of them, and Streamlit warns if [server] changes after a read.
     st.App(script)
     load_config(options)
     store = store_beside(script.parent)
@@ -70,12 +70,12 @@ def run(words: Sequence[str]) -> int:
 
 
 def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
-    """Split the words into script, Streamlit options that were given, and the script's own arguments."""
+    """Split the arguments into the script, the given Streamlit options, and the script's own arguments."""
     try:
         context = command_line().main_run.make_context("streamlit-crdt run", list(words))
     except click.UsageError as error:
         raise CommandError(f"{error.format_message()} See  streamlit run --help") from error
-    except SystemExit as error:  # Streamlit's way to refuse a secret on the command line.
+    except SystemExit as error:  # Streamlit rejects a secret on the command line by SystemExit
         raise CommandError(str(error)) from error
     names = {option.name: option.opts[0].removeprefix("--") for option in context.command.params}
     options = {
@@ -89,25 +89,25 @@ def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any], list[str]]:
 
 def _script(target: str) -> Path:
     if "://" in target:
-        raise CommandError(f"{target} is an address: download the script and give its path.")
+        raise CommandError(f"{target} is a URL: download the script and give its path.")
     path = Path(target)
     if path.is_dir():
         path = path / "streamlit_app.py"
     if not path.is_file():
-        raise CommandError(f"there is no file {path}: give the path of a Streamlit script.")
+        raise CommandError(f"file {path} does not exist: give the path of a Streamlit script.")
     if path.suffix not in (".py", ".py3"):
         raise CommandError(
             f"{path} is not a Python file: give the path of a Streamlit script that ends in .py."
         )
     if makes_its_own_app(path):
         raise CommandError(
-            f"{path} makes its own ASGI app: pass **crdt_app() to st.App there and start it with  streamlit run {path}"
+            f"{path} creates its own ASGI app: pass **crdt_app() to its st.App and start it with  streamlit run {path}"
         )
     return path.resolve()
 
 
 def _require_free_port(port: int, option: str, address: str | None = None) -> None:
-    """Refuse a port that cannot be listened on, before anything has been started."""
+    """Raise CommandError if the port cannot be bound."""
     try:
         family = socket.AF_INET6 if address and ":" in address else socket.AF_INET
         with socket.socket(family) as probe:
@@ -116,8 +116,8 @@ def _require_free_port(port: int, option: str, address: str | None = None) -> No
     except OverflowError as error:
         raise CommandError(f"{port} is not a port: give one from 1 to 65535 with {option}.") from error
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "is in use by another program" if taken else f"cannot be opened ({error.strerror})"
+        is_taken = error.errno == errno.EADDRINUSE
+        reason = "is in use by another program" if is_taken else f"cannot be opened ({error.strerror})"
         raise CommandError(
             f"port {port} {reason}: stop that program or choose another port with {option}."
         ) from error

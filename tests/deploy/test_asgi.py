@@ -1,4 +1,4 @@
-"""Rooms mounted in a real `st.App`, on Streamlit's own server as `streamlit run` starts it."""
+"""Rooms mounted in a real `st.App`, served by Streamlit's own server and by other ASGI servers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from streamlit_crdt import crdt_app
 app = st.App("page.py", **crdt_app(store="rooms.db"))
 """
 SECRET = ROOMS_ENV["STREAMLIT_CRDT_SECRET"]
-WAYS = {
+COMMANDS = {
     "streamlit": ["streamlit", "run", "app.py"],
     "streamlit, chatty": ["streamlit", "run", "app.py", "--logger.level", "debug"],
     **SERVERS,
 }
-"""By what the app is served; Streamlit's own way, which is uvicorn too, first."""
+"""Commands that serve the app, by name of the ASGI server. `streamlit run` uses uvicorn as well."""
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def anyio_backend() -> str:
 
 @contextmanager
 def mounted(folder: Path, server: str = "streamlit", **environ: str) -> Iterator[tuple[Process, int]]:
-    """Yield the app's process, and its port."""
+    """Run the app. Yields its process and port."""
     (folder / "page.py").write_text(SCRIPT, encoding="utf-8")
     (folder / "app.py").write_text(APP, encoding="utf-8")
     port = free_port()
-    where = {"uvicorn": [str(port)], "hypercorn": [f"{HOST}:{port}"]}.get(server, [])
+    arguments = {"uvicorn": [str(port)], "hypercorn": [f"{HOST}:{port}"]}.get(server, [])
     variables = {**STREAMLIT_ENV, **ROOMS_ENV, "STREAMLIT_SERVER_PORT": str(port), **environ}
     variables["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", *WAYS[server], *where]
+    command = [sys.executable, "-m", *COMMANDS[server], *arguments]
     process = Process("app", command, f"http://{HOST}:{port}/_stcore/health", variables, folder)
     process.start()
     try:
@@ -72,7 +72,7 @@ def token_for(*rooms: str) -> str:
 
 
 def health(port: int) -> set[int]:
-    """What Streamlit and the room server answer when they are asked how they are."""
+    """Return the status codes of the health endpoints of Streamlit and of the room server."""
     statuses = set()
     for path in ("_stcore/health", "crdt/healthz"):
         with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=DEADLINE_S) as answer:
@@ -81,7 +81,7 @@ def health(port: int) -> set[int]:
 
 
 async def open_and_close(address: str, number: int) -> bool:
-    """Open a socket and be gone: before the answer, at once after it, or politely. Return whether it was open."""
+    """Open a socket and end it before the answer, by an abort or by a closing handshake. Return True if it was open."""
     was_open = False
     with suppress(OSError, ConnectionClosed, EOFError, TimeoutError):
         async with asyncio.timeout(0.001 if number % 5 == 0 else DEADLINE_S):
@@ -92,11 +92,11 @@ async def open_and_close(address: str, number: int) -> bool:
     return was_open
 
 
-async def meet(address: str) -> None:
-    """Let two people edit one room, and wait until each has the other's edit."""
+async def edit_together(address: str) -> None:
+    """Edit a room from two clients, and wait until each has received the edit of the other."""
     expected = {"x": 1, "y": 2}
 
-    async def take_part(key: str, value: int) -> None:
+    async def run_client(key: str, value: int) -> None:
         async with connect(address) as socket:
             replica = Client(FakeChannel())
             await socket.send(protocol.sync_step1(b"\0"))
@@ -107,7 +107,7 @@ async def meet(address: str) -> None:
                     replica.ydoc.apply_update(message.update)
 
     async with asyncio.timeout(4 * DEADLINE_S):
-        await asyncio.gather(*(take_part(key, value) for key, value in expected.items()))
+        await asyncio.gather(*(run_client(key, value) for key, value in expected.items()))
 
 
 async def storm(folder: Path, count: int) -> None:
@@ -124,25 +124,25 @@ async def storm(folder: Path, count: int) -> None:
             )
             statuses |= await asyncio.to_thread(health, port)
         took_s = time.monotonic() - started_at
-        await meet(addresses[1])
-    print(f"asked {count} x, opened and closed {opened} x in {took_s:.1f} s, health {statuses}")
+        await edit_together(addresses[1])
+    print(f"requested {count} x, opened and closed {opened} x in {took_s:.1f} s, health {statuses}")
     assert statuses == {200}
     assert opened >= count / 2
     assert process.log.count("You can now view") == 1
     assert "Traceback" not in process.log
 
 
-async def test_N2_opening_and_closing_at_once_stops_nothing(tmp_path: Path) -> None:
+async def test_N2_connection_storm_stops_nothing(tmp_path: Path) -> None:
     await storm(tmp_path, 300)
 
 
 @pytest.mark.soak
-async def test_N2_opening_and_closing_at_once_2000_times_stops_nothing(tmp_path: Path) -> None:
+async def test_N2_storm_of_2000_connections_stops_nothing(tmp_path: Path) -> None:
     await storm(tmp_path, 2000)
 
 
-@pytest.mark.parametrize("server", WAYS)
-def test_a_token_in_an_address_is_in_no_log(server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", COMMANDS)
+def test_token_in_a_url_is_not_logged(server: str, tmp_path: Path) -> None:
     token = token_for("room")
     with mounted(tmp_path, server) as (process, port):
         rooms = f"{HOST}:{port}/crdt"
@@ -155,5 +155,5 @@ def test_a_token_in_an_address_is_in_no_log(server: str, tmp_path: Path) -> None
             with suppress(urllib.error.HTTPError):
                 urllib.request.urlopen(f"http://{rooms}/{path}?token={token}", timeout=DEADLINE_S).close()
     assert not any(part in process.log for part in token.split("."))
-    if not server.startswith("streamlit"):  # whose access log is off
+    if not server.startswith("streamlit"):  # Streamlit disables its access log
         assert "/crdt/room" in process.log

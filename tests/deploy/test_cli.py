@@ -1,4 +1,4 @@
-"""The command `streamlit-crdt`: what it starts, and that every mistake is one sentence that says what to do."""
+"""The command `streamlit-crdt`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The key file that a server without a secret makes, away from the one of whoever runs the tests."""
+    """Path of the key file that a server without a secret creates, apart from that of the user who runs the tests."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "config" / "streamlit-crdt" / "key"
 
@@ -45,16 +45,16 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def said_and_done(*words: str) -> str:
-    """Run the command in a process of its own, expect a refusal, and return the one line that it printed."""
-    done = subprocess.run(
+def error_line(*words: str) -> str:
+    """Run the command in a new process, expect exit code 2, and return the line that it printed."""
+    result = subprocess.run(
         [sys.executable, "-m", "streamlit_crdt", *words],
         env={**os.environ, **STREAMLIT_ENV}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == cli.EXIT_USAGE, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
+    assert result.returncode == cli.EXIT_USAGE, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
     return lines[0]
 
 
@@ -83,67 +83,63 @@ def said_and_done(*words: str) -> str:
         (["run", "app.py", "--server.cookieSecret", "x"], "STREAMLIT_SERVER_COOKIE_SECRET"),
     ],
 )
-def test_a_mistake_is_answered_by_a_sentence_and_exit_code_2(
+def test_wrong_argument_prints_one_line_and_exits_with_2(
     words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(words) == cli.EXIT_USAGE
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("streamlit-crdt: ")
-    assert len(said.splitlines()) == 1
-    assert expected in said
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("streamlit-crdt: ")
+    assert len(message.splitlines()) == 1
+    assert expected in message
 
 
-def test_run_refuses_what_is_not_a_python_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_rejects_a_file_that_is_not_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").touch()
     assert cli.main(["run", str(tmp_path / "notes.txt")]) == cli.EXIT_USAGE
     assert "ends in .py" in capsys.readouterr().err
 
 
-def test_run_sends_a_script_that_makes_its_own_app_to_streamlit_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_rejects_a_script_with_its_own_app(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "asgi.py"
     path.write_text("import streamlit as st\n\napp = st.App('app.py')\n", encoding="utf-8")
     assert cli.main(["run", str(path)]) == cli.EXIT_USAGE
     assert "**crdt_app()" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_named_together_with_the_option_that_changes_it(
-    script: Path, taken_port: int
-) -> None:
+def test_error_for_a_port_in_use_names_port_and_option(script: Path, taken_port: int) -> None:
     port = str(taken_port)
-    assert f"port {port} " in said_and_done("run", str(script), "--server.port", port)
-    assert said_and_done("demo", "--port", port).endswith("choose another port with --port.")
-    assert said_and_done("serve", "--port", port).endswith("choose another port with --port.")
+    assert f"port {port} " in error_line("run", str(script), "--server.port", port)
+    assert error_line("demo", "--port", port).endswith("choose another port with --port.")
+    assert error_line("serve", "--port", port).endswith("choose another port with --port.")
 
 
-def test_every_setting_of_the_server_is_an_option_with_a_description(
+def test_every_server_setting_is_a_described_option(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
         cli.main(["serve", "--help"])
-    shown = capsys.readouterr().out
-    assert "--secret " not in shown  # everybody on the machine can read a program's arguments
+    help_text = capsys.readouterr().out
+    assert "--secret " not in help_text  # other users of the machine can read a program's arguments
     for field in fields(Settings):
         assert cli._descriptions()[field.name]
         if field.name == "secret":
             continue
-        assert "--" + field.name.replace("_", "-") in shown
+        assert "--" + field.name.replace("_", "-") in help_text
 
 
-def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_version_option_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main(["--version"])
-    assert ended.value.code == 0
+    assert exit_info.value.code == 0
     assert capsys.readouterr().out.startswith("streamlit-crdt 0.")
 
 
-def test_help_for_run_names_the_options_of_streamlit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_run_mentions_streamlit_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--help"]) == 0
     assert "--server.port" in capsys.readouterr().out
 
 
-def test_a_token_opens_its_room_in_its_role(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_token_has_the_given_room_and_role(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "secret"
     file.write_text("a secret of this test\n", encoding="utf-8")
     ring = KeyRing.from_secret("a secret of this test")
@@ -156,7 +152,7 @@ def test_a_token_opens_its_room_in_its_role(tmp_path: Path, capsys: pytest.Captu
     assert verify(ring, capsys.readouterr().out.strip(), now=time.time()).role_in("plan") is Role.VIEWER
 
 
-def test_a_token_for_all_rooms_is_asked_for_by_name(
+def test_all_rooms_option_signs_a_token_for_any_room(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "secret"
@@ -168,7 +164,7 @@ def test_a_token_for_all_rooms_is_asked_for_by_name(
     assert claims.role_in("anything") is Role.VIEWER
 
 
-def test_serve_answers_and_stops_cleanly_when_told(tmp_path: Path) -> None:
+def test_serve_answers_and_stops_cleanly_on_SIGTERM(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "streamlit_crdt", "serve", "--port", str(port)]
     env = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
@@ -180,43 +176,41 @@ def test_serve_answers_and_stops_cleanly_when_told(tmp_path: Path) -> None:
     assert (tmp_path / "rooms.db").exists()
 
 
-def test_serve_refuses_a_store_that_another_process_owns_by_name(tmp_path: Path) -> None:
+def test_serve_rejects_a_store_owned_by_another_process(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "streamlit_crdt", "serve", "--port", str(port), "--store", "shared.db"]
     server = Process("server", command, f"http://127.0.0.1:{port}/healthz", {}, tmp_path)
     server.start()
     try:
         path = str(tmp_path / "shared.db")
-        said = said_and_done("serve", "--port", str(free_port()), "--store", path)
-        assert path in said
-        assert str(server.pid) in said
+        message = error_line("serve", "--port", str(free_port()), "--store", path)
+        assert path in message
+        assert str(server.pid) in message
     finally:
         server.stop()
 
 
-def test_run_refuses_a_store_that_another_process_owns_by_name(script: Path, tmp_path: Path) -> None:
-    lease = FileLock(tmp_path / "rooms.db")
+def test_run_rejects_a_store_owned_by_another_process(script: Path, tmp_path: Path) -> None:
+    file_lock = FileLock(tmp_path / "rooms.db")
     try:
-        said = said_and_done("run", str(script), "--server.port", str(free_port()))
+        message = error_line("run", str(script), "--server.port", str(free_port()))
     finally:
-        lease.release()
-    assert str(tmp_path / "rooms.db") in said
-    assert str(os.getpid()) in said
+        file_lock.release()
+    assert str(tmp_path / "rooms.db") in message
+    assert str(os.getpid()) in message
 
 
-def test_serve_on_other_addresses_than_this_machines_own_asks_for_a_secret(
+def test_serve_on_a_public_address_requires_a_secret(
     capsys: pytest.CaptureFixture[str], key_file: Path
 ) -> None:
     assert cli.main(["serve", "--host", "0.0.0.0", "--port", "0"]) == cli.EXIT_USAGE
-    said = capsys.readouterr().err
-    assert "STREAMLIT_CRDT_SECRET" in said
-    assert "--secret-file" in said
+    message = capsys.readouterr().err
+    assert "STREAMLIT_CRDT_SECRET" in message
+    assert "--secret-file" in message
     assert not key_file.exists()
 
 
-def test_run_serves_the_script_and_the_rooms_on_one_port_with_the_settings_beside_the_script(
-    script: Path, tmp_path: Path
-) -> None:
+def test_run_serves_script_and_rooms_with_the_scripts_config(script: Path, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / ".streamlit").mkdir()
     (tmp_path / ".streamlit" / "config.toml").write_text(

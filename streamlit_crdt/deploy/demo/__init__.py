@@ -1,1 +1,1 @@
-"""The app that `streamlit-crdt demo` opens."""
+"""Demo app of `streamlit-crdt demo`."""

@@ -1,4 +1,4 @@
-"""An ordinary dashboard, shared by one line: everything under `crdt_sync` is written as for a single user."""
+"""A dashboard that one call of `crdt_sync` shares. The other code is that of a single-user app."""
 
 import altair as alt
 import pandas as pd
@@ -8,11 +8,11 @@ from streamlit_crdt import crdt_sync
 from streamlit_crdt.deploy.demo.sales import DRINKS, FIRST_DAY, LAST_DAY, SHOPS, sales
 
 MEASURES = {"Revenue (€)": "revenue", "Cups": "cups"}
-STATUS_COLOURS = {"connected": "green", "connecting": "orange", "offline": "red"}
+STATUS_COLORS = {"connected": "green", "connecting": "orange", "offline": "red"}
 
 st.set_page_config(page_title="Coffee sales, together", page_icon="☕", layout="wide")
 
-# The one line: all widgets below are shared with everybody who has this page open, and every cup counts.
+# Shares all widgets below with every session that has this page open. "counter" adds up concurrent clicks.
 room = crdt_sync("demo", merge={"cups_drunk": "counter"})
 
 
@@ -31,19 +31,19 @@ with st.sidebar:
     least = st.slider("Days with at least this many cups per shop", 0, 350, 0, step=10)
     measure = st.radio("Show", list(MEASURES), horizontal=True)
 
-title, history, status = st.columns([4, 1, 1], vertical_alignment="bottom")
+title, undo_redo, status = st.columns([4, 1, 1], vertical_alignment="bottom")
 title.title("☕ Coffee sales, together")
-with history.container(horizontal=True):
+with undo_redo.container(horizontal=True):
     st.button(
         "", icon=":material/undo:", help="Undo", key="undo", on_click=room.undo, disabled=not room.can_undo
     )
     st.button(
         "", icon=":material/redo:", help="Redo", key="redo", on_click=room.redo, disabled=not room.can_redo
     )
-status.markdown(f":{STATUS_COLOURS[room.status]}-badge[{room.status}]")
+status.markdown(f":{STATUS_COLORS[room.status]}-badge[{room.status}]")
 st.caption("Open this page in a second window and move anything: a filter, the notes, the cups counter.")
 
-first, last = [*period, LAST_DAY][:2]  # Only one date while the second is being picked.
+first, last = [*period, LAST_DAY][:2]  # `period` has one date until the second is picked
 cups_of_day = sold.groupby(["day", "shop"])["cups"].transform("sum")
 chosen = sold[
     sold["region"].isin(regions)
@@ -73,7 +73,7 @@ st.altair_chart(
 
 notes_side, counter_side = st.columns([3, 1])
 notes_side.text_area(
-    "Notes", key="notes", placeholder="What do you see? Everybody can write here.", height=120
+    "Notes", key="notes", placeholder="What do you see? Everyone can write here.", height=120
 )
 
 st.session_state.setdefault("cups_drunk", 0)
@@ -85,7 +85,7 @@ def drink() -> None:
 
 with counter_side:
     st.button("☕ One more cup", width="stretch", on_click=drink)
-    st.metric("Drunk while looking at this", st.session_state.cups_drunk)
+    st.metric("Cups drunk so far", st.session_state.cups_drunk)
 
 if st.checkbox("Show the rows"):
     st.dataframe(chosen.sort_values(["day", "shop", "drink"]), hide_index=True, height=320)

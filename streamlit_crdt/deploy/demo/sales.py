@@ -1,6 +1,6 @@
-"""Two years of sales of a coffee chain that does not exist, made on the spot and the same on every machine.
+"""Two years of sales of a fictional coffee chain.
 
-Why made and not downloaded: the demo must open without a network, and every session must see the same rows.
+The data are generated from a fixed seed, because the demo must work offline and every session must show the same rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DRINKS = {"Espresso": 2.4, "Flat white": 3.6, "Filter": 2.9, "Iced latte": 4.2}
 FIRST_DAY, LAST_DAY = (
     date(2024, 1, 1),
     date(2025, 12, 28),
-)  # A Monday and a Sunday: the chart shows whole weeks.
+)  # a Monday and a Sunday, so that the chart shows whole weeks
 SEED = 20240101
 
 
@@ -41,7 +41,7 @@ def sales() -> pd.DataFrame:
 
 
 def _expected_cups(table: pd.DataFrame, random: np.random.Generator) -> pd.Series:
-    """Multiply what moves sales: the shop's size, slow growth, the season, the weekday, and ice in summer."""
+    """Return the expected cups: the product of shop size, growth, weekday and season of the drink."""
     day_of_year = table["day"].dt.day_of_year
     summer = np.cos((day_of_year - 200) / 365 * 2 * np.pi)
     sizes = {shop: random.uniform(22, 60) for shops in SHOPS.values() for shop in shops}
