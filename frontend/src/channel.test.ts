@@ -4,9 +4,10 @@ import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
 
 import { Channel } from "./channel";
+import { Replica } from "./document/replica";
+import type { FrameError } from "./errors";
 import { encodeFrameBytes } from "./frame";
-import type { FrameError, SessionHeader, TabHeader } from "./protocol";
-import { Replica } from "./replica";
+import type { SessionHeader, TabHeader } from "./protocol";
 import { FakeClock, sessionHeader } from "./testing";
 
 const BUILD = "1.0+abc";

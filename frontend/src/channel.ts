@@ -9,17 +9,16 @@
 import { toBase64 } from "lib0/buffer";
 
 import type { Clock } from "./clock";
+import type { Replica } from "./document/replica";
 import type { Begun, Overwritten } from "./drafts";
-import { ErrorQueue } from "./errors";
+import { FrameError } from "./errors";
 import { decodeFrame, encodeFrame } from "./frame";
 import type { SessionFrame } from "./frame";
 import { Outbox } from "./outbox";
 import type { Sent } from "./outbox";
 import { Peer } from "./peer";
-import { FrameError } from "./protocol";
 import type { SessionHeader, StandingReport, Status, TabError, TabHeader, Why } from "./protocol";
 import { Repeating } from "./repeating";
-import type { Replica } from "./replica";
 
 /** A reconnect flaps within this; one message tells how it ended. */
 const STATUS_COALESCE_MS = 150;
@@ -294,4 +293,36 @@ export class Channel {
 
 function nothing(): void {
   // Nothing is scheduled.
+}
+
+/** Errors on their way to the session: each word once, one per frame, repeated until that frame is acknowledged. */
+export class ErrorQueue {
+  private readonly waiting: TabError[] = [];
+  private readonly known = new Set<TabError>();
+  private sent: TabError | null = null;
+
+  /** False if the word was told before. */
+  add(error: TabError): boolean {
+    if (this.known.has(error)) {
+      return false;
+    }
+    this.known.add(error);
+    this.waiting.push(error);
+    return true;
+  }
+
+  /** The word for the frame that is being sent. */
+  next(): TabError | null {
+    this.sent = this.waiting[0] ?? null;
+    return this.sent;
+  }
+
+  /** The last frame arrived; true if there is more to tell. */
+  acknowledge(): boolean {
+    if (this.sent !== null) {
+      this.waiting.shift();
+      this.sent = null;
+    }
+    return this.waiting.length > 0;
+  }
 }

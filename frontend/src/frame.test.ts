@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-
-import { decodeFrame, decodeStateVector, encodeFrame, encodeFrameBytes } from "./frame";
-import { FrameError, narrowHeader } from "./protocol";
 import { fromBase64 } from "lib0/buffer";
+
+import { FrameError } from "./errors";
+import { decodeFrame, decodeStateVector, encodeFrame, encodeFrameBytes } from "./frame";
+import { narrowHeader } from "./protocol";
 import { randomFrom, sessionHeader } from "./testing";
 
 const update = new Uint8Array([1, 2, 3, 250]);

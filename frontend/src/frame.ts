@@ -9,7 +9,8 @@ import * as encoding from "lib0/encoding";
 import { fromBase64, toBase64 } from "lib0/buffer";
 import * as Y from "yjs";
 
-import { CHANNEL_VERSION, FrameError, MAX_HEADER_BYTES, narrowHeader } from "./protocol";
+import { FrameError } from "./errors";
+import { CHANNEL_VERSION, MAX_HEADER_BYTES, narrowHeader } from "./protocol";
 import type { SessionHeader, TabHeader } from "./protocol";
 
 export interface SessionFrame {

@@ -3,6 +3,7 @@
  *
  * Everything that comes from outside is `unknown` until `narrowHeader` has looked at it once; behind it the types hold.
  */
+import { FrameError } from "./errors";
 
 /** First byte of every frame. A tab that reads another number was built for another Python side: it asks for a reload. */
 export const CHANNEL_VERSION = 1;
@@ -114,18 +115,6 @@ export interface SessionHeader extends CommonHeader {
   readonly refused_edits: number;
   /** The room was deleted, and the session goes on alone with what it has. */
   readonly deleted: boolean;
-}
-
-/** A frame that cannot be read. `field` names what was wrong, so that a log line is enough to find the cause. */
-export class FrameError extends Error {
-  constructor(
-    readonly field: string,
-    readonly expected: string,
-    options?: ErrorOptions,
-  ) {
-    super(`frame refused: ${field} should be ${expected}`, options);
-    this.name = "FrameError";
-  }
 }
 
 /** Look at a parsed header once and give it its type. Raises `FrameError`; unknown fields are left out. */

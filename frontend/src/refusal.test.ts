@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { browserClock } from "./clock";
+import { Replica } from "./document/replica";
 import { narrowHeader } from "./protocol";
-import { Replica } from "./replica";
 import { RoomSocket } from "./socket";
 import { Standing } from "./standing";
 import { sessionHeader } from "./testing";

@@ -10,6 +10,7 @@ import { Awareness } from "y-protocols/awareness";
 import { writeUpdate } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 
+import type { Replica } from "./document/replica";
 import { extend } from "./extensions";
 import {
   CLOSED_OTHER_EPOCH,
@@ -22,7 +23,6 @@ import {
 } from "./messages";
 import type { SavedAnswer } from "./messages";
 import type { Role, SocketPlace, Status, TabError } from "./protocol";
-import type { Replica } from "./replica";
 
 /** What of the page's address decides where a socket may lead. */
 export type PageAddress = Pick<Location, "protocol" | "hostname" | "host">;

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from "vitest";
 import * as Y from "yjs";
 
+import { CHANNEL_ORIGIN, Replica } from "./document/replica";
 import { watchLive } from "./live";
 import type { LiveState } from "./live";
 import type { SavedOutcome } from "./messages";
 import { narrowHeader } from "./protocol";
-import { CHANNEL_ORIGIN, Replica } from "./replica";
 import { Standing } from "./standing";
 import { FakeClock, sessionHeader } from "./testing";
 

@@ -7,19 +7,18 @@
 import type { Transaction } from "yjs";
 
 import type { Clock } from "./clock";
-import { changedKeys, describeKey } from "./keys";
+import { changedKeys, describeKey, mayHoldEditsOf } from "./document/changes";
+import { CHANNEL_ORIGIN } from "./document/replica";
+import type { Replica } from "./document/replica";
 import { LeaveWarning } from "./leaving";
 import { tellLive } from "./live";
 import type { LiveState } from "./live";
 import type { SavedAnswer } from "./messages";
 import { isEpoch } from "./protocol";
 import type { Role, SessionHeader, StandingReport, Status } from "./protocol";
-import { CHANNEL_ORIGIN } from "./replica";
-import type { Replica } from "./replica";
 import { Saved } from "./saved";
 import { SessionEdits } from "./session-edits";
 import { Token } from "./token";
-import { mayHoldEditsOf } from "./wake";
 
 export interface StandingOptions {
   readonly replica: Replica;

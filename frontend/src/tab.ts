@@ -6,13 +6,14 @@ import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
 import { Channel } from "./channel";
 import { browserClock } from "./clock";
+import { Replica } from "./document/replica";
 import { Drafts } from "./drafts";
+import type { FrameError } from "./errors";
 import { Forms } from "./forms";
 import { hostElement, takeNoRoom } from "./layout";
 import { showNotice } from "./notice";
 import { TRIGGER_NAME } from "./protocol";
-import type { FrameError, TabError } from "./protocol";
-import { Replica } from "./replica";
+import type { TabError } from "./protocol";
 import { askForRerun, watchReconnect } from "./rerun";
 import { RoomSocket } from "./socket";
 import { Standing } from "./standing";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
 
-import { changedKeys, describeKey } from "./keys";
+import { changedKeys, describeKey } from "./changes";
 
 function keysOfEdit(doc: Y.Doc, edit: () => void): string[] {
   let keys: string[] = [];

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
 
-import { FrameError } from "./protocol";
+import { FrameError } from "../errors";
+import { randomFrom } from "../testing";
 import { Replica } from "./replica";
-import { randomFrom } from "./testing";
 
 const SOCKET = { origin: "socket" };
 

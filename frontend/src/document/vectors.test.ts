@@ -17,7 +17,7 @@ interface MergedVector extends Omit<Vector, "state"> {
   readonly roots: Readonly<Record<string, unknown>>;
 }
 
-const FILE = new URL("../../tests/vectors/vectors.json", import.meta.url);
+const FILE = new URL("../../../tests/vectors/vectors.json", import.meta.url);
 const { format, vectors, merged } = JSON.parse(readFileSync(FILE, "utf8")) as {
   format: number;
   vectors: Vector[];
