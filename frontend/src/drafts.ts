@@ -13,6 +13,7 @@ import { toHexString } from "lib0/buffer";
 import { digest } from "lib0/hash/sha256";
 
 import type { Clock } from "./clock";
+import type { Begun, Overwritten } from "./transport/frame";
 
 const CLASS_PREFIX = "st-key-";
 const FIELDS = "textarea, input[type=text]";
@@ -50,15 +51,6 @@ interface Commit {
   wasOverwritten: boolean;
   wasTold: boolean;
 }
-
-/** A commit that another text was put over: digest of what it was begun on, and what was committed. */
-export interface Overwritten {
-  readonly base: string;
-  readonly text: string;
-}
-
-/** Digest of the text that a draft was begun on, and a number that tells it from every other draft. */
-export type Begun = readonly [string, number];
 
 export class Drafts {
   private readonly drafts = new Map<Field, Draft>();

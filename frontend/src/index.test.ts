@@ -4,10 +4,10 @@ import * as decoding from "lib0/decoding";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import * as Y from "yjs";
 
-import { encodeFrameBytes } from "./frame";
 import streamlitCrdt from "./index";
-import type { TabHeader } from "./protocol";
 import { sessionHeader } from "./testing";
+import { encodeFrameBytes } from "./transport/frame";
+import type { TabHeader } from "./transport/frame";
 
 const NOTICE = "[data-streamlit-crdt-notice]";
 

@@ -2,7 +2,7 @@
  * How each room stands, for everything in this page that shows it. The tab and the badge are separate components, so they
  * meet here: a badge changes without a script run.
  */
-import type { Level, Status } from "./protocol";
+import type { Level, Status } from "./transport/frame";
 
 export interface LiveState {
   readonly status: Status;

@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { browserClock } from "./clock";
 import { Replica } from "./document/replica";
-import { narrowHeader } from "./protocol";
-import { RoomSocket } from "./socket";
 import { Standing } from "./standing";
 import { sessionHeader } from "./testing";
+import { narrowHeader } from "./transport/frame";
+import { RoomSocket } from "./transport/room-socket";
 
 const CLOSES_AFTER_MS = 5;
 /** A run of the channel's fragment, by which a session answers. */

@@ -4,10 +4,10 @@ import * as Y from "yjs";
 import { CHANNEL_ORIGIN, Replica } from "./document/replica";
 import { watchLive } from "./live";
 import type { LiveState } from "./live";
-import type { SavedOutcome } from "./messages";
-import { narrowHeader } from "./protocol";
 import { Standing } from "./standing";
 import { FakeClock, sessionHeader } from "./testing";
+import { narrowHeader } from "./transport/frame";
+import type { SavedOutcome } from "./transport/protocol";
 
 const EPOCH = "1".repeat(32);
 const OTHER_EPOCH = "2".repeat(32);

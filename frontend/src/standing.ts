@@ -1,7 +1,7 @@
 /**
  * How a tab stands with the room server: let in by which token, as what, in which history, and what of its edits is saved.
  *
- * The parts know nothing of each other: `Token` and `Saved` are asked here, the socket is told here, and what comes of it
+ * The parts know nothing of each other: `TabToken` and `UnsavedEdits` are asked here, the socket is told here, and what comes of it
  * goes three ways: into each frame to the session, to the badges of this page, and into the question before leaving.
  */
 import type { Transaction } from "yjs";
@@ -13,12 +13,11 @@ import type { Replica } from "./document/replica";
 import { LeaveWarning } from "./leaving";
 import { tellLive } from "./live";
 import type { LiveState } from "./live";
-import type { SavedAnswer } from "./messages";
-import { isEpoch } from "./protocol";
-import type { Role, SessionHeader, StandingReport, Status } from "./protocol";
-import { Saved } from "./saved";
-import { SessionEdits } from "./session-edits";
-import { Token } from "./token";
+import { isEpoch } from "./transport/frame";
+import type { Role, SessionHeader, StatusReport, Status } from "./transport/frame";
+import type { SavedAnswer } from "./transport/protocol";
+import { TabToken } from "./transport/tab-token";
+import { UnsavedEdits, SessionUnsavedEdits } from "./transport/unsaved-edits";
 
 export interface StandingOptions {
   readonly replica: Replica;
@@ -33,9 +32,9 @@ export interface StandingOptions {
 }
 
 export class Standing {
-  readonly saved: Saved;
-  private readonly edits: SessionEdits;
-  private readonly tokens: Token;
+  readonly saved: UnsavedEdits;
+  private readonly edits: SessionUnsavedEdits;
+  private readonly tokens: TabToken;
   private readonly warning: LeaveWarning;
   private known: string | null = null;
   private header: SessionHeader | null = null;
@@ -47,13 +46,13 @@ export class Standing {
   private toldSaved = "0 false";
 
   constructor(private readonly options: StandingOptions) {
-    this.saved = new Saved(options.clock, () => {
+    this.saved = new UnsavedEdits(options.clock, () => {
       this.tell();
     });
-    this.edits = new SessionEdits(() => {
+    this.edits = new SessionUnsavedEdits(() => {
       options.want("saved");
     });
-    this.tokens = new Token(
+    this.tokens = new TabToken(
       options.clock,
       () => {
         options.want("token");
@@ -108,7 +107,7 @@ export class Standing {
     this.tell();
   }
 
-  report(): StandingReport {
+  report(): StatusReport {
     this.toldSaved = this.savedWord();
     return {
       saved_v: this.saved.sessionVersion,

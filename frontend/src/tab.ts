@@ -4,7 +4,6 @@
  */
 import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
-import { Channel } from "./channel";
 import { browserClock } from "./clock";
 import { Replica } from "./document/replica";
 import { Drafts } from "./drafts";
@@ -12,11 +11,12 @@ import type { FrameError } from "./errors";
 import { Forms } from "./forms";
 import { hostElement, takeNoRoom } from "./layout";
 import { showNotice } from "./notice";
-import { TRIGGER_NAME } from "./protocol";
-import type { TabError } from "./protocol";
 import { askForRerun, watchReconnect } from "./rerun";
-import { RoomSocket } from "./socket";
 import { Standing } from "./standing";
+import { Channel } from "./transport/channel";
+import { TRIGGER_NAME } from "./transport/frame";
+import type { TabError } from "./transport/frame";
+import { RoomSocket } from "./transport/room-socket";
 
 export type Component = FrontendRendererArgs;
 

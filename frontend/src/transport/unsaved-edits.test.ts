@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
 
-import type { SavedOutcome } from "./messages";
-import { Saved } from "./saved";
-import { FakeClock } from "./testing";
+import { FakeClock } from "../testing";
+import type { SavedOutcome } from "./protocol";
+import { UnsavedEdits } from "./unsaved-edits";
 
 const EPOCH = "0".repeat(32);
 
 function setUp() {
   const clock = new FakeClock();
   const asked: number[] = [];
-  const saved = new Saved(clock, () => undefined);
+  const saved = new UnsavedEdits(clock, () => undefined);
   const open = (): void => {
     saved.open((version) => asked.push(version));
     clock.pass(0);

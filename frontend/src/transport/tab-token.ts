@@ -2,14 +2,14 @@
  * The token that opens the room for this tab. Its session makes it; the tab asks for another one in time, so that no
  * script has to run for it.
  */
-import type { Clock } from "./clock";
+import type { Clock } from "../clock";
 
 /** Asked for when this part of the token's life has passed: the rest is for a session that is busy. */
 const RENEW_AT = 0.8;
 /** Longer delays make browsers fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-export class Token {
+export class TabToken {
   private current: string | null = null;
   private renewAt_ms = Infinity;
   private askedAt_ms: number | null = null;

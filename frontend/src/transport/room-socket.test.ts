@@ -14,10 +14,10 @@ import { WebSocket as NodeSocket, WebSocketServer } from "ws";
 import { readSyncMessage, writeSyncStep1, writeUpdate } from "y-protocols/sync";
 import * as Y from "yjs";
 
-import { Replica } from "./document/replica";
-import type { SocketPlace } from "./protocol";
-import { isMixedContent, RoomSocket, socketUrl } from "./socket";
-import type { Access } from "./socket";
+import { Replica } from "../document/replica";
+import type { SocketPlace } from "./frame";
+import { isMixedContent, RoomSocket, socketUrl } from "./room-socket";
+import type { Access } from "./room-socket";
 
 const PAGE = { protocol: "http:", hostname: "app.example", host: "app.example:8501" };
 const SECURE_PAGE = { protocol: "https:", hostname: "app.example", host: "app.example" };

@@ -8,17 +8,24 @@
  */
 import { toBase64 } from "lib0/buffer";
 
-import type { Clock } from "./clock";
-import type { Replica } from "./document/replica";
-import type { Begun, Overwritten } from "./drafts";
-import { FrameError } from "./errors";
-import { decodeFrame, encodeFrame } from "./frame";
-import type { SessionFrame } from "./frame";
+import { Interval } from "../clock";
+import type { Clock } from "../clock";
+import type { Replica } from "../document/replica";
+import { FrameError } from "../errors";
+import { decodeFrame, decodeStateVector, encodeFrame } from "./frame";
+import type {
+  Begun,
+  Overwritten,
+  SessionFrame,
+  SessionHeader,
+  StatusReport,
+  Status,
+  TabError,
+  TabHeader,
+  Why,
+} from "./frame";
 import { Outbox } from "./outbox";
 import type { Sent } from "./outbox";
-import { Peer } from "./peer";
-import type { SessionHeader, StandingReport, Status, TabError, TabHeader, Why } from "./protocol";
-import { Repeating } from "./repeating";
 
 /** A reconnect flaps within this; one message tells how it ended. */
 const STATUS_COALESCE_MS = 150;
@@ -40,7 +47,7 @@ export interface ChannelOptions {
   /** Called with each session header, after its update was applied; `seen`: up to which version nothing is missing. */
   readonly onSession: (header: SessionHeader, seen: number) => void;
   /** How the room stands with its server, told in each frame. */
-  readonly standing: () => StandingReport;
+  readonly standing: () => StatusReport;
   /** What each open draft in the page was begun on, by its widget's class name. */
   readonly drafts?: () => Readonly<Record<string, Begun>>;
   /** Texts that were committed in the page a moment ago and that another was put over since, likewise. */
@@ -59,9 +66,9 @@ export interface ChannelOptions {
 
 export class Channel {
   private readonly outbox: Outbox;
-  private readonly poll: Repeating;
+  private readonly poll: Interval;
   private readonly errors = new ErrorQueue();
-  private peer: Peer | null = null;
+  private peer: AckState | null = null;
   private isVisible = true;
   private status: Status = "connecting";
   private synced = false;
@@ -75,7 +82,7 @@ export class Channel {
 
   constructor(private readonly options: ChannelOptions) {
     this.outbox = new Outbox(options.clock, (why) => this.transmit(why), options.onSilence);
-    this.poll = new Repeating(options.clock, () => {
+    this.poll = new Interval(options.clock, () => {
       this.outbox.want("poll");
     });
     options.replica.onChange = (wakes) => {
@@ -182,7 +189,7 @@ export class Channel {
     onSession(header, peer.seen);
   }
 
-  private follow(header: SessionHeader): Peer {
+  private follow(header: SessionHeader): AckState {
     const { replica } = this.options;
     const peer = this.peer?.id === header.id ? this.peer : this.meet(header.id);
     const acked = peer.follow(header, replica.id, replica.version);
@@ -194,14 +201,14 @@ export class Channel {
   }
 
   /** Another session's first frame: it knows nothing of us, whatever the one before it knew. */
-  private meet(id: number): Peer {
+  private meet(id: number): AckState {
     if (this.peer !== null) {
       this.options.replica.startOver();
       this.options.onOtherSession?.();
       this.outbox.forget();
       this.outbox.want("hello");
     }
-    this.peer = new Peer(id);
+    this.peer = new AckState(id);
     return this.peer;
   }
 
@@ -324,5 +331,35 @@ export class ErrorQueue {
       this.sent = null;
     }
     return this.waiting.length > 0;
+  }
+}
+
+/** What tab and session know of each other's versions. */
+export class AckState {
+  /** Version of ours that the session has acknowledged. */
+  acked = 0;
+  /** Version of the session's of which everything is applied here. */
+  seen = 0;
+  /** The `seen` that our last frame told. */
+  told = 0;
+  stateVector: Uint8Array | null = null;
+
+  /** `id`: the session's replica id. */
+  constructor(readonly id: number) {}
+
+  /**
+   * Bring both acknowledgements up to date after the header's update was applied. Returns the version of ours that is
+   * acknowledged, null if the session does not know `tabId`. Raises `FrameError`.
+   */
+  follow(header: SessionHeader, tabId: number, tabVersion: number): number | null {
+    if (header.since <= this.seen) {
+      this.seen = Math.max(this.seen, header.v);
+    }
+    if (header.sv !== undefined) {
+      this.stateVector = decodeStateVector(header.sv);
+    }
+    const acked = header.ack_of === tabId ? Math.min(header.ack, tabVersion) : null;
+    this.acked = acked ?? 0;
+    return acked;
   }
 }

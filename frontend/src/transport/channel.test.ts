@@ -3,12 +3,12 @@ import * as decoding from "lib0/decoding";
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
 
+import { Replica } from "../document/replica";
+import type { FrameError } from "../errors";
+import { FakeClock, sessionHeader } from "../testing";
 import { Channel } from "./channel";
-import { Replica } from "./document/replica";
-import type { FrameError } from "./errors";
 import { encodeFrameBytes } from "./frame";
-import type { SessionHeader, TabHeader } from "./protocol";
-import { FakeClock, sessionHeader } from "./testing";
+import type { SessionHeader, TabHeader } from "./frame";
 
 const BUILD = "1.0+abc";
 const SOCKET = { origin: "socket" };

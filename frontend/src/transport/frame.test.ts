@@ -1,10 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { fromBase64 } from "lib0/buffer";
 
-import { FrameError } from "./errors";
-import { decodeFrame, decodeStateVector, encodeFrame, encodeFrameBytes } from "./frame";
-import { narrowHeader } from "./protocol";
-import { randomFrom, sessionHeader } from "./testing";
+import { FrameError } from "../errors";
+import { randomFrom, sessionHeader } from "../testing";
+import { decodeFrame, decodeStateVector, encodeFrame, encodeFrameBytes, narrowHeader } from "./frame";
 
 const update = new Uint8Array([1, 2, 3, 250]);
 

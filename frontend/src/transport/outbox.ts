@@ -4,8 +4,8 @@
  * A frame is answered by the acknowledgement of its version and by nothing else: Streamlit may drop a trigger
  * (streamlit#16732), and a session's frame may have been on its way before ours.
  */
-import type { Clock } from "./clock";
-import type { Why } from "./protocol";
+import type { Clock } from "../clock";
+import type { Why } from "./frame";
 
 /** The first hello is the frame most likely to be lost, and the one that everything waits for. */
 const HELLO_RESEND_MS = 1_000;

@@ -5,8 +5,9 @@
  */
 import * as decoding from "lib0/decoding";
 import * as encoding from "lib0/encoding";
+import type { WebsocketProvider } from "y-websocket";
 
-import type { Level } from "./protocol";
+import type { Level } from "./frame";
 
 export const MESSAGE_SYNC = 0;
 export const MESSAGE_AUTH = 2;
@@ -78,4 +79,37 @@ export function isSyncQuestion(decoder: decoding.Decoder): boolean {
 /** Read what follows the message type: was permission denied? */
 export function readDenial(decoder: decoding.Decoder): boolean {
   return decoding.hasContent(decoder) && decoding.readVarUint(decoder) === PERMISSION_DENIED;
+}
+
+/** Teaches a provider the messages that y-websocket does not know, or answers in its own way. */
+export interface ExtensionListener {
+  /** The server asked for what it lacks. The provider sends it when the current task is over, not before. */
+  readonly onQuestion: () => void;
+  readonly onSaved: (answer: SavedAnswer) => void;
+  /** The server takes no updates from this tab; the connection stays. */
+  readonly onDenied: () => void;
+}
+
+/** A provider's list of readers is its own, so that this changes no other. */
+export function extendProvider(provider: WebsocketProvider, listener: ExtensionListener): void {
+  const readers = provider.messageHandlers;
+  const readSync = readers[MESSAGE_SYNC];
+  readers[MESSAGE_SYNC] = (encoder, decoder, ...others) => {
+    const isQuestion = isSyncQuestion(decoder);
+    readSync?.(encoder, decoder, ...others);
+    if (isQuestion) {
+      listener.onQuestion();
+    }
+  };
+  readers[MESSAGE_AUTH] = (_encoder, decoder) => {
+    if (readDenial(decoder)) {
+      listener.onDenied();
+    }
+  };
+  readers[MESSAGE_SAVED] = (_encoder, decoder) => {
+    const answer = readSavedAnswer(decoder);
+    if (answer !== null) {
+      listener.onSaved(answer);
+    }
+  };
 }

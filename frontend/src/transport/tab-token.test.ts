@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 
-import { FakeClock } from "./testing";
-import { Token } from "./token";
+import { FakeClock } from "../testing";
+import { TabToken } from "./tab-token";
 
 function setUp() {
   const clock = new FakeClock();
   const askedAt_ms: number[] = [];
   const news: (string | null)[] = [];
-  const token = new Token(
+  const token = new TabToken(
     clock,
     () => askedAt_ms.push(clock.now_ms),
     () => news.push(token.text),

@@ -3,7 +3,12 @@
  *
  * Everything that comes from outside is `unknown` until `narrowHeader` has looked at it once; behind it the types hold.
  */
-import { FrameError } from "./errors";
+import * as decoding from "lib0/decoding";
+import * as encoding from "lib0/encoding";
+import { fromBase64, toBase64 } from "lib0/buffer";
+import * as Y from "yjs";
+
+import { FrameError } from "../errors";
 
 /** First byte of every frame. A tab that reads another number was built for another Python side: it asks for a reload. */
 export const CHANNEL_VERSION = 1;
@@ -50,6 +55,15 @@ export type SocketPlace =
   | { readonly kind: "port"; readonly port: number; readonly path: string }
   | { readonly kind: "path"; readonly path: string };
 
+/** A commit that another text was put over: digest of what it was begun on, and what was committed. */
+export interface Overwritten {
+  readonly base: string;
+  readonly text: string;
+}
+
+/** Digest of the text that a draft was begun on, and a number that tells it from every other draft. */
+export type Begun = readonly [string, number];
+
 interface CommonHeader {
   /** Replica id of the sender. */
   readonly id: number;
@@ -67,7 +81,7 @@ interface CommonHeader {
 }
 
 /** What a tab tells of how its room stands with the server. */
-export interface StandingReport {
+export interface StatusReport {
   /** Everything of the session `ack_of` up to this version is committed; refers to that session only. */
   readonly saved_v: number;
   /** Updates that are not confirmed as committed: the tab's own, and those it forwards for its session. */
@@ -78,7 +92,7 @@ export interface StandingReport {
   readonly level: Level;
 }
 
-export interface TabHeader extends CommonHeader, StandingReport {
+export interface TabHeader extends CommonHeader, StatusReport {
   readonly why: Why;
   readonly status: Status;
   readonly synced: boolean;
@@ -87,9 +101,9 @@ export interface TabHeader extends CommonHeader, StandingReport {
   /** Grows with every trigger, so that two equal frames differ. */
   readonly n: number;
   /** What each open draft was begun on, by its widget's class name: digest of the text, number of the draft. */
-  readonly drafts?: Readonly<Record<string, readonly [string, number]>>;
+  readonly drafts?: Readonly<Record<string, Begun>>;
   /** Texts that were committed a moment ago and that another was put over since: digest of what they were begun on, and text. */
-  readonly overwritten?: Readonly<Record<string, { readonly base: string; readonly text: string }>>;
+  readonly overwritten?: Readonly<Record<string, Overwritten>>;
   /** Elements, by their ids, with drafts that a form has not submitted. */
   readonly unsubmitted?: readonly string[];
 }
@@ -251,4 +265,73 @@ function seconds(fields: Fields, field: string): number {
     throw new FrameError(field, "a number of seconds above 0");
   }
   return value;
+}
+
+/**
+ * Bytes of a frame: version, header length, header, update. The same layout in both directions.
+ *
+ * Raw bytes towards the tab (a component's top-level `data` may be bytes), base64 towards the session, because what a
+ * browser sends to Streamlit is JSON.
+ */
+export interface SessionFrame {
+  readonly header: SessionHeader;
+  /** A Yjs v1 update; a view on the frame's bytes, empty when there is nothing new. */
+  readonly update: Uint8Array;
+}
+
+/** Encode a tab's frame as the trigger value carries it: base64, standard alphabet, padded. */
+export function encodeFrame(header: TabHeader, update: Uint8Array): string {
+  return toBase64(encodeFrameBytes(header, update));
+}
+
+export function encodeFrameBytes(header: object, update: Uint8Array): Uint8Array {
+  const encoder = encoding.createEncoder();
+  encoding.writeUint8(encoder, CHANNEL_VERSION);
+  encoding.writeVarUint8Array(encoder, new TextEncoder().encode(JSON.stringify(header)));
+  encoding.writeUint8Array(encoder, update);
+  return encoding.toUint8Array(encoder);
+}
+
+/** Decode a session's frame. Raises `FrameError` and nothing else, whatever the bytes are. */
+export function decodeFrame(bytes: Uint8Array): SessionFrame {
+  if (bytes[0] !== CHANNEL_VERSION) {
+    throw new FrameError("channel version", `${CHANNEL_VERSION}, not ${bytes[0] ?? "nothing"}`);
+  }
+  const decoder = decoding.createDecoder(bytes);
+  decoding.readUint8(decoder);
+  const header = narrowHeader(parseJson(readHeader(decoder)));
+  return { header, update: decoding.readTailAsUint8Array(decoder) };
+}
+
+/** Decode a base64 state vector, and look whether it is one. Raises `FrameError`. */
+export function decodeStateVector(text: string): Uint8Array {
+  try {
+    const stateVector = fromBase64(text);
+    Y.decodeStateVector(stateVector);
+    return stateVector;
+  } catch (error) {
+    throw new FrameError("sv", "a state vector in base64", { cause: error });
+  }
+}
+
+function readHeader(decoder: decoding.Decoder): Uint8Array {
+  let length: number;
+  try {
+    length = decoding.readVarUint(decoder);
+  } catch (error) {
+    throw new FrameError("header length", "a varuint", { cause: error });
+  }
+  const left = decoder.arr.length - decoder.pos;
+  if (length > Math.min(left, MAX_HEADER_BYTES)) {
+    throw new FrameError("header length", `at most ${Math.min(left, MAX_HEADER_BYTES)} bytes`);
+  }
+  return decoding.readUint8Array(decoder, length);
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new FrameError("header", "UTF-8 JSON", { cause: error });
+  }
 }

@@ -1,16 +1,16 @@
 /**
  * What of this tab the room server has committed.
  *
- * *Saved* means that the server said so, and only that: an update that was sent is not saved, and neither is one whose
+ * *UnsavedEdits* means that the server said so, and only that: an update that was sent is not saved, and neither is one whose
  * connection closed before the answer. One question is under way at a time; what changes meanwhile is asked for by the
  * next one, so that fast typing costs one small message per round trip.
  *
  * The first question of a connection waits until the tab has answered the server's own question for what it lacks:
  * asked sooner, the server would call saved what it has not received. No I/O: the connection passes in how to ask.
  */
-import type { Clock } from "./clock";
-import type { SavedAnswer } from "./messages";
-import type { Level } from "./protocol";
+import type { Clock } from "../clock";
+import type { Level, SessionHeader } from "./frame";
+import type { SavedAnswer } from "./protocol";
 
 /** A server that has not answered the first question by then is not one of ours, and never will. */
 const SILENT_AFTER_MS = 10_000;
@@ -23,7 +23,7 @@ interface Question {
   readonly checks: number;
 }
 
-export class Saved {
+export class UnsavedEdits {
   /** Of the server's last answer. */
   level: Level = 0;
   failing = false;
@@ -190,4 +190,56 @@ export class Saved {
 
 function nothing(): void {
   // Nothing is scheduled.
+}
+
+/**
+ * What a session with its own way into the room says of its edits, held against what the server shows and answers.
+ *
+ * A frame is made while its edits are being committed, and none follows when they are: a run for each edit would be too
+ * dear. The server's next answer covers them, if the room took them in, and then the tab has been shown them. What it was
+ * not shown the room may have refused: only then the session is asked, once for each of its versions.
+ */
+export class SessionUnsavedEdits {
+  /** Edits that are not saved, as far as one can tell here. */
+  unsaved = 0;
+  private session: number | null = null;
+  private version = 0;
+  private askedFor = -1;
+  private wasShown = false;
+
+  /** `ask`: the session should say again how many are unsaved. */
+  constructor(private readonly ask: () => void) {}
+
+  /** An edit of the session has reached this tab. */
+  show(): void {
+    this.wasShown = true;
+  }
+
+  /** Take over what a frame says; true if the server should be asked. */
+  follow(header: SessionHeader): boolean {
+    if (header.id !== this.session) {
+      this.session = header.id;
+      this.askedFor = -1;
+    }
+    this.version = header.v;
+    this.unsaved = header.wants_saved ? 0 : header.unsaved;
+    if (this.unsaved === 0) {
+      this.wasShown = false;
+    }
+    return this.unsaved > 0;
+  }
+
+  /** The server has committed all that it had taken in when it was asked, after the last frame. */
+  settle(): void {
+    if (this.unsaved === 0) {
+      return;
+    }
+    if (this.wasShown) {
+      this.unsaved = 0;
+      this.wasShown = false;
+    } else if (this.version !== this.askedFor) {
+      this.askedFor = this.version;
+      this.ask();
+    }
+  }
 }

@@ -10,19 +10,19 @@ import { Awareness } from "y-protocols/awareness";
 import { writeUpdate } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 
-import type { Replica } from "./document/replica";
-import { extend } from "./extensions";
+import type { Replica } from "../document/replica";
+import type { Role, SocketPlace, Status, TabError } from "./frame";
 import {
   CLOSED_OTHER_EPOCH,
   CLOSED_ROOM_FULL,
   CLOSED_TOKEN_EXPIRED,
   encodeSavedRequest,
   encodeToken,
+  extendProvider,
   MESSAGE_SYNC,
   SUBPROTOCOL,
-} from "./messages";
-import type { SavedAnswer } from "./messages";
-import type { Role, SocketPlace, Status, TabError } from "./protocol";
+} from "./protocol";
+import type { SavedAnswer } from "./protocol";
 
 /** What of the page's address decides where a socket may lead. */
 export type PageAddress = Pick<Location, "protocol" | "hostname" | "host">;
@@ -224,7 +224,7 @@ export class RoomSocket {
   }
 
   private extend(provider: WebsocketProvider): void {
-    extend(provider, {
+    extendProvider(provider, {
       onQuestion: () => {
         this.listener.onOpen((version) => {
           this.send(provider, encodeSavedRequest(version));
