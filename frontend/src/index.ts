@@ -6,17 +6,18 @@
  * 1.67, when a newer call overtook that call while its module was loading; the component is then still in the page. So a
  * cleanup ends the tab only once the element has left the page or a newer call has taken over; until then it looks again.
  */
-import { Badge, badgeRoom } from "./badge";
-import { hostElement } from "./layout";
-import { offerRerun } from "./rerun";
+import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
+
+import { hostElement } from "./page/layout";
+import { offerRerun } from "./page/lifecycle";
+import { StatusBadge, badgeRoom } from "./page/status-badge";
 import { Tab } from "./tab";
-import type { Component } from "./tab";
 
 /** How often a cleanup of a component that is still in the page looks again. */
 const LOOK_AGAIN_MS = 1_000;
 
 interface Mounted {
-  readonly tab: Pick<Tab | Badge, "update" | "destroy">;
+  readonly tab: Pick<Tab | StatusBadge, "update" | "destroy">;
   readonly build: string;
   /** How often the host called; a cleanup of an earlier call has nothing to end. */
   calls: number;
@@ -30,11 +31,11 @@ const REGISTRY: symbol = Symbol.for("streamlit-crdt mounted");
 
 type Registry = WeakMap<HTMLElement | ShadowRoot, Mounted>;
 
-export default function streamlitCrdt(component: Component): () => void {
+export default function streamlitCrdt(component: FrontendRendererArgs): () => void {
   return offerRerun(component) ?? run(component);
 }
 
-function run(component: Component): () => void {
+function run(component: FrontendRendererArgs): () => void {
   const { parentElement } = component;
   const instance = instanceAt(parentElement) ?? mount(component);
   instance.calls += 1;
@@ -65,8 +66,8 @@ function instanceAt(parent: HTMLElement | ShadowRoot): Mounted | undefined {
   return instance;
 }
 
-function mount(component: Component): Mounted {
-  const tab = badgeRoom(component.data) === null ? new Tab(component) : new Badge(component);
+function mount(component: FrontendRendererArgs): Mounted {
+  const tab = badgeRoom(component.data) === null ? new Tab(component) : new StatusBadge(component);
   const instance = { tab, build: __BUILD__, calls: 0 };
   registry().set(component.parentElement, instance);
   return instance;

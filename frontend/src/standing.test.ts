@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import * as Y from "yjs";
 
 import { CHANNEL_ORIGIN, Replica } from "./document/replica";
-import { watchLive } from "./live";
-import type { LiveState } from "./live";
+import { watchStatus } from "./page/status-store";
+import type { StatusState } from "./page/status-store";
 import { Standing } from "./standing";
 import { FakeClock, sessionHeader } from "./testing";
 import { narrowHeader } from "./transport/frame";
@@ -43,9 +43,9 @@ function setUp() {
     },
     onEnded: (unsaved) => ended.push(unsaved),
   });
-  let live: LiveState | null = null;
+  let live: StatusState | null = null;
   undo.push(
-    watchLive("r", (state) => {
+    watchStatus("r", (state) => {
       live = state;
     }),
     () => {
@@ -483,8 +483,8 @@ describe("a tab that is gone", () => {
     frame({ token: "one", token_expires_in_s: 600 });
     connect();
     standing.destroy();
-    let state: LiveState | null | undefined;
-    watchLive("r", (now) => {
+    let state: StatusState | null | undefined;
+    watchStatus("r", (now) => {
       state = now;
     })();
     expect(state).toBeNull();

@@ -10,14 +10,14 @@ import type { Clock } from "./clock";
 import { changedKeys, describeKey, mayHoldEditsOf } from "./document/changes";
 import { CHANNEL_ORIGIN } from "./document/replica";
 import type { Replica } from "./document/replica";
-import { LeaveWarning } from "./leaving";
-import { tellLive } from "./live";
-import type { LiveState } from "./live";
+import { UnloadGuard } from "./page/lifecycle";
+import { setStatus } from "./page/status-store";
+import type { StatusState } from "./page/status-store";
 import { isEpoch } from "./transport/frame";
-import type { Role, SessionHeader, StatusReport, Status } from "./transport/frame";
+import type { Role, SessionHeader, Status, StatusReport } from "./transport/frame";
 import type { SavedAnswer } from "./transport/protocol";
 import { TabToken } from "./transport/tab-token";
-import { UnsavedEdits, SessionUnsavedEdits } from "./transport/unsaved-edits";
+import { SessionUnsavedEdits, UnsavedEdits } from "./transport/unsaved-edits";
 
 export interface StandingOptions {
   readonly replica: Replica;
@@ -35,7 +35,7 @@ export class Standing {
   readonly saved: UnsavedEdits;
   private readonly edits: SessionUnsavedEdits;
   private readonly tokens: TabToken;
-  private readonly warning: LeaveWarning;
+  private readonly warning: UnloadGuard;
   private known: string | null = null;
   private header: SessionHeader | null = null;
   private status: Status = "connecting";
@@ -59,7 +59,7 @@ export class Standing {
       },
       options.onAccess,
     );
-    this.warning = new LeaveWarning(options.page);
+    this.warning = new UnloadGuard(options.page);
     options.replica.doc.on("update", this.note);
   }
 
@@ -199,7 +199,7 @@ export class Standing {
     this.tokens.stop();
     this.warning.set(false);
     if (this.header !== null) {
-      tellLive(this.header.room, null);
+      setStatus(this.header.room, null);
     }
   }
 
@@ -263,7 +263,7 @@ export class Standing {
     }
     const state = this.live();
     if (this.header !== null) {
-      tellLive(this.header.room, state);
+      setStatus(this.header.room, state);
     }
     const cannotTell = state.isSilent && state.status === "connected";
     this.warning.set(state.unsaved > 0 && !cannotTell && !this.mayLeave);
@@ -272,7 +272,7 @@ export class Standing {
     }
   }
 
-  private live(): LiveState {
+  private live(): StatusState {
     const { saved } = this;
     return {
       status: this.hasEnded ? "offline" : this.status,

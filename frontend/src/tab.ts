@@ -6,19 +6,17 @@ import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
 import { browserClock } from "./clock";
 import { Replica } from "./document/replica";
-import { Drafts } from "./drafts";
 import type { FrameError } from "./errors";
-import { Forms } from "./forms";
-import { hostElement, takeNoRoom } from "./layout";
-import { showNotice } from "./notice";
-import { askForRerun, watchReconnect } from "./rerun";
+import { FormDrafts } from "./page/form-drafts";
+import { hostElement, takeNoRoom } from "./page/layout";
+import { askForRerun, watchReconnect } from "./page/lifecycle";
+import { showNotice } from "./page/notice";
+import { TextDrafts } from "./page/text-drafts";
 import { Standing } from "./standing";
 import { Channel } from "./transport/channel";
 import { TRIGGER_NAME } from "./transport/frame";
 import type { TabError } from "./transport/frame";
 import { RoomSocket } from "./transport/room-socket";
-
-export type Component = FrontendRendererArgs;
 
 export class Tab {
   private readonly host: Element;
@@ -26,10 +24,10 @@ export class Tab {
   private readonly channel: Channel;
   private readonly socket: RoomSocket;
   private readonly standing: Standing;
-  private readonly drafts = new Drafts(document, browserClock, () => {
+  private readonly drafts = new TextDrafts(document, browserClock, () => {
     this.channel.want("draft");
   });
-  private readonly forms = new Forms(document, browserClock, () => {
+  private readonly forms = new FormDrafts(document, browserClock, () => {
     this.channel.want("form");
   });
   private readonly undo: (() => void)[] = [];
@@ -38,7 +36,7 @@ export class Tab {
   private lastFrame: unknown = null;
   private room = "";
 
-  constructor(private component: Component) {
+  constructor(private component: FrontendRendererArgs) {
     this.host = hostElement(component.parentElement);
     this.undo.push(takeNoRoom(this.host));
     this.standing = new Standing({
@@ -116,7 +114,7 @@ export class Tab {
   }
 
   /** The host called again: with new data, a new theme, or a new fragment to send to. */
-  update(component: Component): void {
+  update(component: FrontendRendererArgs): void {
     this.component = component;
     const frame = component.data;
     if (frame !== this.lastFrame && frame !== null && frame !== undefined) {

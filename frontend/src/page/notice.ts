@@ -6,7 +6,7 @@
  * are set around the component and therefore copied over, so that light and dark themes just work.
  */
 
-import { paint } from "./paint";
+import { setStyles } from "./layout";
 
 const ATTRIBUTE = "data-streamlit-crdt-notice";
 
@@ -86,7 +86,7 @@ export function showNotice(themed: Element, notice: Notice): () => void {
   const box = page.createElement("div");
   box.setAttribute(ATTRIBUTE, notice.kind);
   box.setAttribute("role", "status");
-  paint(box, BOX);
+  setStyles(box, BOX);
   copyVariables(themed, box);
   const words = page.createElement("div");
   words.textContent = notice.text;
@@ -112,10 +112,10 @@ export function showNotice(themed: Element, notice: Notice): () => void {
 
 function listOf(page: Document, items: readonly string[]): HTMLElement {
   const list = page.createElement("ul");
-  paint(list, LIST);
+  setStyles(list, LIST);
   for (const item of items) {
     const entry = page.createElement("li");
-    paint(entry, ENTRY);
+    setStyles(entry, ENTRY);
     entry.textContent = item;
     list.append(entry);
   }
@@ -141,7 +141,7 @@ function buttonOf(
   const button = page.createElement("button");
   button.type = "button";
   button.textContent = label;
-  paint(button, style);
+  setStyles(button, style);
   button.addEventListener("click", onClick);
   return button;
 }

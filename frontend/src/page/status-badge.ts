@@ -4,10 +4,11 @@
  * It shows the live state of the room's tab in the same page, so it moves without a script run. Words first, colour second:
  * the dot says nothing that the word does not.
  */
-import { watchLive } from "./live";
-import type { LiveState } from "./live";
-import { paint } from "./paint";
-import type { Component } from "./tab";
+import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
+
+import { setStyles } from "./layout";
+import { watchStatus } from "./status-store";
+import type { StatusState } from "./status-store";
 
 export type Tone = "good" | "busy" | "bad" | "neutral";
 
@@ -49,7 +50,7 @@ export function badgeRoom(data: unknown): string | null {
 }
 
 /** What the badge says of a room; null is "no tab in this page yet". */
-export function badgeWords(state: LiveState | null): Words {
+export function badgeWords(state: StatusState | null): Words {
   if (state === null) {
     return CONNECTING;
   }
@@ -73,7 +74,7 @@ export function badgeWords(state: LiveState | null): Words {
 const CONNECTING = say("Connecting…", "neutral", "");
 
 /** What the room did not take, and will not if nothing else changes. */
-function refused({ isFull, isViewer, refusedBySession }: LiveState): Words | null {
+function refused({ isFull, isViewer, refusedBySession }: StatusState): Words | null {
   if (isViewer) {
     return null;
   }
@@ -89,7 +90,7 @@ function refused({ isFull, isViewer, refusedBySession }: LiveState): Words | nul
     : say(`Not saved: the room refused ${edits(refusedBySession)}`, "bad", "Others do not see them.");
 }
 
-function connected(state: LiveState): Words {
+function connected(state: StatusState): Words {
   if (state.isViewer) {
     return say("View only", "neutral", "You see the room; what you change stays in this tab.");
   }
@@ -110,13 +111,13 @@ function connected(state: LiveState): Words {
 }
 
 /** Memory is not what people take "Saved" for. */
-function saved({ level }: LiveState, hint: string): Words {
+function saved({ level }: StatusState, hint: string): Words {
   return level === 1
     ? say("In memory only", "neutral", `The server has your edits, but keeps no file of them. ${hint}`.trim())
     : say("Saved", "good", hint);
 }
 
-function offline(state: LiveState): Words {
+function offline(state: StatusState): Words {
   if (state.unsavedBySession !== null) {
     const hint =
       "This browser does not reach the room's own port, so the app passes edits on, more slowly. " +
@@ -141,14 +142,14 @@ function say(text: string, tone: Tone, hint: string): Words {
   return { text, tone, hint };
 }
 
-export class Badge {
+export class StatusBadge {
   private readonly box: HTMLElement;
   private readonly dot: HTMLElement;
   private readonly words: HTMLElement;
   private room: string | null = null;
   private stopWatching: () => void = nothing;
 
-  constructor({ parentElement }: Component) {
+  constructor({ parentElement }: FrontendRendererArgs) {
     const page = parentElement.ownerDocument;
     this.box = page.createElement("span");
     this.box.setAttribute("role", "status");
@@ -156,19 +157,19 @@ export class Badge {
     this.dot = page.createElement("span");
     this.dot.setAttribute("aria-hidden", "true");
     this.words = page.createElement("span");
-    paint(this.box, BOX);
-    paint(this.dot, DOT);
+    setStyles(this.box, BOX);
+    setStyles(this.dot, DOT);
     this.box.append(this.dot, this.words);
     parentElement.append(this.box);
   }
 
   /** The host called again, perhaps for another room. */
-  update(component: Component): void {
+  update(component: FrontendRendererArgs): void {
     const room = badgeRoom(component.data);
     if (room !== null && room !== this.room) {
       this.stopWatching();
       this.room = room;
-      this.stopWatching = watchLive(room, (state) => {
+      this.stopWatching = watchStatus(room, (state) => {
         this.show(badgeWords(state));
       });
     }

@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
 import { afterEach, describe, expect, it } from "vitest";
 
-import streamlitCrdt from "./index";
-import { askForRerun, watchReconnect } from "./rerun";
+import streamlitCrdt from "../index";
+import { askForRerun, watchReconnect } from "./lifecycle";
 
 afterEach(() => {
   document.body.replaceChildren();

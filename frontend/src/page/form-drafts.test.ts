@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { Forms } from "./forms";
-import { FakeClock } from "./testing";
+import { FakeClock } from "../testing";
+import { FormDrafts } from "./form-drafts";
 
 const TEXT = "$$ID-0a1b-notes";
 const SLIDER = "$$ID-2c3d-crdt:slider:4e5f";
@@ -49,13 +49,13 @@ class Page {
 
 describe("Forms", () => {
   let clock: FakeClock;
-  let forms: Forms;
+  let forms: FormDrafts;
   let onDraft: ReturnType<typeof vi.fn<() => void>>;
 
   beforeEach(() => {
     clock = new FakeClock();
     onDraft = vi.fn<() => void>();
-    forms = new Forms(document, clock, onDraft);
+    forms = new FormDrafts(document, clock, onDraft);
     return () => {
       forms.destroy();
       vi.restoreAllMocks();

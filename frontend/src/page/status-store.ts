@@ -2,9 +2,9 @@
  * How each room stands, for everything in this page that shows it. The tab and the badge are separate components, so they
  * meet here: a badge changes without a script run.
  */
-import type { Level, Status } from "./transport/frame";
+import type { Level, Status } from "../transport/frame";
 
-export interface LiveState {
+export interface StatusState {
   readonly status: Status;
   readonly level: Level;
   readonly unsaved: number;
@@ -22,18 +22,18 @@ export interface LiveState {
   readonly refusedBySession: number;
 }
 
-export type LiveListener = (state: LiveState | null) => void;
+export type StatusListener = (state: StatusState | null) => void;
 
 interface Place {
-  state: LiveState | null;
-  readonly listeners: Set<LiveListener>;
+  state: StatusState | null;
+  readonly listeners: Set<StatusListener>;
 }
 
 /** Shared by every build in this page, like the registry of mounted tabs. */
 const PLACES: symbol = Symbol.for("streamlit-crdt live rooms");
 
 /** Tell how `room` stands; null is "no tab here". */
-export function tellLive(room: string, state: LiveState | null): void {
+export function setStatus(room: string, state: StatusState | null): void {
   const place = placeOf(room);
   place.state = state;
   for (const listener of place.listeners) {
@@ -43,7 +43,7 @@ export function tellLive(room: string, state: LiveState | null): void {
 }
 
 /** Call `listener` now and at each change. Returns the undo. */
-export function watchLive(room: string, listener: LiveListener): () => void {
+export function watchStatus(room: string, listener: StatusListener): () => void {
   const place = placeOf(room);
   place.listeners.add(listener);
   listener(place.state);

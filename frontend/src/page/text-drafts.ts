@@ -12,8 +12,8 @@
 import { toHexString } from "lib0/buffer";
 import { digest } from "lib0/hash/sha256";
 
-import type { Clock } from "./clock";
-import type { Begun, Overwritten } from "./transport/frame";
+import type { Clock } from "../clock";
+import type { Begun, Overwritten } from "../transport/frame";
 
 const CLASS_PREFIX = "st-key-";
 const FIELDS = "textarea, input[type=text]";
@@ -52,7 +52,7 @@ interface Commit {
   wasTold: boolean;
 }
 
-export class Drafts {
+export class TextDrafts {
   private readonly drafts = new Map<Field, Draft>();
   private newest = 0;
   private commits: Commit[] = [];

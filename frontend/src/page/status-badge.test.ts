@@ -1,12 +1,12 @@
 // @vitest-environment happy-dom
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import { badgeWords } from "./badge";
-import streamlitCrdt from "./index";
-import { tellLive } from "./live";
-import type { LiveState } from "./live";
+import streamlitCrdt from "../index";
+import { badgeWords } from "./status-badge";
+import { setStatus } from "./status-store";
+import type { StatusState } from "./status-store";
 
-const STATE: LiveState = {
+const STATE: StatusState = {
   status: "connected",
   level: 2,
   unsaved: 0,
@@ -22,11 +22,11 @@ const STATE: LiveState = {
 afterEach(() => {
   vi.useRealTimers();
   document.body.replaceChildren();
-  tellLive("plan", null);
+  setStatus("plan", null);
 });
 
 describe("the badge says", () => {
-  it.each<[string, Partial<LiveState> | null]>([
+  it.each<[string, Partial<StatusState> | null]>([
     ["Connecting…", null],
     ["Connecting…", { status: "connecting" }],
     ["Connecting…", { level: 0 }],
@@ -84,26 +84,26 @@ describe("a badge in the page", () => {
     const { call, text, triggers, host } = mount();
     const end = call();
     expect(text()).toEqual(["Connecting…"]);
-    tellLive("plan", STATE);
-    tellLive("another", { ...STATE, unsaved: 1 });
+    setStatus("plan", STATE);
+    setStatus("another", { ...STATE, unsaved: 1 });
     expect(text()).toEqual(["Saved"]);
-    tellLive("plan", { ...STATE, unsaved: 1 });
+    setStatus("plan", { ...STATE, unsaved: 1 });
     expect(text()).toEqual(["Saving…"]);
     expect(triggers).toEqual([]);
-    tellLive("another", null);
+    setStatus("another", null);
     host.remove();
     end();
   });
 
   it("shows what is known already, in two places at once, and for another room when it is called so", () => {
-    tellLive("plan", { ...STATE, isViewer: true });
+    setStatus("plan", { ...STATE, isViewer: true });
     const [one, other] = [mount(), mount()];
     one.call();
     other.call();
     expect([...one.text(), ...other.text()]).toEqual(["View only", "View only"]);
     one.call("elsewhere");
     expect(one.text()).toEqual(["Connecting…"]);
-    tellLive("plan", STATE);
+    setStatus("plan", STATE);
     expect([...one.text(), ...other.text()]).toEqual(["Connecting…", "Saved"]);
   });
 

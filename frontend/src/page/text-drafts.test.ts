@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
 import { beforeEach, describe, expect, it } from "vitest";
 
-import { digestOf, Drafts } from "./drafts";
-import { FakeClock } from "./testing";
+import { FakeClock } from "../testing";
+import { digestOf, TextDrafts } from "./text-drafts";
 
 function type(field: HTMLTextAreaElement, text: string): void {
   field.dispatchEvent(new Event("beforeinput", { bubbles: true }));
@@ -16,7 +16,7 @@ function press(field: HTMLTextAreaElement, key: string, ctrlKey = false): void {
 
 describe("Drafts", () => {
   let clock: FakeClock;
-  let drafts: Drafts;
+  let drafts: TextDrafts;
   let area: HTMLTextAreaElement;
   let asked: number;
 
@@ -26,7 +26,7 @@ describe("Drafts", () => {
     area = document.querySelector("textarea") ?? expect.fail("no field");
     clock = new FakeClock();
     asked = 0;
-    drafts = new Drafts(document, clock, () => {
+    drafts = new TextDrafts(document, clock, () => {
       asked += 1;
     });
     return () => {
@@ -91,7 +91,7 @@ describe("Drafts", () => {
       return drafts.bases()["notes"]?.[1] ?? 0;
     });
     clock.pass(1_000);
-    const reloaded = new Drafts(document, clock);
+    const reloaded = new TextDrafts(document, clock);
     type(area, "once more");
     const [first = 0, second = 0] = numbers;
     expect(second).toBeGreaterThan(first);

@@ -8,7 +8,7 @@
  * What is where, only Streamlit's own objects tell. This is the one file that looks at them; names that are not its public
  * ones are kept in `Manager`. Without them a page behaves as it does without us.
  */
-import type { Clock } from "./clock";
+import type { Clock } from "../clock";
 
 const FORM = "[data-testid='stForm']";
 const FIBER = "__reactFiber$";
@@ -48,7 +48,7 @@ interface Seen {
   readonly sent: Held | undefined;
 }
 
-export class Forms {
+export class FormDrafts {
   private manager: Manager | null = null;
   private isUnknown = false;
   private seen = new Map<string, Seen>();

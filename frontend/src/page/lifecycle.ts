@@ -7,8 +7,9 @@
  * trigger reruns the whole script; it is used only when the page has reconnected or the session has fallen silent, and no
  * script runs.
  */
+import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
+
 import { hostElement, takeNoRoom } from "./layout";
-import type { Component } from "./tab";
 
 /** Name of the trigger; the Python side passes `on_rerun_change`. */
 const TRIGGER_NAME = "rerun";
@@ -23,7 +24,7 @@ const OFFERS: symbol = Symbol.for("streamlit-crdt rerun offers");
 type Offers = Map<string, () => void>;
 
 /** Take note of a component mounted with `{rerun: room}`; return null if it is another one. */
-export function offerRerun(component: Component): (() => void) | null {
+export function offerRerun(component: FrontendRendererArgs): (() => void) | null {
   const room = roomOf(component.data);
   if (room === null) {
     return null;
@@ -83,4 +84,29 @@ function roomOf(data: unknown): string | null {
 function offers(): Offers {
   const shared = globalThis as unknown as Record<symbol, Offers | undefined>;
   return (shared[OFFERS] ??= new Map<string, () => void>());
+}
+
+/**
+ * The browser's own question before a page with unsaved edits is left. The listener is there only while it is needed: a page
+ * with one is kept out of the back-forward cache.
+ */
+export class UnloadGuard {
+  private isOn = false;
+
+  constructor(private readonly page: Pick<Window, "addEventListener" | "removeEventListener">) {}
+
+  set(isNeeded: boolean): void {
+    if (isNeeded !== this.isOn) {
+      this.isOn = isNeeded;
+      if (isNeeded) {
+        this.page.addEventListener("beforeunload", askBeforeLeaving);
+      } else {
+        this.page.removeEventListener("beforeunload", askBeforeLeaving);
+      }
+    }
+  }
+}
+
+function askBeforeLeaving(event: Event): void {
+  event.preventDefault();
 }
