@@ -10,7 +10,7 @@ import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
 import { hostElement } from "./page/layout";
 import { offerRerun } from "./page/lifecycle";
-import { StatusBadge, badgeRoom } from "./page/status-badge";
+import { badgeRoom, StatusBadge } from "./page/status-badge";
 import { Tab } from "./tab";
 
 /** How often a cleanup of a component that is still in the page looks again. */

@@ -12,7 +12,7 @@ import { hostElement, takeNoRoom } from "./page/layout";
 import { askForRerun, watchReconnect } from "./page/lifecycle";
 import { showNotice } from "./page/notice";
 import { TextDrafts } from "./page/text-drafts";
-import { Standing } from "./standing";
+import { RoomStatus } from "./room-status";
 import { Channel } from "./transport/channel";
 import { TRIGGER_NAME } from "./transport/frame";
 import type { TabError } from "./transport/frame";
@@ -23,7 +23,7 @@ export class Tab {
   private readonly replica = new Replica();
   private readonly channel: Channel;
   private readonly socket: RoomSocket;
-  private readonly standing: Standing;
+  private readonly standing: RoomStatus;
   private readonly drafts = new TextDrafts(document, browserClock, () => {
     this.channel.want("draft");
   });
@@ -39,7 +39,7 @@ export class Tab {
   constructor(private component: FrontendRendererArgs) {
     this.host = hostElement(component.parentElement);
     this.undo.push(takeNoRoom(this.host));
-    this.standing = new Standing({
+    this.standing = new RoomStatus({
       replica: this.replica,
       clock: browserClock,
       page: window,

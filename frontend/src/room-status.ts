@@ -19,7 +19,7 @@ import type { SavedAnswer } from "./transport/protocol";
 import { TabToken } from "./transport/tab-token";
 import { SessionUnsavedEdits, UnsavedEdits } from "./transport/unsaved-edits";
 
-export interface StandingOptions {
+export interface RoomStatusOptions {
   readonly replica: Replica;
   readonly clock: Clock;
   readonly page: Pick<Window, "addEventListener" | "removeEventListener">;
@@ -31,7 +31,7 @@ export interface StandingOptions {
   readonly onEnded: (unsaved: readonly string[]) => void;
 }
 
-export class Standing {
+export class RoomStatus {
   readonly saved: UnsavedEdits;
   private readonly edits: SessionUnsavedEdits;
   private readonly tokens: TabToken;
@@ -45,7 +45,7 @@ export class Standing {
   private mayLeave = false;
   private toldSaved = "0 false";
 
-  constructor(private readonly options: StandingOptions) {
+  constructor(private readonly options: RoomStatusOptions) {
     this.saved = new UnsavedEdits(options.clock, () => {
       this.tell();
     });

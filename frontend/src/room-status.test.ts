@@ -4,7 +4,7 @@ import * as Y from "yjs";
 import { CHANNEL_ORIGIN, Replica } from "./document/replica";
 import { watchStatus } from "./page/status-store";
 import type { StatusState } from "./page/status-store";
-import { Standing } from "./standing";
+import { RoomStatus } from "./room-status";
 import { FakeClock, sessionHeader } from "./testing";
 import { narrowHeader } from "./transport/frame";
 import type { SavedOutcome } from "./transport/protocol";
@@ -30,7 +30,7 @@ function setUp() {
   const ended: (readonly string[])[] = [];
   const asked: number[] = [];
   let accesses = 0;
-  const standing = new Standing({
+  const standing = new RoomStatus({
     replica,
     clock,
     page: {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { browserClock } from "./clock";
 import { Replica } from "./document/replica";
-import { Standing } from "./standing";
+import { RoomStatus } from "./room-status";
 import { sessionHeader } from "./testing";
 import { narrowHeader } from "./transport/frame";
 import { RoomSocket } from "./transport/room-socket";
@@ -35,7 +35,7 @@ function setUp() {
   const replica = new Replica();
   const asked: string[] = [];
   let minted = 0;
-  const standing: Standing = new Standing({
+  const standing: RoomStatus = new RoomStatus({
     replica,
     clock: browserClock,
     page: { addEventListener: nothing, removeEventListener: nothing } as never,
