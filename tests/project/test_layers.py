@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -34,9 +37,21 @@ RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("asgi",),
         ("runner",),
     ),
+    "frontend": (
+        ("clock", "errors"),
+        ("document",),
+        ("transport",),
+        ("page",),
+        ("room-status",),
+        ("tab",),
+        ("index",),
+    ),
 }
 """The packages of each part from the bottom up. A module imports from lower ranks and from its own package."""
 WITHOUT_IO = ("errors", "codec", "merge", "document", "binding")
+FRONTEND = ROOT / "frontend" / "src"
+MAX_FRONTEND_MODULES_PER_FOLDER = 14
+TS_IMPORT = re.compile(r'^(?:import|export)\b[^;]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
 PRIVATE_STREAMLIT = ("streamlit.runtime", "streamlit.elements", "streamlit.web", "streamlit.proto")
 
 
@@ -143,3 +158,51 @@ def _private_attributes(module: str) -> list[str]:
         and (chain := ast.unparse(node)).split(".")[0] in names
         and (node.attr.startswith("_") or chain.split(".")[1] in {"runtime", "elements", "web", "proto"})
     ]
+
+
+def frontend_imports() -> dict[str, set[str]]:
+    """Return the modules that each frontend module imports, as paths below `frontend/src`. Tests are left out."""
+    found = {}
+    for path in sorted(FRONTEND.rglob("*.ts")):
+        if path.name.endswith((".test.ts", ".d.ts")) or path.name == "testing.ts":
+            continue
+        targets = TS_IMPORT.findall(path.read_text(encoding="utf-8"))
+        paths = {(path.parent / f"{target}.ts").resolve() for target in targets}
+        name = path.relative_to(FRONTEND).with_suffix("").as_posix()
+        found[name] = {other.relative_to(FRONTEND).with_suffix("").as_posix() for other in paths}
+    return found
+
+
+FRONTEND_IMPORTS = frontend_imports()
+
+
+@pytest.mark.parametrize("module", FRONTEND_IMPORTS)
+def test_frontend_module_imports_only_from_lower_folders(module: str) -> None:
+    ranks = ranks_of("frontend")
+    own = module.split("/")[0]
+    for name in FRONTEND_IMPORTS[module]:
+        assert name in FRONTEND_IMPORTS, f"{module} imports {name}, which is no module"
+        other = name.split("/")[0]
+        assert other == own or ranks[other] < ranks[own], f"{module} imports {name}, which ranks above it"
+
+
+def test_frontend_modules_import_one_another_without_circles() -> None:
+    TopologicalSorter(FRONTEND_IMPORTS).prepare()
+
+
+def test_frontend_folders_have_at_most_14_modules() -> None:
+    folders = Counter(module.rpartition("/")[0] for module in FRONTEND_IMPORTS)
+    assert len(FRONTEND_IMPORTS) > 15
+    assert max(folders.values()) <= MAX_FRONTEND_MODULES_PER_FOLDER, folders
+
+
+def test_frontend_module_names_are_unique() -> None:
+    names = Counter(module.rpartition("/")[2] for module in FRONTEND_IMPORTS)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("module", [name for name in FRONTEND_IMPORTS if name.startswith("page/")])
+def test_frontend_page_imports_only_types_of_transport(module: str) -> None:
+    source = FRONTEND.joinpath(f"{module}.ts").read_text(encoding="utf-8")
+    for match in TS_IMPORT.finditer(source):
+        assert "/transport/" not in match[1] or match[0].startswith("import type "), match[0]
