@@ -152,7 +152,7 @@ class LocalEdits:
         """Say whether the room holds another value than was put in, to the rule: a set has no order."""
         if held is REFUSED or values.equal(held, current):
             return False
-        return not rule.takes(held) or bool(rule.distance(held, current))
+        return not rule.accepts(held) or bool(rule.distance(held, current))
 
     def _base(self, key: str, current: Any, rule: Rule | None) -> Any:
         """Return what the author of an edit saw.
@@ -167,12 +167,12 @@ class LocalEdits:
         begun_on = self._fields.begun_on(key)
         if begun_on is None:
             begun_on = memory.drafts.base(key)
-        if begun_on is not None and rule.takes(begun_on):
+        if begun_on is not None and rule.accepts(begun_on):
             return begun_on
         if flight is None:
             return seen
         former = (seen, *reversed(flight.before))
-        held = [value for value in former if rule.takes(value) and not values.equal(value, current)]
+        held = [value for value in former if rule.accepts(value) and not values.equal(value, current)]
         return min(held, key=lambda value: rule.distance(value, current), default=seen)
 
     def _push_deletions(self, state: Mapping[str, Any]) -> None:

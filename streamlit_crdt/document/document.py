@@ -95,7 +95,7 @@ class Document:
         shared = self._roots.get(key, rule)
         self.history.watch(shared)
         rule.edit(shared, before, after, self.replica_id)
-        return self._roots.mark(key, rule, rule.form(after))
+        return self._roots.mark(key, rule, rule.container_tag(after))
 
     def seed(self, key: str, rule: Rule, value: Any) -> None:
         """Put in a first value, apart from what is edited here, so that it is not undone with it."""
@@ -105,7 +105,7 @@ class Document:
             self._roots.clear(key)  # what an earlier life of the key has left
             self._doc.apply_update(update)
             self._roots.restore(key, rule, update)
-            self._roots.mark(key, rule, rule.form(value))
+            self._roots.mark(key, rule, rule.container_tag(value))
 
     def remove(self, key: str) -> None:
         self._empty(key)

@@ -65,11 +65,11 @@ class KeyedValues:
 
     def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
         """See `Replica.edit`."""
-        if rule is None or not rule.takes(after):
+        if rule is None or not rule.accepts(after):
             return self.set(key, after)
         check_key(key)
         encode(after, key=key)
-        before = before if rule.takes(before) and _is_shareable(before) else None
+        before = before if rule.accepts(before) and _is_shareable(before) else None
         former, was_held = self._stored.get(key), self._is_held(key, rule)
         with self.document.transaction():
             base = self._bring(key, rule, before, after)
@@ -82,7 +82,7 @@ class KeyedValues:
     def turn_into(self, key: str, value: object) -> bool:
         """See `Replica.turn_into`."""
         held = self._stored.get(key)
-        if isinstance(held, MergedValue) and held.rule.takes(value) and self._is_held(key, held.rule):
+        if isinstance(held, MergedValue) and held.rule.accepts(value) and self._is_held(key, held.rule):
             return self.edit(key, self._read(key), value, held.rule)
         return self.set(key, value)
 
@@ -108,10 +108,12 @@ class KeyedValues:
     def _bring(self, key: str, rule: Rule, before: object, after: object) -> Any:
         """Have the root type of `key` hold what the edit is made on, and return that."""
         if self._is_held(key, rule):
-            return rule.value(self._stored[key].content, rule.form(after)) if before is None else before
+            return (
+                rule.value(self._stored[key].content, rule.container_tag(after)) if before is None else before
+            )
         first = after if before is None else before
         with suppress(ValueUnreadableError):
-            if key in self._stored and rule.takes(there := self._read(key)):
+            if key in self._stored and rule.accepts(there := self._read(key)):
                 first = there
         self.document.seed(key, rule, first)
         return first if before is None else before
@@ -173,7 +175,7 @@ def _differ(former: Any, stored: Any) -> bool:
     if kind is not type(stored):
         return True
     if kind is MergedValue:
-        return (former.rule, former.form) != (stored.rule, stored.form) or _differ(
+        return (former.rule, former.container_tag) != (stored.rule, stored.container_tag) or _differ(
             former.content, stored.content
         )
     return not equal(former, stored) if kind in (list, dict, float) else bool(former != stored)

@@ -62,12 +62,12 @@ class RootTypes:
                     values[key] = found
         return values
 
-    def mark(self, key: str, rule: Rule, form: str) -> MergedValue:
+    def mark(self, key: str, rule: Rule, container_tag: str) -> MergedValue:
         """Have the map say that `key` lies under `rule`, and return what it is."""
-        mark = marker(rule, form)
+        mark = marker(rule, container_tag)
         if key not in self.state or self.state[key] != mark:
             self.state[key] = mark
-        return MergedValue(rule, form, rule.read(self.get(key, rule)))
+        return MergedValue(rule, container_tag, rule.read(self.get(key, rule)))
 
     def restore(self, key: str, rule: Rule, update: bytes) -> None:
         """Set what a first value lacks of its entries: in a map, one may lose against a former one that was deleted."""
@@ -116,13 +116,13 @@ class RootTypes:
 
         First in the order of the rules: pycrdt lists root types in an order of chance.
         """
-        wanted, form = _read_marker(mark)
+        wanted, container_tag = _read_marker(mark)
         order = list(RULES.values())
         for rule, shared in sorted(roots, key=lambda root: order.index(root[0])):
             if wanted is None or rule.name == wanted:
                 content = self._read(rule, shared, key)
                 if content or wanted is not None:
-                    return MergedValue(rule, form, content)
+                    return MergedValue(rule, container_tag, content)
         return None
 
     def _read(self, rule: Rule, shared: Shared, key: str) -> Any:

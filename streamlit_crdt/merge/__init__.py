@@ -1,12 +1,15 @@
-"""Merge rules: how two people's edits of one value become one value.
+"""Merge rules: conversion of edits of plain Python values to operations on Yjs types.
 
-A script sees plain Python values. A rule turns what the script, or a person, made of such a value (before → after) into
-operations on a shared type, and a shared type into a value. So a draft that is older than what others have written
-meanwhile merges with it: only the difference to what its author saw is taken over.
+A rule computes the difference between the value that the author of an edit saw and the value that the author made of
+it. It applies only this difference to the shared type. An edit of a stale value therefore merges with later edits of
+other replicas.
 
-One file for each rule: `text`, `list_rule`, `map_rule`, `set_rule`, `counter`. `rule` says what a rule is, `sequence`
-how a difference is moved to a value that has changed meanwhile, `seed` how a first value goes in only once (R8),
-`choice` which rule a key has.
+- `rule`: the protocol `Rule`, `MergedValue`, markers.
+- `rules`: all rules by name, and the policy that selects the rule of a key.
+- `text_rule`, `list_rule`, `map_rule`, `set_rule`, `counter_rule`: one rule each.
+- `sequence_diff`, `text_diff`: differences of sequences and texts, and their rebase onto a changed sequence.
+- `seed`: deterministic first values (R8).
+- `item_keys`: encoding and identity of items and entries.
 """
 
 from __future__ import annotations

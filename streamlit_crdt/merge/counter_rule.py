@@ -1,4 +1,4 @@
-"""The rule "counter": a number, where all additions count."""
+"""The rule "counter": a number to which concurrent additions add up."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any
 from pycrdt import Map
 
 from streamlit_crdt.codec.scalars import Stored
-from streamlit_crdt.merge.item_keys import decode, encode
+from streamlit_crdt.codec.values import decode
+from streamlit_crdt.merge.item_keys import encode
 
 _MAX_BITS = 1000
-"""Of an integer that can still be added to a float."""
+"""Limit of an int in bits. A larger int cannot be added to a float: Python raises OverflowError."""
 
 
 class CounterRule:
-    """Each replica keeps the sum of its own additions, under its id; the value is the sum of those."""
+    """Partial sums by replica id. Each replica writes its own entry only. The value is the sum of all entries."""
 
     name = "counter"
     kind = Map
 
-    def takes(self, value: object) -> bool:
+    def accepts(self, value: object) -> bool:
         if type(value) is int:
             return value.bit_length() <= _MAX_BITS
         return type(value) is float and isfinite(value)
 
-    def form(self, value: float) -> str:
+    def container_tag(self, value: float) -> str:
         return type(value).__name__
 
     def edit(self, shared: Map[Any], before: float | None, after: float, author: int) -> None:
@@ -40,11 +41,11 @@ class CounterRule:
     def read(self, shared: Map[Any]) -> Stored:
         return shared.to_py() or {}
 
-    def value(self, content: Stored, form: str) -> Any:
+    def value(self, content: Stored, container_tag: str) -> Any:
         total = sum(_number(content[replica]) for replica in sorted(content))
-        if form == "float":
+        if container_tag == "float":
             return float(total)
-        return int(total) if form == "int" and total == total // 1 else total
+        return int(total) if container_tag == "int" and total == total // 1 else total
 
 
 def _number(stored: Stored) -> float:

@@ -1,4 +1,7 @@
-"""Items of lists and sets, entries of dicts: their stored form, and a name or token by which two are told apart."""
+"""Encoding and identity of list items, set items and dict entries.
+
+A token compares two encoded items within this process. An item key is text: it identifies an item inside the document.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,14 @@ from streamlit_crdt.codec import values
 from streamlit_crdt.codec.scalars import Stored
 
 _BYTES = "$bytes"
+"""Tag of bytes in an item key, as base64: JSON has no bytes."""
 
 
 def token(stored: Stored) -> Hashable:
-    """Return what is `==` for two stored items exactly if they are the same, also after pycrdt has read one."""
+    """Return a hashable token. The tokens of two encoded items are `==` exactly if the items are equal.
+
+    An item that pycrdt has read, with float for int and bytearray for bytes, has the same token as before.
+    """
     if isinstance(stored, bytes | bytearray):
         return (bytes, bytes(stored))
     if isinstance(stored, float) and stored.is_integer():
@@ -29,34 +36,31 @@ def token(stored: Stored) -> Hashable:
 
 
 def item_key(stored: Stored) -> str:
-    """Return a text that is the same for two stored items exactly if they are the same."""
-    return json.dumps(_plain(stored), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return canonical JSON of an encoded item. Two items have the same key exactly if they are equal."""
+    return json.dumps(_to_json(stored), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def item_from_key(name: str) -> Stored:
-    """Return the stored item that has this name."""
-    return json.loads(name, object_hook=_from_plain)
+def item_from_key(key: str) -> Stored:
+    """Return the encoded item of an item key."""
+    return json.loads(key, object_hook=_from_json_object)
 
 
 def encode(value: object) -> Stored:
+    """Return the tree of an item. An error names no key; the caller sets it."""
     return values.encode(value, key=None)
 
 
-def decode(stored: Stored) -> Any:
-    return values.decode(stored)
-
-
-def _plain(stored: Stored) -> Stored:
+def _to_json(stored: Stored) -> Stored:
     if isinstance(stored, bytes | bytearray):
         return {_BYTES: base64.b64encode(stored).decode()}
     if isinstance(stored, float) and stored.is_integer():
         return int(stored)
     if isinstance(stored, list):
-        return [_plain(item) for item in stored]
+        return [_to_json(item) for item in stored]
     if isinstance(stored, dict):
-        return {name: _plain(item) for name, item in stored.items()}
+        return {name: _to_json(item) for name, item in stored.items()}
     return stored
 
 
-def _from_plain(tagged: dict[str, Any]) -> Stored:
-    return base64.b64decode(tagged[_BYTES]) if tagged.keys() == {_BYTES} else tagged
+def _from_json_object(loaded: dict[str, Any]) -> Stored:
+    return base64.b64decode(loaded[_BYTES]) if loaded.keys() == {_BYTES} else loaded

@@ -1,4 +1,4 @@
-"""The rule "list": items in an order, where all insertions are kept."""
+"""The rule "list": an ordered list in which all concurrent insertions are kept."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 from pycrdt import Array
 
 from streamlit_crdt.codec.scalars import Stored
-from streamlit_crdt.merge.item_keys import decode, encode, token
-from streamlit_crdt.merge.sequence_diff import diff, rebase, size_of
+from streamlit_crdt.codec.values import decode
+from streamlit_crdt.merge.item_keys import encode, token
+from streamlit_crdt.merge.sequence_diff import diff, edit_size, rebase
 
 
 class ListRule:
-    """Merges by item. An item that is changed inside counts as replaced by another one."""
+    """Merge by item. A changed item is replaced as a whole: deleted and inserted."""
 
     name = "list"
     kind = Array
 
-    def takes(self, value: object) -> bool:
+    def accepts(self, value: object) -> bool:
         return type(value) is list
 
-    def form(self, value: object) -> str:
+    def container_tag(self, value: object) -> str:
         return "list"
 
     def edit(
@@ -38,10 +39,10 @@ class ListRule:
 
     def distance(self, before: Sequence[Any], after: Sequence[Any]) -> float:
         old, new = ([token(encode(item)) for item in items] for items in (before, after))
-        return size_of(diff(old, new))
+        return edit_size(diff(old, new))
 
     def read(self, shared: Array[Any]) -> Stored:
         return shared.to_py() or []
 
-    def value(self, content: Stored, form: str) -> Any:
+    def value(self, content: Stored, container_tag: str) -> Any:
         return [decode(item) for item in content]

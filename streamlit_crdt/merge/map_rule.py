@@ -1,4 +1,4 @@
-"""The rule "map": a dict, merged per entry, also inside the dicts that it holds."""
+"""The rule "map": a dict merged by entry, including the entries of nested dicts."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from pycrdt import Map
 
 from streamlit_crdt.codec.equality import MAX_DEPTH
 from streamlit_crdt.codec.scalars import Stored
-from streamlit_crdt.merge.item_keys import decode, encode, item_from_key, item_key, token
+from streamlit_crdt.codec.values import decode
+from streamlit_crdt.merge.item_keys import encode, item_from_key, item_key, token
 
 
 class MapRule:
-    """Merges by entry. An entry's name is its path, as a JSON Pointer without the first slash.
+    """Merge by entry in one flat Yjs map. The name of an entry is its path, a JSON Pointer without the first slash.
 
-    A map inside a map would be lost where two sessions make it at the same moment, so all lies in one. Of a leaf and
-    entries below it, written at the same moment, the entries are kept.
+    Nested Yjs maps would lose data: if two sessions create one under the same key at the same time, the content of one
+    side is lost. If a leaf and entries below it are written at the same time, the entries are kept.
     """
 
     name = "map"
     kind = Map
 
-    def takes(self, value: object) -> bool:
+    def accepts(self, value: object) -> bool:
         return type(value) is dict
 
-    def form(self, value: object) -> str:
+    def container_tag(self, value: object) -> str:
         return "dict"
 
     def edit(
@@ -34,7 +35,7 @@ class MapRule:
         old, new = dict(_leaves(before or {})), dict(_leaves(after))
         written = {name for name in new if name not in old or token(old[name]) != token(new[name])}
         removed = old.keys() - new.keys()
-        hidden = {above for name in written | removed for above in _above(name)} - new.keys()
+        hidden = {parent for name in written | removed for parent in _parents(name)} - new.keys()
         for name in sorted(removed | hidden):
             if name in shared:
                 del shared[name]
@@ -48,34 +49,34 @@ class MapRule:
     def read(self, shared: Map[Any]) -> Stored:
         return shared.to_py() or {}
 
-    def value(self, content: Stored, form: str) -> Any:
+    def value(self, content: Stored, container_tag: str) -> Any:
         tree: dict[Any, Any] = {}
         for name in sorted(content, key=lambda name: name.split("/")):
             if name.count("/") >= MAX_DEPTH:
-                raise ValueError(f"a path of more than {MAX_DEPTH} parts")
-            _put(tree, [_key(part) for part in name.split("/")], decode(content[name]))
+                raise ValueError(f"an entry's path has more than {MAX_DEPTH} parts")
+            _set(tree, [_key(part) for part in name.split("/")], decode(content[name]))
         return tree
 
 
 def _leaves(value: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Stored]]:
     for key, item in value.items():
-        below = (*path, _part(key))
-        if type(item) is dict and item and len(below) < MAX_DEPTH:
-            yield from _leaves(item, below)
+        item_path = (*path, _part(key))
+        if type(item) is dict and item and len(item_path) < MAX_DEPTH:
+            yield from _leaves(item, item_path)
         else:
-            yield "/".join(below), encode(item)
+            yield "/".join(item_path), encode(item)
 
 
-def _above(name: str) -> Iterator[str]:
-    """Yield the names of the leaves that an entry hides: those on the way to it."""
+def _parents(name: str) -> Iterator[str]:
+    """Yield the proper prefixes of a path. A leaf with such a name is hidden by the entry below it."""
     parts = name.split("/")
     for count in range(1, len(parts)):
         yield "/".join(parts[:count])
 
 
-def _put(tree: dict[Any, Any], path: list[Any], value: Any) -> None:
-    *above, last = path
-    for key in above:
+def _set(tree: dict[Any, Any], path: list[Any], value: Any) -> None:
+    *parents, last = path
+    for key in parents:
         inner = tree.get(key)
         if type(inner) is not dict:
             inner = tree[key] = {}
@@ -84,22 +85,22 @@ def _put(tree: dict[Any, Any], path: list[Any], value: Any) -> None:
 
 
 def _part(key: object) -> str:
-    """Return a key as a part of a path: a text as it is, anything else as JSON after a "$"."""
+    """Return the path part of a dict key: an escaped str, or "$" and the item key of another type."""
     stored = encode(key)
     if type(stored) is not str:
-        return "$" + _escaped(item_key(stored))
-    return "~2" + _escaped(stored[1:]) if stored.startswith("$") else _escaped(stored)
+        return "$" + _escape(item_key(stored))
+    return "~2" + _escape(stored[1:]) if stored.startswith("$") else _escape(stored)
 
 
 def _key(part: str) -> Any:
     if part.startswith("$"):
-        return decode(item_from_key(_plain(part[1:])))
-    return "$" + _plain(part[2:]) if part.startswith("~2") else _plain(part)
+        return decode(item_from_key(_unescape(part[1:])))
+    return "$" + _unescape(part[2:]) if part.startswith("~2") else _unescape(part)
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("~", "~0").replace("/", "~1")
 
 
-def _plain(text: str) -> str:
+def _unescape(text: str) -> str:
     return text.replace("~1", "/").replace("~0", "~")

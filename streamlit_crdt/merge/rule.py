@@ -1,4 +1,4 @@
-"""What a merge rule is."""
+"""Protocol of merge rules, values stored by a rule, and the markers that name the rule of a key."""
 
 from __future__ import annotations
 
@@ -10,72 +10,75 @@ from pycrdt import Array, Map, Text
 from streamlit_crdt.codec.scalars import Stored
 
 Shared = Text | Array[Any] | Map[Any]
-"""A root type of a room's document."""
+"""A root type of a document."""
 
 
 class Rule(Protocol):
-    """How edits of one kind of value merge. Rules hold no state."""
+    """Merge rule of one kind of value. A rule has no state."""
 
     @property
     def name(self) -> str:
-        """As in `merge={key: name}`, and before the colon in the name of the root type."""
+        """Name in `merge={key: name}`, and prefix of the root type's name before the colon."""
         ...
 
     @property
     def kind(self) -> type[Text] | type[Array[Any]] | type[Map[Any]]:
-        """What the root type is."""
+        """Class of the root type."""
         ...
 
-    def takes(self, value: object) -> bool:
-        """Say whether this rule can hold `value`, which is shareable; what it cannot is stored as a whole."""
+    def accepts(self, value: object) -> bool:
+        """Return whether this rule can store `value`, which is shareable. Other values are stored as a whole."""
         ...
 
-    def form(self, value: Any) -> str:
-        """Return a word for what is lost when `value` is stored, such as which container it was."""
+    def container_tag(self, value: Any) -> str:
+        """Return the property of `value` that its content lacks, such as the type of the container."""
         ...
 
     def edit(self, shared: Any, before: Any, after: Any, author: int) -> None:
-        """Make of `shared` what `after` is of `before`; what others have changed since stays.
+        """Apply the difference between `before` and `after` to `shared`. Later changes of other replicas stay.
 
         Args:
-            shared: the root type; a transaction of its document is open.
-            before: what the author of the change saw, None if there was nothing.
-            after: what the author made of it.
+            shared: the root type. A transaction of its document is open.
+            before: the value that the author of the edit saw, None if there was none.
+            after: the new value.
             author: the author's replica id.
         """
         ...
 
     def distance(self, before: Any, after: Any) -> float:
-        """Return how much an edit from `before` to `after` changes: of what may have been seen, the nearest was."""
+        """Return the size of the difference between two values.
+
+        If several values may be the base of an edit, the nearest one is taken as its base.
+        """
         ...
 
     def read(self, shared: Any) -> Stored:
-        """Return the content of `shared` as it is stored."""
+        """Return the content of `shared` in its encoded form."""
         ...
 
-    def value(self, content: Stored, form: str) -> Any:
-        """Return the value of such a content; may raise anything if another program wrote it."""
+    def value(self, content: Stored, container_tag: str) -> Any:
+        """Return the value of a content. May raise any exception if another program wrote the content."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MergedValue:
-    """A value that a rule holds: the rule, the word of `Rule.form`, and what is stored."""
+    """A value in a root type of its own: its rule, the result of `Rule.container_tag`, and its encoded content."""
 
     rule: Rule
-    form: str
+    container_tag: str
     content: Stored
 
     def value(self) -> Any:
-        return self.rule.value(self.content, self.form)
+        return self.rule.value(self.content, self.container_tag)
 
 
 MARKER = "$rule"
-"""The tag that stands in the map "state" for a value that lies in a root type of its own: the rule and the form."""
+"""Tag in the map "state". It says that the key has a root type of its own, with this rule and container tag."""
 
 
-def marker(rule: Rule, form: str) -> Stored:
-    return {MARKER: [rule.name, form]}
+def marker(rule: Rule, container_tag: str) -> Stored:
+    return {MARKER: [rule.name, container_tag]}
 
 
 def is_marker(stored: Stored) -> bool:

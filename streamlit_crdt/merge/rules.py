@@ -1,7 +1,4 @@
-"""Which merge rule a key has: the author's word, else by what it is.
-
-All rules, by name.
-"""
+"""All merge rules by name, and the policy that selects the rule of a key."""
 
 from __future__ import annotations
 
@@ -22,18 +19,21 @@ _ALL: Final[tuple[Rule, ...]] = (TextRule(), ListRule(), MapRule(), SetRule(), C
 
 RULES: Final[Mapping[str, Rule]] = {rule.name: rule for rule in _ALL}
 
-
 MergeRule = Literal["value", "text", "list", "map", "set", "counter"]
 
-_OF_WIDGETS: Final = {
+_DEFAULTS_BY_WIDGET: Final = {
     "text_area": "text", "multiselect": "set", "pills": "set", "segmented_control": "set",
 }  # fmt: skip
-_OF_VALUES: Final[Mapping[type, str]] = {dict: "map", list: "list", set: "set"}
+_DEFAULTS_BY_TYPE: Final[Mapping[type, str]] = {dict: "map", list: "list", set: "set"}
 
 
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
-    """What `crdt_sync(merge=…)` says, and what follows where it says nothing."""
+    """Merge rules of the argument `merge` of `crdt_sync`, with a default for each widget and value type.
+
+    Attributes:
+        named: rule names by key or glob.
+    """
 
     named: Mapping[str, MergeRule] = field(default_factory=dict)
 
@@ -43,23 +43,25 @@ class MergePolicy:
                 raise MergeRuleError(key, name)
 
     def joined(self, other: MergePolicy) -> MergePolicy:
-        """Return the rules of two calls for one room; the later one wins."""
+        """Return the policy of two `crdt_sync` calls for one room. `other` is the later call and takes precedence."""
         return MergePolicy({**self.named, **other.named})
 
     def rule(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
-        """Return the rule by which `value` is stored under `key`; None where the last writer wins.
+        """Return the rule for `value` under `key`, or None if the last writer wins.
 
         Args:
-            widget_kind: Streamlit's element type if `key` is a widget's.
+            widget_kind: Streamlit's element type if `key` belongs to a widget, else None.
         """
         name = self._named(key)
-        if name is None:
-            name = _OF_VALUES.get(type(value)) if widget_kind is None else _OF_WIDGETS.get(widget_kind)
+        if name is None and widget_kind is not None:
+            name = _DEFAULTS_BY_WIDGET.get(widget_kind)
+        elif name is None:
+            name = _DEFAULTS_BY_TYPE.get(type(value))
         rule = RULES.get(name or "value")
-        return rule if rule is not None and rule.takes(value) else None
+        return rule if rule is not None and rule.accepts(value) else None
 
     def _named(self, key: str) -> str | None:
-        """Return what the author says of `key`: of its own name first, then of the first glob that it matches."""
+        """Return the configured rule name of `key`, else of the first glob that matches it, else None."""
         if key in self.named:
             return self.named[key]
         return next((name for glob, name in self.named.items() if fnmatchcase(key, glob)), None)

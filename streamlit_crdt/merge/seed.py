@@ -1,4 +1,4 @@
-"""First values: the same one, brought along by several sessions, goes into a room only once (R8)."""
+"""Deterministic first values: the same default from several sessions is inserted once (R8)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from streamlit_crdt.merge.item_keys import encode, item_key
 from streamlit_crdt.merge.rule import Rule
 
 _ID_BYTES = 7
+
 MAX_ID = 2**53 - 1
+"""Largest replica id: Yjs reads an id as a JavaScript number."""
 
 
 def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
-    """Return the update that puts `value` into the root type of `key`.
+    """Return an update that writes `value` into the root type of `key`.
 
-    Its replica id comes from key, rule and value, so that all who bring this value make the very same update, and
-    another value is another replica's. After the key was deleted, what this replica wrote is gone for good; then it is
-    the next one of a row that is the same for all.
+    Its replica id is derived from key, rule and value. Sessions with the same value make the same update; another value
+    has another replica id. If the key was deleted, the structs of this replica id are deleted for good. The next id of
+    the same deterministic sequence is used then.
 
     Args:
-        known: ids of replicas that have written to the room.
+        known: the replica ids in the state vector of the room.
     """
-    first = f"{rule.name}:{key}\0{rule.form(value)}\0{item_key(encode(value))}"
-    author = next(author for life in count() if (author := _author(f"{first}\0{life}")) not in known)
+    source = f"{rule.name}:{key}\0{rule.container_tag(value)}\0{item_key(encode(value))}"
+    author = next(author for number in count() if (author := _replica_id(f"{source}\0{number}")) not in known)
     document: Doc[Any] = Doc(client_id=author)
     shared = document.get(f"{rule.name}:{key}", type=rule.kind)
-    rule.edit(
-        shared, None, value, author
-    )  # each step by itself: a transaction takes time with its length squared
+    # Without a transaction each step is its own: the time of a transaction grows with the square of its length.
+    rule.edit(shared, None, value, author)
     update: bytes = document.get_update()
     return update
 
 
-def _author(text: str) -> int:
+def _replica_id(text: str) -> int:
     digest = blake2b(text.encode(), digest_size=_ID_BYTES).digest()
     return int.from_bytes(digest, "big") & MAX_ID

@@ -1,4 +1,4 @@
-"""The rule "set": items without an order, where an addition wins over a removal at the same moment."""
+"""The rule "set": unordered items in which an addition wins over a concurrent removal."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 from pycrdt import Map
 
 from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.codec.values import decode
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.merge.item_keys import decode, encode, item_key
+from streamlit_crdt.merge.item_keys import encode, item_key
 
 
 class SetRule:
-    """Merges by item: each has an entry for everybody who added it. Multi-select widgets hold a set as a list.
+    """Merge by item, with one entry for each item and replica that added it. A multi-select widget's list is a set too.
 
-    Were there one entry for all, an addition could be lost with another one of the same moment that somebody removed.
+    With one entry for each item, a removal by one replica could delete the concurrent addition by another.
     """
 
     name = "set"
     kind = Map
 
-    def takes(self, value: object) -> bool:
+    def accepts(self, value: object) -> bool:
         if type(value) is not list:
             return type(value) is set
         try:
@@ -29,7 +30,7 @@ class SetRule:
         except ValueNotShareableError:
             return False
 
-    def form(self, value: object) -> str:
+    def container_tag(self, value: object) -> str:
         return type(value).__name__
 
     def edit(self, shared: Map[Any], before: Iterable[Any] | None, after: Iterable[Any], author: int) -> None:
@@ -46,10 +47,10 @@ class SetRule:
     def read(self, shared: Map[Any]) -> Stored:
         return shared.to_py() or {}
 
-    def value(self, content: Stored, form: str) -> Any:
+    def value(self, content: Stored, container_tag: str) -> Any:
         by_name = {item_key(item): item for item in content.values()}
         items = [decode(by_name[name]) for name in sorted(by_name)]
-        return items if form == "list" else set(items)
+        return items if container_tag == "list" else set(items)
 
 
 def _entries(items: Iterable[Any]) -> dict[str, Stored]:

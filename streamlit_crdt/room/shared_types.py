@@ -62,7 +62,7 @@ class SharedType(Generic[Value]):
     def _change(self, change: Callable[[Value], Value]) -> None:
         def checked(value: Any) -> Value:
             after = self._plain(change(self._checked(value)))
-            if not self._rule.takes(after):
+            if not self._rule.accepts(after):
                 raise ValueNotShareableError(
                     type(after).__name__, f"it is not a value for a {self._rule_name}", key=self.key
                 )
@@ -86,7 +86,7 @@ class SharedType(Generic[Value]):
         return value
 
     def _checked(self, value: Any) -> Any:
-        if not self._rule.takes(value):
+        if not self._rule.accepts(value):
             raise SharedTypeError(self.key, self._rule_name, type(value).__name__)
         return value
 

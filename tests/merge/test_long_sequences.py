@@ -15,7 +15,7 @@ from pycrdt import Array, Doc
 
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES, seed, sequence_diff, text_diff
-from streamlit_crdt.merge.sequence_diff import size_of
+from streamlit_crdt.merge.sequence_diff import edit_size
 
 ITEMS = st.lists(st.integers(0, 4), max_size=25)
 QUICK = settings(max_examples=150, deadline=None, database=None)
@@ -50,7 +50,7 @@ def test_what_is_in_common_is_as_much_as_can_be_and_in_order(
     limits: tuple[int, int], before: list[int], after: list[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequence_diff, "_MAX_KEPT_PAIRS", limits[0])
+        patch.setattr(sequence_diff, "_MAX_TABLE_BITS", limits[0])
         patch.setattr(sequence_diff, "_MAX_PAIRS", limits[1])
         runs = sequence_diff.common_blocks(before, after)
     assert all(before[i : i + size] == after[j : j + size] and size for i, j, size in runs)
@@ -62,7 +62,7 @@ def test_what_is_in_common_is_as_much_as_can_be_and_in_order(
 def test_of_what_is_too_long_for_a_table_items_that_are_there_once_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequence_diff, "_MAX_KEPT_PAIRS", 0)
+    monkeypatch.setattr(sequence_diff, "_MAX_TABLE_BITS", 0)
     monkeypatch.setattr(sequence_diff, "_MAX_PAIRS", 0)
     before, after = ["a", *range(50), "b"], ["c", *range(20), "x", *range(25, 50), "d"]
     assert sequence_diff.diff(before, after) == [(0, 1, 0, 1), (21, 26, 21, 22), (51, 52, 47, 48)]
@@ -75,10 +75,10 @@ def test_of_items_that_are_alike_those_are_kept_that_hang_together() -> None:
 
 def test_R1_few_distinct_items_differ_by_no_more_than_they_must() -> None:
     zeros, mixed = [0] * 800, [number % 2 for number in range(800)]
-    assert size_of(sequence_diff.diff(zeros, mixed)) == 800
+    assert edit_size(sequence_diff.diff(zeros, mixed)) == 800
     random = Random(1)
     left, right = ([random.randrange(2) for _ in range(3000)] for _ in "lr")
-    assert size_of(sequence_diff.diff(left, right)) < 1500
+    assert edit_size(sequence_diff.diff(left, right)) < 1500
 
 
 def test_R1_two_who_change_the_ends_of_a_long_list_at_once_do_not_double_it() -> None:

@@ -140,7 +140,7 @@ def test_N2_a_root_type_of_another_kind_does_no_harm(name: str, kind: Any, marke
     except ValueUnreadableError:
         assert "k" in replica
     for value in (OF_RULE[name], seen, OF_RULE["value"], OF_RULE[name]):
-        rule = RULES[name] if RULES[name].takes(value) else None
+        rule = RULES[name] if RULES[name].accepts(value) else None
         replica.edit("k", seen, value, rule)
         seen = replica.get("k")
     assert equal(seen, OF_RULE[name])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamlit_crdt.merge import sequence_diff
 from streamlit_crdt.merge import text_diff as text
-from streamlit_crdt.merge.sequence_diff import Opcode, Step, rebase, size_of
+from streamlit_crdt.merge.sequence_diff import Opcode, Step, edit_size, rebase
 from tests.support.unicode_texts import WORDS, random_text
 
 LETTERS = st.text(st.sampled_from("ab \r\n👍é\u0301\u200d"), max_size=12)
@@ -43,7 +43,7 @@ def test_a_difference_makes_one_text_of_another_and_its_parts_do_not_touch(befor
         assert all(i2 > i1 or j2 > j1 for i1, i2, j1, j2 in opcodes)
         for (_, i2, _, j2), (k1, _, l1, _) in pairwise(opcodes):
             assert k1 - i2 == l1 - j2 > 0, "two parts with nothing between them are one"
-        assert (size_of(opcodes) == 0) == (before == after)
+        assert (edit_size(opcodes) == 0) == (before == after)
 
 
 @QUICK
