@@ -1,4 +1,4 @@
-"""Tests of apps that several people use at once, on Streamlit's own AppTest: no browser, no port, no file.
+"""Tests of an app with several sessions at once, on Streamlit's AppTest, without a browser, a port or a file.
 
     from streamlit_crdt.testing import sessions_of
 
@@ -9,7 +9,7 @@
             people.assert_converged()
             assert ben.slider(key="guests").value == 12
 
-It is no part of a running app, and needs no test framework: what fails raises an `AssertionError`.
+A running app does not import this package. It needs no test framework: a failure raises an `AssertionError`.
 """
 
 from streamlit_crdt.testing.app import Opening

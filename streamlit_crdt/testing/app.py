@@ -1,4 +1,4 @@
-"""How somebody opens an app: which script, and what its page has before the first run."""
+"""App under test, and the settings of a page before its first run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from streamlit_crdt import _compat
 
 
 class Opening(TypedDict, total=False):
-    """What an AppTest has before its first run.
+    """Settings of a page before its first run.
 
     Attributes:
-        args: for an app that is a function.
-        kwargs: likewise.
-        query_params: what stands behind the `?` of the address.
-        session_state: what `st.session_state` holds at first.
-        secrets: what `st.secrets` holds.
-        user: what `st.user` holds (Streamlit 1.67 or newer).
+        args: positional arguments of an app that is a function.
+        kwargs: keyword arguments of an app that is a function.
+        query_params: query parameters of the page's address.
+        session_state: initial content of `st.session_state`.
+        secrets: content of `st.secrets`.
+        user: content of `st.user` (Streamlit 1.67 or newer).
     """
 
     args: tuple[Any, ...]
@@ -34,12 +34,12 @@ class Opening(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app that can be opened.
+    """An app under test.
 
     Attributes:
         script: a file, or a function whose body is the script.
-        default_timeout: seconds that one run may take.
-        opening: how it is opened where nothing else is said.
+        default_timeout: maximum seconds of one run.
+        opening: default settings of each page.
     """
 
     script: Path | Callable[..., Any]
@@ -47,23 +47,23 @@ class App:
     opening: Opening
 
     def open(self, opening: Opening) -> AppTest:
-        """Return a new page, which has not run yet.
+        """Return a new page that has not run yet.
 
         Raises:
-            StreamlitTooOldError: a user is given, and this Streamlit's AppTest knows none.
+            StreamlitTooOldError: `user` is given, and AppTest of the installed Streamlit does not support it.
         """
-        given: dict[str, Any] = {**self.opening, **opening}
-        page = self._page(given.get("args"), given.get("kwargs"))
-        if "user" in given and not hasattr(page, "user"):
+        merged: dict[str, Any] = {**self.opening, **opening}
+        page = self._create_page(merged.get("args"), merged.get("kwargs"))
+        if "user" in merged and not hasattr(page, "user"):
             _compat.require_streamlit((1, 67))
         for name in ("query_params", "secrets", "user"):
-            if name in given:
-                getattr(page, name).update(given[name])
-        for key, value in given.get("session_state", {}).items():
+            if name in merged:
+                getattr(page, name).update(merged[name])
+        for key, value in merged.get("session_state", {}).items():
             page.session_state[key] = value
         return page
 
-    def _page(self, args: tuple[Any, ...] | None, kwargs: dict[str, Any] | None) -> AppTest:
+    def _create_page(self, args: tuple[Any, ...] | None, kwargs: dict[str, Any] | None) -> AppTest:
         if not callable(self.script):
             return AppTest.from_file(self.script, default_timeout=self.default_timeout)
         return AppTest.from_function(

@@ -1,4 +1,4 @@
-"""What sessions in one room show, compared key by key."""
+"""Comparison of the visible values of all sessions in a room, by key."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from streamlit_crdt.testing.difference import Difference, Sight
 from streamlit_crdt.testing.simulated_user import SimulatedUser
 
 Members = Mapping[str, tuple[SimulatedUser, RoomSession]]
-"""Who is in a room, by name, and how."""
+"""The users in a room, by name, each with its room session."""
 
 
 def differences(
-    people: Mapping[str, SimulatedUser], held_in: Callable[[str], Replica], ignore: Iterable[str] = ()
+    users: Mapping[str, SimulatedUser], replica_of: Callable[[str], Replica], ignore: Iterable[str] = ()
 ) -> list[Difference]:
-    """Return each key of which those who are in one room do not show the same, or not what the room holds.
+    """Return the keys whose visible value differs between the sessions of a room, or from the room's value.
 
-    A session that does not show a key, because its widget is hidden for instance, need only hold the same.
+    For a session that does not show a key, for example because its widget is hidden, the replica is compared.
 
     Args:
-        people: those to compare, by name.
-        held_in: returns what a room holds, by its name.
-        ignore: globs; keys that may differ.
+        users: users to compare, by name.
+        replica_of: returns a replica of a room, by its name.
+        ignore: globs of keys that may differ.
     """
     globs, found = tuple(ignore), []
     for room in sorted(
-        {room_session.connection.room for person in people.values() for room_session in person.rooms}
+        {room_session.connection.room for user in users.values() for room_session in user.rooms}
     ):
         members = {
-            name: (person, room_session)
-            for name, person in people.items()
-            for room_session in person.rooms
+            name: (user, room_session)
+            for name, user in users.items()
+            for room_session in user.rooms
             if room_session.connection.room == room
         }
-        held = held_in(room)
-        for key, sights in _sights(held, members):
-            in_room = _get(held, key)
+        replica = replica_of(room)
+        for key, sights in _sights(replica, members):
+            in_room = _get(replica, key)
             if not _agree(in_room, sights) and not any(fnmatchcase(key, glob) for glob in globs):
                 found.append(Difference(room, _label(key, members), in_room, tuple(sights)))
     return found
 
 
-def _sights(held: Replica, members: Members) -> Iterator[tuple[str, list[Sight]]]:
-    """Yield each key that anybody has, with what each has of it to whom it is not private."""
-    shown = {who: person.shown(room_session) for who, (person, room_session) in members.items()}
-    keys = {*held.keys(), *(key for one in shown.values() for key in one)}
-    keys.update(*(room_session.replica.keys() for _person, room_session in members.values()))
+def _sights(replica: Replica, members: Members) -> Iterator[tuple[str, list[Sight]]]:
+    """Yield each key of the room or of a session, with one `Sight` for each session that shares the key."""
+    visible = {who: user.visible_values(room_session) for who, (user, room_session) in members.items()}
+    keys = {*replica.keys(), *(key for values_by_key in visible.values() for key in values_by_key)}
+    keys.update(*(room_session.replica.keys() for _user, room_session in members.values()))
     for key in sorted(keys):
         sights = [
-            Sight(who, _get(room_session.replica, key), shown[who].get(key))
-            for who, (_person, room_session) in members.items()
+            Sight(who, _get(room_session.replica, key), visible[who].get(key))
+            for who, (_user, room_session) in members.items()
             if room_session.key_filter.shares(key)
         ]
         yield key, sights
@@ -79,5 +79,5 @@ def _get(replica: Replica, key: str) -> Any:
 
 
 def _label(key: str, members: Members) -> str:
-    labels = [person.label(key) for person, _binding in members.values()]
+    labels = [user.label(key) for user, _room_session in members.values()]
     return next((label for label in labels if label != repr(key)), repr(key))

@@ -1,4 +1,4 @@
-"""A key of which not all sessions show the same, said so that the difference is found at a glance."""
+"""Difference between the sessions of a room in one key, and its text."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from streamlit_crdt.binding import ABSENT, VisibleValue
 from streamlit_crdt.codec import values
 
 _WIDTH: Final = 60
-"""A longer value is shortened; of longer texts what begins to differ is shown."""
+"""Characters of a value. A longer value is shortened. Longer texts are shown from their first difference."""
 
 _CONTEXT: Final = 15
-"""So many characters before that are shown as well."""
+"""Characters shown before the first difference."""
 
 _ITEMS: Final = 12
-"""So many items of a list or dict are shown."""
+"""Items shown of a list or dict."""
 
-_WHY: Final = {
+_REASONS: Final = {
     None: "",
     "P2": "   its widget cannot show the room's value (rule P2)",
-    "P4": "   set anew on each run, and so not sent any more (rule P4)",
+    "P4": "   assigned in each run, and therefore no longer sent (rule P4)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one session has of a key.
+    """One session's values of a key.
 
     Attributes:
-        who: the session.
-        held: what its replica holds; `ABSENT` if nothing.
-        shown: what it shows; None if it shows nothing.
+        who: name of the session.
+        held: value in its replica, `ABSENT` if there is none.
+        shown: its visible value, None if there is none.
     """
 
     who: str
@@ -43,19 +43,19 @@ class Sight:
 
     @property
     def value(self) -> Any:
-        """What it shows; `ABSENT` if nothing."""
+        """The visible value, `ABSENT` if there is none."""
         return ABSENT if self.shown is None else self.shown.value
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key of which not all sessions show the same.
+    """A key whose values differ between the sessions of a room.
 
     Attributes:
-        room: the room.
-        label: the key, or the kind and label of a widget without one.
-        in_room: what the room holds; `ABSENT` if nothing.
-        sights: what each session has of it.
+        room: name of the room.
+        label: the key, or kind and label of a widget without a key.
+        in_room: value in the room, `ABSENT` if there is none.
+        sights: values of each session.
     """
 
     room: str
@@ -76,11 +76,11 @@ class Difference:
     def _note(self, sight: Sight) -> str:
         if not values.equal(sight.held, self.in_room):
             return f"   its replica holds {_short(sight.held)}"
-        return _WHY[None if sight.shown is None else sight.shown.why]
+        return _REASONS[None if sight.shown is None else sight.shown.why]
 
 
 def _brief(shown: Sequence[Any]) -> list[str]:
-    """Return a short text for each value, such that values which differ look different."""
+    """Return a short text for each value. Long texts are cut so that their first difference is visible."""
     texts = [value for value in shown if isinstance(value, str)]
     if len(texts) > 1 and max(map(len, texts)) > _WIDTH:
         start = max(0, _common_chars(texts) - _CONTEXT)
@@ -89,7 +89,7 @@ def _brief(shown: Sequence[Any]) -> list[str]:
 
 
 def _common_chars(texts: Sequence[str]) -> int:
-    """Count the characters with which all of them begin."""
+    """Return the length of the common prefix."""
     return sum(1 for _ in takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False)))
 
 

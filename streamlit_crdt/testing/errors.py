@@ -1,4 +1,4 @@
-"""What fails a test, each with the parts of its message as attributes."""
+"""Errors of `streamlit_crdt.testing`. The parts of each message are attributes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from streamlit_crdt.testing.difference import Difference
 
 
 class NotConvergedError(CrdtError, AssertionError):
-    """Sessions that are in one room do not show the same.
+    """Raised when the sessions of a room show different values.
 
-    Attributes: `differences`, one for each key.
+    Attributes:
+        differences: one for each key.
     """
 
     def __init__(self, differences: Sequence[Difference]) -> None:
@@ -23,9 +24,11 @@ class NotConvergedError(CrdtError, AssertionError):
 
 
 class NeverSettlesError(CrdtError, AssertionError):
-    """Sessions wake each other again and again: each run of one writes something that another must be run for.
+    """Raised when sessions rerun each other without end: each run writes a value that reruns another session.
 
-    Attributes: `rounds` that were run; `causes`, what they were run for last: keys, and names of events.
+    Attributes:
+        rounds: number of rounds that were run.
+        causes: causes of the last round: keys, and names of events.
     """
 
     def __init__(self, rounds: int, causes: Sequence[str]) -> None:
@@ -35,15 +38,17 @@ class NeverSettlesError(CrdtError, AssertionError):
 
     def __str__(self) -> str:
         return (
-            f"the sessions still wake each other after {self.rounds} rounds, because of {', '.join(self.causes)}: the "
-            "script writes there on each run. Write only when somebody acts, or keep it private=[...] to the session."
+            f"the sessions still rerun each other after {self.rounds} rounds, because of {', '.join(self.causes)}: the "
+            "script writes it in each run. Write only after an action of a user, or name it in private=[...]."
         )
 
 
 class ScriptFailedError(CrdtError, AssertionError):
-    """The page of a session shows an exception, or its script did not end in time.
+    """Raised when the page of a session shows an exception, or when its script did not end in time.
 
-    Attributes: `session`, by which of all it is; `text`, the exception with its traceback.
+    Attributes:
+        session: name of the session, for example "people[0]".
+        text: the exception with its traceback.
     """
 
     def __init__(self, session: str, text: str) -> None:
@@ -56,9 +61,10 @@ class ScriptFailedError(CrdtError, AssertionError):
 
 
 class SessionGoneError(CrdtError, RuntimeError):
-    """A session was used after it had left, or is none of these.
+    """Raised when a session is used after it has left, or when it does not belong to these sessions.
 
-    Attributes: `wanted`, what was to be done with it.
+    Attributes:
+        wanted: the attempted action.
     """
 
     def __init__(self, wanted: str) -> None:
@@ -67,14 +73,16 @@ class SessionGoneError(CrdtError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"cannot {self.wanted}: this session has left, or was never one of these. join() makes a new one."
+            f"this session cannot {self.wanted}: it has left, or does not belong to these sessions. "
+            "join() creates a new one."
         )
 
 
 class NothingSharedError(CrdtError, AssertionError):
-    """No two of the sessions are in one room, so there is nothing that they could have in common.
+    """Raised when no two of the compared sessions are in the same room.
 
-    Attributes: `rooms`, the rooms that each session is in, by its name.
+    Attributes:
+        rooms: rooms of each session, by its name.
     """
 
     def __init__(self, rooms: Mapping[str, Sequence[str]]) -> None:
@@ -87,9 +95,10 @@ class NothingSharedError(CrdtError, AssertionError):
 
 
 class StillApartError(CrdtError, RuntimeError):
-    """Sessions that are apart cannot show the same.
+    """Raised when a session is compared while it is apart from the others.
 
-    Attributes: `sessions` that are apart.
+    Attributes:
+        sessions: names of the sessions that are apart.
     """
 
     def __init__(self, sessions: Sequence[str]) -> None:

@@ -1,8 +1,7 @@
-"""A simulated session's line to the rooms: it can be cut, and while it is not, it has no delay.
+"""Room server in memory, and the simulated network between it and one session.
 
-A room server without a socket: its rooms are in memory, and only sessions of this process are in them.
-
-A hub of its own for each test, so that no test finds what another has left, and neither a port nor a file is needed.
+The server has no socket: only sessions of this process enter its rooms. Each test has its own hub, so tests share no
+rooms, and need neither a port nor a file. The network can be cut. While it is not cut, it has no delay.
 """
 
 from __future__ import annotations
@@ -18,11 +17,14 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import Hub, HubNotRunningError, KeyRing, LocalPeer, RoomEntry, Settings
 
 OPEN_TIMEOUT_S: Final = 10.0
-"""How long a busy machine may take to start the hub's thread, or to open a room; nothing else is waited for."""
+"""Seconds to wait for the start of the hub's thread, and for a room to open, on a busy machine."""
+
+PUSH_TIMEOUT_S: Final = 10.0
+"""Seconds to wait for a push on a busy machine. After that, the test continues without its result."""
 
 
 class MemoryServer:
-    """A running hub in a thread with an event loop of its own; use it as `with MemoryServer() as rooms:`."""
+    """A hub in a thread with its own event loop: `with MemoryServer() as server:`."""
 
     def __init__(self) -> None:
         self.hub = Hub(Settings(require_token=False))
@@ -44,11 +46,11 @@ class MemoryServer:
         self._thread.join(OPEN_TIMEOUT_S)
 
     def open(self, room: str, session: str | None = None) -> LocalPeer:
-        """Join a room, as a session if its name is given."""
+        """Open a room. `session` is the id of the session that opens it, None for no session."""
         return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
 
     def replica(self, room: str) -> Replica:
-        """Return a replica of what the room holds now, as somebody has it who joins."""
+        """Return a new replica of the room's present content."""
         peer, replica = self.open(room), Replica()
         try:
             if update := peer.drain():
@@ -72,14 +74,10 @@ class MemoryServer:
             await self._stop.wait()
 
 
-ANSWER_TIMEOUT_S: Final = 10.0
-"""So long a push may take on a busy machine; then the test goes on without its answer."""
-
-
 class BlockingPeer:
-    """A peer in whose room everybody has an update once `push` returns.
+    """A peer whose `push` returns after the room has sent the update to all other peers.
 
-    So a test that runs one session and then another need not wait for the room's thread: what was done first is there.
+    A test can therefore run one session and then another without waiting for the room's thread.
     """
 
     def __init__(self, peer: LocalPeer) -> None:
@@ -98,9 +96,9 @@ class BlockingPeer:
         return self._peer.was_deleted
 
     def push(self, update: bytes) -> Future[None]:
-        answer = self._peer.push(update)
-        wait([answer], ANSWER_TIMEOUT_S)
-        return answer
+        result = self._peer.push(update)
+        wait([result], PUSH_TIMEOUT_S)
+        return result
 
     def drain(self) -> bytes | None:
         return self._peer.drain()
@@ -110,11 +108,11 @@ class BlockingPeer:
 
 
 class SimulatedNetwork:
-    """A `Place` of one session.
+    """A `RoomBackend` of one session, with an interruptible network.
 
     Attributes:
-        hub: whose rooms these are.
-        is_cut: whether no room can be joined at the moment.
+        hub: hub of the rooms.
+        is_cut: no room can be reached.
     """
 
     namespace: str = ""
@@ -122,26 +120,26 @@ class SimulatedNetwork:
     tab_brings_the_room: bool = False
     keys: KeyRing | None = None
 
-    def __init__(self, rooms: MemoryServer) -> None:
-        self.hub = rooms.hub
+    def __init__(self, server: MemoryServer) -> None:
+        self.hub = server.hub
         self.is_cut = False
-        self._rooms = rooms
+        self._server = server
 
     def open(self, room: str, session: str | None = None) -> BlockingPeer | None:
-        return None if self.is_cut else BlockingPeer(self._rooms.open(room, session))
+        return None if self.is_cut else BlockingPeer(self._server.open(room, session))
 
     def socket(self, room: str) -> Mapping[str, Any]:
-        """There is no tab, and so no socket."""
+        """Return no address: a simulated session has no tab, and no socket."""
         return {}
 
     def list_rooms(self) -> list[RoomEntry]:
-        self._check()
+        self._require_network()
         return self.hub.list_rooms(self.namespace)
 
     def delete_room(self, room: str) -> None:
-        self._check()
+        self._require_network()
         self.hub.delete_room_and_wait(room)
 
-    def _check(self) -> None:
+    def _require_network(self) -> None:
         if self.is_cut:
             raise HubNotRunningError()

@@ -1,4 +1,4 @@
-"""`sessions_of`: several people who have one app open, for a test."""
+"""`sessions_of`: several simulated sessions of one app for a test."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from streamlit_crdt.testing.network import MemoryServer, SimulatedNetwork
 from streamlit_crdt.testing.simulated_user import SimulatedUser
 
 MAX_ROUNDS: Final = 20
-"""So often all may be woken before it is taken for endless. What is damped (rule P4) ends after three or four."""
+"""Rounds of reruns before `settle` fails. A damped volatile value (rule P4) settles after three or four rounds."""
 
 TIMEOUT_S: Final = 10.0
-"""How long one run of a script may take; AppTest's own three seconds are short for a first run on a busy machine."""
+"""Seconds of one script run. AppTest's default of three seconds is too short for a first run on a busy machine."""
 
 
 def sessions_of(
@@ -43,7 +43,7 @@ def sessions_of(
     default_timeout: float = TIMEOUT_S,
     **opening: Unpack[Opening],
 ) -> Sessions:
-    """Open an app `count` times, with a room server of its own that is in memory::
+    """Open an app `count` times, with its own room server in memory::
 
         with sessions_of("app.py") as people:
             ada, ben = people
@@ -52,62 +52,65 @@ def sessions_of(
             assert ben.slider(key="guests").value == 12
 
     Args:
-        app: the app's script, a path relative to the file that calls this; or a function, as for
+        app: path of the script, relative to the file that calls this function, or a function as for
             `AppTest.from_function`.
-        count: how many have it open at first; `join` opens it for another one.
-        authorize: who may enter which room, as `crdt_app` takes it.
-        default_timeout: seconds that one run of the script may take.
-        opening: `args`, `kwargs`, `query_params`, `session_state`, `secrets`, `user`: how they open it, see `Opening`.
-            For people who open it differently, take a count of 0 and `join` each.
+        count: number of sessions at the start. `join` adds a session.
+        authorize: the hook that an app passes to `crdt_app`.
+        default_timeout: maximum seconds of one script run.
+        opening: settings of each page before its first run, see `Opening`. For sessions with different settings, use a
+            count of 0 and `join`.
+
+    Returns:
+        The sessions, a context manager.
 
     Raises:
-        FileNotFoundError: there is no such script.
+        FileNotFoundError: the script does not exist.
     """
     if not callable(app):
         app = Path(sys._getframe(1).f_code.co_filename).parent / app
         if not app.is_file():
-            raise FileNotFoundError(f"there is no script {app}: a path is relative to the file that names it")
+            raise FileNotFoundError(f"script {app} does not exist: the path is relative to the calling file")
     return Sessions(App(app, default_timeout, opening), count, authorize)
 
 
 class Sessions(Sequence[AppTest]):
-    """The people who have an app open, each an `AppTest`; made by `sessions_of`, and used in its `with` block.
+    """Sessions of one app, each an `AppTest`. Created by `sessions_of`, and used in its `with` block.
 
-    Each is a session as in a browser, with a replica of its own, which merges with the others' in the rooms that the
-    script names, however many. What one does is with the others' sessions at once; their scripts show it when they are
-    run, by their own `run()` or by `settle()`. As AppTest itself, it belongs to one thread.
+    Each session has its own replica, as in a deployment, in every room that the script enters. An edit reaches the
+    other sessions at once. Their pages show it after their next run, by `run()` or by `settle()`. Like AppTest, this
+    class is not thread-safe.
     """
 
     def __init__(self, app: App, count: int, authorize: Authorize | None) -> None:
         self._app = app
         self._count = count
         self._authorize = authorize
-        self._people: list[SimulatedUser] = []
-        self._lines: dict[str, SimulatedNetwork | None] = {}
-        self._cuts: list[tuple[SimulatedUser, ...]] = []
-        self._rooms = MemoryServer()
-        self._opened = ExitStack()
+        self._users: list[SimulatedUser] = []
+        self._networks: dict[str, SimulatedNetwork | None] = {}
+        self._partitions: list[tuple[SimulatedUser, ...]] = []
+        self._server = MemoryServer()
+        self._resources = ExitStack()
 
     def __enter__(self) -> Self:
-        with ExitStack() as opened:
-            opened.enter_context(self._rooms)
-            opened.enter_context(backend.standing_in(self._line))
-            opened.enter_context(participant.installed(self._authorize))
-            opened.callback(self._leave_all)
+        with ExitStack() as resources:
+            resources.enter_context(self._server)
+            resources.enter_context(backend.standing_in(self._running_network))
+            resources.enter_context(participant.installed(self._authorize))
+            resources.callback(self._leave_all)
             for _ in range(self._count):
                 self.join()
-            self._opened = opened.pop_all()
+            self._resources = resources.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._opened.close()
+        self._resources.close()
 
-    # -- who is here ---------------------------------------------------------------------------------------------
+    # -- sessions ------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self._people)
+        return len(self._users)
 
     @overload
     def __getitem__(self, index: int) -> AppTest: ...
@@ -116,168 +119,173 @@ class Sessions(Sequence[AppTest]):
     def __getitem__(self, index: slice) -> list[AppTest]: ...
 
     def __getitem__(self, index: int | slice) -> AppTest | list[AppTest]:
-        found = self._people[index]
-        return [person.app for person in found] if isinstance(found, list) else found.app
+        found = self._users[index]
+        return [user.app for user in found] if isinstance(found, list) else found.app
 
     def join(self, *, run: bool = True, **opening: Unpack[Opening]) -> AppTest:
-        """Open the app once more.
+        """Open the app in a new session.
 
         Args:
-            run: whether to run the script, as opening a page does. If False, set up the AppTest and call its `run()`.
-            opening: where it differs from what `sessions_of` was given, see `Opening`.
+            run: run the script, as opening a page does. With False, set up the AppTest and call its `run()`.
+            opening: settings of the page, in addition to those given to `sessions_of`, see `Opening`.
+
+        Returns:
+            The new session.
 
         Raises:
-            StreamlitTooOldError: `user` is given, and this Streamlit's AppTest knows no user.
+            StreamlitTooOldError: `user` is given, and AppTest of the installed Streamlit does not support it.
         """
         page = self._app.open(opening)
-        person = SimulatedUser(page, SimulatedNetwork(self._rooms))
-        person.line.is_cut = self._is_cut(person)
-        self._people.append(person)
-        self._lines[person.key] = person.line
+        user = SimulatedUser(page, SimulatedNetwork(self._server))
+        user.network.is_cut = self._is_cut(user)
+        self._users.append(user)
+        self._networks[user.key] = user.network
         return page.run() if run else page
 
     def leave(self, session: AppTest) -> None:
-        """Close a page. What it edited while it was apart goes with it.
+        """Close the page of a session. Edits that it made while it was apart are lost.
 
         Raises:
-            SessionGoneError: it has left already.
+            SessionGoneError: the session has left already.
         """
-        person = self._person(session, "leave")
-        person.leave()
-        self._people.remove(person)
-        self._lines[person.key] = None
+        user = self._user(session, "leave")
+        user.leave()
+        self._users.remove(user)
+        self._networks[user.key] = None
 
     def _leave_all(self) -> None:
-        for person in self._people:
-            person.leave()
+        for user in self._users:
+            user.leave()
 
-    # -- what happens --------------------------------------------------------------------------------------------
+    # -- actions -------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Run whoever has news, as their tabs would, until nobody has any.
+        """Run each session that has unread remote edits, as its tab would, until no session has any.
 
-        What was set in a widget and not run stays set, like something that is being typed.
+        A widget value that the test has set without `run()` stays set, like a draft.
 
         Raises:
-            NeverSettlesError: sessions wake each other for ever.
-            ScriptFailedError: a script that was run raised, or did not end in time.
+            NeverSettlesError: sessions rerun each other without end.
+            ScriptFailedError: a script raised an exception, or did not end in time.
         """
         __tracebackhide__ = True
         for _ in range(MAX_ROUNDS):
-            causes: dict[str, None] = {}
-            for person in self._people:
-                news = person.hear()
-                if news:
-                    causes.update(dict.fromkeys(news))
-                    self._wake(person)
-            if not causes:
+            all_causes: dict[str, None] = {}
+            for user in self._users:
+                causes = user.collect_causes()
+                if causes:
+                    all_causes.update(dict.fromkeys(causes))
+                    self._rerun(user)
+            if not all_causes:
                 return
-        raise NeverSettlesError(MAX_ROUNDS, list(causes))
+        raise NeverSettlesError(MAX_ROUNDS, list(all_causes))
 
-    def _wake(self, person: SimulatedUser) -> None:
+    def _rerun(self, user: SimulatedUser) -> None:
         __tracebackhide__ = True
         try:
-            person.wake()
-        except RuntimeError as error:  # AppTest's, at the end of its patience
-            raise ScriptFailedError(self._name(person), str(error)) from error
-        self._check(person)
+            user.rerun()
+        except RuntimeError as error:  # AppTest raises it at its timeout
+            raise ScriptFailedError(self._name(user), str(error)) from error
+        self._raise_failure(user)
 
     @contextmanager
     def apart(self, *sessions: AppTest) -> Iterator[None]:
-        """Keep sessions from hearing of anybody else, and anybody from hearing of them, during the block.
+        """Disconnect sessions from all other sessions during the block.
 
-        Their `room.status` is "offline" meanwhile. With no argument everybody is apart: what they do then, they do at
-        the same moment. When the block ends, what each did reaches the others, and is merged.
+        Their `room.status` is "offline". Without an argument every session is disconnected, so all edits in the block
+        are concurrent. At the end of the block, the sessions reconnect and their edits merge.
+
+        Args:
+            sessions: sessions to disconnect; all if none is given.
 
         Raises:
-            SessionGoneError: one of them has left.
+            SessionGoneError: one of the sessions has left.
         """
-        cut = tuple(self._person(session, "be set apart") for session in sessions)
-        self._cuts.append(cut)
-        for person in self._people:
-            if self._is_cut(person) and not person.line.is_cut:
-                person.cut()
+        partition = tuple(self._user(session, "be set apart") for session in sessions)
+        self._partitions.append(partition)
+        for user in self._users:
+            if self._is_cut(user) and not user.network.is_cut:
+                user.cut()
         try:
             yield
         finally:
-            self._cuts.remove(cut)
-            for person in self._people:
-                if person.line.is_cut and not self._is_cut(person):
-                    person.heal()
+            self._partitions.remove(partition)
+            for user in self._users:
+                if user.network.is_cut and not self._is_cut(user):
+                    user.heal()
 
-    def _is_cut(self, person: SimulatedUser) -> bool:
-        return any(not cut or person in cut for cut in self._cuts)
+    def _is_cut(self, user: SimulatedUser) -> bool:
+        return any(not partition or user in partition for partition in self._partitions)
 
-    # -- what must hold ------------------------------------------------------------------------------------------
+    # -- checks --------------------------------------------------------------------------------------------------
 
     def assert_converged(self, *sessions: AppTest, ignore: Iterable[str] = ()) -> None:
-        """Settle, then compare what is shown by those who are in one room: widgets, and values in `st.session_state`.
+        """Settle, then check that all sessions of a room show the same widget values and `st.session_state` values.
 
-        Only shared keys count, and only where a session shows them: a widget that is hidden in one of them is compared
-        among the others. A widget that cannot show the room's value (rule P2) is a difference, for its person
-        sees something else.
+        Compared are shared keys in the sessions that show them. A widget that is hidden in one session is compared
+        among the others. A widget that cannot show the room's value (rule P2) is a difference.
 
         Args:
-            sessions: those to compare; all if none is named.
-            ignore: keys or globs that may differ.
+            sessions: sessions to compare; all if none is given.
+            ignore: globs of keys that may differ.
 
         Raises:
-            NotConvergedError: they show different values; it says who shows what.
-            NothingSharedError: no two of them are in one room.
-            StillApartError: one of them is apart.
-            ScriptFailedError: the page of one of them shows an exception.
-            NeverSettlesError: as `settle`.
-            SessionGoneError: one of them has left.
+            NotConvergedError: the sessions show different values. The message lists them.
+            NothingSharedError: no two of the sessions are in the same room.
+            StillApartError: one of the sessions is apart.
+            ScriptFailedError: the page of one of the sessions shows an exception.
+            NeverSettlesError: sessions rerun each other without end.
+            SessionGoneError: one of the sessions has left.
         """
         __tracebackhide__ = True
-        compared = [self._person(session, "be compared") for session in sessions] or list(self._people)
-        if apart := [person for person in compared if person.line.is_cut]:
+        compared = [self._user(session, "be compared") for session in sessions] or list(self._users)
+        if apart := [user for user in compared if user.network.is_cut]:
             raise StillApartError(list(map(self._name, apart)))
         self.settle()
-        for person in compared:
-            self._check(person)
-        named = {self._name(person): person for person in compared}
-        self._check_company(named)
-        found = differences(named, self._rooms.replica, ignore)
+        for user in compared:
+            self._raise_failure(user)
+        by_name = {self._name(user): user for user in compared}
+        self._require_common_room(by_name)
+        found = differences(by_name, self._server.replica, ignore)
         if found:
             raise NotConvergedError(found)
 
     def values_in(self, room: str = "default") -> dict[str, Any]:
-        """Return what the room of this name holds, by key; a widget without a key has one that begins with `crdt:`.
+        """Return the values of a room by key. The key of a widget without a key begins with `crdt:`.
 
-        What is not in here has reached nobody: a private key, a default that nobody has changed.
+        Private keys and unchanged defaults are not in the room.
         """
-        return dict(self._rooms.replica(room).items())
+        return dict(self._server.replica(room).items())
 
-    # -- inside --------------------------------------------------------------------------------------------------
+    # -- internals -----------------------------------------------------------------------------------------------
 
-    def _line(self) -> SimulatedNetwork | None:
-        """Return the line of the session whose script calls; None if it is none of these."""
+    def _running_network(self) -> SimulatedNetwork | None:
+        """Return the network of the session whose script is running, None if it does not belong to these sessions."""
         key = _compat.running_session_key()
-        if key is None or key not in self._lines:
+        if key is None or key not in self._networks:
             return None
-        line = self._lines[key]
-        if line is None:
+        network = self._networks[key]
+        if network is None:
             raise SessionGoneError("run its script")
-        return line
+        return network
 
-    def _person(self, session: AppTest, wanted: str) -> SimulatedUser:
-        for person in self._people:
-            if person.app is session:
-                return person
+    def _user(self, session: AppTest, wanted: str) -> SimulatedUser:
+        for user in self._users:
+            if user.app is session:
+                return user
         raise SessionGoneError(wanted)
 
-    def _name(self, person: SimulatedUser) -> str:
-        return f"people[{self._people.index(person)}]"
+    def _name(self, user: SimulatedUser) -> str:
+        return f"people[{self._users.index(user)}]"
 
-    def _check_company(self, named: Mapping[str, SimulatedUser]) -> None:
+    def _require_common_room(self, by_name: Mapping[str, SimulatedUser]) -> None:
         __tracebackhide__ = True
-        rooms = {name: [room_session.room for room_session in person.rooms] for name, person in named.items()}
-        everybodys = [room for of_one in rooms.values() for room in of_one]
-        if len(named) > 1 and len(set(everybodys)) == len(everybodys):
+        rooms = {name: [room_session.room for room_session in user.rooms] for name, user in by_name.items()}
+        all_rooms = [room for rooms_of_user in rooms.values() for room in rooms_of_user]
+        if len(by_name) > 1 and len(set(all_rooms)) == len(all_rooms):
             raise NothingSharedError(rooms)
 
-    def _check(self, person: SimulatedUser) -> None:
+    def _raise_failure(self, user: SimulatedUser) -> None:
         __tracebackhide__ = True
-        if person.failure is not None:
-            raise ScriptFailedError(self._name(person), person.failure)
+        if user.failure is not None:
+            raise ScriptFailedError(self._name(user), user.failure)

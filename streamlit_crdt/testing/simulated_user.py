@@ -1,6 +1,7 @@
-"""One simulated session: an AppTest, the session of the library that its script runs in, and its line to the rooms.
+"""One simulated user: an AppTest, the library's session of its script, and its network to the rooms.
 
-A browser's tab wakes its session when there is news for it. An AppTest has no tab, so here is decided when one would.
+A tab in a browser reruns its session when a remote edit concerns the session. An AppTest has no tab, so this module
+decides when a tab would do so.
 """
 
 from __future__ import annotations
@@ -18,56 +19,57 @@ from streamlit_crdt.testing.network import SimulatedNetwork
 
 
 class SimulatedUser:
-    """Somebody who has the app open.
+    """A user who has the app open.
 
     Attributes:
-        app: the page, as a test uses it.
-        line: to the rooms.
+        app: the page, used by the test.
+        network: connection to the rooms.
+        key: id of the session.
     """
 
-    def __init__(self, app: AppTest, line: SimulatedNetwork) -> None:
+    def __init__(self, app: AppTest, network: SimulatedNetwork) -> None:
         self.app = app
-        self.line = line
+        self.network = network
         self.key = _compat.key_of_app_test(app)
         self._causes: dict[str, None] = {}
-        self._caused_on: object = None
-        self._greeted: set[RoomSession] = set()
+        self._causes_page: object = None
+        self._mounted_rooms: set[RoomSession] = set()
         self._drafts: dict[str, tuple[str, int]] = {}
         self._draft_count = 0
-        self._drafts_on: object = None
+        self._drafts_page: object = None
 
     @property
     def session(self) -> Session | None:
-        """What the library knows of it; None before its script has come to a room."""
+        """The library's session; None before the script has entered a room."""
         return registry.get(self.key)
 
     @property
     def rooms(self) -> tuple[RoomSession, ...]:
-        """The rooms that it is in, by its last run."""
+        """The rooms of the session after its last run."""
         return () if self.session is None else self.session.rooms
 
     @property
     def _page(self) -> object:
-        """What the last run has drawn: another object with each run."""
+        """Identity of the last run's page: a new object after each run."""
         return self.app.main if len(self.app) else None
 
-    # -- the line ------------------------------------------------------------------------------------------------
+    # -- network -------------------------------------------------------------------------------------------------
 
     def cut(self) -> None:
-        """Lose the rooms: what is edited from now on stays in the session's replica."""
-        self.line.is_cut = True
+        """Disconnect from all rooms. Later edits stay in the session's replica."""
+        self.network.is_cut = True
         for room_session in self.rooms:
             room_session.detach()
             if room_session.tab.status_was_read:
                 self._add_causes("its status")
 
     def heal(self) -> None:
-        """Find the rooms again: bring along what was edited, take over what others wrote."""
-        self.line.is_cut = False
+        """Reconnect to all rooms, and merge in both directions."""
+        self.network.is_cut = False
         for room_session in self.rooms:
-            self._rejoin(room_session)
+            self._reattach(room_session)
 
-    def _rejoin(self, room_session: RoomSession) -> None:
+    def _reattach(self, room_session: RoomSession) -> None:
         was_synced, unsaved = room_session.synced, room_session.connection.door.saving.unsaved_by_cause
         version = room_session.replica.version
         if self.session is not None:
@@ -77,39 +79,39 @@ class SimulatedUser:
         if room_session.tab.shown.wants_run(unsaved):
             self._add_causes("what is saved")
         if room_session.replica.version != version:
-            self._note_news(room_session)
+            self._add_news_causes(room_session)
 
     def leave(self) -> None:
         """Close the page."""
         registry.forget(self.key)
 
-    # -- waking --------------------------------------------------------------------------------------------------
+    # -- reruns --------------------------------------------------------------------------------------------------
 
-    def hear(self) -> list[str]:
-        """Take in what others wrote; return what the script is to be run for, nothing if it need not.
+    def collect_causes(self) -> list[str]:
+        """Merge remote edits. Return the causes of a rerun, an empty list if none is needed.
 
-        What the session itself wrote does not wake it: its tab has that too, and knows whose it is. But a tab that is
-        mounted says hello, and then whatever the session has not been shown counts.
+        The session's own edits cause no rerun: its tab has the same edits, and recognizes their origin. The first
+        frame of a newly mounted tab is an exception: then every value that the script has not read is a cause.
         """
-        if self._caused_on is not self._page:
-            self._causes.clear()  # its author has run the script
+        if self._causes_page is not self._page:
+            self._causes.clear()  # the test has run the script since
         self._forget_drafts()
-        greeted, self._greeted = self._greeted, set(self.rooms)
+        mounted, self._mounted_rooms = self._mounted_rooms, set(self.rooms)
         for room_session in self.rooms:
             peer = room_session.connection.door.peer
             if peer is None or self.session is None:
                 continue
-            if peer.is_closed:  # the room has ended, as when it is deleted
-                self._rejoin(room_session)
+            if peer.is_closed:  # for example because the room was deleted
+                self._reattach(room_session)
                 continue
             with self.session.lock:
                 version = room_session.replica.version
                 room_session.connection.drain()
-                if room_session.replica.version != version or room_session not in greeted:
-                    self._note_news(room_session)
+                if room_session.replica.version != version or room_session not in mounted:
+                    self._add_news_causes(room_session)
         return list(self._causes)
 
-    def _note_news(self, room_session: RoomSession) -> None:
+    def _add_news_causes(self, room_session: RoomSession) -> None:
         events = room_session.writer.events.news(room_session.replica)
         self._add_causes(
             *map(self.label, room_session.binding.news()), *(f"the event {name!r}" for name in events)
@@ -117,22 +119,22 @@ class SimulatedUser:
 
     def _add_causes(self, *causes: str) -> None:
         self._causes.update(dict.fromkeys(causes))
-        self._caused_on = self._page
+        self._causes_page = self._page
 
-    def wake(self) -> None:
-        """Run the script as the tab would; what somebody is writing in the page stays as it is."""
+    def rerun(self) -> None:
+        """Run the script as a tab's request does. Drafts on the page stay unchanged."""
         self._causes.clear()
         if self.session is None:
             return
         self.session.woke_remotely()
         begun_on = _compat.rerun_app_test(self.app)
-        self._drafts_on = self._page
+        self._drafts_page = self._page
         self._note_drafts(begun_on)
 
     # -- drafts --------------------------------------------------------------------------------------------------
 
     def _note_drafts(self, begun_on: Mapping[str, str]) -> None:
-        """Tell the session on which texts the page's drafts were begun, as its tab would (see `mirror.drafts`)."""
+        """Report the base text of each draft to the session, as a tab does (see `binding.text_drafts`)."""
         for element_id in [known for known in self._drafts if known not in begun_on]:
             del self._drafts[element_id]
         for element_id, text in begun_on.items():
@@ -147,26 +149,26 @@ class SimulatedUser:
             room_session.binding.note_drafts(open_drafts)
 
     def _forget_drafts(self) -> None:
-        """Forget drafts once the test has run the script: they are committed, or were a form's and are gone."""
-        if self._drafts and self._drafts_on is not self._page:
+        """Discard the drafts after a run of the test: they were committed, or belonged to a form that is gone."""
+        if self._drafts and self._drafts_page is not self._page:
             self._note_drafts({})
 
-    # -- what can be seen ----------------------------------------------------------------------------------------
+    # -- inspection ----------------------------------------------------------------------------------------------
 
     @property
     def failure(self) -> str | None:
-        """The first exception in the page, with its traceback."""
-        shown = list(self.app.exception)
-        return None if not shown else "\n".join([shown[0].message, *shown[0].stack_trace])
+        """The first exception on the page, with its traceback. None if there is no exception."""
+        exceptions = list(self.app.exception)
+        return None if not exceptions else "\n".join([exceptions[0].message, *exceptions[0].stack_trace])
 
-    def shown(self, room_session: RoomSession) -> dict[str, VisibleValue]:
-        """Return what it shows of a room, by key; what it has just written itself and not read since is left out."""
+    def visible_values(self, room_session: RoomSession) -> dict[str, VisibleValue]:
+        """Return the visible values of a room by key, without values that the session wrote and has not read since."""
         shown = room_session.binding.shown(_compat.state_of_app_test(self.app))
         unread = set(room_session.binding.news())
         return {key: one for key, one in shown.items() if key not in unread}
 
     def label(self, key: str) -> str:
-        """Name a key so that its author knows it: a widget without one by its kind and label."""
+        """Return a readable name of a key: the key, or kind and label of a widget without a key."""
         widgets = [
             room_session.binding.widgets[key]
             for room_session in self.rooms
