@@ -74,7 +74,7 @@ with crdt_sync(ROOM, server=os.environ.get("CRDT_SERVER")):
     synced_s = time.time()
     session = registry.get(ctx.session_id)
     assert session is not None
-    names[session.room_sessions[ROOM].connection.door.peer] = tab
+    names[session.room_sessions[ROOM].connection.peer] = tab
     st.text_input("edit", key="edit")
 
 with st.container(key="shown"):

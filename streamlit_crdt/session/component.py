@@ -16,11 +16,11 @@ from typing import Any, Final
 import streamlit as st
 
 from streamlit_crdt import _compat
-from streamlit_crdt.errors import CrdtError, FrameError
+from streamlit_crdt.errors import CrdtError
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
-from streamlit_crdt.transport.channel import Frame, decode_frame
 from streamlit_crdt.transport.connection import SCRIPT_GLOB
+from streamlit_crdt.transport.frame import Frame, StatusReport, decode_frame, read_report
 from streamlit_crdt.transport.tab import HOLD_S
 
 _log = logging.getLogger("streamlit_crdt")
@@ -55,7 +55,7 @@ def mount_badge(room_session: RoomSession) -> None:
     if _compat.is_app_test():
         return
     _renderer()(
-        key=f"{room_session.tab.channel_key}:badge:{room_session.tab.count_badge()}",
+        key=f"{room_session.tab.channel_key}:badge:{room_session.tab.next_badge_number()}",
         data={"badge": room_session.connection.room},
     )
 
@@ -84,24 +84,22 @@ def _on_frame(session: Session, room_session: RoomSession) -> None:
         return
     try:
         frame = decode_frame(base64.b64decode(text, validate=True))
-    except (FrameError, binascii.Error) as error:
-        _log.warning("a tab in room %r sent a frame that is refused: %s", room_session.room, error)
-        return
-    try:
-        needs_run = _receive(session, room_session, frame, ctx)
-    except CrdtError as error:
+        needs_run = _receive(session, room_session, frame, read_report(frame), ctx)
+    except (CrdtError, binascii.Error) as error:
         _log.warning("a tab in room %r sent a frame that is refused: %s", room_session.room, error)
         return
     if needs_run:
         _rerun(session, room_session, ctx)
     elif (fragments := _compat.fragments_of_run(ctx)) and room_session.tab.channel_fragment not in fragments:
-        room_session.tab.owe_frame()  # the tab waits for its acknowledgment
+        room_session.tab.is_frame_due = True  # the tab waits for its acknowledgment
 
 
-def _receive(session: Session, room_session: RoomSession, frame: Frame, ctx: Any) -> bool:
+def _receive(
+    session: Session, room_session: RoomSession, frame: Frame, report: StatusReport, ctx: Any
+) -> bool:
     with session.lock:
         run = session.run_of(ctx)
-        return run is not None and room_session.receive(frame, run.message)
+        return run is not None and room_session.receive(frame, report, run.message)
 
 
 def _rerun(session: Session, room_session: RoomSession, ctx: Any) -> None:

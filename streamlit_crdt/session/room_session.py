@@ -35,9 +35,8 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy, Rule
 from streamlit_crdt.session.room_writer import RoomWriter
-from streamlit_crdt.transport.channel import Frame
 from streamlit_crdt.transport.connection import RoomConnection
-from streamlit_crdt.transport.frame import Status
+from streamlit_crdt.transport.frame import Frame, Status, StatusReport
 from streamlit_crdt.transport.tab import TabConnection
 from streamlit_crdt_server import qualified
 
@@ -113,16 +112,14 @@ class RoomSession:
         self.room = room
         self.backend = place
         self.key_filter = KeyFilter()
-        self.participant = Participant("editor", draw_guest())
-        self.connection = RoomConnection(qualified(room, place.namespace), place, lambda: self.participant)
+        guest = Participant("editor", draw_guest())
+        self.connection = RoomConnection(qualified(room, place.namespace), place, guest)
         self.merge_policy = MergePolicy()
         self.binding = StateBinding(self.replica, lambda key: self.key_filter.shares(key), self.rule_of)
         self.writer = RoomWriter(self)
         self.clicks = PendingClicks()
         self.view_only_notice = ViewOnlyNotice()
-        self.tab = TabConnection(
-            place, self.connection, self.binding, lambda: self.participant, lambda: self.writer.has_news
-        )
+        self.tab = TabConnection(place, self.connection, self.binding)
         self.has_company = False
         self._rerun_owed = False
         self._taken: ClientState | None = None
@@ -135,7 +132,7 @@ class RoomSession:
 
     def select(self, selection: KeyFilter, rules: MergePolicy, part: Participant, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
-        self.participant = self.participant.combine(part) if again else part
+        self.connection.participant = self.participant.combine(part) if again else part
         self.merge_policy = self.merge_policy.joined(rules) if again else rules
         self.binding.is_read_only = self.participant.is_viewer
         if again:
@@ -144,7 +141,11 @@ class RoomSession:
         else:
             self.key_filter = selection.combine(KeyFilter(selection.keys, self._private_later))
 
-    # -- the way to the room, and the tab -------------------------------------------------------------------------
+    # -- the connections to the room and the tab -------------------------------------------------------------------
+
+    @property
+    def participant(self) -> Participant:
+        return self.connection.participant
 
     @property
     def replica(self) -> Replica:
@@ -152,7 +153,7 @@ class RoomSession:
 
     @property
     def synced(self) -> bool:
-        return self.connection.synced
+        return self.connection.is_synced
 
     @property
     def status(self) -> Status:
@@ -161,16 +162,16 @@ class RoomSession:
     @property
     def saved(self) -> bool:
         """Whether every edit of this session is saved; the script runs again when that has changed."""
-        return self.tab.shown.is_saved()
+        return self.tab.save_status.read_is_saved()
 
     @property
     def unsaved_count(self) -> int:
         """How many edits of this session are not saved; likewise."""
-        return self.tab.shown.count()
+        return self.tab.save_status.read_count()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what this session wrote is saved; say whether it is."""
-        return not self.binding.held_back and self.connection.door.saving.wait(timeout_s)
+        return not self.binding.held_back and self.connection.unsaved.wait(timeout_s)
 
     def attach(self) -> None:
         self.connection.attach()
@@ -178,10 +179,10 @@ class RoomSession:
     @property
     def is_behind(self) -> bool:
         """Whether the session has left the room, but not all of its edits are there."""
-        return self.connection.door.peer is None and self.connection.door.saving.unsaved_count > 0
+        return not self.connection.is_local and self.connection.unsaved_count > 0
 
     def detach(self) -> None:
-        self.connection.detach()
+        self.connection.close()
 
     def step_out(self) -> set[str]:
         """Leave the room, because the session is in another one now, or in none.
@@ -189,32 +190,34 @@ class RoomSession:
         Returns the keys under which the session's state has something of this room.
         """
         keys = self.binding.keys()
-        self.connection.detach(for_good=True)
+        self.connection.close(for_good=True)
         self.is_away = True
         if self.connection.is_deleted or (
-            self.backend.tab_brings_the_room and not self.connection.door.saving.unsaved_count
+            self.backend.tab_brings_the_room and not self.connection.unsaved_count
         ):
             self.begin_anew()
         return keys
 
     def begin_anew(self) -> None:
         """Forget what the room was: it is another one now, or will be brought whole when the session comes back."""
-        self.connection.begin_anew()
+        self.connection.reset()
         self.binding.start_over(self.replica)
 
     @property
     def scope(self) -> str:
         """What tells the room's widgets from those of another room, for the page."""
-        return f"{self.room}{self.connection.history}"
+        return f"{self.room}{self.connection.generation}"
 
     def holds(self) -> bool:
-        return self.tab.holds()
+        return self.tab.should_hold()
 
     def frame(self) -> bytes:
         return self.tab.frame()
 
-    def receive(self, frame: Frame, message: ClientState | None) -> bool:
-        return self.tab.receive(frame, message)
+    def receive(self, frame: Frame, report: StatusReport, message: ClientState | None) -> bool:
+        """Apply a frame of the tab. Return whether the script must run."""
+        needs_run = self.tab.receive(frame, report, message) or self.writer.has_news
+        return needs_run or self.tab.save_status.request_run()
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
@@ -281,7 +284,7 @@ class RoomSession:
         if complete and _compat.is_app_test():
             self.binding.all_arrived()  # AppTest's page is what the run has drawn: nothing is on its way
         self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
-        self.tab.shown.end_run()
+        self.tab.save_status.end_run()
         self._displaced = self.binding.displaced(state) if self.participant.is_viewer else {}
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: ClientState | None) -> None:
@@ -306,7 +309,7 @@ class RoomSession:
 
     def request_frame(self, ctx: Any) -> None:
         """Ask for a run of the channel's fragment if the tab needs a frame, once the present run is over."""
-        if self.tab.channel_fragment and (self.connection.tab_is_behind or self.tab.owes_frame):
+        if self.tab.channel_fragment and (self.connection.is_tab_behind or self.tab.is_frame_due):
             _compat.request_rerun(ctx, self.tab.channel_fragment)
 
     def _owe_putting_back(self, state: Mapping[str, Any]) -> None:

@@ -21,9 +21,11 @@ class Scope(Protocol):
     """What may be written: by whom, where, and by which rule."""
 
     room: str
-    participant: Participant
     key_filter: KeyFilter
     binding: StateBinding
+
+    @property
+    def participant(self) -> Participant: ...
 
     @property
     def replica(self) -> Replica: ...

@@ -204,7 +204,7 @@ class Session:
         if room_session is None:
             return
         if not (
-            room_session.connection.door.peer
+            room_session.connection.is_local
             or room_session.connection.is_deleted
             or _compat.is_superseded(ctx)
         ):
@@ -224,8 +224,7 @@ class Session:
         """Leave a room that this session has deleted."""
         room_session = self.room_sessions.get(room)
         if room_session is not None:
-            room_session.connection.door.close(for_good=True)
-            room_session.connection.door.deleted_here()
+            room_session.connection.close_deleted()
             self.leave_room(ctx, room)
 
     def is_in(self, room: str) -> RoomSession | None:
@@ -385,15 +384,15 @@ class Session:
 
     def attach(self, room_session: RoomSession) -> None:
         """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
-        peer = room_session.connection.reach()
+        peer = room_session.connection.open()
         if (
             room_session.is_away and room_session.connection.is_deleted
         ):  # it comes back on purpose, into the room that there is now
             with self.lock:
                 room_session.begin_anew()
-            peer = room_session.connection.reach()
+            peer = room_session.connection.open()
         with self.lock:
-            room_session.connection.arrive(peer)
+            room_session.connection.sync(peer)
 
     def _end_run(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
         with self._holding(ctx):
@@ -463,7 +462,7 @@ class Session:
         if (
             (run is None or run.is_over)
             and room_session.tab.channel_fragment
-            and room_session.tab.is_to_fetch()
+            and room_session.tab.needs_fetch()
         ):
             _compat.request_fragment_rerun(ctx, room_session.tab.channel_fragment)
 

@@ -70,13 +70,13 @@ class SimulatedUser:
             self._reattach(room_session)
 
     def _reattach(self, room_session: RoomSession) -> None:
-        was_synced, unsaved = room_session.synced, room_session.connection.door.saving.unsaved_by_cause
+        was_synced, unsaved = room_session.synced, room_session.connection.unsaved.count_outside_status_runs
         version = room_session.replica.version
         if self.session is not None:
             self.session.attach(room_session)
         if not was_synced or room_session.tab.status_was_read:
             self._add_causes("its status")
-        if room_session.tab.shown.wants_run(unsaved):
+        if room_session.tab.save_status.needs_run(unsaved):
             self._add_causes("what is saved")
         if room_session.replica.version != version:
             self._add_news_causes(room_session)
@@ -98,7 +98,7 @@ class SimulatedUser:
         self._forget_drafts()
         mounted, self._mounted_rooms = self._mounted_rooms, set(self.rooms)
         for room_session in self.rooms:
-            peer = room_session.connection.door.peer
+            peer = room_session.connection.peer
             if peer is None or self.session is None:
                 continue
             if peer.is_closed:  # for example because the room was deleted

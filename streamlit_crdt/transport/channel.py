@@ -1,9 +1,8 @@
-"""The component's channel, on the session's side: who has seen what. No I/O.
+"""Session's end of the channel to its tab: acknowledgements and updates per frame. No I/O.
 
-A frame may be lost, repeated, delayed, or answered by a session or tab that began anew. It therefore never
-holds an increment that has to arrive once: it carries everything since the version that the other side
-acknowledged, and says from which version on, so that the receiver notices a gap and the sender sends again
-from there.
+A frame may be lost, repeated or delayed, and session or tab may restart at any time. A frame therefore never carries
+an increment that must arrive exactly once. It carries every update since the version that the peer acknowledged, and
+names that version. The receiver detects a gap, and the sender sends again from the acknowledged version.
 """
 
 from __future__ import annotations
@@ -12,29 +11,18 @@ from typing import Any
 
 from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.transport.frame import (
-    Frame,
-    Status,
-    StatusReport,
-    decode_frame,
-    encode_frame,
-    read_report,
-)
-
-__all__ = ["Channel", "Frame", "StatusReport", "decode_frame", "encode_frame", "read_report"]
+from streamlit_crdt.transport.frame import Frame, Status, StatusReport, encode_frame
 
 
 class Channel:
-    """The session's end of the channel: applies the tab's frames, and builds the frame that the tab needs
-    next.
+    """Session's end of the channel. Applies the frames of the tab, and builds the next frame to it.
 
-    A tab that reloads is a new replica id, and starts from nothing. A frame of a former tab that comes late
-    is merged like any other; the current tab is then asked to show its acknowledgement again. Calls must not
-    overlap.
+    A tab that reloads has a new replica id and no acknowledgements. A late frame of a former tab is merged like any
+    other. The acknowledgement of the current tab then counts again from its next frame. Calls must not overlap.
 
     Attributes:
-        tab_id: the replica id of the tab that was heard last, None before the first.
-        report: what that tab said of itself in its newest frame.
+        tab_id: Replica id of the tab that sent the last frame. None before the first.
+        report: Newest status report of that tab.
     """
 
     def __init__(self, replica: Replica, *, build: str = "") -> None:
@@ -42,48 +30,37 @@ class Channel:
         self.report = StatusReport()
         self._replica = replica
         self._build = build
-        self._tab_acknowledged = 0
+        self._acked_version = 0
         self._tab_vector: bytes | None = None
-        self._tab_knows_us = False
+        self._has_tab_acked = False
         self._applied: dict[int, int] = {}
 
     @property
     def status(self) -> Status:
-        """The state of the tab's socket: "connecting", "connected" or "offline"."""
+        """Status of the tab's socket."""
         return self.report.status
 
     @property
-    def synced(self) -> bool:
+    def is_synced(self) -> bool:
         """Whether the tab's document has been in sync with the room server."""
         return self.report.synced
 
     @property
-    def confirmed(self) -> int | None:
-        """The delivery that the newest frame confirms, None if it confirms none."""
-        return self.report.confirmed
+    def is_settled(self) -> bool:
+        """Whether the tab has acknowledged the replica's current version."""
+        return self.tab_id is not None and self._acked_version >= self._replica.version
 
-    @property
-    def error(self) -> str | None:
-        """A word for what keeps the tab's socket from connecting."""
-        return self.report.error
-
-    @property
-    def settled(self) -> bool:
-        """Whether the tab has acknowledged everything of this session."""
-        return self.tab_id is not None and self._tab_acknowledged >= self._replica.version
-
-    def receive(self, frame: Frame) -> frozenset[str]:
-        """Apply `frame` and note what it acknowledges and reports. Return the keys it changed.
+    def receive(self, frame: Frame, report: StatusReport) -> frozenset[str]:
+        """Apply a frame, its acknowledgement and its report. Return the keys that it changed.
 
         Raises:
-            FrameError, UpdateRefusedError: replica, acknowledgements and report are as they were.
+            UpdateRefusedError: Replica, acknowledgements and report are unchanged.
         """
         if frame.id == self._replica.replica_id:
             raise UpdateRefusedError("it came from this very replica")
-        report = read_report(frame)
         changed = self._replica.apply(frame.update, origin=TAB)
         if frame.id != self.tab_id:
-            self._meet(frame.id)
+            self._start_tab(frame.id)
         if report.n >= self.report.n:
             self.report = report
         applied = self._applied.get(frame.id, 0)
@@ -91,21 +68,23 @@ class Channel:
             self._applied[frame.id] = max(applied, frame.v)
         if frame.sv is not None:
             self._tab_vector = frame.sv
-        self._tab_knows_us = frame.ack_of == self._replica.replica_id
-        if self._tab_knows_us and frame.ack <= self._replica.version:
-            self._tab_acknowledged = max(self._tab_acknowledged, frame.ack)
-            self._replica.acknowledge(self._tab_acknowledged)
+        self._has_tab_acked = frame.ack_of == self._replica.replica_id
+        if self._has_tab_acked and frame.ack <= self._replica.version:
+            self._acked_version = max(self._acked_version, frame.ack)
+            self._replica.acknowledge(self._acked_version)
         return changed
 
     def compose(self, *, with_update: bool = True, **extra: Any) -> Frame:
-        """Return everything since the tab's last acknowledgement. With nothing new it is a few bytes long
-        (R7).
+        """Return a frame with every update since the tab's last acknowledgement.
+
+        Without a new update, the frame has O(1) bytes (rule R7).
 
         Args:
-            with_update: False sends no update, for a tab that gets it on another way; nothing counts as sent.
-            extra: the other fields of the header.
+            with_update: False leaves the update out, for a tab that receives it through its socket. Nothing counts
+                as sent then.
+            extra: Other fields of the header.
         """
-        replica, since = self._replica, self._tab_acknowledged
+        replica, since = self._replica, self._acked_version
         version = replica.version
         update = replica.update_since(since) if with_update else b""
         if update is None:
@@ -119,7 +98,7 @@ class Channel:
             since=since,
             ack_of=self.tab_id,
             ack=applied,
-            sv=None if self._tab_knows_us else replica.state_vector(),
+            sv=None if self._has_tab_acked else replica.state_vector(),
             build=self._build,
             update=update,
             extra=extra,
@@ -129,13 +108,12 @@ class Channel:
         """Return the bytes of `compose(...)`."""
         return encode_frame(self.compose(with_update=with_update, **extra))
 
-    def _meet(self, tab: int) -> None:
-        """Take `tab` for the other side: what it has, and what it says of itself, is unknown until it says
-        so."""
+    def _start_tab(self, tab_id: int) -> None:
+        """Make `tab_id` the current tab, without a report and without acknowledgements."""
         if self.tab_id is not None:
             self._replica.forget_log()
-        self.tab_id = tab
+        self.tab_id = tab_id
         self.report = StatusReport()
-        self._tab_acknowledged = 0
+        self._acked_version = 0
         self._tab_vector = None
-        self._tab_knows_us = False
+        self._has_tab_acked = False

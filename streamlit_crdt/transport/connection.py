@@ -1,12 +1,6 @@
-"""A session's own way into a room in this process: write-through, so that others need not wait for a browser.
+"""Connection of a session to a room: directly if the room is in this process, and through the session's tab.
 
-Idempotent like every other way: what a room did not take, or took before it failed, is offered once more, whole.
-
-The built frontend that ships with the package.
-
-A session's way to a room: its replica, straight into the room where that is in this process, and through the tab.
-
-Both ways may be open at once, and each may lose or repeat what it carries: merging is idempotent.
+Both paths may be open at the same time. Either may lose or repeat an update: merging is idempotent.
 """
 
 from __future__ import annotations
@@ -18,7 +12,6 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -27,7 +20,7 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.backend.backend import Peer, RoomBackend
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
-from streamlit_crdt.errors import UpdateRefusedError
+from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.transport.channel import Channel
 from streamlit_crdt.transport.frame import Status
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
@@ -36,13 +29,18 @@ from streamlit_crdt_server import RoomFullError, ServerError
 STATIC: Final = Path(__file__).parents[1] / "static"
 SCRIPT_GLOB: Final = "streamlit-crdt-*.js"
 
+REOPEN_AFTER_S: Final = 5.0
+"""Delay in seconds before a failed open is retried. One attempt may block for seconds."""
+
+_log = logging.getLogger("streamlit_crdt")
+
 
 @functools.cache
 def frontend_build_id() -> str:
-    """Return the id of the built frontend, by which a tab that still runs an older one is told apart.
+    """Return the id of the built frontend. A tab with another id runs an older build.
 
     Raises:
-        FileNotFoundError: the frontend was not built; a checkout needs `pip install -e .` (with Node) once.
+        FileNotFoundError: The frontend is not built. A checkout needs `pip install -e .` (with Node) once.
     """
     path = STATIC / "build.json"
     if not path.exists():
@@ -51,215 +49,187 @@ def frontend_build_id() -> str:
     return str(build)
 
 
-_log = logging.getLogger("streamlit_crdt")
-
-REOPEN_AFTER_S: Final = 5.0
-"""How long a room that could not be joined is left alone; an attempt may take seconds."""
-
-
 class LocalConnection:
-    """Opens and closes a room for one session. Thread-safe.
+    """Connection to a room in this process. Thread-safe.
+
+    A rejected update closes the connection. The next script run opens it again and pushes the whole replica.
 
     Attributes:
-        saving: what of the session's edits is not saved yet.
-        epoch: of the room as it was when it was last joined or heard of; None before.
-        session: what the room server knows this session by, here and at the socket of its tab.
+        peer: The session's peer in the room. None while the connection is closed.
+        epoch: Epoch of the room when it was last opened, or as the tab reported it. None before either.
     """
 
-    def __init__(self, room: str, place: RoomBackend) -> None:
-        self.saving = UnsavedEdits()
+    def __init__(self, room: str, backend: RoomBackend, session_id: str) -> None:
         self.epoch: str | None = None
-        self.session = secrets.token_hex(8)
         self._room = room
-        self._place = place
-        self._joining = threading.Lock()
-        """Held for as long as joining takes, and so by threads only that may wait for the loop."""
+        self._backend = backend
+        self._session_id = session_id
+        self._opening = threading.Lock()
+        """Held during an open, which waits for the room's event loop. The loop's thread never takes this lock."""
         self._lock = threading.Lock()
-        """Held for moments, and by the loop's thread too: nobody waits for the loop while holding it."""
-        self._closings = 0
-        self._peer: Peer | None = None
+        """Held briefly, also by the loop's thread. No holder of this lock waits for the loop."""
+        self._close_count = 0
+        self.peer: Peer | None = None
         self._open_not_before = 0.0
-        self._told_full = False
+        self._is_full_reported = False
         self._is_deleted = False
-        self._told_deleted = False
-
-    @property
-    def peer(self) -> Peer | None:
-        return self._peer
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the room that was joined was deleted; its session goes on alone until `begin_anew`."""
-        peer = self._peer
+        """Whether the opened room was deleted. No room is opened then until `reset`."""
+        peer = self.peer
         return self._is_deleted or (peer is not None and peer.was_deleted)
 
-    def note_deleted(self) -> None:
-        """Stay away from now on: what is in the session must not come into a new room of that name."""
+    def mark_deleted(self) -> None:
+        """Open no room until `reset`: values of a deleted room must not enter a new room of the same name."""
         with self._lock:
-            self._is_deleted, self._peer = True, None
-            if not self._told_deleted:
-                self._told_deleted = True
-                unsaved = ", ".join(map(repr, self.saving.unsaved_keys()))
-                _log.warning(
-                    "room %r was deleted; this session goes on alone with what it has%s",
-                    self._room,
-                    f", its unsaved edits of {unsaved} included" if unsaved else "",
-                )
+            self._is_deleted, self.peer = True, None
 
-    def deleted_here(self) -> None:
-        """Note that this very session has deleted the room, so that nobody has to be told."""
+    def reset(self) -> None:
+        """Allow any room of this name again. The caller has replaced the replica of the deleted room."""
         with self._lock:
-            self._is_deleted = self._told_deleted = True
-
-    def begin_anew(self) -> None:
-        """Join whatever room has the name, with a session that has forgotten the deleted one."""
-        with self._lock:
-            self._is_deleted = self._told_deleted = False
+            self._is_deleted = False
             self.epoch = None
             self._open_not_before = 0.0
 
     def open(self) -> Peer | None:
-        """Join the room; return the peer if this call has joined it.
+        """Open the room. Return the peer if this call opened it.
 
-        A room that is not the one that was left is not joined: that one was deleted (`is_deleted`).
+        A room with another epoch is not opened: the room of the known epoch was deleted (`is_deleted`).
         """
-        with self._joining:
+        with self._opening:
             if self.is_deleted:
-                self.note_deleted()
+                self.mark_deleted()
                 return None
             with self._lock:
-                if self._peer is not None and not self._peer.is_closed:
+                if self.peer is not None and not self.peer.is_closed:
                     return None
-                self._peer, closings = None, self._closings  # the room ended, as when its server stopped
-            if (peer := self._join()) is None:
+                self.peer, close_count = None, self._close_count  # a closed room: its server stopped
+            if (peer := self._open_peer()) is None:
                 return None
             if self.epoch not in (None, peer.epoch):
                 peer.close(for_good=True)
-                self.note_deleted()
+                self.mark_deleted()
                 return None
             self.epoch = peer.epoch
             with self._lock:
-                if closings == self._closings:
-                    self._peer = peer
+                if close_count == self._close_count:
+                    self.peer = peer
                     return peer
-        peer.close()  # the session has left meanwhile
+        peer.close()  # `close` was called during the open
         return None
 
-    def _join(self) -> Peer | None:
-        """A room that cannot be joined does not keep the app from running; it is tried again."""
+    def _open_peer(self) -> Peer | None:
+        """Open the room unless the last failure is recent. A failure does not stop the app; it is retried."""
         if time.monotonic() < self._open_not_before:
             return None
         try:
-            return self._place.open(self._room, self.session)
+            return self._backend.open(self._room, self._session_id)
         except ServerError as error:
             self._open_not_before = time.monotonic() + REOPEN_AFTER_S
-            _log.warning("room %r cannot be joined, the app goes on with local values: %s", self._room, error)
+            _log.warning(
+                "room %r cannot be opened, the app continues with local values: %s", self._room, error
+            )
             return None
 
     def close(self, *, for_good: bool = False) -> None:
-        """Leave the room, also if another thread is just joining it. Does not wait for that.
+        """Close the connection. Does not wait for an open in another thread, and discards its result.
 
         Args:
-            for_good: the session leaves, and its tab with it.
+            for_good: The session leaves the room, and its tab leaves with it.
         """
         with self._lock:
-            self._closings += 1
-            peer, self._peer = self._peer, None
+            self._close_count += 1
+            peer, self.peer = self.peer, None
             self._is_deleted = self._is_deleted or (peer is not None and peer.was_deleted)
         if peer is not None:
             peer.close(for_good=for_good)
 
-    def _leave(self, peer: Peer) -> None:
-        """Leave a room by the peer with which it was joined; whoever joined it anew meanwhile stays."""
+    def _drop(self, peer: Peer) -> None:
+        """Close `peer`. A peer that was opened after it stays open."""
         with self._lock:
-            if self._peer is peer and not peer.was_deleted:
-                self._peer = None
+            if self.peer is peer and not peer.was_deleted:
+                self.peer = None
         peer.close()
 
-    def push(self, peer: Peer, update: bytes, versions: range) -> None:
-        """Give the room an update that holds these versions of the session's replica."""
-        pushed = peer.push(update)
-        self.saving.pushed(versions, pushed)
-        pushed.add_done_callback(functools.partial(self._check_pushed, peer))
+    def push(self, peer: Peer, update: bytes, versions: range, unsaved: UnsavedEdits) -> None:
+        """Push an update that contains these versions of the replica, and record the push in `unsaved`."""
+        future = peer.push(update)
+        unsaved.mark_pushed(versions, future)  # first: after a failure, a new push must find these edits
+        future.add_done_callback(functools.partial(self._check_push, peer))
 
-    def _check_pushed(self, peer: Peer, pushed: Future[None]) -> None:
-        """Leave a room that did not take an update; the next run joins it again and brings everything along.
+    def _check_push(self, peer: Peer, future: Future[None]) -> None:
+        """Drop the peer if its room did not accept an update.
 
-        Called in the loop's thread, which another one may be waiting for to join the room (rule N2).
-        A room that is full is not left: it would refuse everything again at each run.
+        Runs in the loop's thread, for which an open in another thread may be waiting (rule N2). A full room is not
+        dropped: it would reject the whole replica again in each run.
         """
-        error = None if pushed.cancelled() else pushed.exception()
+        error = None if future.cancelled() else future.exception()
         if isinstance(error, RoomFullError):
-            if not self._told_full:
-                self._told_full = True
+            if not self._is_full_reported:
+                self._is_full_reported = True
                 _log.warning("an edit is not shared: %s", error)
-        elif error is not None and self._peer is peer and not peer.was_deleted:
+        elif error is not None and self.peer is peer and not peer.was_deleted:
             _log.warning(
-                "room %r did not take an edit (%s); it is offered again with the next run", self._room, error
+                "room %r did not accept an update (%s); retrying in the next script run", self._room, error
             )
-            self._leave(peer)
-
-
-_log = logging.getLogger("streamlit_crdt")
+            self._drop(peer)
 
 
 class RoomConnection:
-    """What brings a session's edits into a room, and others' edits to the session.
+    """Connection of one session to one room.
+
+    `reset` replaces `replica`, `channel` and `unsaved`.
 
     Attributes:
-        replica: the session's; another one from when it comes back into a room that was deleted and begun anew.
-        link: the session's end of the channel to its tab.
-        door: the way into a room in this process.
-        history: tells the room's histories apart that this session was in, "" for the first: the page shows widgets and
-            tab of another one as others, so that nothing of a deleted room comes from there either.
+        room: Name of the room, with its namespace.
+        session_id: Id of the session at the room server, here and in the token of its tab.
+        participant: Participant of the current script run. The updates of a viewer are not pushed (rule A1).
+        replica: Replica of the session.
+        channel: The session's end of the channel to its tab.
+        unsaved: Unsaved edits of the session.
+        generation: Distinguishes the rooms of this name that the session was in: "" for the first, then "#2", "#3",
+            ... It is part of the page's keys, so that no widget or tab of a deleted room is used again.
     """
 
-    def __init__(self, room: str, place: RoomBackend, part: Callable[[], Participant]) -> None:
+    def __init__(self, room: str, backend: RoomBackend, participant: Participant) -> None:
         self.room = room
-        self.door = LocalConnection(room, place)
-        self.history = ""
-        self._histories = itertools.count(2)
-        self._part = part
+        self.session_id = secrets.token_hex(8)
+        self.participant = participant
+        self.generation = ""
+        self._generations = itertools.count(2)
+        self._local = LocalConnection(room, backend, self.session_id)
         self._was_synced = False
-        self._take_replica(Replica())
+        self._report_lock = threading.Lock()
+        self._is_deletion_reported = False
+        self._replace_replica(Replica())
+
+    # -- the room in this process ----------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Join the room and take over what it holds, where no other thread is about."""
-        self.arrive(self.reach())
+        """Open the room and synchronize with it. No other thread may use the session."""
+        self.sync(self.open())
 
-    def reach(self) -> Peer | None:
-        """Join the room where it lives in this process; return what `arrive` needs.
+    def open(self) -> Peer | None:
+        """Open the room if it is in this process. Return the argument for `sync`.
 
-        This may wait for the room's loop, and so is not done under the session's lock.
+        This call may wait for the room's event loop, so the caller must not hold the session's lock.
         """
-        return self.door.open()
+        peer = self._local.open()
+        if peer is None and self.is_deleted:
+            self._report_deletion()
+        return peer
 
-    def arrive(self, peer: Peer | None) -> None:
-        """Bring the room what the session has, and take over what it holds. Under the session's lock."""
+    def sync(self, peer: Peer | None) -> None:
+        """Push the whole replica to a peer that was just opened, then drain. Under the session's lock."""
         version = self.replica.version
-        if peer is not None and version and not self._part().is_viewer:
-            self.door.push(peer, self.replica.diff(), range(version + 1))
+        if peer is not None and version and not self.participant.is_viewer:
+            self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
         self.drain()
 
-    def detach(self, *, for_good: bool = False) -> None:
-        """Leave the room; for good if the session does, and not only its page."""
-        self.door.close(for_good=for_good)
-
-    def begin_anew(self) -> None:
-        """Forget a room that was deleted: histories of two rooms are never merged. Under the session's lock."""
-        self.door.begin_anew()
-        self.history = f"#{next(self._histories)}"
-        self._was_synced = False
-        self._take_replica(Replica())
-
-    @property
-    def is_deleted(self) -> bool:
-        """Whether the room was deleted while the session was in it, which goes on alone until it leaves."""
-        return self.door.is_deleted
-
     def drain(self) -> None:
-        """Apply what others wrote into the room in this process. Under the session's lock."""
-        peer, replica = self.door.peer, self.replica
+        """Apply the updates that the room in this process received since the last call. Under the session's lock."""
+        peer, replica = self.peer, self.replica
         if peer is None:
             return
         if update := peer.drain():
@@ -268,46 +238,122 @@ class RoomConnection:
             except UpdateRefusedError:
                 _log.exception("room %r sent an update that cannot be applied", self.room)
 
-    @property
-    def synced(self) -> bool:
-        """Whether the room's content has been here; before that nothing is written (rule R4).
+    def close(self, *, for_good: bool = False) -> None:
+        """Leave the room. `for_good` says that the session leaves it, and not only the session's page."""
+        self._local.close(for_good=for_good)
 
-        It stays so when a tab that reloads, or is mounted anew, has yet to find the room again.
+    @property
+    def peer(self) -> Peer | None:
+        return self._local.peer
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the session is a peer of the room in this process."""
+        return self._local.peer is not None
+
+    # -- deletion and epoch ----------------------------------------------------------------------------------------
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the room was deleted while the session was in it. The session keeps its values until it leaves."""
+        return self._local.is_deleted
+
+    @property
+    def epoch(self) -> str | None:
+        """Epoch of the room. None until the room or the tab has reported it."""
+        return self._local.epoch
+
+    def accept_epoch(self, epoch: str | None) -> None:
+        """Compare the epoch of a frame with the room's. Adopt it if the room's is unknown.
+
+        Raises:
+            FrameError: The frame belongs to a deleted room of this name. Replicas of two epochs are never merged.
         """
-        self._was_synced = self._was_synced or self.door.peer is not None or self.link.synced
+        if epoch is not None and self.epoch not in (None, epoch):
+            raise FrameError("it comes from before the room was deleted")
+        self._local.epoch = self.epoch or epoch
+
+    def mark_deleted(self) -> None:
+        """Stay out of every room of this name until `reset`."""
+        self._local.mark_deleted()
+        self._report_deletion()
+
+    def close_deleted(self) -> None:
+        """Leave a room that this session has deleted. The deletion is not logged."""
+        self._local.close(for_good=True)
+        with self._report_lock:
+            self._is_deletion_reported = True
+        self._local.mark_deleted()
+
+    def reset(self) -> None:
+        """Replace the replica of a deleted room: replicas of two epochs are never merged. Under the session's lock."""
+        self._local.reset()
+        self._is_deletion_reported = False
+        self.generation = f"#{next(self._generations)}"
+        self._was_synced = False
+        self._replace_replica(Replica())
+
+    def _report_deletion(self) -> None:
+        with self._report_lock:
+            if self._is_deletion_reported:
+                return
+            self._is_deletion_reported = True
+        keys = ", ".join(map(repr, self.unsaved.keys()))
+        _log.warning(
+            "room %r was deleted; this session keeps its values without sharing them%s",
+            self.room,
+            f", including unsaved edits of {keys}" if keys else "",
+        )
+
+    # -- status ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the replica has had the room's content. Nothing is written before that (rule R4).
+
+        A tab that reloads or is mounted again does not reset it.
+        """
+        self._was_synced = self._was_synced or self.is_local or self.channel.is_synced
         return self._was_synced
 
     @property
     def status(self) -> Status:
-        """Whether edits reach the others now. Without a browser there is no other way than through the door."""
+        """Whether edits reach the other participants now. Without a browser, only the room in this process counts."""
         if self.is_deleted:
             return "offline"
-        if self.door.peer is not None:
+        if self.is_local:
             return "connected"
-        return "offline" if _compat.is_app_test() else self.link.status
+        return "offline" if _compat.is_app_test() else self.channel.status
 
     @property
-    def tab_is_behind(self) -> bool:
-        """Whether only the tab can bring the replica's edits to the room, and the last frame did not hold all."""
-        is_only_way = self.door.peer is None and not self.is_deleted
-        return is_only_way and self.replica.version > self._mounted_version
+    def unsaved_count(self) -> int:
+        return self.unsaved.count
 
-    def mounted(self) -> None:
-        """Note that a frame to the tab is made of the replica as it is."""
-        self._mounted_version = self.replica.version
+    @property
+    def is_tab_behind(self) -> bool:
+        """Whether only the tab reaches the room, and the last frame does not contain every edit of the replica."""
+        return not (self.is_local or self.is_deleted) and self.replica.version > self._framed_version
 
-    def _take_replica(self, replica: Replica) -> None:
+    def mark_framed(self) -> None:
+        """Record that a frame to the tab is built from the replica's current version."""
+        self._framed_version = self.replica.version
+
+    # -- write-through ---------------------------------------------------------------------------------------------
+
+    def _replace_replica(self, replica: Replica) -> None:
         self.replica = replica
-        self.link = Channel(replica, build=frontend_build_id())
-        self.door.saving = UnsavedEdits()
-        self._mounted_version = 0
+        self.channel = Channel(replica, build=frontend_build_id())
+        self.unsaved = UnsavedEdits()
+        self._framed_version = 0
         replica.subscribe(functools.partial(self._write_through, replica))
 
     def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
-        peer, saving, version = self.door.peer, self.door.saving, replica.version
+        """Push an update into the room in this process, so that other participants do not wait for this browser."""
+        peer, unsaved, version = self.peer, self.unsaved, replica.version
         if replica is not self.replica or origin == ROOM:
             return
         if origin == LOCAL:
-            saving.edited(version, replica.take_edited())
-        if peer is not None and not (peer.was_deleted or self._part().is_viewer):
-            self.door.push(peer, update, range(version, version + 1) if origin == LOCAL else range(0))
+            unsaved.add(version, replica.take_edited())
+        if peer is not None and not (peer.was_deleted or self.participant.is_viewer):
+            versions = range(version, version + 1) if origin == LOCAL else range(0)
+            self._local.push(peer, update, versions, unsaved)

@@ -1,7 +1,6 @@
-"""What a frame on the component's channel looks like: bytes to `Frame` and back, nothing trusted.
+"""Frames of the channel between session and tab: encoding, and decoding of untrusted bytes.
 
-Layout: version byte, length of the header as a lib0 varuint, header (UTF-8 JSON), and the rest is a Yjs v1
-update.
+Layout: version byte, length of the header as a lib0 varuint, header (UTF-8 JSON), Yjs v1 update.
 """
 
 from __future__ import annotations
@@ -16,23 +15,33 @@ from typing import Any, Final, Literal, cast, get_args
 
 from streamlit_crdt.errors import FrameError
 
-CHANNEL_VERSION = 1
-MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""A larger frame is refused before it is read: a WebSocket message of this size does not pass hypercorn
-either."""
-MAX_HEADER_BYTES = 1024 * 1024
-"""Most of a header is the state vector of a hello, some ten bytes for each replica that ever wrote."""
-MAX_NUMBER = 2**53 - 1
+CHANNEL_VERSION: Final = 1
+
+MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+"""Size in bytes from which a frame is rejected unread. hypercorn accepts no larger WebSocket message either."""
+
+MAX_HEADER_BYTES: Final = 1024 * 1024
+"""Size limit of a header in bytes. Its largest part is the state vector of a first frame, about ten bytes for each
+replica that has ever written."""
+
+MAX_NUMBER: Final = 2**53 - 1
+"""Largest integer that JavaScript represents exactly. A larger number is rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One message between session and tab.
 
-    `id` and `v` are the sender's replica id and version, `since` the version after which the update begins
-    (0: complete), `ack` the version of the replica `ack_of` up to which the sender has everything, `sv` the
-    sender's state vector where it knows nothing of the other side. `extra` holds the other header fields, as
-    JSON.
+    Attributes:
+        id: Replica id of the sender.
+        v: Version of the sender's replica.
+        since: Version after which the update begins. 0: the update is complete.
+        ack_of: Replica id of the receiver, if the sender has received a frame from it.
+        ack: Version of the replica `ack_of` up to which the sender has every update.
+        sv: State vector of the sender, while the receiver has not acknowledged it.
+        build: Id of the sender's frontend build.
+        update: Yjs v1 update, may be empty.
+        extra: Other header fields, as JSON values.
     """
 
     id: int
@@ -49,23 +58,32 @@ class Frame:
 Why = Literal[
     "hello", "update", "status", "poll", "settle", "confirm", "resend", "token", "saved", "form", "draft"
 ]
-"""What made the tab send a frame."""
+"""Reason for which the tab sent a frame."""
+
 Status = Literal["connecting", "connected", "offline"]
-"""Of the tab's socket."""
+"""Status of a connection to a room."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """What a tab says of itself in each frame.
+    """Status of a tab, in the header of each of its frames.
 
-    `synced`: its document has been in sync with the room server at least once. `confirmed`: the number of a
-    delivery that the browser has shown. `error`: a word for what keeps the socket from connecting. `n` grows
-    with each frame sent. `saved_v`: everything up to this version of the replica that the frame acknowledges
-    is committed. `unsaved`: how many of the tab's updates are not, `failing` because the server's store
-    fails. `epoch`: of the history that the tab's document holds. `drafts`: digest of the text that each open
-    draft was begun on, and its number, by its widget's class name (see `mirror.drafts`). `overwritten`: texts that were
-    committed a moment ago and that another was put over, likewise, each with the digest of what it was begun
-    on. `unsubmitted`: the elements, by their ids, of fields with drafts that a form has not submitted.
+    Attributes:
+        why: Reason for the frame.
+        status: Status of the tab's socket.
+        synced: Whether the tab's document has been in sync with the room server at least once.
+        confirmed: Number of the delivery that the browser has shown.
+        error: Code of the error that keeps the socket from connecting.
+        n: Number of the frame. It grows with each frame of the tab.
+        saved_v: Version of the acknowledged replica up to which every edit is committed.
+        unsaved: Number of unsaved updates of the tab.
+        failing: Whether they are unsaved because the server's store fails.
+        epoch: Epoch of the tab's document.
+        drafts: Digest of the text on which each open draft was begun, and the draft's number, by the class name of the
+            widget (see `binding.text_drafts`).
+        overwritten: Recently committed texts that another text replaced, by the class name of the widget: digest of
+            the text on which each was begun, and the text.
+        unsubmitted: Element ids of the widgets with drafts in a form that is not submitted.
     """
 
     why: Why = "update"
@@ -86,14 +104,14 @@ class StatusReport:
 _EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _MAX_DRAFTS: Final = 16
+"""Limit of the entries in `drafts`, and in `overwritten`."""
 _MAX_UNSUBMITTED: Final = 256
-_OWN_FIELDS = ("id", "v", "since", "ack_of", "ack", "sv", "build")
+_FRAME_FIELDS: Final = ("id", "v", "since", "ack_of", "ack", "sv", "build")
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """Return the bytes of `frame`. The header's fields come in a fixed order, so that equal frames are equal
-    bytes."""
-    header: dict[str, Any] = {name: getattr(frame, name) for name in _OWN_FIELDS}
+    """Encode `frame`. Header fields have a fixed order: equal frames are equal bytes."""
+    header: dict[str, Any] = {name: getattr(frame, name) for name in _FRAME_FIELDS}
     if frame.sv is None:
         del header["sv"]
     else:
@@ -104,36 +122,36 @@ def encode_frame(frame: Frame) -> bytes:
 
 
 def decode_frame(content: bytes) -> Frame:
-    """Return the frame in `content`.
+    """Decode a frame.
 
     Raises:
-        FrameError: the bytes are not a frame of this channel version.
+        FrameError: The bytes are not a frame of this channel version.
     """
     if len(content) > MAX_FRAME_BYTES:
-        raise FrameError(f"it has {len(content)} bytes and {MAX_FRAME_BYTES} are allowed")
+        raise FrameError(f"the frame has {len(content)} bytes; the limit is {MAX_FRAME_BYTES}")
     if not content or content[0] != CHANNEL_VERSION:
-        raise FrameError(f"it is not of channel version {CHANNEL_VERSION}")
+        raise FrameError(f"the frame is not of channel version {CHANNEL_VERSION}")
     length, start = _read_varuint(content, 1)
     if length > MAX_HEADER_BYTES or start + length > len(content):
-        raise FrameError("its header is longer than allowed or than the frame")
+        raise FrameError("the header is longer than its limit or than the frame")
     try:
-        header = json.loads(content[start : start + length], parse_constant=_refuse_constant)
+        header = json.loads(content[start : start + length], parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise FrameError("its header is not JSON") from error
+        raise FrameError("the header is not JSON") from error
     if not isinstance(header, dict):
-        raise FrameError("its header is not an object")
+        raise FrameError("the header is not an object")
     return _frame(header, content[start + length :])
 
 
 def read_report(frame: Frame) -> StatusReport:
-    """Return the tab's report in the header of `frame`; a missing field has its default.
+    """Return the status report in the header of a tab's frame. A missing field has its default.
 
     Raises:
-        FrameError: a field is of another type, or a word is none of the known ones.
+        FrameError: A field has another type, or an unknown value.
     """
     header = {**_DEFAULTS, **frame.extra}
     if header["why"] not in get_args(Why) or header["status"] not in get_args(Status):
-        raise FrameError("its 'why' or 'status' is not a word of this channel version")
+        raise FrameError("'why' or 'status' has a value that this channel version does not define")
     return StatusReport(
         why=cast(Why, header["why"]),
         status=cast(Status, header["status"]),
@@ -162,7 +180,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -176,44 +194,44 @@ def _frame(header: dict[str, Any], update: bytes) -> Frame:
         sv=None if header.get("sv") is None else _vector(header["sv"]),
         build=_text(header, "build"),
         update=update,
-        extra={name: value for name, value in header.items() if name not in _OWN_FIELDS},
+        extra={name: value for name, value in header.items() if name not in _FRAME_FIELDS},
     )
     if frame.since > frame.v:
-        raise FrameError("it begins after its own version")
+        raise FrameError("'since' is greater than 'v'")
     return frame
 
 
 def _number(header: dict[str, Any], name: str) -> int:
     value = header.get(name)
     if type(value) is not int or not 0 <= value <= MAX_NUMBER:
-        raise FrameError(f"its {name!r} is not a whole number of at most 53 bits")
+        raise FrameError(f"{name!r} is not an integer of at most 53 bits")
     return value
 
 
 def _text(header: dict[str, Any], name: str) -> str:
     value = header.get(name, "")
     if type(value) is not str:
-        raise FrameError(f"its {name!r} is not text")
+        raise FrameError(f"{name!r} is not a string")
     return value
 
 
 def _flag(header: dict[str, Any], name: str) -> bool:
     value = header.get(name)
     if type(value) is not bool:
-        raise FrameError(f"its {name!r} is neither true nor false")
+        raise FrameError(f"{name!r} is not a boolean")
     return value
 
 
 def _epoch(value: object) -> str:
     if not isinstance(value, str) or not _EPOCH.fullmatch(value):
-        raise FrameError("its 'epoch' is not 32 digits 0-9 a-f")
+        raise FrameError("'epoch' is not 32 digits 0-9 a-f")
     return value
 
 
 def _drafts(value: object) -> dict[str, tuple[str, int]]:
     entries = _entries("drafts", value, list)
     if not all(len(entry) == 2 for entry in entries.values()):
-        raise FrameError("its 'drafts' holds something else than pairs")
+        raise FrameError("an entry of 'drafts' is not a pair")
     return {name: (_digest(digest), _number({"n": n}, "n")) for name, (digest, n) in entries.items()}
 
 
@@ -224,33 +242,33 @@ def _overwritten(value: object) -> dict[str, tuple[str, str]]:
 
 def _unsubmitted(value: object) -> frozenset[str]:
     if not isinstance(value, list) or not all(isinstance(element_id, str) for element_id in value):
-        raise FrameError("its 'unsubmitted' is not a list of ids")
+        raise FrameError("'unsubmitted' is not a list of ids")
     if len(value) > _MAX_UNSUBMITTED:
-        raise FrameError(f"its 'unsubmitted' has more than {_MAX_UNSUBMITTED} ids")
+        raise FrameError(f"'unsubmitted' has more than {_MAX_UNSUBMITTED} ids")
     return frozenset(value)
 
 
 def _entries(field_name: str, value: object, kind: type) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(entry, kind) for entry in value.values()):
-        raise FrameError(f"its {field_name!r} holds something else")
+        raise FrameError(f"{field_name!r} is not an object with entries of type {kind.__name__}")
     if len(value) > _MAX_DRAFTS:
-        raise FrameError(f"its {field_name!r} has more than {_MAX_DRAFTS} fields")
+        raise FrameError(f"{field_name!r} has more than {_MAX_DRAFTS} entries")
     return value
 
 
 def _digest(value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise FrameError("a digest is something else than 16 digits 0-9 a-f")
+        raise FrameError("a digest is not 16 digits 0-9 a-f")
     return value
 
 
 def _vector(value: object) -> bytes:
     if not isinstance(value, str):
-        raise FrameError("its 'sv' is not text")
+        raise FrameError("'sv' is not a string")
     try:
         return b64decode(value, validate=True)
     except (Base64Error, ValueError) as error:
-        raise FrameError("its 'sv' is not base64") from error
+        raise FrameError("'sv' is not base64") from error
 
 
 def _varuint(value: int) -> bytes:
@@ -268,4 +286,4 @@ def _read_varuint(content: bytes, start: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value, start + index + 1
-    raise FrameError("the length of its header is malformed")
+    raise FrameError("the length of the header is malformed")

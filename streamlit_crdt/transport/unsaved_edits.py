@@ -1,9 +1,8 @@
-"""What of a session's edits is not saved yet.
+"""Unsaved edits of a session.
 
-*Saved* is what the room server confirmed: committed to disk where rooms are kept on disk (rule S5), applied where they
-are kept in memory. Two witnesses can say so. Where the room lives in this process it is the future of each push; where
-only the tab reaches the room, it is the tab, which tells up to which version of this session's replica everything is
-committed.
+*Saved* means confirmed by the room server: committed to disk if the server has a store on disk (rule S5), else applied
+in memory. If the room is in this process, the future of each push confirms it. Otherwise the tab does: it reports the
+version of the session's replica up to which every edit is committed.
 """
 
 from __future__ import annotations
@@ -17,94 +16,95 @@ from typing import Final
 
 from streamlit_crdt_server import RoomFullError, UpdateRefusedError
 
-_REFUSALS: Final = (RoomFullError, UpdateRefusedError)
-"""What says that the room will not take an update, as opposed to that it cannot now."""
+_REJECTIONS: Final = (RoomFullError, UpdateRefusedError)
+"""Errors by which a room rejects an update for good. After any other error a later push may succeed."""
 
 
 @dataclass(slots=True, eq=False)
 class _Edit:
     version: int
     keys: frozenset[str]
-    is_echo: bool
-    pushed: Future[None] | None = None
-    is_refused: bool = False
+    is_from_status_run: bool
+    push: Future[None] | None = None
+    is_rejected: bool = False
 
 
 class UnsavedEdits:
-    """The edits of one session in one room that are not saved. Thread-safe.
+    """Unsaved edits of one session in one room. Thread-safe.
 
     Attributes:
-        is_echo: whether what is edited now is edited by a run whose only cause is that something was saved. That it is
-            saved in turn is worth no run, or a script that assigns a new value on each run would run for ever (P4).
+        is_status_run: Whether the current run was requested only because the save status changed. Saving the edits of
+            such a run requests no further run. Otherwise a script that assigns a new value in each run would never
+            stop (rule P4).
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._edits: list[_Edit] = []
-        self.is_echo = False
+        self.is_status_run = False
 
     @property
-    def unsaved_count(self) -> int:
-        """How many edits are not saved; what left together, as one update, counts as one."""
+    def count(self) -> int:
+        """Number of unsaved edits. Edits that left as one update count as one."""
         with self._changed:
             return len(self._edits)
 
     @property
-    def unsaved_by_cause(self) -> int:
-        """How many of those were made by runs that had another cause than that something was saved."""
+    def count_outside_status_runs(self) -> int:
+        """Number of unsaved edits from runs that a changed save status did not request."""
         with self._changed:
-            return sum(not edit.is_echo for edit in self._edits)
+            return sum(not edit.is_from_status_run for edit in self._edits)
 
     @property
-    def refused_count(self) -> int:
-        """How many of those the room refused, so that they are not on their way either."""
+    def rejected_count(self) -> int:
+        """Number of unsaved edits that the room rejected."""
         with self._changed:
-            return sum(edit.is_refused for edit in self._edits)
+            return sum(edit.is_rejected for edit in self._edits)
 
-    def unsaved_keys(self) -> list[str]:
-        """Return the keys that those edits are about, sorted."""
+    def keys(self) -> list[str]:
+        """Return the keys of the unsaved edits, sorted."""
         with self._changed:
             return sorted({key for edit in self._edits for key in edit.keys})
 
-    def edited(self, version: int, keys: Iterable[str]) -> None:
-        """Note an edit, by the version that the replica has with it; nobody has it yet."""
+    def add(self, version: int, keys: Iterable[str]) -> None:
+        """Add an edit by the version that it gave the replica. It is not pushed yet."""
         with self._changed:
-            self._edits.append(_Edit(version, frozenset(keys), self.is_echo))
+            self._edits.append(_Edit(version, frozenset(keys), self.is_status_run))
 
-    def pushed(self, versions: range, future: Future[None]) -> None:
-        """Note that these versions are on their way; they are saved when `future` is done."""
+    def mark_pushed(self, versions: range, future: Future[None]) -> None:
+        """Record a push of these versions. They are saved when `future` completes without an error."""
         with self._changed:
             for edit in self._edits:
-                if edit.pushed is None and edit.version in versions:
-                    edit.pushed, edit.is_refused = future, False
-        future.add_done_callback(self._answered)
+                if edit.push is None and edit.version in versions:
+                    edit.push, edit.is_rejected = future, False
+        future.add_done_callback(self._end_push)
 
-    def _answered(self, future: Future[None]) -> None:
+    def _end_push(self, future: Future[None]) -> None:
         error = None if future.cancelled() else future.exception()
-        failed = future.cancelled() or error is not None
+        has_failed = future.cancelled() or error is not None
         with self._changed:
-            if failed:
+            if has_failed:
                 for edit in self._edits:
-                    if edit.pushed is future:
-                        edit.pushed, edit.is_refused = None, isinstance(error, _REFUSALS)
+                    if edit.push is future:
+                        edit.push, edit.is_rejected = None, isinstance(error, _REJECTIONS)
             else:
-                self._edits = [edit for edit in self._edits if edit.pushed is not future]
+                self._edits = [edit for edit in self._edits if edit.push is not future]
             self._changed.notify_all()
 
-    def confirmed(self, version: int) -> None:
-        """Note that the tab says that everything up to `version` is committed."""
+    def mark_saved(self, version: int) -> None:
+        """Remove the edits up to `version`, which the tab reported as committed."""
         with self._changed:
             self._edits = [edit for edit in self._edits if edit.version > version]
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until everything that is on its way was answered; say whether nothing is unsaved then.
+        """Wait until every push is confirmed or failed. Return whether no edit is unsaved.
 
-        It ends early where waiting is of no use, because an edit has nobody to take it.
+        Returns early if no edit has a push in progress: waiting cannot save it.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while any(edit.pushed is not None for edit in self._edits):
+            while any(edit.push is not None for edit in self._edits):
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not self._changed.wait(left_s):
                     break

@@ -83,7 +83,7 @@ def test_who_is_shut_out_later_is_in_the_room_no_more(room: str) -> None:
     (_, second) = (live for live in registry.sessions() if room in live.room_sessions)
     participant.install(lambda visitor: None)
     two.run()
-    assert second.room_sessions[room].connection.door.peer is None
+    assert second.room_sessions[room].connection.peer is None
     participant.install(None)
     one.slider[0].set_value(7).run()
     assert caught_up(two).slider[0].value == 7

@@ -14,7 +14,7 @@ from streamlit_crdt.access.participant import MAX_CHARS, Participant, User, draw
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.transport.channel import Frame
+from streamlit_crdt.transport.frame import Frame, read_report
 from tests.support.app_sessions import run_fragment
 
 
@@ -142,8 +142,8 @@ def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: st
     foreign = Replica()
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
-    binding.participant = Participant("viewer", User("u", "n"))
-    binding.connection.link.receive(binding.tab.without_edits(frame))
+    binding.connection.participant = Participant("viewer", User("u", "n"))
+    binding.connection.channel.receive(binding.tab.without_viewer_update(frame), read_report(frame))
     assert "moved" not in binding.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0

@@ -18,7 +18,7 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.transport.channel import Frame, decode_frame
+from streamlit_crdt.transport.frame import Frame, decode_frame, read_report
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.server.support.asgi import Request, visit
 from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
@@ -91,8 +91,12 @@ def header(binding: RoomSession) -> dict[str, Any]:
 
 def tab_frame(binding: RoomSession, ack: int = 0, **extra: Any) -> Frame:
     """A frame of a tab with nothing to say but `extra`, newer than all before it."""
-    n = binding.connection.link.report.n + 1
+    n = binding.connection.channel.report.n + 1
     return Frame(id=77, v=0, ack_of=binding.replica.replica_id, ack=ack, extra={"n": n, **extra})
+
+
+def receive(binding: RoomSession, frame: Frame) -> bool:
+    return binding.receive(frame, read_report(frame), None)
 
 
 def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
@@ -118,12 +122,12 @@ def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
     binding = RoomSession("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
     binding.attach()
-    binding.tab.ticket._clock = clock = Clock()
+    binding.tab.token._clock = clock = Clock()
     before = header(binding)["token"]
     clock.now += 1
-    assert not binding.receive(tab_frame(binding), None)
+    assert not receive(binding, tab_frame(binding))
     assert header(binding)["token"] == before
-    assert not binding.receive(tab_frame(binding, why="token"), None)
+    assert not receive(binding, tab_frame(binding, why="token"))
     assert header(binding)["token"] != before
 
 
@@ -134,15 +138,15 @@ def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
     binding.replica.set("a", 1)
     binding.replica.set("b", 1)
     assert binding.unsaved_count == 2
-    assert binding.receive(tab_frame(binding, ack=1, saved_v=1), None)  # the script has asked, so it is told
+    assert receive(binding, tab_frame(binding, ack=1, saved_v=1))  # the script has asked, so it is told
     assert binding.unsaved_count == 1
     assert not binding.flush(30)  # the tab is heard only after this run
-    binding.receive(tab_frame(binding, ack=1, saved_v=2), None)
+    receive(binding, tab_frame(binding, ack=1, saved_v=2))
     assert binding.unsaved_count == 1  # what was not acknowledged cannot be saved
     stranger = Frame(id=77, v=0, ack_of=5, ack=2, extra={"n": 9, "saved_v": 2})
-    binding.receive(stranger, None)
+    receive(binding, stranger)
     assert binding.unsaved_count == 1
-    binding.receive(tab_frame(binding, ack=2, saved_v=2), None)
+    receive(binding, tab_frame(binding, ack=2, saved_v=2))
     assert binding.unsaved_count == 0
 
 
@@ -151,7 +155,7 @@ def test_S5_the_tabs_word_does_not_count_where_the_room_itself_answers() -> None
     binding = RoomSession("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.replica.set("a", 1)
-    binding.receive(tab_frame(binding, ack=1, saved_v=1), None)
+    receive(binding, tab_frame(binding, ack=1, saved_v=1))
     assert binding.unsaved_count == 1
 
 
@@ -205,9 +209,9 @@ def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
     binding.attach()
     stale = Frame(id=77, v=1, update=history("old"), extra={"n": 1, "epoch": "a" * 32})
     with pytest.raises(FrameError, match="deleted"):
-        binding.receive(stale, None)
+        receive(binding, stale)
     assert list(binding.replica) == []
-    binding.receive(Frame(id=77, v=1, update=history("new"), extra={"n": 1, "epoch": "b" * 32}), None)
+    receive(binding, Frame(id=77, v=1, update=history("new"), extra={"n": 1, "epoch": "b" * 32}))
     assert list(binding.replica) == ["new"]
 
 
@@ -215,10 +219,10 @@ def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
 def test_a_session_that_knows_no_epoch_takes_the_tabs_and_holds_to_it() -> None:
     binding = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
     assert header(binding)["epoch"] is None
-    binding.receive(tab_frame(binding, epoch="a" * 32), None)
+    receive(binding, tab_frame(binding, epoch="a" * 32))
     assert header(binding)["epoch"] == "a" * 32
     with pytest.raises(FrameError):
-        binding.receive(tab_frame(binding, epoch="b" * 32), None)
+        receive(binding, tab_frame(binding, epoch="b" * 32))
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
-from streamlit_crdt.transport.channel import Channel, decode_frame, encode_frame
+from streamlit_crdt.transport.channel import Channel
+from streamlit_crdt.transport.frame import decode_frame, encode_frame, read_report
 from tests.support.fuzz import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
 from tests.vectors.make import VECTORS, make_vectors, plain
 
@@ -98,11 +99,11 @@ class Desk:
     def deliver(self, *, reliably: bool = False) -> None:
         for link, wire in ((self.tab_link, self.to_tab), (self.link, self.to_session)):
             self.random.shuffle(wire)
-            frames = [frame for frame in wire if reliably or self.random.random() < 0.7]
+            frames = [decode_frame(frame) for frame in wire if reliably or self.random.random() < 0.7]
             wire.clear()
             for frame in frames:
                 for _ in range(self.random.choice([1, 1, 2])):
-                    link.receive(decode_frame(frame))
+                    link.receive(frame, read_report(frame))
 
 
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
@@ -157,7 +158,7 @@ def settle(room: Replica, desk: Desk) -> None:
     desk.deliver(reliably=True)
     desk.send()
     desk.deliver(reliably=True)
-    assert desk.link.settled and desk.tab_link.settled
+    assert desk.link.is_settled and desk.tab_link.is_settled
     assert desk.link.compose().update == b"" == desk.tab_link.compose().update
 
 
@@ -167,7 +168,8 @@ def test_a_tab_does_not_echo_what_came_over_the_channel() -> None:
     origins: list[str] = []
     tab.subscribe(lambda update, origin: origins.append(origin))
     session.set("a", 1)
-    tab_link.receive(link.compose())
+    frame = link.compose()
+    tab_link.receive(frame, read_report(frame))
     assert tab_link.compose().update == b""
     assert origins == [TAB] != [LOCAL]
 

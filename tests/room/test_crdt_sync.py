@@ -18,7 +18,7 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session as LiveSession
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.transport.channel import StatusReport
+from streamlit_crdt.transport.frame import StatusReport
 from streamlit_crdt_server import HubNotRunningError
 from tests.support.app_sessions import caught_up, session
 from tests.support.scripted_backend import ScriptedPlace
@@ -736,9 +736,9 @@ def test_P3_widgets_below_a_stop_neither_lose_nor_reset_their_value(room: str) -
 def test_R4_a_binding_that_has_been_in_sync_stays_so_while_its_tab_is_mounted_anew(room: str) -> None:
     binding = RoomSession(room, RemoteBackend("ws://127.0.0.1:9"))
     assert not binding.synced
-    binding.connection.link.report = StatusReport(synced=True)
+    binding.connection.channel.report = StatusReport(synced=True)
     assert binding.synced
-    binding.connection.link.report = StatusReport()
+    binding.connection.channel.report = StatusReport()
     assert binding.synced
     assert not binding.holds()
 
@@ -763,6 +763,6 @@ def test_what_a_run_assigns_after_its_page_was_closed_is_shared_and_the_session_
     one = session(leaving, room)
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     one.button[0].click().run()
-    assert binding.connection.door.peer is None
+    assert binding.connection.peer is None
     assert binding.flush(5)
     assert session(leaving, room).session_state["result"] == 42

@@ -131,7 +131,7 @@ def test_a_frame_that_comes_with_what_happened_in_another_fragment_is_acknowledg
     one = session(two_parts, room)
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     binding.tab.channel_fragment = "channel"
-    binding.tab.owe_frame()
+    binding.tab.is_frame_due = True
     run_fragment(one, monkeypatch)
     assert asked == ["channel"]
     binding.frame()

@@ -12,7 +12,8 @@ from streamlit_crdt.backend import backend
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.transport.channel import Channel, decode_frame
+from streamlit_crdt.transport.channel import Channel
+from streamlit_crdt.transport.frame import decode_frame, read_report
 from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
 
 
@@ -189,7 +190,8 @@ def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> Non
     report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streamlit.session_state", AppTest.from_function(coming_back).session_state)
-        binding.receive(decode_frame(link.frame(**report, saved_v=0, unsaved=0)), None)
+        frame = decode_frame(link.frame(**report, saved_v=0, unsaved=0))
+        binding.receive(frame, read_report(frame), None)
     assert (binding.connection.is_deleted, binding.status) == (True, "offline")
 
 
@@ -197,4 +199,4 @@ def test_how_often_a_deleted_room_is_written_about(room: str, caplog: pytest.Log
     one, _two = in_deleted_room(room)
     for _ in range(3):
         one.run()
-    assert sum("was deleted; this session goes on alone" in line for line in caplog.messages) == 1
+    assert sum("was deleted; this session keeps its values" in line for line in caplog.messages) == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamlit_crdt.transport.connection import LocalConnection
+from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, KeyRing
 
 DEADLINE_S = 10.0
@@ -64,7 +65,7 @@ def place() -> Place:
 @pytest.fixture
 def door(place: Place) -> LocalConnection:
     """A door that is open."""
-    made = LocalConnection("r", place)
+    made = LocalConnection("r", place, "s1")
     made.open()
     place.is_asked.clear()
     return made
@@ -104,7 +105,7 @@ def test_N2_a_room_that_refuses_while_it_is_joined_again_does_not_wait_for_that(
     door: LocalConnection, place: Place
 ) -> None:
     (first,) = place.peers
-    door.push(first, b"update", range(1))  # type: ignore[arg-type]
+    door.push(first, b"update", range(1), UnsavedEdits())  # type: ignore[arg-type]
     first.is_closed = True
     meanwhile = JoinsMeanwhile(door, place)
     logging.getLogger("streamlit_crdt").addHandler(meanwhile)
@@ -123,7 +124,7 @@ def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(
     door: LocalConnection, place: Place
 ) -> None:
     (first,) = place.peers
-    door.push(first, b"update", range(1))  # type: ignore[arg-type]
+    door.push(first, b"update", range(1), UnsavedEdits())  # type: ignore[arg-type]
     first.pushed[0].set_exception(HubNotRunningError())
     assert first.is_closed
     assert door.peer is None
@@ -133,7 +134,7 @@ def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(
 def test_N2_a_session_that_ends_while_it_joins_its_room_waits_for_nothing_and_stays_in_no_room(
     place: Place,
 ) -> None:
-    door = LocalConnection("r", place)
+    door = LocalConnection("r", place, "s1")
     joining = rejoin(door, place)
     assert in_the_loop(door.close)
     place.may_answer.set()

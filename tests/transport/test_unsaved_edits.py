@@ -14,7 +14,7 @@ from streamlit_crdt import crdt_sync
 from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.transport.channel import Frame, decode_frame
+from streamlit_crdt.transport.frame import Frame, decode_frame, read_report
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
 from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
@@ -74,13 +74,13 @@ def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room
 
 def test_S5_a_later_edit_that_was_saved_does_not_vouch_for_an_earlier_one_that_failed() -> None:
     saving, failed, done = UnsavedEdits(), Future[None](), Future[None]()
-    saving.edited(1, ["a"])
-    saving.pushed(range(1, 2), failed)
-    saving.edited(2, ["b"])
+    saving.add(1, ["a"])
+    saving.mark_pushed(range(1, 2), failed)
+    saving.add(2, ["b"])
     failed.set_exception(HubNotRunningError())
-    saving.pushed(range(2, 3), done)
+    saving.mark_pushed(range(2, 3), done)
     done.set_result(None)
-    assert saving.unsaved_keys() == ["a"]
+    assert saving.keys() == ["a"]
 
 
 def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
@@ -195,9 +195,8 @@ class Tab:
         self.sent += 1
         said = decode_frame(self.binding.frame())
         report = {"why": "saved", "status": "connected", "synced": True, "n": self.sent, "saved_v": said.v}
-        return self.binding.receive(
-            Frame(id=77, v=self.sent, ack_of=said.id, ack=said.v, build=said.build, extra=report), None
-        )
+        frame = Frame(id=77, v=self.sent, ack_of=said.id, ack=said.v, build=said.build, extra=report)
+        return self.binding.receive(frame, read_report(frame), None)
 
 
 def assigns_on_each_run(room: str) -> None:
