@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
+from pycrdt import Array, Doc, Map
 
 from streamlit_crdt import MergeRuleError, crdt_sync
 from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.text_drafts import class_of, digest_of
+from streamlit_crdt.codec.values import equal
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.support.app_sessions import caught_up, session, settle
 
@@ -218,3 +221,62 @@ def test_a_new_version_of_an_app_may_change_the_rule_of_a_key(room: str) -> None
     old.text_area[0].set_value("replaced").run()
     caught_up(new)
     assert new.text_area[0].value == "replaced"
+
+
+def limits_selections(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    crdt_sync(room)
+    st.multiselect("Two", ["a", "b", "c", "d"], key="two", max_selections=2)
+
+
+def test_P2_set_over_max_selections_keeps_one_whole_selection(room: str) -> None:
+    one, two = session(limits_selections, room), session(limits_selections, room)
+    one.multiselect[0].set_value(["a", "b"]).run()
+    two.multiselect[0].set_value(["c", "d"]).run()
+    caught_up(one)
+    caught_up(two)
+    assert one.multiselect[0].value == two.multiselect[0].value
+    assert one.multiselect[0].value in (["a", "b"], ["c", "d"])
+
+
+def appends_to_log(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    crdt_sync(room)
+    runs = private_key("runs")
+    st.session_state[runs] = st.session_state.get(runs, 0) + 1
+    st.session_state.setdefault("log", [])
+    if st.button("add"):
+        st.session_state["log"].append("mine")
+    if st.button("delete"):
+        del st.session_state["log"]
+
+
+def unknown_item() -> bytes:
+    """Return an update with a list item of an unknown tag, as a newer version of the library may write."""
+    document: Doc[Any] = Doc()
+    document["state"], document["list:log"] = (
+        Map({"log": {"$rule": ["list", "list"]}}),
+        Array([{"$newer": 1}]),
+    )
+    return document.get_update()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_N2_unreadable_value_does_not_stop_the_script(room: str, place: int) -> None:
+    from streamlit_crdt import private_key
+
+    at = session(appends_to_log, room)
+    (binding,) = [one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions]
+    binding.replica.apply(unknown_item())
+    for _ in range(3):
+        before = at.session_state[private_key("runs")]
+        at.button[place].click().run()
+        assert at.session_state[private_key("runs")] - before <= 2
+    assert not at.exception
+    assert equal(binding.replica.get("nothing"), None)

@@ -394,3 +394,46 @@ def test_P5_a_click_is_seen_by_exactly_one_run_even_if_its_own_is_interrupted(ro
         at.button[0].click().run()
         at.run()
         assert at.session_state["acts"] == clicks
+
+
+def hides_slider(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync, private_key
+
+    room_ = crdt_sync(room)
+    st.button("undo", on_click=room_.undo)
+    if not st.checkbox("hide", key=private_key("hide")):
+        st.slider("Size", 0, 10, 3, key="size")
+
+
+def test_R4_hidden_widget_writes_no_default_after_undo(room: str) -> None:
+    one, two = session(hides_slider, room), session(hides_slider, room)
+    one.slider[0].set_value(7).run()
+    caught_up(two).checkbox[0].check().run()
+    one.button[0].click().run()
+    assert one.slider[0].value == 3
+    caught_up(two)
+    two.checkbox[0].uncheck().run()
+    assert two.slider[0].value == 3
+    settle()
+    one.run()
+    one.slider[0].set_value(5).run()
+    caught_up(two)
+    assert two.slider[0].value == 5
+
+
+def counts_in_no_room(room: str) -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    room_ = crdt_sync(None)
+    st.button("count", on_click=room_.counter("n").increment)
+    st.text(str(room_.counter("n").value))
+
+
+def test_callback_in_no_room_changes_the_scripts_counter(room: str) -> None:
+    at = session(counts_in_no_room, room)
+    at.button[0].click().run()
+    assert at.text[0].value == "1"
