@@ -1,9 +1,8 @@
-"""The y-websocket protocol: frames to messages and back. No I/O, no documents.
+"""The y-websocket protocol: decoding and encoding of frames, in both directions. No I/O, no documents.
 
-One frame carries one message. Every length and count is checked against what is there before anything is
-allocated: the decoders below this (pycrdt's in Python, yrs in Rust) trust their input, and an 18-byte state
-vector made them allocate 1 GB. The layout is that of https://github.com/yjs/y-protocols (`sync.js`,
-`awareness.js`, `PROTOCOL.md`).
+One frame carries one message. Each length and count is checked against the remaining bytes before memory is
+allocated. The decoders of pycrdt (Python) and yrs (Rust) trust their input: a state vector of 18 bytes made them
+allocate 1 GB. The layout is that of https://github.com/yjs/y-protocols (`sync.js`, `awareness.js`, `PROTOCOL.md`).
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from enum import IntEnum
 from typing import Any
 
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
-from streamlit_crdt_server.yjs.lib0 import Decoder, block, varuint
+from streamlit_crdt_server.yjs.lib0 import DecodeError, Decoder, encode_bytes, encode_varuint
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 MAX_CLOCK = 2**32 - 1
-"""yrs counts a replica's structs in 32 bits."""
+"""Largest clock of a replica. yrs stores clocks in 32 bits."""
 
-
-RENEWAL_BEGINNING = b"\x68"
-"""What a frame with a new token begins with: type 104."""
+RENEWAL_PREFIX = b"\x68"
+"""First byte of a frame with a new token: message type 104."""
 
 
 class MessageType(IntEnum):
-    """The first number of a frame."""
+    """First number of a frame."""
 
     SYNC = 0
     AWARENESS = 1
@@ -37,7 +36,7 @@ class MessageType(IntEnum):
 
 
 class SyncType(IntEnum):
-    """The second number of a sync frame."""
+    """Second number of a sync frame."""
 
     STEP1 = 0
     STEP2 = 1
@@ -45,7 +44,7 @@ class SyncType(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why the server closed a socket. y-websocket 3.1 comes back after all of them but 4400 to 4499."""
+    """Reasons for which the server closes a socket. y-websocket 3.1 reconnects after all codes except 4400 to 4499."""
 
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
@@ -61,14 +60,14 @@ class CloseCode(IntEnum):
 
 
 class StoreLevel(IntEnum):
-    """What an update that is said to be saved survives."""
+    """Events that a saved update survives: the closing of its room (MEMORY), the end of the process (DISK)."""
 
     MEMORY = 1
     DISK = 2
 
 
 class SaveStatus(IntEnum):
-    """Whether everything earlier on a connection is saved, up to the version that is named with it."""
+    """Save status of the updates that were sent on a connection up to a version."""
 
     SAVED = 0
     FAILING = 1
@@ -77,7 +76,7 @@ class SaveStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes beyond which a message is refused."""
+    """Limits above which a message is refused."""
 
     max_frame_bytes: int
     max_awareness_bytes: int
@@ -86,16 +85,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SyncStep1:
-    """The sender states what it has, and asks for the rest."""
+    """A state vector of the sender, who requests the difference to it."""
 
     state_vector: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SyncUpdate:
-    """An update, or the answer to `SyncStep1`, which is one as well. Its inside is not checked here.
+    """An update, from a SyncStep2 or an Update message of a client. Its content is not checked here.
 
-    How far it reaches is filled in by whoever checks it (see `updates.check_update`).
+    Attributes:
+        update: The update, unchecked.
+        reach: `UpdateMeta.reach` of the update, after its validation.
     """
 
     update: bytes
@@ -103,10 +104,17 @@ class SyncUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """What one client id says of itself, as JSON text and decoded; state None means that it is gone.
+class SyncStep2:
+    """The answer of a server to `SyncStep1`. Its content is not checked here."""
 
-    The text is relayed as it came, because encoding a deeply nested state could fail where decoding did not.
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Awareness state of one client id, as JSON text and decoded. The state None means that the client left.
+
+    The text is forwarded as it was received, because a deeply nested state can be decoded but not encoded.
     """
 
     client_id: int
@@ -121,61 +129,86 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class AwarenessUpdate:
-    """What some client ids say of themselves."""
+    """Awareness states of some client ids."""
 
     presences: tuple[Presence, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class QueryAwareness:
-    """The sender asks who is there."""
+    """A request for the awareness states of all clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedQuery:
-    """The sender asks to be told once everything that it sent before is saved; `version` is its own count."""
+    """A request for an answer once all earlier updates of the sender are saved. `version` is chosen by the sender."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownMessage:
-    """A message of a type that this server does not know; it is ignored, so that clients can be newer."""
+    """A message of an unknown type. It is ignored, so that newer clients can connect."""
 
     type: int
 
 
+@dataclass(frozen=True, slots=True)
+class SavedAnswer:
+    """The answer to a `SavedQuery`, see `saved_answer`."""
+
+    version: int
+    level: int
+    status: SaveStatus
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionDenied:
+    """The server accepts no updates on this connection."""
+
+
 Message = SyncStep1 | SyncUpdate | AwarenessUpdate | QueryAwareness | SavedQuery | UnknownMessage
+"""A message from a client to the server."""
+
+ServerMessage = SyncStep1 | SyncStep2 | SyncUpdate | SavedAnswer | PermissionDenied
+"""A message from the server to a client that shows no presence."""
 
 
 def parse(frame: bytes, limits: Limits) -> Message:
-    """Decode one frame.
+    """Decode a frame from a client.
 
     Raises:
         FrameTooLargeError: The frame or a part of it exceeds its limit.
-        MalformedFrameError: Anything else that is wrong with it.
+        MalformedFrameError: The frame does not follow the protocol.
     """
     _check_size("a frame", len(frame), limits.max_frame_bytes)
-    reader = Decoder(frame)
-    kind = reader.varuint()
+    try:
+        return _parse(Decoder(frame), limits)
+    except DecodeError as error:
+        raise MalformedFrameError(str(error)) from error
+
+
+def _parse(decoder: Decoder, limits: Limits) -> Message:
+    kind = decoder.read_varuint()
     match kind:
         case MessageType.SYNC:
-            message = _parse_sync(reader, limits)
+            message = _parse_sync(decoder, limits)
         case MessageType.AWARENESS:
-            message = _parse_awareness(reader.block(), limits)
+            message = _parse_awareness(decoder.read_bytes(), limits)
         case MessageType.QUERY_AWARENESS:
             message = QueryAwareness()
         case MessageType.SAVED:
-            message = _parse_saved_query(reader.block())
+            message = _parse_saved_query(decoder.read_bytes())
         case _:
             return UnknownMessage(kind)
-    reader.end()
+    decoder.expect_end()
     return message
 
 
-def _parse_sync(reader: Decoder, limits: Limits) -> Message:
-    kind = reader.varuint()
-    content = reader.block()
+def _parse_sync(decoder: Decoder, limits: Limits) -> Message:
+    kind = decoder.read_varuint()
+    content = decoder.read_bytes()
     if kind == SyncType.STEP1:
         check_state_vector(content, limits.max_state_vector_bytes)
         return SyncStep1(content)
@@ -185,55 +218,57 @@ def _parse_sync(reader: Decoder, limits: Limits) -> Message:
 
 
 def parse_renewal(frame: bytes) -> str:
-    """Decode a frame that begins with `RENEWAL_BEGINNING`, and return the token in it.
+    """Return the token of a frame that begins with `RENEWAL_PREFIX`.
 
     Raises:
-        MalformedFrameError: It holds something else.
+        MalformedFrameError: The frame does not follow the protocol.
     """
-    reader = Decoder(frame)
-    reader.varuint(MessageType.RENEWAL)
-    token = reader.text()
-    reader.end()
+    decoder = Decoder(frame)
+    try:
+        decoder.read_varuint(MessageType.RENEWAL)
+        token = decoder.read_text()
+        decoder.expect_end()
+    except DecodeError as error:
+        raise MalformedFrameError(str(error)) from error
     return token
 
 
 def _parse_saved_query(content: bytes) -> SavedQuery:
-    reader = Decoder(content)
-    query = SavedQuery(reader.varuint())
-    reader.end()
+    decoder = Decoder(content)
+    query = SavedQuery(decoder.read_varuint())
+    decoder.expect_end()
     return query
 
 
 def check_state_vector(vector: bytes, max_bytes: int) -> None:
-    """Raise MalformedFrameError unless `vector` holds exactly the entries that it announces."""
+    """Check that a state vector holds exactly the entries that it announces.
+
+    Raises:
+        FrameTooLargeError: It has more than `max_bytes`.
+        MalformedFrameError: It is not well formed.
+    """
     _check_size("a state vector", len(vector), max_bytes)
-    reader = Decoder(vector)
-    count = reader.varuint()
-    if count > reader.remaining // 2:
-        raise MalformedFrameError(f"{count} entries are announced where {reader.remaining // 2} fit")
-    for _ in range(count):
-        reader.varuint()
-        reader.varuint(MAX_CLOCK)
-    reader.end()
+    try:
+        decode_state_vector(vector, MAX_CLOCK)
+    except DecodeError as error:
+        raise MalformedFrameError(str(error)) from error
 
 
 def _parse_awareness(content: bytes, limits: Limits) -> AwarenessUpdate:
     _check_size("an awareness message", len(content), limits.max_awareness_bytes)
-    reader = Decoder(content)
-    count = reader.varuint()
-    if count > reader.remaining // 3:
-        raise MalformedFrameError(f"{count} presences are announced where {reader.remaining // 3} fit")
-    presences = tuple(_parse_presence(reader) for _ in range(count))
-    reader.end()
+    decoder = Decoder(content)
+    count = decoder.read_count(min_element_bytes=3)
+    presences = tuple(_parse_presence(decoder) for _ in range(count))
+    decoder.expect_end()
     return AwarenessUpdate(presences)
 
 
-def _parse_presence(reader: Decoder) -> Presence:
-    client_id, clock, text = reader.varuint(), reader.varuint(MAX_CLOCK), reader.text()
+def _parse_presence(decoder: Decoder) -> Presence:
+    client_id, clock, text = decoder.read_varuint(), decoder.read_varuint(MAX_CLOCK), decoder.read_text()
     try:
         return Presence(client_id, clock, text, json.loads(text, parse_constant=_refuse_constant))
     except (ValueError, RecursionError) as error:
-        raise MalformedFrameError("a presence is not JSON") from error
+        raise MalformedFrameError("an awareness state is not JSON") from error
 
 
 def _refuse_constant(name: str) -> None:
@@ -245,59 +280,106 @@ def _check_size(what: str, size_bytes: int, max_bytes: int) -> None:
         raise FrameTooLargeError(what, size_bytes, max_bytes)
 
 
+def parse_server_frame(frame: bytes) -> ServerMessage | None:
+    """Decode a frame from the server. Return None for awareness and unknown messages.
+
+    Raises:
+        MalformedFrameError: The frame does not follow the protocol.
+    """
+    decoder = Decoder(frame)
+    try:
+        match decoder.read_varuint():
+            case MessageType.SYNC:
+                return _parse_server_sync(decoder)
+            case MessageType.AUTH:
+                return PermissionDenied() if decoder.read_varuint() == 0 else None
+            case MessageType.SAVED:
+                return _parse_saved_answer(decoder.read_bytes())
+            case _:
+                return None
+    except DecodeError as error:
+        raise MalformedFrameError(str(error)) from error
+
+
+def _parse_server_sync(decoder: Decoder) -> ServerMessage:
+    kind, content = decoder.read_varuint(), decoder.read_bytes()
+    if kind == SyncType.STEP1:
+        return SyncStep1(content)
+    return SyncStep2(content) if kind == SyncType.STEP2 else SyncUpdate(content)
+
+
+def _parse_saved_answer(content: bytes) -> SavedAnswer:
+    decoder = Decoder(content)
+    version, level, number = decoder.read_varuint(), decoder.read_varuint(), decoder.read_varuint()
+    try:
+        status = SaveStatus(number)
+    except ValueError as error:
+        raise MalformedFrameError(f"save status {number} is unknown") from error
+    return SavedAnswer(version, level, status, decoder.read_text())
+
+
 def sync_step1(state_vector: bytes) -> bytes:
-    """Make the frame that asks a peer for what it has beyond `state_vector`."""
-    return bytes((MessageType.SYNC, SyncType.STEP1)) + block(state_vector)
+    """Encode a request for the difference to `state_vector`."""
+    return bytes((MessageType.SYNC, SyncType.STEP1)) + encode_bytes(state_vector)
 
 
 def sync_step2(update: bytes) -> bytes:
-    """Make the frame that answers a `SyncStep1`."""
-    return bytes((MessageType.SYNC, SyncType.STEP2)) + block(update)
+    """Encode the answer to a `SyncStep1`."""
+    return bytes((MessageType.SYNC, SyncType.STEP2)) + encode_bytes(update)
 
 
 def sync_update(update: bytes) -> bytes:
-    """Make the frame that carries an update to a peer."""
-    return bytes((MessageType.SYNC, SyncType.UPDATE)) + block(update)
+    """Encode an update."""
+    return bytes((MessageType.SYNC, SyncType.UPDATE)) + encode_bytes(update)
 
 
 def awareness(presences: Iterable[Presence]) -> bytes:
-    """Make the frame that says who is there, or who is gone."""
+    """Encode awareness states."""
     encoded = [_encode_presence(presence) for presence in presences]
-    return bytes((MessageType.AWARENESS,)) + block(varuint(len(encoded)) + b"".join(encoded))
+    return bytes((MessageType.AWARENESS,)) + encode_bytes(encode_varuint(len(encoded)) + b"".join(encoded))
 
 
 def _encode_presence(presence: Presence) -> bytes:
-    return varuint(presence.client_id) + varuint(presence.clock) + block(presence.text.encode())
+    return (
+        encode_varuint(presence.client_id)
+        + encode_varuint(presence.clock)
+        + encode_bytes(presence.text.encode())
+    )
 
 
 def renewal(token: str) -> bytes:
-    """Make the frame that replaces the token of an open socket."""
-    return RENEWAL_BEGINNING + block(token.encode())
+    """Encode a token that replaces the token of an open socket."""
+    return RENEWAL_PREFIX + encode_bytes(token.encode())
 
 
 def permission_denied(reason: str) -> bytes:
-    """Make the frame that tells a viewer that its updates go nowhere (y-protocols, `auth.js`)."""
-    return bytes((MessageType.AUTH, 0)) + block(reason.encode())
+    """Encode the refusal of a viewer's updates (y-protocols, `auth.js`)."""
+    return bytes((MessageType.AUTH, 0)) + encode_bytes(reason.encode())
 
 
 def query_awareness() -> bytes:
-    """Make the frame that asks who is there."""
+    """Encode a request for the awareness states of all clients."""
     return bytes((MessageType.QUERY_AWARENESS,))
 
 
 def saved_query(version: int) -> bytes:
-    """Make the frame that asks whether everything sent before it is saved (type 102, as y-sweet uses it)."""
-    return bytes((MessageType.SAVED,)) + block(varuint(version))
+    """Encode a request for the save status of all earlier updates (type 102, as in y-sweet)."""
+    return bytes((MessageType.SAVED,)) + encode_bytes(encode_varuint(version))
 
 
 def saved_answer(version: int, level: int, status: SaveStatus, epoch: str) -> bytes:
-    """Make the frame that answers a `SavedQuery`; sent to nobody who did not ask.
+    """Encode the answer to a `SavedQuery`. It is sent only to clients that asked.
 
     Args:
-        version: The last one asked for of which everything is saved.
+        version: The last queried version up to which all updates are saved.
         level: A `StoreLevel`.
-        status: Anything but SAVED says that something later is not saved, and why.
-        epoch: That of the room's document.
+        status: The reason why a later update is not saved, or SAVED.
+        epoch: The epoch of the room.
     """
-    content = varuint(version) + varuint(level) + varuint(status) + block(epoch.encode())
-    return bytes((MessageType.SAVED,)) + block(content)
+    content = (
+        encode_varuint(version)
+        + encode_varuint(level)
+        + encode_varuint(status)
+        + encode_bytes(epoch.encode())
+    )
+    return bytes((MessageType.SAVED,)) + encode_bytes(content)

@@ -18,12 +18,18 @@ from typing import Any, Final
 from pycrdt import Doc
 
 from streamlit_crdt.client.errors import RoomDeletedError
-from streamlit_crdt.client.server_messages import Denied, News, Question, SavedAnswer, read
 from streamlit_crdt.client.sync_progress import SyncProgress
 from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import LOCAL, TAB, Replica
 from streamlit_crdt_server import protocol
-from streamlit_crdt_server.protocol import SaveStatus
+from streamlit_crdt_server.protocol import (
+    PermissionDenied,
+    SavedAnswer,
+    SaveStatus,
+    SyncStep1,
+    SyncStep2,
+    SyncUpdate,
+)
 
 MAX_UNCOMPACTED_BYTES: Final = 256 * 1024
 """Bytes of a diff that is sent as it is. Removing deleted content takes as long as loading the room, which pays off
@@ -115,17 +121,18 @@ class SyncClient:
             MalformedFrameError: the frame cannot be decoded. The replica is unchanged.
             UpdateRefusedError: the update was rejected. The replica is unchanged.
         """
-        match read(frame):
-            case Question(state_vector):
+        match protocol.parse_server_frame(frame):
+            case SyncStep1(state_vector):
                 self._server_vector, self._sent_version = state_vector, None
                 self._wake()
-            case News(update, is_answer):
+            case SyncStep2(update):
                 self.replica.apply(update, origin=TAB)  # an origin that is not sent back (R6)
-                if is_answer:
-                    self._on_sync_step2()
+                self._on_sync_step2()
+            case SyncUpdate(update):
+                self.replica.apply(update, origin=TAB)
             case SavedAnswer() as answer:
                 self._on_saved_answer(answer)
-            case Denied():
+            case PermissionDenied():
                 self.progress.set(is_denied=True, reason="the role of this client is viewer")
             case None:
                 pass

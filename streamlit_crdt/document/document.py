@@ -23,7 +23,7 @@ from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnaps
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import MergedValue, Rule, seed
-from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
+from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector
 
 MAX_WAITING_BYTES = 1024 * 1024
 """Updates that came before what they build on are dropped beyond this; a diff brings them again."""
@@ -100,7 +100,7 @@ class Document:
     def seed(self, key: str, rule: Rule, value: Any) -> None:
         """Put in a first value, apart from what is edited here, so that it is not undone with it."""
         self._commit()
-        update = seed(key, rule, value, check_state_vector(self._doc.get_state()))
+        update = seed(key, rule, value, decode_state_vector(self._doc.get_state()))
         with self._doc.transaction(origin=REMOTE):
             self._roots.clear(key)  # what an earlier life of the key has left
             self._doc.apply_update(update)
@@ -200,7 +200,7 @@ class Document:
         """Return what a replica at `state_vector` lacks. Raises UpdateRefusedError if the vector is
         malformed."""
         if state_vector is not None:
-            _checked(check_state_vector, state_vector)
+            _checked(decode_state_vector, state_vector)
         with refuse_panics():
             return self._doc.get_update(state_vector)
 
@@ -249,7 +249,7 @@ class Document:
         self._waiting, self._awaited = ([early], self._awaited) if ahead else ([], {})
 
     def _is_ahead(self, reach: dict[int, int]) -> bool:
-        clocks = check_state_vector(self._doc.get_state())
+        clocks = decode_state_vector(self._doc.get_state())
         return any(clocks.get(replica, 0) < clock for replica, clock in reach.items())
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast, get_args
 
 from streamlit_crdt.errors import FrameError
+from streamlit_crdt_server.yjs.lib0 import DecodeError, Decoder, encode_bytes
 
 CHANNEL_VERSION: Final = 1
 
@@ -118,7 +119,7 @@ def encode_frame(frame: Frame) -> bytes:
         header["sv"] = b64encode(frame.sv).decode()
     header.update(frame.extra)
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
-    return bytes([CHANNEL_VERSION]) + _varuint(len(text)) + text + frame.update
+    return bytes([CHANNEL_VERSION]) + encode_bytes(text) + frame.update
 
 
 def decode_frame(content: bytes) -> Frame:
@@ -131,16 +132,16 @@ def decode_frame(content: bytes) -> Frame:
         raise FrameError(f"the frame has {len(content)} bytes; the limit is {MAX_FRAME_BYTES}")
     if not content or content[0] != CHANNEL_VERSION:
         raise FrameError(f"the frame is not of channel version {CHANNEL_VERSION}")
-    length, start = _read_varuint(content, 1)
-    if length > MAX_HEADER_BYTES or start + length > len(content):
-        raise FrameError("the header is longer than its limit or than the frame")
+    decoder = Decoder(content, start=1)
     try:
-        header = json.loads(content[start : start + length], parse_constant=_reject_constant)
+        header = json.loads(decoder.read_bytes(MAX_HEADER_BYTES), parse_constant=_reject_constant)
+    except DecodeError as error:
+        raise FrameError(f"the header is malformed: {error}") from error
     except (ValueError, RecursionError) as error:
         raise FrameError("the header is not JSON") from error
     if not isinstance(header, dict):
         raise FrameError("the header is not an object")
-    return _frame(header, content[start + length :])
+    return _frame(header, decoder.read_rest())
 
 
 def read_report(frame: Frame) -> StatusReport:
@@ -269,21 +270,3 @@ def _vector(value: object) -> bytes:
         return b64decode(value, validate=True)
     except (Base64Error, ValueError) as error:
         raise FrameError("'sv' is not base64") from error
-
-
-def _varuint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(0x80 | value & 0x7F)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _read_varuint(content: bytes, start: int) -> tuple[int, int]:
-    value = 0
-    for index, byte in enumerate(content[start : start + 4]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, start + index + 1
-    raise FrameError("the length of the header is malformed")

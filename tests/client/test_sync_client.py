@@ -5,11 +5,18 @@ from __future__ import annotations
 import pytest
 
 from streamlit_crdt.client.errors import RoomDeletedError
-from streamlit_crdt.client.server_messages import News, Question, SavedAnswer, read
 from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.document.replica import MAX_LOG_UPDATES, ROOM, Replica
 from streamlit_crdt_server import MalformedFrameError, protocol
-from streamlit_crdt_server.protocol import SaveStatus, StoreLevel
+from streamlit_crdt_server.protocol import (
+    SavedAnswer,
+    SaveStatus,
+    StoreLevel,
+    SyncStep1,
+    SyncStep2,
+    SyncUpdate,
+    parse_server_frame,
+)
 
 EPOCH = "0" * 32
 SAVED = protocol.MessageType.SAVED
@@ -25,8 +32,8 @@ class Server:
 
     def connect(self) -> None:
         """Open a connection, and sync both replicas."""
-        opening = read(self.client.open())
-        assert isinstance(opening, Question)
+        opening = parse_server_frame(self.client.open())
+        assert isinstance(opening, SyncStep1)
         self.client.receive(protocol.sync_step1(self.replica.state_vector()))
         self.client.receive(protocol.sync_step2(self.replica.diff(opening.state_vector)))
         self.receive_frames()
@@ -36,7 +43,7 @@ class Server:
         for frame in self.client.next_frames():
             if frame[0] == SAVED:
                 self.queries.append(frame[-1])
-            elif isinstance(message := read(frame), News):
+            elif isinstance(message := parse_server_frame(frame), SyncStep2 | SyncUpdate):
                 self.replica.apply(message.update, origin=ROOM)
 
     def answer(self, version: int, status: SaveStatus = SaveStatus.SAVED, epoch: str = EPOCH) -> None:
@@ -193,4 +200,4 @@ def test_N2_malformed_frame_is_rejected(server: Server, frame: bytes) -> None:
 
 def test_saved_answer_decodes_to_its_encoded_fields() -> None:
     frame = protocol.saved_answer(300, StoreLevel.MEMORY, SaveStatus.REFUSED, EPOCH)
-    assert read(frame) == SavedAnswer(300, 1, SaveStatus.REFUSED, EPOCH)
+    assert parse_server_frame(frame) == SavedAnswer(300, 1, SaveStatus.REFUSED, EPOCH)

@@ -16,7 +16,7 @@ import streamlit_crdt.document.document as document_module
 from streamlit_crdt.document.replica import LOCAL, MAX_LOG_UPDATES, ROOM, TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import RULES
-from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
+from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector
 
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
 """pycrdt 0.14.13 panics on it, and on every later call of the document that it was applied to."""
@@ -339,7 +339,7 @@ def test_N2_a_malformed_state_vector_is_refused(vector: bytes) -> None:
     with pytest.raises(UpdateRefusedError):
         Replica().diff(vector)
     with pytest.raises(ValueError):
-        check_state_vector(vector)
+        decode_state_vector(vector)
 
 
 def test_every_kind_of_content_passes_the_check() -> None:
@@ -359,7 +359,7 @@ def test_every_kind_of_content_passes_the_check() -> None:
     del state["map"], array[1]
     for update in [*updates, document.get_update(), Doc().get_update()]:
         check_update(update)
-    assert check_update(document.get_update()) == check_state_vector(document.get_state())
+    assert check_update(document.get_update()) == decode_state_vector(document.get_state())
     for cut in range(len(document.get_update())):
         with pytest.raises(ValueError):
             check_update(document.get_update()[:cut])

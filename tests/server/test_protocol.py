@@ -10,7 +10,7 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import FrameTooLargeError, MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import Limits, Presence
-from streamlit_crdt_server.yjs.lib0 import Decoder, varuint
+from streamlit_crdt_server.yjs.lib0 import Decoder, encode_varuint
 from tests.server.support.fake_channel import LIMITS, presence_frame
 
 UPDATE = b"\x01\x01\x05\x00\x04\x01\x01t\x01a\x00"
@@ -34,7 +34,7 @@ def test_a_frame_is_read_as_what_it_says(frame: bytes, message: protocol.Message
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 2**14, 2**32, 2**53 - 1])
 def test_a_number_survives_the_way_there_and_back(number: int) -> None:
-    assert Decoder(varuint(number)).varuint() == number
+    assert Decoder(encode_varuint(number)).read_varuint() == number
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_a_number_survives_the_way_there_and_back(number: int) -> None:
         pytest.param(b"\x00\x02" + b"\xff" * 9, id="a length over 53 bits"),
         pytest.param(protocol.sync_step1(b""), id="a state vector without a count"),
         pytest.param(protocol.sync_step1(b"\x01\x05"), id="half an entry"),
-        pytest.param(protocol.sync_step1(varuint(2**40) + b"\x01" * 10), id="the state-vector bomb"),
-        pytest.param(protocol.sync_step1(b"\x01\x05" + varuint(2**33)), id="a clock over 32 bits"),
+        pytest.param(protocol.sync_step1(encode_varuint(2**40) + b"\x01" * 10), id="the state-vector bomb"),
+        pytest.param(protocol.sync_step1(b"\x01\x05" + encode_varuint(2**33)), id="a clock over 32 bits"),
         pytest.param(protocol.sync_step1(b"\x00\x00"), id="bytes after a state vector"),
         pytest.param(b"\x01\x00", id="awareness without a count"),
-        pytest.param(b"\x01\x05" + varuint(2**28) + b"\x01", id="the awareness bomb"),
+        pytest.param(b"\x01\x05" + encode_varuint(2**28) + b"\x01", id="the awareness bomb"),
         pytest.param(presence_frame(1, 1, "{"), id="a presence that is not JSON"),
         pytest.param(presence_frame(1, 1, ""), id="a presence without a state"),
         pytest.param(presence_frame(1, 1, '{"x":NaN}'), id="a presence that browsers cannot read"),
@@ -96,11 +96,16 @@ def test_frames_are_those_that_pycrdt_makes() -> None:
 def test_the_answer_to_a_question_about_saving_has_the_layout_that_the_frontend_reads() -> None:
     answer = protocol.saved_answer(300, protocol.StoreLevel.DISK, protocol.SaveStatus.SAVED, "ab" * 16)
     reader = Decoder(answer)
-    assert reader.varuint() == 102
-    content = Decoder(reader.block())
-    assert [content.varuint(), content.varuint(), content.varuint(), content.text()] == [300, 2, 0, "ab" * 16]
-    content.end()
-    reader.end()
+    assert reader.read_varuint() == 102
+    content = Decoder(reader.read_bytes())
+    assert [content.read_varuint(), content.read_varuint(), content.read_varuint(), content.read_text()] == [
+        300,
+        2,
+        0,
+        "ab" * 16,
+    ]
+    content.expect_end()
+    reader.expect_end()
 
 
 def test_N2_a_damaged_frame_is_read_or_refused_and_nothing_else_happens() -> None:

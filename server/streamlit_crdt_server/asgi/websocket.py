@@ -103,7 +103,7 @@ class WebSocketChannel(Channel):
             await self._count(len(content or event.get("text") or ""))
             if content is None:
                 raise MalformedFrameError("a text frame, where the protocol has binary ones only")
-            if not content.startswith(protocol.RENEWAL_BEGINNING):
+            if not content.startswith(protocol.RENEWAL_PREFIX):
                 return content
             await self._renew(protocol.parse_renewal(content))
 

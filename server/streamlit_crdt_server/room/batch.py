@@ -20,7 +20,7 @@ from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import Peer, settle
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, apply_update, read_vector, reraise_exit
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
-from streamlit_crdt_server.yjs.update_decoder import check_state_vector
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 MEND_IN_THREAD_OVER_BYTES = 64 * 1024
 """As for `decoding`: walking through a large batch must not hold up other rooms."""
@@ -34,9 +34,9 @@ async def repair_surrogate_pairs(
     Raises:
         DocumentDamagedError: The document panicked.
     """
-    if not any(characters.concern(entry.update) for entry in batch):
+    if not any(characters.may_split(entry.update) for entry in batch):
         return batch
-    work = partial(_mend, characters, check_state_vector(read_vector(ydoc)), batch)
+    work = partial(_mend, characters, decode_state_vector(read_vector(ydoc)), batch)
     is_large = sum(len(entry.update) for entry in batch) > MEND_IN_THREAD_OVER_BYTES
     mended, refused = await to_thread.run_sync(work) if is_large else work()
     for entry, error in refused:
@@ -51,7 +51,7 @@ def _mend(
     earlier = list[Mapping[int, Iterable[int]]]()
     for entry in batch:
         try:
-            update, shape = characters.mend(entry.update, clocks, earlier)
+            update, shape = characters.repair(entry.update, clocks, earlier)
         except UpdateRefusedError as error:
             refused.append((entry, error))
             continue
@@ -62,7 +62,7 @@ def _mend(
             continue
         is_same = update is entry.update
         mended.append(entry if is_same else replace(entry, update=update, reach=shape.reach))
-        earlier.append(shape.halves)
+        earlier.append(shape.surrogates)
         shape.advance(clocks)
     return mended, refused
 

@@ -27,7 +27,7 @@ from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import BadRow, load_all, split_readable
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError
-from streamlit_crdt_server.yjs.structs import read_pieces
+from streamlit_crdt_server.yjs.structs import slice_structs
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 
 STEPS = 64
@@ -163,7 +163,7 @@ class RoomDocument(YRoom):
         own = safe_apply.read_state(self.ydoc)
         state = self._holdings.complete(own)
         self._note_size(len(state))
-        if safe_apply.loads_alike(self.ydoc, own):
+        if safe_apply.is_complete_state(self.ydoc, own):
             return state
         if not self._is_faulty:
             self.log.error("room %r: its log is kept, because its state lacks some of it", self.name)
@@ -210,7 +210,7 @@ class RoomDocument(YRoom):
     def _collect(self, event: TransactionEvent) -> None:
         if event.update == EMPTY_UPDATE:
             return
-        self._characters.note(event.update)
+        self._characters.add(event.update)
         self._outbox.append(event.update)
         if not self._is_batching:
             self._has_work.set()
@@ -309,7 +309,7 @@ class SettlingDocument(RoomDocument):
             return False
         settling = self._holdings.settling
         if settling is None:
-            settling = PendingReplay(await to_thread.run_sync(read_pieces, self._holdings.waiting))
+            settling = PendingReplay(await to_thread.run_sync(slice_structs, self._holdings.waiting))
             self._holdings.settling = settling
         self._is_batching = True
         try:

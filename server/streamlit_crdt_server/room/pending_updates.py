@@ -30,10 +30,10 @@ from pycrdt import Doc, get_update, merge_updates
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.peers import Peer
-from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, varuint
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, encode_varuint
 from streamlit_crdt_server.yjs.safe_apply import MisplacedError, apply_update, read_vector
-from streamlit_crdt_server.yjs.structs import Place, StructSlices, read_pieces
-from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update, read_update_meta
+from streamlit_crdt_server.yjs.structs import SliceKey, StructSlices, slice_structs
+from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector, read_update_meta
 
 _CHUNK = 64
 """Merging many updates at once costs the square of their number: 0.8 s for 10 000."""
@@ -87,7 +87,7 @@ class AppliedTracker:
             DocumentDamagedError: The document panicked.
         """
         vector = read_vector(ydoc)
-        self._clocks = check_state_vector(vector)
+        self._clocks = decode_state_vector(vector)
         self._premature = PendingUpdates()
         self._refused_bytes = 0
         self.is_unsettled, self.settling = not is_settled, None
@@ -103,7 +103,7 @@ class AppliedTracker:
         self.is_unsettled, self.settling = True, None
         self._has_just_lost = True
 
-    def throw_out(self, places: Collection[Place]) -> list[PendingUpdate]:
+    def throw_out(self, places: Collection[SliceKey]) -> list[PendingUpdate]:
         """Have the structs at some places wait no longer, and return the updates that they were in. Any thread."""
         self._premature, changed = without(self._premature, places)
         return changed
@@ -164,8 +164,8 @@ class AppliedTracker:
             self.settling.is_clean = False
 
     def _vector(self) -> bytes:
-        clocks = (varuint(replica) + varuint(clock) for replica, clock in self._clocks.items())
-        return varuint(len(self._clocks)) + b"".join(clocks)
+        clocks = (encode_varuint(replica) + encode_varuint(clock) for replica, clock in self._clocks.items())
+        return encode_varuint(len(self._clocks)) + b"".join(clocks)
 
     def _note(self, change: bytes, entries: Iterable[QueuedUpdate]) -> bool:
         """Note what a change brought, and return whether that is more than what was applied.
@@ -177,7 +177,9 @@ class AppliedTracker:
         if change.endswith(_NO_DELETIONS) and _SKIPPED not in change:
             reach = next((entry.reach for entry in entries if entry.update == change), None)
         is_other, brings_more = reach is None, False
-        for replica, clock in (read_update_meta(change).solid() if reach is None else reach).items():
+        for replica, clock in (
+            read_update_meta(change).contiguous_ends() if reach is None else reach
+        ).items():
             if clock > self._clocks.get(replica, 0):
                 self._clocks[replica] = clock
                 brings_more |= is_other and all(clock > entry.reach.get(replica, 0) for entry in entries)
@@ -268,7 +270,7 @@ class PendingUpdates:
 
 
 def without(
-    premature: PendingUpdates, places: Collection[Place]
+    premature: PendingUpdates, places: Collection[SliceKey]
 ) -> tuple[PendingUpdates, list[PendingUpdate]]:
     """Leave out the structs at some places. Any thread.
 
@@ -283,7 +285,7 @@ def without(
     for waiting in premature:
         rest = None
         if not replicas.isdisjoint(waiting.reach):
-            rest = read_pieces(waiting.update).without(places, and_after=waiting.peer is not None)
+            rest = slice_structs(waiting.update).without(places, and_after=waiting.peer is not None)
         if rest is not None:
             changed.append(waiting)
         if rest != EMPTY_UPDATE:
@@ -314,7 +316,7 @@ class PendingReplay:
 
     def __init__(self, pieces: StructSlices) -> None:
         """Begin a pass."""
-        self.places: set[Place] = set()
+        self.places: set[SliceKey] = set()
         self.is_clean = True
         self._pieces = pieces
         self._left: list[Part] = [(0, len(pieces))]
@@ -361,7 +363,7 @@ class PendingReplay:
 
     def _throw_out(self, culprit: int) -> None:
         """Leave a piece out, and in this pass what the same replica wrote later: nobody sees what is beyond a gap."""
-        self.places.add(self._pieces.place(culprit))
+        self.places.add(self._pieces.key(culprit))
         end = self._pieces.end_of_replica(culprit)
         parts = [
             part

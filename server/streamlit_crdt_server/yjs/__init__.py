@@ -1,0 +1,11 @@
+"""Yjs updates (v1): decoding, cost limits, safe application. Independent of rooms and connections.
+
+Modules:
+    lib0: Numbers, bytes and texts in lib0's encoding.
+    update_decoder: Form and metadata of an update, decoding of state vectors.
+    structs: Merging and slicing of the structs of an update.
+    integration_cost: Budget for the comparisons that an update causes.
+    surrogate_pairs: Repair of updates that split a surrogate pair.
+    safe_apply: Validation and application of untrusted updates.
+    log_recovery: Separation of readable and damaged updates of a stored log.
+"""

@@ -1,11 +1,11 @@
-"""How long a document searches for the places of an update's structs, found out before it does.
+"""Cost of the integration of an update, counted before a document integrates it.
 
-Structs that were inserted at one place at the same time are put in an order that is the same everywhere: each
-one is compared with those that lie between its neighbours. An update of 20 kB with 1500 structs in a row, and
-1500 others that each end before another one of these, takes two million comparisons, and the process stands
-still for 0.3 s; for three times as many structs, nine times as long. So an update that could take many is
-rehearsed here, with a budget: the same algorithm (YATA, as in `Item.integrate` of Yjs), on runs instead of
-texts, in the order in which pycrdt takes the structs.
+Structs that were inserted at one position at the same time are ordered by comparison: each struct is compared with
+those between its neighbors. An update of 20 kB with a row of 1500 structs, and 1500 others that each end before a
+different one of them, takes two million comparisons and blocks the process for 0.3 s. Three times as many structs
+take nine times as long. An update that could take many comparisons is therefore simulated here with a budget. The
+simulation is the same algorithm (YATA, as in `Item.integrate` of Yjs), on runs instead of content, in the order in
+which pycrdt integrates structs.
 """
 
 from __future__ import annotations
@@ -14,163 +14,169 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streamlit_crdt_server.yjs.update_decoder import Unit, UpdateMeta
+from streamlit_crdt_server.yjs.update_decoder import Block, Unit, UpdateMeta
 
 MAX_STEPS = 500_000
-"""50 to 150 ms of pycrdt, 100 to 300 ns each. What one person pasted takes none. A list of 3000 lines that 20 people
-wrote from the bottom to the top takes 250 000 when all of it comes at once, as after the loss of a store."""
+"""Comparisons: 50 to 150 ms of pycrdt, 100 to 300 ns each. A paste by one person takes none. A list of 3000 items that
+20 people wrote from the bottom to the top takes 250 000 when it arrives as one update, as after the loss of a store."""
 
 STEPS_PER_STRUCT = 4
-"""On top of that: it costs no more than reading the struct does."""
+"""Comparisons allowed in addition, per struct. They cost no more than decoding the struct."""
+
+_NO_BLOCK = Block(0, 0, 0, 0)
 
 
-def check_cost(shape: UpdateMeta) -> None:
-    """Raise ValueError if an empty document takes far more comparisons for the structs of an update than it has."""
-    if shape.contenders * shape.structs > MAX_STEPS:
-        count_steps(shape, MAX_STEPS + STEPS_PER_STRUCT * shape.structs)
+def check_cost(meta: UpdateMeta) -> None:
+    """Raise ValueError if an empty document needs too many comparisons for the number of structs of an update."""
+    if meta.max_competitors * meta.structs > MAX_STEPS:
+        count_steps(meta, MAX_STEPS + STEPS_PER_STRUCT * meta.structs)
 
 
-def count_steps(shape: UpdateMeta, max_steps: int) -> int:
-    """Return how many comparisons an empty document takes; raises ValueError above `max_steps`."""
-    rehearsal = _IntegrationSimulation(shape, max_steps)
-    for run in rehearsal.in_order():
-        rehearsal.integrate(run)
-    return rehearsal.steps
+def count_steps(meta: UpdateMeta, max_steps: int) -> int:
+    """Return the number of comparisons in an empty document.
+
+    Raises:
+        ValueError: There are more than `max_steps`.
+    """
+    simulation = _IntegrationSimulation(meta, max_steps)
+    for index in simulation.in_order():
+        simulation.integrate(index)
+    return simulation.steps
 
 
 @dataclass(eq=False, slots=True)
-class _Line:
-    """A list, a text, or the values of one key."""
+class _Sequence:
+    """The linked runs of a list, a text, or one key of a map."""
 
-    head: _Piece | None = None
+    head: _Run | None = None
 
 
 @dataclass(eq=False, slots=True)
-class _Piece:
-    """A run of structs, each of which follows the one before, or a part of one after something came between."""
+class _Run:
+    """A run of structs, or a part of a run that was split by an insertion."""
 
     unit: Unit
     structs: int
     left: Unit | None = None
     right: Unit | None = None
-    line: _Line = field(default_factory=_Line)
-    next: _Piece | None = None
+    sequence: _Sequence = field(default_factory=_Sequence)
+    next: _Run | None = None
 
 
-class _Pieces:
-    """The pieces of one replica, by clock."""
+class _ReplicaRuns:
+    """The runs of one replica, sorted by clock."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._pieces: list[_Piece] = []
+        self._runs: list[_Run] = []
 
-    def add(self, piece: _Piece) -> None:
-        index = bisect_right(self._starts, piece.unit[1])
-        self._starts.insert(index, piece.unit[1])
-        self._pieces.insert(index, piece)
+    def add(self, run: _Run) -> None:
+        index = bisect_right(self._starts, run.unit[1])
+        self._starts.insert(index, run.unit[1])
+        self._runs.insert(index, run)
 
-    def holding(self, clock: int) -> _Piece | None:
+    def containing(self, clock: int) -> _Run | None:
         index = bisect_right(self._starts, clock) - 1
-        return self._pieces[index] if index >= 0 else None
+        return self._runs[index] if index >= 0 else None
 
-    def beginning(self, clock: int) -> _Piece | None:
-        """Return the piece that begins at `clock`, after splitting the one that holds it."""
-        piece = self.holding(clock)
-        if piece is None or piece.unit[1] == clock:
-            return piece
-        units = clock - piece.unit[1]
-        rest = _Piece(
-            (piece.unit[0], clock),
-            max(piece.structs - units, 1),
-            (piece.unit[0], clock - 1),
-            piece.right,
-            piece.line,
-            piece.next,
+    def starting_at(self, clock: int) -> _Run | None:
+        """Return the run that starts at `clock`. Split the run that contains `clock` if necessary."""
+        run = self.containing(clock)
+        if run is None or run.unit[1] == clock:
+            return run
+        units = clock - run.unit[1]
+        rest = _Run(
+            (run.unit[0], clock),
+            max(run.structs - units, 1),
+            (run.unit[0], clock - 1),
+            run.right,
+            run.sequence,
+            run.next,
         )
-        piece.structs, piece.next = min(piece.structs, units), rest
+        run.structs, run.next = min(run.structs, units), rest
         self.add(rest)
         return rest
 
 
 class _IntegrationSimulation:
-    """The places of the runs of an update; what it refers to and does not have lies in lines of its own."""
+    """Positions of the runs of an update in an empty document.
 
-    def __init__(self, shape: UpdateMeta, max_steps: int) -> None:
+    Each unit that the update refers to and does not contain is a run in a sequence of its own.
+    """
+
+    def __init__(self, meta: UpdateMeta, max_steps: int) -> None:
         self.steps = 0
         self._max_steps = max_steps
-        self._shape = shape
-        self._pieces = {replica: _Pieces() for replica in shape.blocks}
-        self._outside: dict[Unit, _Piece] = {}
-        self._places: dict[int, _Line] = {}
-        self._done = {replica: first for replica, (first, *_) in shape.blocks.items()}
+        self._meta = meta
+        self._runs = {replica: _ReplicaRuns() for replica in meta.blocks}
+        self._external_runs: dict[Unit, _Run] = {}
+        self._sequences: dict[int, _Sequence] = {}
+        self._next_run = {replica: block.first_run for replica, block in meta.blocks.items()}
 
     def in_order(self) -> Iterator[int]:
-        """Return the runs: those of the highest replica id first, and before each one what it refers to."""
-        for replica in sorted(self._shape.blocks, reverse=True):
-            waiting = [replica]
-            while waiting:
-                run = self._done[waiting[-1]]
-                if run >= self._shape.blocks[waiting[-1]][1]:
-                    waiting.pop()
+        """Yield the indexes of the runs: highest replica id first, and before each run the runs it refers to."""
+        for replica in sorted(self._meta.blocks, reverse=True):
+            stack = [replica]
+            while stack:
+                index = self._next_run[stack[-1]]
+                if index >= self._meta.blocks[stack[-1]].end_run:
+                    stack.pop()
                     continue
-                missing = next((unit[0] for unit in self._needs(run) if self._is_missing(unit)), None)
+                missing = next((unit[0] for unit in self._neighbors(index) if self._is_missing(unit)), None)
                 if missing is None:
-                    self._done[waiting[-1]] += 1
-                    yield run
-                    if len(waiting) > 1:
-                        waiting.pop()
-                elif missing in waiting:
-                    return  # a circle, which no document ever takes
+                    self._next_run[stack[-1]] += 1
+                    yield index
+                    if len(stack) > 1:
+                        stack.pop()
+                elif missing in stack:
+                    return  # the runs depend on each other in a circle: no document ever integrates them
                 else:
-                    waiting.append(missing)
+                    stack.append(missing)
 
-    def _needs(self, run: int) -> tuple[Unit, ...]:
-        _, left, right, _, _ = self._shape.loose(run)
+    def _neighbors(self, index: int) -> tuple[Unit, ...]:
+        _, left, right, _, _ = self._meta.run(index)
         return tuple(unit for unit in (left, right) if unit is not None)
 
     def _is_missing(self, unit: Unit) -> bool:
-        """Whether a unit is in the update, in a run that was not taken yet."""
-        _, end, start, stop = self._shape.blocks.get(unit[0], (0, 0, 0, 0))
-        run = self._done.get(unit[0], end)
-        return start <= unit[1] < stop and run < end and self._shape.loose(run)[0][1] <= unit[1]
+        """Return whether a unit is in a run of the update that is not integrated yet."""
+        _, end_run, start, end = self._meta.blocks.get(unit[0], _NO_BLOCK)
+        index = self._next_run.get(unit[0], end_run)
+        return start <= unit[1] < end and index < end_run and self._meta.run(index)[0][1] <= unit[1]
 
-    def integrate(self, run: int) -> None:
-        """Put a run where it belongs."""
-        unit, left_unit, right_unit, place, before = self._shape.loose(run)
-        left = None if left_unit is None else self._ending(left_unit)
-        right = None if right_unit is None else self._beginning(right_unit)
-        following = (
-            self._shape.loose(run + 1)[4] if run + 1 < self._shape.loose_count else self._shape.structs
-        )
-        piece = _Piece(unit, following - before, left_unit, right_unit, self._line(left, right, place))
-        self._pieces[unit[0]].add(piece)
-        other = piece.line.head if left is None else left.next
+    def integrate(self, index: int) -> None:
+        """Insert a run at its position."""
+        unit, left_unit, right_unit, parent, before = self._meta.run(index)
+        left = None if left_unit is None else self._run_ending_with(left_unit)
+        right = None if right_unit is None else self._run_starting_with(right_unit)
+        is_last = index + 1 >= self._meta.run_count
+        following = self._meta.structs if is_last else self._meta.run(index + 1)[4]
+        run = _Run(unit, following - before, left_unit, right_unit, self._sequence(left, right, parent))
+        self._runs[unit[0]].add(run)
+        other = run.sequence.head if left is None else left.next
         if other is not right:
-            left = self._find_left(piece, left, other, right)
+            left = self._find_left(run, left, other, right)
         if left is None:
-            piece.next, piece.line.head = piece.line.head, piece
+            run.next, run.sequence.head = run.sequence.head, run
         else:
-            piece.next, left.next = left.next, piece
+            run.next, left.next = left.next, run
 
-    def _find_left(
-        self, piece: _Piece, left: _Piece | None, other: _Piece | None, right: _Piece | None
-    ) -> _Piece | None:
-        """Compare `piece` with what lies between its neighbours, and return after what it comes."""
+    def _find_left(self, run: _Run, left: _Run | None, other: _Run | None, right: _Run | None) -> _Run | None:
+        """Compare `run` with the runs between its neighbors, and return the run that it comes after."""
         passed, conflicting = set[int](), set[int]()
         while other is not None and other is not right:
             self.steps += other.structs
             if self.steps > self._max_steps:
-                raise ValueError("too many of its structs compete for the same place")
+                raise ValueError("too many of its structs compete for the same position")
             passed.add(id(other))
             conflicting.add(id(other))
-            if other.left == piece.left:
-                if other.unit[0] < piece.unit[0]:
+            if other.left == run.left:
+                if other.unit[0] < run.unit[0]:
                     left = other
                     conflicting.clear()
-                elif other.right == piece.right:
+                elif other.right == run.right:
                     break
-            elif other.left is not None and id(self._holding(other.left)) in passed:
-                if id(self._holding(other.left)) not in conflicting:
+            elif other.left is not None and id(self._run_containing(other.left)) in passed:
+                if id(self._run_containing(other.left)) not in conflicting:
                     left = other
                     conflicting.clear()
             else:
@@ -178,31 +184,31 @@ class _IntegrationSimulation:
             other = other.next
         return left
 
-    def _line(self, left: _Piece | None, right: _Piece | None, place: int) -> _Line:
+    def _sequence(self, left: _Run | None, right: _Run | None, parent: int) -> _Sequence:
         if left is not None:
-            return left.line
-        return right.line if right is not None else self._places.setdefault(place, _Line())
+            return left.sequence
+        return right.sequence if right is not None else self._sequences.setdefault(parent, _Sequence())
 
-    def _beginning(self, unit: Unit) -> _Piece:
-        found = self._pieces[unit[0]].beginning(unit[1]) if self._has(unit) else None
-        return found or self._alone(unit)
+    def _run_starting_with(self, unit: Unit) -> _Run:
+        found = self._runs[unit[0]].starting_at(unit[1]) if self._contains(unit) else None
+        return found or self._external_run(unit)
 
-    def _ending(self, unit: Unit) -> _Piece:
-        if self._has(unit) and self._pieces[unit[0]].holding(unit[1]) is not None:
-            self._pieces[unit[0]].beginning(unit[1] + 1)
-        return self._holding(unit)
+    def _run_ending_with(self, unit: Unit) -> _Run:
+        if self._contains(unit) and self._runs[unit[0]].containing(unit[1]) is not None:
+            self._runs[unit[0]].starting_at(unit[1] + 1)
+        return self._run_containing(unit)
 
-    def _holding(self, unit: Unit) -> _Piece:
-        found = self._pieces[unit[0]].holding(unit[1]) if self._has(unit) else None
-        return found or self._alone(unit)
+    def _run_containing(self, unit: Unit) -> _Run:
+        found = self._runs[unit[0]].containing(unit[1]) if self._contains(unit) else None
+        return found or self._external_run(unit)
 
-    def _has(self, unit: Unit) -> bool:
-        _, _, start, stop = self._shape.blocks.get(unit[0], (0, 0, 0, 0))
-        return start <= unit[1] < stop
+    def _contains(self, unit: Unit) -> bool:
+        block = self._meta.blocks.get(unit[0], _NO_BLOCK)
+        return block.start <= unit[1] < block.end
 
-    def _alone(self, unit: Unit) -> _Piece:
-        """Return the piece that stands for a unit of another update."""
-        if unit not in self._outside:
-            self._outside[unit] = piece = _Piece(unit, 1)
-            piece.line.head = piece
-        return self._outside[unit]
+    def _external_run(self, unit: Unit) -> _Run:
+        """Return the run of a unit that is in another update."""
+        if unit not in self._external_runs:
+            self._external_runs[unit] = run = _Run(unit, 1)
+            run.sequence.head = run
+        return self._external_runs[unit]

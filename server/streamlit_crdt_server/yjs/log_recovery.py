@@ -1,7 +1,7 @@
-"""Telling the stored updates that a document can live with from those that would damage it.
+"""Separation of the updates of a stored log that a document can apply from those that would damage it.
 
-An older version wrote what it received. The poison update of pycrdt (see `apply`) in a log would lock
-everybody out of its room for ever, so a log is tried on a scratch document before it is loaded.
+Earlier versions stored updates without a check. One update that makes pycrdt panic (see `safe_apply`) would make its
+room unusable for good. A log is therefore applied to a scratch document before it is loaded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from streamlit_crdt_server.yjs.safe_apply import (
 )
 from streamlit_crdt_server.yjs.structs import merge_structs
 
-JOIN_OVER_BYTES = 2 * 1024
+MERGE_OVER_BYTES = 2 * 1024
+"""Bytes. The structs of a larger stored update are merged before it is applied, see `merge_structs`."""
 
 BadRow = tuple[bytes, str]
-"""A stored update, and what is wrong with it."""
+"""A stored update and the reason why it cannot be applied."""
 
 
 def split_readable(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
-    """Split a log into what a document takes, in order, and what it does not. Costs one load if all is well."""
-    good, bad = [_joined(update) for update in updates], list[BadRow]()
+    """Split a log into the updates that a document can apply, in order, and the others.
+
+    A log without damaged updates is applied once.
+    """
+    good, bad = [_merged(update) for update in updates], list[BadRow]()
     origins = list(updates)
     while (culprit := _first_bad(good)) is not None:
         index, why = culprit
@@ -40,37 +44,39 @@ def split_readable(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]
 
 
 def load_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> bool:
-    """Apply what `sort_out` found good, each in a transaction of its own as `batch.TOGETHER` says.
+    """Apply the updates that `split_readable` returned, each in its own transaction.
+
+    One transaction for all would let pycrdt join the structs of all updates at once, which takes seconds.
 
     Returns:
-        Whether the document took all of it; else a part of it is to be given to it again, see `settling`.
+        Whether the document applied all structs. If not, the pending updates must be applied again.
     """
-    is_settled = True
+    is_complete = True
     for update in updates:
         try:
-            is_settled &= apply_update(ydoc, update)
+            is_complete &= apply_update(ydoc, update)
         except MisplacedError:
-            is_settled = False
-    return is_settled
+            is_complete = False
+    return is_complete
 
 
-def _joined(update: bytes) -> bytes:
-    """Return an update that loads fast, where updates were merged before they were stored."""
-    if len(update) < JOIN_OVER_BYTES:
+def _merged(update: bytes) -> bytes:
+    """Return an equivalent update that loads fast, also if many updates were merged before they were stored."""
+    if len(update) < MERGE_OVER_BYTES:
         return update
     try:
         return merge_structs(update)
     except (ValueError, RecursionError):
-        return update  # whoever applies it says what is wrong
+        return update  # applying it raises the error
 
 
 def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
-    """Return the place of the first update that spoils everything before it, and how; None if there is none."""
+    """Return the index of the first update that damages the document, and the reason. None if there is none."""
     ydoc: Doc[Any] = Doc()
     index = -1
     try:
         for index in range(len(updates)):
-            with suppress(MisplacedError):  # it is only a part of it: see `settling`
+            with suppress(MisplacedError):  # the other structs of the update are applied
                 apply_update(ydoc, updates[index])
     except UpdateRefusedError as error:
         return index, error.reason
@@ -85,7 +91,7 @@ def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
 
 
 def _first_unreadable(updates: Sequence[bytes]) -> int:
-    """Halve the log until the update after which the document cannot be read is found."""
+    """Find the update after which the document cannot be read, by bisection."""
     low, high = 0, len(updates) - 1
     while low < high:
         middle = (low + high) // 2

@@ -1,8 +1,8 @@
-"""Putting an update into a document without letting a bad one damage it.
+"""Validation and safe application of untrusted updates.
 
-A panic in Rust arrives as `PanicException`, which is a *BaseException*, and the document that it hit is lost:
-from then on it panics whenever it is read, so that nobody can join the room again. So an update passes two
-checks first: its form, in Python, and an empty scratch document.
+A panic in Rust arrives as `PanicException`, which is a *BaseException*. The document is lost afterwards: it panics at
+each later read, so that no peer can join the room again. An update therefore passes two checks first: its form, in
+Python, and its application to an empty scratch document.
 """
 
 from __future__ import annotations
@@ -15,63 +15,64 @@ from pycrdt import Doc, get_state, get_update, merge_updates
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.yjs.integration_cost import check_cost
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.structs import MANY, merge_structs
-from streamlit_crdt_server.yjs.update_decoder import check_state_vector, read_update_meta
+from streamlit_crdt_server.yjs.structs import MERGE_OVER_STRUCTS, merge_structs
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
 
 
 class DocumentDamagedError(Exception):
-    """The document panicked and must be replaced. Never leaves the room."""
+    """Raised when the document panicked and must be replaced. It does not leave the room."""
 
 
 class MisplacedError(UpdateRefusedError):
-    """A struct of an update lies in what is no shared type; the document took what comes before it."""
+    """Raised when the parent of a struct is not a shared type. The document applied the structs before it."""
 
     def __init__(self) -> None:
-        super().__init__("a part of it lies in what is no shared type")
+        super().__init__("the parent of one of its structs is not a shared type")
 
     def __str__(self) -> str:
         return f"the update was refused: {self.reason}"
 
 
 def validate_update(update: bytes) -> tuple[bytes, dict[int, int]]:
-    """Check an update's form and cost, then apply it to an empty document. Any thread; 20 us for a small one.
+    """Check the form and the cost of an update, and apply it to an empty document.
+
+    Any thread. A small update takes 20 us.
 
     Returns:
-        The update to apply, which does the same in fewer structs if it has many; and how far it reaches: the
-        clock up to which it inserts or deletes, per replica id.
+        An equivalent update to apply, with fewer structs if it had many, and its `UpdateMeta.reach`.
 
     Raises:
-        UpdateRefusedError: It must not reach a room.
+        UpdateRefusedError: The update must not be applied to a room.
     """
     try:
-        shape = read_update_meta(update)
-        if shape.structs - shape.loose_count > MANY:
+        meta = read_update_meta(update)
+        if meta.structs - meta.run_count > MERGE_OVER_STRUCTS:
             update = merge_structs(update)
-            shape = read_update_meta(update)
-        check_cost(shape)
+            meta = read_update_meta(update)
+        check_cost(meta)
     except (ValueError, RecursionError) as error:
         raise UpdateRefusedError(str(error) or "it is nested too deeply") from error
     try:
         Doc[Any]().apply_update(update)
     except BaseException as error:
         reraise_exit(error)
-        raise UpdateRefusedError(f"an empty document does not take it ({type(error).__name__})") from error
-    return update, shape.reach
+        raise UpdateRefusedError(f"an empty document rejects it ({type(error).__name__})") from error
+    return update, meta.reach
 
 
 def apply_update(ydoc: Doc[Any], update: bytes) -> bool:
-    """Apply an update within the transaction that is open, if one is.
+    """Apply an update, within the open transaction if there is one.
 
-    pycrdt 0.14.13 raises RuntimeError at a struct that lies in what is no shared type. The document stays sound, and
-    keeps, and shows to its observers, what it took before that struct. If the struct is of another update, one which
-    waited for what this one brings, then all that waited is dropped, and this one passes when it is tried again.
+    pycrdt 0.14.13 raises RuntimeError at a struct whose parent is not a shared type. The document stays usable. It
+    keeps the structs that it applied before, and its observers see them. If the struct belongs to a pending update,
+    which this update completed, the document drops all pending structs, and a second attempt succeeds.
 
     Returns:
-        Whether the document still has what waits inside it; else that is to be given to it again, see `settling`.
+        Whether the document kept its pending structs. If not, the pending updates must be applied again.
 
     Raises:
-        UpdateRefusedError: It does not decode; the document is as it was.
-        MisplacedError: One of its own structs is misplaced.
+        UpdateRefusedError: The update does not decode. The document is unchanged.
+        MisplacedError: The parent of one of its own structs is not a shared type.
         DocumentDamagedError: The document panicked.
     """
     try:
@@ -80,7 +81,7 @@ def apply_update(ydoc: Doc[Any], update: bytes) -> bool:
         try:
             _apply(ydoc, update)
         except RuntimeError as error:
-            read_vector(ydoc)  # raises if it was not for the update
+            read_vector(ydoc)  # raises if the document is the cause
             raise MisplacedError from error
         return False
     return True
@@ -99,7 +100,7 @@ def _apply(ydoc: Doc[Any], update: bytes) -> None:
 
 
 def read_state(ydoc: Doc[Any], state_vector: bytes | None = None) -> bytes:
-    """Encode what `ydoc` has beyond a state vector, which must have been checked; everything if it is None.
+    """Encode the difference between `ydoc` and a checked state vector, or the whole state if it is None.
 
     Raises:
         DocumentDamagedError: The document panicked.
@@ -124,26 +125,25 @@ def read_vector(ydoc: Doc[Any]) -> bytes:
         raise DocumentDamagedError("read") from error
 
 
-def loads_alike(ydoc: Doc[Any], state: bytes) -> bool:
-    """Whether `state`, which was read from `ydoc`, reaches as far as `ydoc` itself. Costs less than reading it.
+def is_complete_state(ydoc: Doc[Any], state: bytes) -> bool:
+    """Return whether `state`, which was read from `ydoc`, covers its state vector. Costs less than reading the state.
 
-    It does, unless the document is faulty in a way that no check has foreseen. Then its log still is what its
-    clients wrote, and must not be replaced by the state.
+    It does not if the document has a fault that no check detects. The log still holds the updates of the clients
+    then, and must not be replaced by the state.
 
     Raises:
         DocumentDamagedError: The document panicked.
     """
-    reached = check_state_vector(get_state(state))
+    covered = decode_state_vector(get_state(state))
     return all(
-        reached.get(replica, 0) >= clock for replica, clock in check_state_vector(read_vector(ydoc)).items()
+        covered.get(replica, 0) >= clock for replica, clock in decode_state_vector(read_vector(ydoc)).items()
     )
 
 
 def has_changes(ydoc: Doc[Any], update: bytes) -> bool:
-    """Whether a checked update would change `ydoc`, without applying it. Costs as much as `ydoc` has deletions.
+    """Return whether a checked update would change `ydoc`, without applying it. The cost grows with its deletions.
 
-    A client that only looks on sends updates as well: its answer to the server's state vector repeats every
-    deletion that it knows.
+    A client that only reads sends updates as well: its SyncStep2 repeats every deletion in its document.
 
     Raises:
         DocumentDamagedError: The document panicked.
@@ -151,13 +151,13 @@ def has_changes(ydoc: Doc[Any], update: bytes) -> bool:
     vector = read_vector(ydoc)
     deletions = read_state(ydoc, vector)
     beyond = get_update(update, vector)
-    if beyond[0]:  # holds structs
+    if beyond[0]:  # the number of replicas with structs
         return True
     return merge_updates(deletions, beyond) != merge_updates(deletions, EMPTY_UPDATE)
 
 
 def reraise_exit(error: BaseException) -> None:
-    """Raise cancellation and exit again, where everything else, panics included, is caught."""
+    """Raise `error` again if it is a cancellation or an exit. Callers catch everything else, including panics."""
     endings = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
     found = error.subgroup(endings) if isinstance(error, BaseExceptionGroup) else isinstance(error, endings)
     if found:

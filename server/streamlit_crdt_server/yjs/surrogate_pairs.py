@@ -1,10 +1,11 @@
-"""SurrogatePairs of two units (emoji, and all else beyond U+FFFF), which an edit must not cut in two.
+"""Surrogate pairs of a document, and the repair of updates that would split one.
 
-Yjs counts texts in UTF-16 units and lets `text.delete(1, 1)` take half an emoji; what is left becomes U+FFFD.
-pycrdt 0.14.13 loses the other half, and with it a unit of that client's clock: what the client does afterwards
-is never shown, and the document's own state does not load as the document that it was. So a room knows where
-the second halves lie. A deletion of half a character is made one of the whole character, which its sender gets
-back like everybody else. An insertion between two halves cannot be mended: it is refused.
+Characters beyond U+FFFF (emoji among them) are two UTF-16 units. Yjs counts texts in such units and accepts
+`text.delete(1, 1)`, which deletes half an emoji and turns the other half into U+FFFD. pycrdt 0.14.13 loses the other
+half, and with it a unit of that client's clock: later edits of the client never appear, and the state of the document
+does not load as the same document. A room therefore keeps the positions of the low surrogates. The deletion of half
+a pair becomes a deletion of the whole pair, which the sender receives as all other peers do. An insertion between the
+halves cannot be repaired and is refused.
 """
 
 from __future__ import annotations
@@ -17,104 +18,106 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pycrdt import merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.lib0 import encode_varuint
 from streamlit_crdt_server.yjs.update_decoder import Unit, UpdateMeta, read_update_meta
 
 _FOUR_BYTES = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
-"""In UTF-8 a character of two UTF-16 units; other bytes may look like one."""
+"""UTF-8 encoding of a surrogate pair. Other bytes of an update may match as well."""
 
 
 class SurrogatePairs:
-    """Where the document of one room has characters of two units: the clocks of their second halves."""
+    """Clocks of the low surrogates (second halves of surrogate pairs) in the document of one room."""
 
     def __init__(self) -> None:
-        """Begin with an empty document."""
-        self._halves: dict[int, array[int]] = {}
+        self._clocks: dict[int, array[int]] = {}
 
     def reset(self, updates: Sequence[bytes]) -> list[bytes]:
-        """Begin anew with a log that a document takes, and return it mended. An older version stored what it got."""
-        self._halves = {}
-        for update in updates:
-            self.note(update)
-        return [self._mended_or_as_it_is(update) for update in updates]
+        """Restart with a readable log, and return the log with its updates repaired.
 
-    def note(self, update: bytes) -> None:
-        """Note what came into the document. Costs next to nothing for a text without such characters."""
+        Earlier versions stored updates without a check. Such an update stays as it is if it cannot be repaired.
+        """
+        self._clocks = {}
+        for update in updates:
+            self.add(update)
+        return [self._repair_or_keep(update) for update in updates]
+
+    def add(self, update: bytes) -> None:
+        """Add the surrogate pairs of an update that the document applied. Without such bytes it is one search."""
         if _FOUR_BYTES.search(update) is None:
             return
-        for replica, clocks in read_update_meta(update).halves.items():
-            known = self._halves.setdefault(replica, array("q"))
+        for replica, clocks in read_update_meta(update).surrogates.items():
+            known = self._clocks.setdefault(replica, array("q"))
             for clock in clocks:
                 if not known or clock > known[-1]:
                     known.append(clock)
                 elif known[bisect_left(known, clock)] != clock:
                     insort(known, clock)
 
-    def concern(self, update: bytes) -> bool:
-        """Whether `update` may cut a character, so that it is worth mending."""
-        return bool(self._halves) or _FOUR_BYTES.search(update) is not None
+    def may_split(self, update: bytes) -> bool:
+        """Return whether `update` may split a surrogate pair, so that it must be passed to `repair`."""
+        return bool(self._clocks) or _FOUR_BYTES.search(update) is not None
 
-    def mend(
+    def repair(
         self,
         update: bytes,
         clocks: Mapping[int, int] | None = None,
         earlier: Sequence[Mapping[int, Iterable[int]]] = (),
     ) -> tuple[bytes, UpdateMeta]:
-        """Return `update` such that it cuts no character, and its shape.
+        """Return an update that splits no surrogate pair, and its metadata.
 
         Args:
             update: A well-formed update.
-            clocks: The document's state vector: what it has of a text of this update is cut off.
-            earlier: The `UpdateMeta.halves` of updates which go into the document before it, and are not noted yet.
+            clocks: State vector of the document, which cuts off the part of a text that the document has.
+            earlier: `UpdateMeta.surrogates` of updates that are applied before this one and are not added yet.
 
         Raises:
-            UpdateRefusedError: It inserts something between the halves of a character.
+            UpdateRefusedError: It inserts between the halves of a pair.
         """
-        shape = read_update_meta(update)
-        is_half = self._finder([*earlier, shape.halves])
-        for replica, halves in shape.halves.items():
-            if (clocks or {}).get(replica, 0) in halves:
-                raise UpdateRefusedError("it is told otherwise what the room has already")
-        if any(is_half(seam) for seam in shape.seams()):
+        meta = read_update_meta(update)
+        is_low_surrogate = self._finder([*earlier, meta.surrogates])
+        for replica, surrogates in meta.surrogates.items():
+            if (clocks or {}).get(replica, 0) in surrogates:
+                raise UpdateRefusedError("it contradicts the content that the room already has")
+        if any(is_low_surrogate(unit) for unit in meta.split_points()):
             raise UpdateRefusedError("it inserts something inside a character")
-        cut = [(replica, clock) for replica, clock in _edges(shape) if is_half((replica, clock))]
-        if not cut:
-            return update, shape
-        mended = merge_updates(update, *map(_deletion, cut))
-        return mended, read_update_meta(mended)
+        split = [(replica, clock) for replica, clock in _edges(meta) if is_low_surrogate((replica, clock))]
+        if not split:
+            return update, meta
+        repaired = merge_updates(update, *map(_pair_deletion, split))
+        return repaired, read_update_meta(repaired)
 
     def _finder(self, others: Sequence[Mapping[int, Iterable[int]]]) -> Callable[[Unit], bool]:
-        more = {(replica, clock) for halves in others for replica in halves for clock in halves[replica]}
+        more = {(replica, clock) for clocks in others for replica in clocks for clock in clocks[replica]}
 
-        def is_half(unit: Unit) -> bool:
+        def is_low_surrogate(unit: Unit) -> bool:
             if unit in more:
                 return True
-            known = self._halves.get(unit[0])
+            known = self._clocks.get(unit[0])
             if known is None:
                 return False
             index = bisect_left(known, unit[1])
             return index < len(known) and known[index] == unit[1]
 
-        return is_half
+        return is_low_surrogate
 
-    def _mended_or_as_it_is(self, update: bytes) -> bytes:
-        if not self.concern(update):
+    def _repair_or_keep(self, update: bytes) -> bytes:
+        if not self.may_split(update):
             return update
         try:
-            return self.mend(update)[0]
+            return self.repair(update)[0]
         except UpdateRefusedError:
             return update
 
 
-def _edges(shape: UpdateMeta) -> Iterable[Unit]:
-    """Return before which units its deletions begin and end."""
-    for index in range(0, len(shape.deletions), 3):
-        replica, start, end = shape.deletions[index : index + 3]
+def _edges(meta: UpdateMeta) -> Iterable[Unit]:
+    """Yield the units before which a deletion begins or ends."""
+    for index in range(0, len(meta.deletions), 3):
+        replica, start, end = meta.deletions[index : index + 3]
         yield replica, start
         yield replica, end
 
 
-def _deletion(half: Unit) -> bytes:
-    """Encode an update that deletes the character whose second half this is."""
-    replica, clock = half
-    return b"\0\1" + varuint(replica) + b"\1" + varuint(clock - 1) + b"\2"
+def _pair_deletion(low_surrogate: Unit) -> bytes:
+    """Encode an update that deletes the pair of a low surrogate."""
+    replica, clock = low_surrogate
+    return b"\0\1" + encode_varuint(replica) + b"\1" + encode_varuint(clock - 1) + b"\2"

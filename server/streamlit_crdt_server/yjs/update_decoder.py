@@ -1,17 +1,13 @@
-"""The form of a Yjs update (v1), checked before any of it reaches pycrdt.
+"""Decoder of Yjs updates (v1) that checks their form and collects their metadata.
 
-A decoder in Rust is fast and trusts its input: measured with pycrdt 0.14.13, an update with 100 000 nested
-arrays (200 kB) overflows the stack and ends the process, with no exception to catch; a struct of length 0
-panics and spoils the document for ever; an 18-byte state vector allocates 1 GB. So lengths, counts and depth
-are walked through here first. What a struct *means* is left to pycrdt, but for what `UpdateMeta` notes.
+pycrdt's decoder in Rust is fast and trusts its input. Measured with pycrdt 0.14.13: an update of 200 kB with
+100 000 nested arrays overflows the stack and ends the process, with no exception to catch; a struct of length 0
+panics and damages the document for good; a state vector of 18 bytes allocates 1 GB. This module therefore checks
+lengths, counts and depth before pycrdt sees an update. Apart from the metadata in `UpdateMeta`, it does not
+interpret structs.
 
-The layout is that of Yjs' `UpdateEncoderV1` (https://github.com/yjs/yjs, `src/utils/encoding.js`) and of
-lib0's `writeAny`. A content type that Yjs 13 does not know is refused: a browser could not read it either.
-
-What of an update matters besides its values: how far it reaches, and between what it puts its structs.
-
-Most structs continue the one before them. Only those that do not are noted ("loose" ones), so that a large
-paste costs next to nothing.
+The layout is that of Yjs' `UpdateEncoderV1` (https://github.com/yjs/yjs, `src/utils/encoding.js`) and of lib0's
+`writeAny`. A content type that Yjs 13 does not support is refused, because a browser could not read it either.
 """
 
 from __future__ import annotations
@@ -20,114 +16,132 @@ import re
 from array import array
 from collections.abc import Callable, Iterator
 from struct import Struct
+from typing import NamedTuple
 
-from streamlit_crdt_server.yjs.lib0 import Walk
+from streamlit_crdt_server.yjs.lib0 import MAX_VARUINT, Decoder
 
 Unit = tuple[int, int]
-"""A replica id and a clock: one place of one element."""
+"""Replica id and clock of one element."""
 
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
-_NOWHERE = (-1, -1)
-_LOOSE = Struct("=8q")
+_NO_UNIT = (-1, -1)
+_RUN = Struct("=8q")
+
+
+class Block(NamedTuple):
+    """The structs of one replica in an update: indexes of its runs, and its clocks. Both ranges are half-open."""
+
+    first_run: int
+    end_run: int
+    start: int
+    end: int
 
 
 class UpdateMeta:
-    """The shape of one update.
+    """Metadata of one update.
+
+    Most structs continue the struct before them: they lie directly behind it, and have the same right neighbor.
+    A sequence of such structs is a *run*. Only the first struct of each run is stored here, in packed form, so that
+    a large paste costs little.
 
     Attributes:
-        reach: The clock up to which it inserts or deletes, per replica id.
-        blocks: For each replica with structs, its loose structs (first and one past the last), and its clocks.
-        structs: How many there are.
-        deletions: Replica id, first clock and end of what it deletes, one after the other.
-        halves: For each replica, at which clocks the second half of a character of two units lies.
+        reach: Clock after the last unit that the update inserts or deletes, per replica id.
+        blocks: Structs per replica id.
+        structs: Number of structs.
+        deletions: Replica id, first clock and end clock of each deletion, as one flat array.
+        surrogates: Clocks of the low surrogates (second halves of surrogate pairs), per replica id.
     """
 
     def __init__(self) -> None:
-        """Begin with an empty one."""
         self.reach: dict[int, int] = {}
-        self.blocks: dict[int, tuple[int, int, int, int]] = {}
+        self.blocks: dict[int, Block] = {}
         self.structs = 0
         self.deletions = array("q")
-        self.halves: dict[int, array[int]] = {}
+        self.surrogates: dict[int, array[int]] = {}
         self._gaps: dict[int, int] = {}
-        self._loose = bytearray()
-        self._places: dict[object, int] = {}
-        self._right: Unit | None = _NOWHERE
-        self._begun = (0, 0)
+        self._runs = bytearray()
+        self._parents: dict[object, int] = {}
+        self._right: Unit | None = _NO_UNIT
+        self._open_block = (0, 0)
 
     @property
-    def loose_count(self) -> int:
-        """How many structs do not continue the one before them."""
-        return len(self._loose) // _LOOSE.size
+    def run_count(self) -> int:
+        return len(self._runs) // _RUN.size
 
     @property
-    def contenders(self) -> int:
-        """How many structs may compete for their place: not those which are alone at a place, such as a key."""
-        return 2 * (self.loose_count - len(self._places))
+    def max_competitors(self) -> int:
+        """Upper limit of the structs that compete with others for a position.
 
-    def begin(self, replica: int, clock: int) -> None:
-        """Note that the structs of a replica begin."""
+        The first struct of a parent, or of a key, does not compete.
+        """
+        return 2 * (self.run_count - len(self._parents))
+
+    def begin_block(self, replica: int, clock: int) -> None:
+        """Begin the structs of a replica."""
         if replica in self.blocks:
             raise ValueError("the structs of one replica come twice")
-        self._right = _NOWHERE
-        self._begun = (self.loose_count, clock)
+        self._right = _NO_UNIT
+        self._open_block = (self.run_count, clock)
 
-    def end(self, replica: int, clock: int) -> None:
-        """Note that they ended before `clock`."""
-        first, start = self._begun
-        self.blocks[replica] = (first, self.loose_count, start, clock)
-        self._note(replica, clock)
+    def end_block(self, replica: int, clock: int) -> None:
+        """End the structs of a replica before `clock`."""
+        first_run, start = self._open_block
+        self.blocks[replica] = Block(first_run, self.run_count, start, clock)
+        self._extend_reach(replica, clock)
 
-    def insert(self, unit: Unit, left: Unit | None, right: Unit | None, place: object) -> None:
-        """Note a struct between two units, or at a place that has none yet."""
+    def add_struct(self, unit: Unit, left: Unit | None, right: Unit | None, parent: object) -> None:
+        """Add a struct with its neighbors, or with its parent and key if it has no neighbors."""
         before = self.structs
         self.structs = before + 1
         if left is not None and left[1] == unit[1] - 1 and left[0] == unit[0] and right == self._right:
             return
         self._right = right
-        number = -1 if place is None else self._places.setdefault(place, len(self._places))
-        self._loose += _LOOSE.pack(*unit, *(left or _NOWHERE), *(right or _NOWHERE), number, before)
+        number = -1 if parent is None else self._parents.setdefault(parent, len(self._parents))
+        self._runs += _RUN.pack(*unit, *(left or _NO_UNIT), *(right or _NO_UNIT), number, before)
 
-    def delete(self, replica: int, start: int, end: int) -> None:
-        """Note a deletion."""
+    def add_deletion(self, replica: int, start: int, end: int) -> None:
         self.deletions.extend((replica, start, end))
-        self._note(replica, end)
+        self._extend_reach(replica, end)
 
-    def skip(self, replica: int, clock: int) -> None:
-        """Note that a part of what the replica wrote is missing from `clock` on."""
+    def add_gap(self, replica: int, clock: int) -> None:
+        """Add a gap in the structs of a replica, which begins at `clock`."""
         self._gaps.setdefault(replica, clock)
 
-    def solid(self) -> dict[int, int]:
-        """Return up to which clock it inserts without a gap, per replica id; a document has what is beyond as well."""
-        return {replica: self._gaps.get(replica, end) for replica, (_, _, _, end) in self.blocks.items()}
-
-    def note_text(self, replica: int, clock: int, text: str) -> None:
-        """Note where a text that begins at `clock` has characters of two units."""
+    def add_text(self, replica: int, clock: int, text: str) -> None:
+        """Add the low surrogates of a text that begins at `clock`."""
         found = [clock + match.start() + 1 + index for index, match in enumerate(_ASTRAL.finditer(text))]
         if found:
-            self.halves.setdefault(replica, array("q")).extend(found)
+            self.surrogates.setdefault(replica, array("q")).extend(found)
 
-    def loose(self, index: int) -> tuple[Unit, Unit | None, Unit | None, int, int]:
-        """Return a loose struct: its unit, its neighbours, its place or -1, and how many structs came before."""
-        a, b, c, d, e, f, place, before = _LOOSE.unpack_from(self._loose, index * _LOOSE.size)
-        return (a, b), None if c < 0 else (c, d), None if e < 0 else (e, f), place, before
+    def contiguous_ends(self) -> dict[int, int]:
+        """Return the end clock of the structs before the first gap, per replica id."""
+        return {replica: self._gaps.get(replica, block.end) for replica, block in self.blocks.items()}
 
-    def seams(self) -> Iterator[Unit]:
-        """Return before which units it inserts something, so that what lies there is split."""
-        for index in range(self.loose_count):
-            _, left, right, _, _ = self.loose(index)
+    def run(self, index: int) -> tuple[Unit, Unit | None, Unit | None, int, int]:
+        """Return the first struct of a run.
+
+        Returns:
+            Its unit, its left and right neighbor, the number of its parent or -1, and the number of structs before it.
+        """
+        a, b, c, d, e, f, parent, before = _RUN.unpack_from(self._runs, index * _RUN.size)
+        return (a, b), None if c < 0 else (c, d), None if e < 0 else (e, f), parent, before
+
+    def split_points(self) -> Iterator[Unit]:
+        """Yield the units before which the update inserts. Existing structs are split there."""
+        for index in range(self.run_count):
+            _, left, right, _, _ = self.run(index)
             if left is not None:
                 yield left[0], left[1] + 1
             if right is not None:
                 yield right
 
     def advance(self, clocks: dict[int, int]) -> None:
-        """Bring a state vector to where it is once this update is applied."""
-        for replica, (_, _, start, end) in self.blocks.items():
-            if start <= clocks.get(replica, 0) < end:
-                clocks[replica] = end
+        """Change a state vector to that of the document after it applied this update."""
+        for replica, block in self.blocks.items():
+            if block.start <= clocks.get(replica, 0) < block.end:
+                clocks[replica] = block.end
 
-    def _note(self, replica: int, clock: int) -> None:
+    def _extend_reach(self, replica: int, clock: int) -> None:
         if clock > self.reach.get(replica, 0):
             self.reach[replica] = clock
 
@@ -139,142 +153,165 @@ _TYPE_COUNT = 7
 
 
 def check_update(update: bytes) -> dict[int, int]:
-    """Return how far `update` reaches: the clock up to which it inserts or deletes, per replica id.
+    """Return `UpdateMeta.reach` of an update.
 
     Raises:
-        ValueError: it is not well formed to its last byte; the text says what is wrong.
+        ValueError: The update is not well formed to its last byte; the text says what is wrong.
     """
     return read_update_meta(update).reach
 
 
 def read_update_meta(update: bytes) -> UpdateMeta:
-    """Return what else than its values a room has to know of `update`; raises as `check_update`."""
-    walk = UpdateDecoder(update)
-    walk.update()
-    return walk.shape
+    """Return the metadata of an update.
+
+    Raises:
+        ValueError: The update is not well formed to its last byte; the text says what is wrong.
+    """
+    decoder = UpdateDecoder(update)
+    decoder.decode()
+    return decoder.meta
 
 
-def check_state_vector(vector: bytes) -> dict[int, int]:
-    """Return the clock per replica id. Raises ValueError unless `vector` is well formed to its last byte."""
-    walk = Walk(vector)
+def decode_state_vector(vector: bytes, max_clock: int = MAX_VARUINT) -> dict[int, int]:
+    """Return the clock per replica id.
+
+    Raises:
+        DecodeError: The state vector is not well formed to its last byte, or a clock exceeds `max_clock`.
+    """
+    decoder = Decoder(vector)
     clocks = {}
-    for _ in range(walk.count()):
-        replica = walk.number()
-        clocks[replica] = walk.number()
-    walk.end()
+    for _ in range(decoder.read_count(min_element_bytes=2)):
+        replica = decoder.read_varuint()
+        clocks[replica] = decoder.read_varuint(max_clock)
+    decoder.expect_end()
     return clocks
 
 
-class UpdateDecoder(Walk):
-    """A walk through the structs and deletions of an update, which notes its shape."""
+class UpdateDecoder(Decoder):
+    """A cursor over the structs and deletions of one update, which collects `meta`."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self.shape = UpdateMeta()
+        self.meta = UpdateMeta()
         self._replica = self._clock = 0
         self._content_at = self._deletions_at = 0
 
-    def update(self) -> None:
-        for _ in range(self.count()):
-            structs = self.count()
-            self._replica, self._clock = self.number(), self.number()
+    def decode(self) -> None:
+        """Decode the whole update.
+
+        Raises:
+            ValueError: The update is not well formed to its last byte.
+        """
+        for _ in range(self.read_count()):
+            structs = self.read_count()
+            self._replica, self._clock = self.read_varuint(), self.read_varuint()
             self.begin_block(self._replica, self._clock)
             for _ in range(structs):
-                self._clock += self.struct()
-            self.shape.end(self._replica, self._clock)
+                self._clock += self.read_struct()
+            self.meta.end_block(self._replica, self._clock)
         self._deletions_at = self._at
-        for _ in range(self.count()):
-            replica = self.number()
-            for _ in range(self.count()):
-                clock = self.number()
-                self.shape.delete(replica, clock, clock + self.positive())
-        self.end()
+        for _ in range(self.read_count()):
+            replica = self.read_varuint()
+            for _ in range(self.read_count()):
+                clock = self.read_varuint()
+                self.meta.add_deletion(replica, clock, clock + self.read_positive())
+        self.expect_end()
 
     def begin_block(self, replica: int, clock: int) -> None:
-        """Note that the structs of a replica begin."""
-        self.shape.begin(replica, clock)
+        """Begin the structs of a replica."""
+        self.meta.begin_block(replica, clock)
 
-    def struct(self) -> int:
-        """Step over a struct and return its length on its replica's clock."""
-        information = self.byte()
+    def read_struct(self) -> int:
+        """Read a struct and return its length in units, by which its replica's clock advances."""
+        information = self.read_byte()
         if information in (_COLLECTED, _SKIPPED):
-            self.shape.structs += 1
+            self.meta.structs += 1
             if information == _SKIPPED:
-                self.shape.skip(self._replica, self._clock)
+                self.meta.add_gap(self._replica, self._clock)
             self._content_at = self._at
-            return self.positive()
-        left: Unit | None = (self.number(), self.number()) if information & _HAS_LEFT else None
-        right: Unit | None = (self.number(), self.number()) if information & _HAS_RIGHT else None
-        place: tuple[Unit | str, ...] | None = None
+            return self.read_positive()
+        left: Unit | None = (self.read_varuint(), self.read_varuint()) if information & _HAS_LEFT else None
+        right: Unit | None = (self.read_varuint(), self.read_varuint()) if information & _HAS_RIGHT else None
+        parent: tuple[Unit | str, ...] | None = None
         if left is None and right is None:
-            place = self._parent(bool(information & _HAS_PARENT_KEY))
-        self.shape.insert((self._replica, self._clock), left, right, place)
+            parent = self._read_parent(bool(information & _HAS_PARENT_KEY))
+        self.meta.add_struct((self._replica, self._clock), left, right, parent)
         self._content_at = self._at
-        content = _CONTENTS.get(information & _CONTENT)
-        if content is None:
+        read_content = _CONTENTS.get(information & _CONTENT)
+        if read_content is None:
             raise ValueError(f"content type {information & _CONTENT} is unknown")
-        return content(self)
+        return read_content(self)
 
-    def _parent(self, has_key: bool) -> tuple[Unit | str, ...]:
-        """Step over the place of a struct that has no neighbours, and return what tells it from others."""
-        named = self.number()
-        if named > 1:
+    def _read_parent(self, has_key: bool) -> tuple[Unit | str, ...]:
+        """Return the parent of a struct without neighbors, and its key if it has one."""
+        is_named = self.read_varuint()
+        if is_named > 1:
             raise ValueError("a parent is neither a name nor an id")
-        parent: Unit | str = self.text() if named else (self.number(), self.number())
-        return (parent, self.text()) if has_key else (parent,)
+        parent: Unit | str = self.read_text() if is_named else (self.read_varuint(), self.read_varuint())
+        return (parent, self.read_text()) if has_key else (parent,)
 
-    def _json(self) -> int:
-        count = self.positive_count()
-        for _ in range(count):
-            self.text()
+    def _read_element_count(self) -> int:
+        count = self.read_count()
+        if count == 0:
+            raise ValueError(f"an element before byte {self._at} has length 0")
         return count
 
-    def _string(self) -> int:
-        text = self.text()
+    def _read_json(self) -> int:
+        count = self._read_element_count()
+        for _ in range(count):
+            self.read_text()
+        return count
+
+    def _read_binary(self) -> int:
+        self.skip(self.read_varuint())
+        return 1
+
+    def _read_string(self) -> int:
+        text = self.read_text()
         if not text:
             raise ValueError("a text is empty")
         if text.isascii():
             return len(text)
-        self.shape.note_text(self._replica, self._clock, text)
+        self.meta.add_text(self._replica, self._clock, text)
         return len(text.encode("utf-16-le")) // 2
 
-    def _embed(self) -> int:
-        self.text()
+    def _read_embed(self) -> int:
+        self.read_text()
         return 1
 
-    def _format(self) -> int:
-        self.text()
-        self.text()
+    def _read_format(self) -> int:
+        self.read_text()
+        self.read_text()
         return 1
 
-    def _type(self) -> int:
-        kind = self.number()
+    def _read_type(self) -> int:
+        kind = self.read_varuint()
         if kind >= _TYPE_COUNT:
             raise ValueError(f"shared type {kind} is unknown")
         if kind in _NAMED_TYPES:
-            self.text()
+            self.read_text()
         return 1
 
-    def _anys(self) -> int:
-        count = self.positive_count()
+    def _read_any(self) -> int:
+        count = self._read_element_count()
         for _ in range(count):
-            self.any_value(0)
+            self.skip_any()
         return count
 
-    def _subdocument(self) -> int:
-        self.text()
-        self.any_value(0)
+    def _read_subdocument(self) -> int:
+        self.read_text()
+        self.skip_any()
         return 1
 
 
 _CONTENTS: dict[int, Callable[[UpdateDecoder], int]] = {
-    1: UpdateDecoder.positive,  # deleted
-    2: UpdateDecoder._json,
-    3: UpdateDecoder.buffer,
-    4: UpdateDecoder._string,
-    5: UpdateDecoder._embed,
-    6: UpdateDecoder._format,
-    7: UpdateDecoder._type,
-    8: UpdateDecoder._anys,
-    9: UpdateDecoder._subdocument,
+    1: UpdateDecoder.read_positive,  # deleted
+    2: UpdateDecoder._read_json,
+    3: UpdateDecoder._read_binary,
+    4: UpdateDecoder._read_string,
+    5: UpdateDecoder._read_embed,
+    6: UpdateDecoder._read_format,
+    7: UpdateDecoder._read_type,
+    8: UpdateDecoder._read_any,
+    9: UpdateDecoder._read_subdocument,
 }

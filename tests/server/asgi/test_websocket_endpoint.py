@@ -13,7 +13,7 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, create_app, mint, protocol
 from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimit, RateLimiter
-from streamlit_crdt_server.yjs.lib0 import block, varuint
+from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
 from tests.server.support.asgi import Request, Visit, visit
 from tests.server.support.fake_channel import (
     DEADLINE_S,
@@ -107,16 +107,16 @@ VIEWERS_FRAMES = {
     "an update": lambda: protocol.sync_update(update()),
     "an answer to a question": lambda: protocol.sync_step2(update()),
     "an update a hundred times": lambda: protocol.sync_update(update()),
-    "an update in the type of a question": lambda: b"\0\0" + block(update()),
-    "an update of an unknown sync type": lambda: b"\0\3" + block(update()),
-    "an update with a longer spelling of its type": lambda: b"\x80\0\2" + block(update()),
-    "an update with a longer spelling of its sync type": lambda: b"\0\x82\0" + block(update()),
-    "an update in a presence": lambda: b"\1" + block(update()),
-    "an update as permission": lambda: b"\2\1" + block(update()),
-    "an update as a question who is there": lambda: b"\3" + block(update()),
-    "an update as a question what is saved": lambda: b"\x66" + block(update()),
-    "an update as a renewal": lambda: b"\x68" + block(update()),
-    "an update of a type that is unknown": lambda: b"\x67" + block(update()),
+    "an update in the type of a question": lambda: b"\0\0" + encode_bytes(update()),
+    "an update of an unknown sync type": lambda: b"\0\3" + encode_bytes(update()),
+    "an update with a longer spelling of its type": lambda: b"\x80\0\2" + encode_bytes(update()),
+    "an update with a longer spelling of its sync type": lambda: b"\0\x82\0" + encode_bytes(update()),
+    "an update in a presence": lambda: b"\1" + encode_bytes(update()),
+    "an update as permission": lambda: b"\2\1" + encode_bytes(update()),
+    "an update as a question who is there": lambda: b"\3" + encode_bytes(update()),
+    "an update as a question what is saved": lambda: b"\x66" + encode_bytes(update()),
+    "an update as a renewal": lambda: b"\x68" + encode_bytes(update()),
+    "an update of a type that is unknown": lambda: b"\x67" + encode_bytes(update()),
     "two messages in a frame": lambda: b"\3" + protocol.sync_update(update()),
     "an update after a renewal in one frame": lambda: protocol.renewal("x") + protocol.sync_update(update()),
     "nothing": lambda: b"",
@@ -245,7 +245,8 @@ async def test_A2_a_session_that_has_another_user_now_comes_back_with_the_new_to
 
 
 @pytest.mark.parametrize(
-    "frame", [b"\x68", b"\x68\x05abc", protocol.renewal("x") + b"\0", b"\x68" + varuint(2) + b"\xff\xfe"]
+    "frame",
+    [b"\x68", b"\x68\x05abc", protocol.renewal("x") + b"\0", b"\x68" + encode_varuint(2) + b"\xff\xfe"],
 )
 async def test_N2_a_malformed_renewal_closes_its_connection(frame: bytes) -> None:
     async with house() as home, home.visit() as visited:

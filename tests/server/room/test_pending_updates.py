@@ -12,7 +12,7 @@ import pytest
 from pycrdt import Array, Doc, Map, merge_updates
 
 from streamlit_crdt_server import CloseCode, Hub, UpdateRefusedError, protocol
-from streamlit_crdt_server.yjs.update_decoder import check_state_vector, check_update
+from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector
 from tests.server.support.event_loop_stalls import watched
 from tests.server.support.expensive_updates import NULL, struct
 from tests.server.support.fake_channel import DEADLINE_S, Client, FakeChannel, connected, until
@@ -34,7 +34,7 @@ async def done(future: Future[None]) -> None:
 
 
 def vector_of(hub: Hub) -> dict[int, int]:
-    return check_state_vector(hub.rooms["room"].ydoc.get_state())
+    return decode_state_vector(hub.rooms["room"].ydoc.get_state())
 
 
 def listed(updates: Sequence[bytes]) -> Any:
@@ -58,7 +58,7 @@ async def all_agree(hub: Hub, store: UnreliableStore, client: Client) -> None:
 
 def held(ydoc: Doc[Any]) -> tuple[Any, ...]:
     """How far a document reaches, and what is in it for everybody: nothing that comes after something missing."""
-    reached = check_state_vector(ydoc.get_state())
+    reached = decode_state_vector(ydoc.get_state())
     deleted = ydoc.get_update(ydoc.get_state())
     return (
         {replica: clock for replica, clock in reached.items() if clock},
@@ -253,7 +253,7 @@ async def test_N2_what_is_true_gets_in_in_any_order_and_whatever_waits_beside_it
 
 
 def has_all(ydoc: Doc[Any], true: Sequence[bytes]) -> bool:
-    reached = check_state_vector(ydoc.get_state())
+    reached = decode_state_vector(ydoc.get_state())
     return all(
         reached.get(replica, 0) >= clock for each in true for replica, clock in check_update(each).items()
     )

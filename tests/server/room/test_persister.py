@@ -49,7 +49,9 @@ def answers(client: Client) -> list[Answer]:
     for frame in client.channel.sent:
         if frame[0] == 102:
             content = Decoder(frame[2:])
-            found.append((content.varuint(), content.varuint(), content.varuint(), content.text()))
+            found.append(
+                (content.read_varuint(), content.read_varuint(), content.read_varuint(), content.read_text())
+            )
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.lib0 import encode_varuint
 
 Unit = tuple[int, int]
 NULL, ARRAY = (8, b"\1\x7e"), (7, b"\0")
@@ -14,7 +14,7 @@ NULL, ARRAY = (8, b"\1\x7e"), (7, b"\0")
 def struct(content: tuple[int, bytes], left: Unit | None = None, right: Unit | None = None) -> bytes:
     """One struct; without neighbours, at the beginning of the list "t"."""
     kind, body = content
-    neighbours = b"".join(varuint(part) for unit in (left, right) if unit for part in unit)
+    neighbours = b"".join(encode_varuint(part) for unit in (left, right) if unit for part in unit)
     information = kind | (0x80 if left else 0) | (0x40 if right else 0)
     return bytes([information]) + (neighbours or b"\1\1t") + body
 
@@ -22,9 +22,10 @@ def struct(content: tuple[int, bytes], left: Unit | None = None, right: Unit | N
 def encode(blocks: Iterable[tuple[int, Sequence[bytes]]], deletions: bytes = b"\0") -> bytes:
     """An update with the structs of each replica, from clock 0."""
     parts = [
-        varuint(len(structs)) + varuint(replica) + b"\0" + b"".join(structs) for replica, structs in blocks
+        encode_varuint(len(structs)) + encode_varuint(replica) + b"\0" + b"".join(structs)
+        for replica, structs in blocks
     ]
-    return varuint(len(parts)) + b"".join(parts) + deletions
+    return encode_varuint(len(parts)) + b"".join(parts) + deletions
 
 
 def row(count: int, content: tuple[int, bytes] = NULL, replica: int = 1) -> tuple[int, list[bytes]]:

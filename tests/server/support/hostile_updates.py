@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.lib0 import encode_varuint
 from tests.server.support.expensive_updates import NULL, Unit, struct
 
 TEXT = (4, b"\1a")
@@ -14,17 +14,19 @@ MAP = (7, b"\1")
 def child(parent: Unit, content: tuple[int, bytes] = NULL) -> bytes:
     """One struct in the list that `parent` is said to be."""
     kind, body = content
-    return bytes([kind, 0]) + varuint(parent[0]) + varuint(parent[1]) + body
+    return bytes([kind, 0]) + encode_varuint(parent[0]) + encode_varuint(parent[1]) + body
 
 
 def blocks(*of_replicas: tuple[int, int, Sequence[bytes]], deletions: Sequence[Unit] = ()) -> bytes:
     """An update with the structs of each replica from a clock on, and deletions of single units."""
     parts = [
-        varuint(len(structs)) + varuint(replica) + varuint(clock) + b"".join(structs)
+        encode_varuint(len(structs)) + encode_varuint(replica) + encode_varuint(clock) + b"".join(structs)
         for replica, clock, structs in of_replicas
     ]
-    deleted = [varuint(replica) + b"\1" + varuint(clock) + b"\1" for replica, clock in deletions]
-    return varuint(len(parts)) + b"".join(parts) + varuint(len(deleted)) + b"".join(deleted)
+    deleted = [
+        encode_varuint(replica) + b"\1" + encode_varuint(clock) + b"\1" for replica, clock in deletions
+    ]
+    return encode_varuint(len(parts)) + b"".join(parts) + encode_varuint(len(deleted)) + b"".join(deleted)
 
 
 VALUE = blocks((5, 0, [struct(TEXT)]))

@@ -16,7 +16,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt_server import CloseCode, Hub, Settings, protocol
-from streamlit_crdt_server.yjs.lib0 import block, varuint
+from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
 from tests.server.support.event_loop_stalls import watched
 from tests.server.support.expensive_updates import contest, row_and_crowd
 from tests.server.support.fake_channel import POISON, Client, FakeChannel, connected, presence_frame, until
@@ -99,16 +99,16 @@ def vector(randomness: random.Random, frames: list[bytes]) -> bytes:
     """A state vector that announces more than it has, or clocks that are too large."""
     count = randomness.choice((1, 2, 2**20, 2**31, 2**52))
     pairs = b"".join(
-        varuint(randomness.randrange(2**53)) + varuint(randomness.choice((0, 2**32, 2**52)))
+        encode_varuint(randomness.randrange(2**53)) + encode_varuint(randomness.choice((0, 2**32, 2**52)))
         for _ in range(randomness.randint(0, 3))
     )
-    return b"\0\0" + block(varuint(count) + pairs)
+    return b"\0\0" + encode_bytes(encode_varuint(count) + pairs)
 
 
 def bomb(randomness: random.Random, frames: list[bytes]) -> bytes:
     kind = randomness.choice((b"", b"\0\2", b"\0\0", b"\1", b"\x66", b"\x68"))
     filling = randomness.choice((b"\xff", b"\x80", b"\x75\x01", b"\0"))
-    return kind + block(filling * randomness.choice((10, 1_000, 100_000)))
+    return kind + encode_bytes(filling * randomness.choice((10, 1_000, 100_000)))
 
 
 HEAVY = [

@@ -13,7 +13,7 @@ from pycrdt import Array, Doc, Text, merge_updates
 from streamlit_crdt_server import CloseCode, MemoryStore, Room, UpdateRefusedError, protocol
 from streamlit_crdt_server.yjs import integration_cost
 from streamlit_crdt_server.yjs.integration_cost import count_steps
-from streamlit_crdt_server.yjs.lib0 import varuint
+from streamlit_crdt_server.yjs.lib0 import encode_varuint
 from streamlit_crdt_server.yjs.safe_apply import validate_update
 from streamlit_crdt_server.yjs.structs import merge_structs
 from streamlit_crdt_server.yjs.update_decoder import read_update_meta
@@ -151,7 +151,10 @@ def test_structs_of_each_content_are_joined_if_pycrdt_does(content: tuple[int, b
 
 
 def test_values_of_one_key_are_not_joined() -> None:
-    entries = [b"\x28\1\1t\1k\1\x7d\1", *(b"\xa8\1" + varuint(clock) + b"\1\x7d\2" for clock in range(300))]
+    entries = [
+        b"\x28\1\1t\1k\1\x7d\1",
+        *(b"\xa8\1" + encode_varuint(clock) + b"\1\x7d\2" for clock in range(300)),
+    ]
     update = encode([(1, entries)])
     assert state_after(merge_structs(update)) == state_after(update)
 

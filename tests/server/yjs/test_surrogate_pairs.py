@@ -133,28 +133,28 @@ async def test_other_edits_beside_such_characters_are_as_they_were() -> None:
     ydoc.unobserve(subscription)
     characters = SurrogatePairs()
     for update in updates:
-        assert characters.mend(update)[0] is update
-        characters.note(update)
+        assert characters.repair(update)[0] is update
+        characters.add(update)
 
 
 def test_a_character_that_comes_late_is_known_as_well() -> None:
     characters = SurrogatePairs()
     early, late = typed("👍", "👍")
-    characters.note(late)
-    characters.note(early)
-    characters.note(early)
+    characters.add(late)
+    characters.add(early)
+    characters.add(early)
     for deletion in ("000101010001", "000101010201"):
-        mended, _ = characters.mend(bytes.fromhex(deletion))
+        mended, _ = characters.repair(bytes.fromhex(deletion))
         assert mended == bytes.fromhex(deletion[:-2] + "02")
     with pytest.raises(UpdateRefusedError):
-        characters.mend(bytes.fromhex("01010700c4010001010178" + "00"))
+        characters.repair(bytes.fromhex("01010700c4010001010178" + "00"))
 
 
 async def test_S3_a_log_is_not_replaced_by_a_state_that_lacks_some_of_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        SurrogatePairs, "concern", lambda self, update: False
+        SurrogatePairs, "may_split", lambda self, update: False
     )  # as an unknown weakness would be
     store = MemoryStore()
     updates = [*typed("a👍bcd"), FIRST_HALF]
