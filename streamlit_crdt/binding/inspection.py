@@ -1,35 +1,27 @@
-"""What a session shows of a room: what a person would see in its widgets, and what its script reads."""
+"""Values that a session shows of a room, in its widgets and to its script. Used by `streamlit_crdt.testing`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from streamlit_crdt.binding.key_state import KeyStates, Volatility
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX
-from streamlit_crdt.codec import values
+from streamlit_crdt.binding.key_state import ABSENT, KeyState, KeyStates
+from streamlit_crdt.binding.widgets import REFUSED
+from streamlit_crdt.codec import values as codec
+from streamlit_crdt.codec.equality import deep_copy
 from streamlit_crdt.errors import ValueNotShareableError
-
-
-class Absent:
-    """The type of `ABSENT`: there is no value."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-ABSENT: Final = Absent()
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleValue:
-    """One key, as a session shows it.
+    """The value that a session shows for one key.
 
     Attributes:
-        value: in shared form.
-        in_room: the value in the session's replica, as its widget orders it; `ABSENT` if there is none.
-        why: the rule by which the two may differ: the widget cannot show it (P2), or it is new on each run (P4).
+        value: the shared value.
+        in_room: the value in the session's replica, in the order of the widget's options; `ABSENT` if there is none.
+        why: the rule by which the two may differ. The widget cannot show the room's value (P2), or the key is
+            volatile (P4).
     """
 
     value: Any
@@ -37,37 +29,32 @@ class VisibleValue:
     why: Literal["P2", "P4"] | None
 
 
-class Inspector:
-    """Reads the state as `Plan` does, and notes nothing."""
+def visible_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, VisibleValue]:
+    """Return the values of the registered widgets, and the plain values in session state, by shared key."""
+    visible = {}
+    for key in values:
+        state = keys.get(key)
+        value = _visible_value(state, values[key]) if state.is_shared else REFUSED
+        in_room = keys.read(state) if key in keys.replica else ABSENT
+        if value is not REFUSED and in_room is not REFUSED:
+            visible[key] = VisibleValue(deep_copy(value), in_room, _reason(state, in_room))
+    return visible
 
-    def __init__(self, memory: KeyStates, volatility: Volatility) -> None:
-        self._memory = memory
-        self._volatility = volatility
 
-    def shown(self, state: Mapping[str, Any]) -> dict[str, VisibleValue]:
-        """Return what the session shows of each shared key; see `Mirror.shown`."""
-        memory, found = self._memory, {}
-        for key in state:
-            value = self._value(key, state[key]) if memory.shares(key) else REFUSED
-            in_room = memory.read(key) if key in memory.replica else ABSENT
-            if value is not REFUSED and in_room is not REFUSED:
-                found[key] = VisibleValue(values.deep_copy(value), in_room, self._why(key, in_room))
-        return found
+def _visible_value(state: KeyState, value: Any) -> Any:
+    if state.widget is not None:
+        is_visible = state.widget.is_settable and state.is_registered
+        return state.widget.shared_or_refused(value) if is_visible else REFUSED
+    if state.is_unkeyed:
+        return REFUSED
+    try:
+        codec.encode(value, key=state.key)
+    except ValueNotShareableError:
+        return REFUSED
+    return value
 
-    def _value(self, key: str, value: Any) -> Any:
-        widget = self._memory.widgets.get(key)
-        if widget is not None:
-            is_shown = widget.is_settable and self._memory.is_drawn(key)
-            return widget.shared_or_refused(value) if is_shown else REFUSED
-        if key.startswith(UNKEYED_PREFIX):
-            return REFUSED
-        try:
-            values.encode(value, key=key)
-        except ValueNotShareableError:
-            return REFUSED
-        return value
 
-    def _why(self, key: str, in_room: Any) -> Literal["P2", "P4"] | None:
-        if in_room is not ABSENT and self._memory.is_refused(key, in_room):
-            return "P2"
-        return "P4" if key in self._volatility else None
+def _reason(state: KeyState, in_room: Any) -> Literal["P2", "P4"] | None:
+    if in_room is not ABSENT and state.is_refused(in_room):
+        return "P2"
+    return "P4" if state.is_volatile else None

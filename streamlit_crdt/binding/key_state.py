@@ -1,180 +1,309 @@
-"""What a mirror knows of each key: its widget, the value last seen, and what this run has done with it.
+"""State of each key in one session: one `KeyState` for each key, and the table `KeyStates`.
 
-Keys that get a new value on each run, by which sessions would wake each other for ever (P4).
+Widgets and plain values of `st.session_state` have the same record. A rule is a condition on one `KeyState`. Values are
+kept in shared form (see `Widget.to_shared_value`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
+from streamlit_crdt.access.room_context import RoomContext
 from streamlit_crdt.binding.text_drafts import TextDrafts
-from streamlit_crdt.binding.widgets import REFUSED, Widget
-from streamlit_crdt.codec import values
+from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget
+from streamlit_crdt.codec.equality import deep_copy, equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import Rule
 
 VOLATILE_AFTER_ROUNDS: Final = 3
-"""So many remote runs in a row that overwrite what they were sent make a key volatile (P4)."""
-
-
-class Volatility:
-    """Counts, for each key, the remote runs in a row that overwrote what they were sent."""
-
-    def __init__(self, memory: KeyStates) -> None:
-        self._memory = memory
-        self._overwritten_now: set[str] = set()
-        self._churn: dict[str, int] = {}
-        self._volatile: set[str] = set()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._volatile
-
-    def begin_run(self) -> None:
-        self._overwritten_now = set()
-
-    def end_remote_run(self) -> None:
-        """Begin anew to count for each key that kept what it was sent."""
-        for key in self._memory.written_now - self._overwritten_now:
-            self._churn.pop(key, None)
-
-    def start_over(self) -> None:
-        self._churn.clear()
-
-    def is_damped(self, key: str, *, remote: bool) -> bool:
-        """Say whether an edit of `key` stays here; call once for each edit, which is counted."""
-        if not remote or key not in self._memory.written_now or key in self._overwritten_now:
-            return key in self._volatile and remote
-        self._overwritten_now.add(key)
-        self._churn[key] = self._churn.get(key, 0) + 1
-        if self._churn[key] >= VOLATILE_AFTER_ROUNDS and key not in self._volatile:
-            self._volatile.add(key)
-            self._memory.warn(
-                key,
-                "volatile",
-                f"st.session_state[{key!r}] gets a new value on each run, so sessions would wake each other for ever; "
-                f"it is now shared only when somebody acts. Make it private: crdt_sync(..., private=[{key!r}]).",
-            )
-        return key in self._volatile
-
+"""A key is volatile when this number of remote script runs in a row overwrote the value that they received (P4)."""
 
 _log = logging.getLogger("streamlit_crdt")
 
 
-RuleOf = Callable[[str, Any, str | None], Rule | None]
-"""By which rule a value is stored under a key, given the kind of the key's widget; None where the last writer wins."""
+class Absent:
+    """The type of `ABSENT`: there is no value."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+ABSENT: Final = Absent()
+
+
+@dataclass(slots=True)
+class InFlightValue:
+    """A written value that the browser has not confirmed (P1).
+
+    Attributes:
+        before: values that the browser may still send, the oldest first.
+        tries: confirmations that did not contain the value.
+    """
+
+    before: list[Any]
+    value: Any
+    tries: int = 0
+
+    def replaces(self, shared: Any) -> bool:
+        """Return whether the browser may send `shared` because it does not have this value yet."""
+        return any(equal(shared, former) for former in self.before)
+
+
+@dataclass(slots=True, eq=False)
+class KeyState:
+    """State of one key in one session.
+
+    Attributes:
+        is_shared: the key filter of the room includes the key (P8).
+        is_unkeyed: the key is generated, for a widget without a `key`.
+        widget: the widget as registered last, or excluded from the room; None for a plain value.
+        last_seen: the value in which session state and room last agreed, or a default (R4).
+        refused: the room's value, which cannot be shown here (P2).
+        value_before_sync: the plain value before the first sync (R4).
+        in_flight: the written value that the browser has not confirmed (P1).
+        withheld: the value that the browser shows in a form field, instead of `last_seen` (P7).
+        unchecked: the value that the widget showed when it registered after a remote write in this run (P2).
+        is_in_room: the room has a value, or had one at the last run.
+        is_held_back: a local edit waits for the first sync (R4).
+        is_assigned: code assigned the value before the widget first registered. That is an edit, not a default (R4).
+        is_unshown: a value was written, and the widget has not registered since.
+        is_registered: the widget registered in this run, or in the last complete run (P3).
+        is_registered_now: the widget registered in this run.
+        is_written_now: a remote value was written in this run.
+        is_overwritten_now: the script overwrote that remote value in this run (P4).
+        overwritten_runs: number of remote runs in a row in which this happened (P4).
+        is_volatile: the value changes in each run. Remote runs do not send it any more (P4).
+        is_merged: the room merged a local edit, so that its value differs from the one that the script has.
+        is_submitted: the form of the widget was submitted, and no push has read the value since (P7).
+    """
+
+    key: str
+    is_shared: bool
+    is_unkeyed: bool
+    widget: Widget | None = None
+    last_seen: Any = ABSENT
+    refused: Any = ABSENT
+    value_before_sync: Any = ABSENT
+    in_flight: InFlightValue | None = None
+    withheld: Any = ABSENT
+    unchecked: Any = ABSENT
+    is_in_room: bool = False
+    is_held_back: bool = False
+    is_assigned: bool = False
+    is_unshown: bool = False
+    is_registered: bool = False
+    is_registered_now: bool = False
+    is_written_now: bool = False
+    is_overwritten_now: bool = False
+    overwritten_runs: int = 0
+    is_volatile: bool = False
+    is_merged: bool = False
+    is_submitted: bool = False
+
+    @property
+    def is_bindable(self) -> bool:
+        """Whether the room and session state share this key: a plain value, or a widget that code can set (P6)."""
+        return self.is_shared and (self.widget is None or self.widget.is_settable)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the key belongs to a widget that is not on the page (P3)."""
+        return self.is_unkeyed if self.widget is None else not self.is_registered
+
+    @property
+    def needs_delivery(self) -> bool:
+        """Whether the browser lacks the value.
+
+        Streamlit sends an assignment to the browser only if the widget registers in the same run. A widget that returns
+        in a later run would show its default, while the script reads the room's value.
+        """
+        return self.is_unshown or (self.last_seen is not ABSENT and not self.is_registered)
+
+    def is_refused(self, remote: Any) -> bool:
+        return self.refused is not ABSENT and equal(self.refused, remote)
+
+    def shows(self, value: Any, shared: Any) -> bool:
+        """Return whether `value` in session state is the shared value `shared`."""
+        return equal(value if self.widget is None else self.widget.shared_or_refused(value), shared)
+
+    def is_echo(self, value: Any) -> bool:
+        """Return whether session state has a value from before the one in flight (P1)."""
+        if self.in_flight is None or self.widget is None:
+            return False
+        shared = self.widget.shared_or_refused(value)
+        return self.in_flight.replaces(shared) and not equal(shared, self.in_flight.value)
+
+    @property
+    def is_disposable(self) -> bool:
+        """Whether the record has no content."""
+        values = (self.last_seen, self.refused, self.value_before_sync, self.withheld, self.unchecked)
+        flags = (self.is_in_room, self.is_assigned, self.is_unshown, self.is_written_now, self.is_merged)
+        return (
+            self.widget is None
+            and self.in_flight is None
+            and all(value is ABSENT for value in values)
+            and not any(flags)
+            and not (self.is_volatile or self.overwritten_runs or self.is_submitted)
+        )
 
 
 class KeyStates:
-    """What the parts of a mirror share.
+    """Key states of one session in one room, by key. Not thread-safe: `StateBinding` holds a lock.
 
     Attributes:
-        replica: the room's content.
-        shares: whether a key is shared.
-        rule_of: by which rule a value is stored.
-        is_read_only: whether the session may only look (rule A1).
-        widgets: each widget as it was last drawn, or excluded.
-        seen: the value of each key, in shared form, in which state and room last agreed, or which is nobody's edit.
-        refused: values of the room that cannot be shown here (P2).
-        in_room: keys of which the room has, or had, a value.
-        before_sync: first values that came before the room's content was here (R4).
-        held_back: keys whose edits wait for the room's content (R4).
-        assigned: widgets that code assigned before their first drawing; that is an edit, not a default (R4).
-        untold: keys that were written and that no widget has shown since.
-        drawn: widgets that former runs drew and that are still there (P3).
-        drawn_now: widgets that this run has drawn.
-        written_now: keys that this run was sent.
-        drafts: which texts were shown, and which of them the page's open drafts were begun on.
-        merged: keys that this session edited, and whose value is another one since: it was merged with others' edits.
+        replica: the session's replica of the room.
+        context: role, key filter and merge rules.
+        delivery: number of the newest value in flight. The tab confirms by this number (P1).
+        unsubmitted_elements: element ids of the form fields with a draft (P7).
+        drafts: the texts that drafts began with.
     """
 
-    def __init__(self, replica: Replica, shares: Callable[[str], bool], rule_of: RuleOf) -> None:
+    def __init__(self, replica: Replica, context: RoomContext) -> None:
         self.replica = replica
-        self.shares = shares
-        self.rule_of = rule_of
-        self.is_read_only = False
-        self.widgets: dict[str, Widget] = {}
-        self.seen: dict[str, Any] = {}
-        self.refused: dict[str, Any] = {}
-        self.in_room: set[str] = set()
-        self.before_sync: dict[str, Any] = {}
-        self.held_back: set[str] = set()
-        self.assigned: set[str] = set()
-        self.untold: set[str] = set()
-        self.drawn: set[str] = set()
-        self.drawn_now: set[str] = set()
-        self.written_now: set[str] = set()
-        self.merged: set[str] = set()
+        self.context = context
+        self.delivery = 0
+        self.unsubmitted_elements: set[str] = set()
         self.drafts = TextDrafts()
+        self._states: dict[str, KeyState] = {}
         self._warned: set[tuple[str, str]] = set()
 
-    def is_drawn(self, key: str) -> bool:
-        return key in self.drawn or key in self.drawn_now
+    def __iter__(self) -> Iterator[KeyState]:
+        return iter(list(self._states.values()))
 
-    def see(self, key: str, shared: Any) -> None:
-        self.seen[key] = values.deep_copy(shared)
-        if key in self.widgets:
-            self.drafts.note_shown(key, shared)
+    def get(self, key: str) -> KeyState:
+        """Return the state of a key, created on first use."""
+        state = self._states.get(key)
+        if state is None:
+            is_shared = self.context.key_filter.shares(key)
+            state = self._states[key] = KeyState(key, is_shared, key.startswith(UNKEYED_PREFIX))
+        return state
 
-    def read(self, key: str) -> Any:
-        """Return the room's value, `REFUSED` if it cannot be read here; what has no order, in that of the options."""
-        try:
-            value, widget = self.replica.get(key), self.widgets.get(key)
-            return value if widget is None else widget.in_option_order(value)
-        except ValueUnreadableError as error:
-            self.warn(key, "unreadable", f"the room's value of {key!r} cannot be read here: {error}")
-            return REFUSED
-
-    def rule(self, key: str, value: Any) -> Rule | None:
-        """Return the merge rule of a key. Two selections that a widget limits together could be too many for it."""
-        widget = self.widgets.get(key)
-        if widget is None:
-            return self.rule_of(key, value, None)
-        is_limited = widget.arguments.get("max_selections") is not None
-        is_cleared = (
-            widget.form is not None and widget.form.clears
-        )  # what is sent is no edit of what was sent before
-        return self.rule_of(key, value, "" if is_limited or is_cleared else widget.kind)
-
-    def refuse(self, key: str, remote: Any) -> None:
-        """Keep the room's value and the local one apart until either changes (P2)."""
-        self.refused[key] = values.deep_copy(remote)
-        self.warn(
-            key,
-            "refused",
-            f"the widget {key!r} cannot show the room's value here (out of range, or not among its options); it "
-            "shows its own and the room keeps its value.",
-        )
-
-    def is_refused(self, key: str, remote: Any) -> bool:
-        return key in self.refused and values.equal(self.refused[key], remote)
-
-    def forget(self, key: str) -> None:
-        """Drop what is known of a widget that is gone for good."""
-        for known in (self.widgets, self.seen, self.refused):
-            known.pop(key, None)
+    def set_context(self, context: RoomContext) -> None:
+        is_refiltered = context.key_filter != self.context.key_filter
+        self.context = context
+        if is_refiltered:
+            for state in self:
+                state.is_shared = context.key_filter.shares(state.key)
 
     def start_over(self, replica: Replica | None) -> None:
+        """Forget all values. Widgets, and the keys known as volatile, stay."""
         self.replica = self.replica if replica is None else replica
         self.drafts.start_over()
-        for known in (self.seen, self.refused, self.before_sync):
-            known.clear()
-        for keys in (
-            self.held_back,
-            self.assigned,
-            self.in_room,
-            self.drawn,
-            self.drawn_now,
-            self.written_now,
-            self.untold,
-            self.merged,
-        ):
-            keys.clear()
+        former, self._states = list(self), {}
+        for state in former:
+            if state.widget is not None or state.is_volatile:
+                kept = self.get(state.key)
+                kept.widget, kept.is_volatile = state.widget, state.is_volatile
 
-    def warn(self, key: str, kind: str, text: str) -> None:
-        """Say `text` once for each key and kind."""
-        if (key, kind) not in self._warned:
-            self._warned.add((key, kind))
+    def forget_widget(self, state: KeyState) -> None:
+        """Forget a widget that does not return. Its key is not in the room."""
+        state.widget = state.in_flight = None
+        state.last_seen = state.refused = ABSENT
+        self.discard_if_empty(state)
+
+    def discard_if_empty(self, state: KeyState) -> None:
+        if state.is_disposable:
+            self._states.pop(state.key, None)
+
+    # -- views ---------------------------------------------------------------------------------------------------
+
+    def widgets(self) -> dict[str, Widget]:
+        """Return each widget as this session registered it last, by key."""
+        return {state.key: state.widget for state in self if state.widget is not None}
+
+    def bound_keys(self) -> set[str]:
+        """Return the keys of session state that have, or can have, a value in the room."""
+        states = [*self, *map(self.get, self.replica)]
+        return {
+            state.key
+            for state in states
+            if state.is_bindable
+            and (state.is_in_room or state.widget is not None or state.key in self.replica)
+        }
+
+    def held_back(self) -> frozenset[str]:
+        """Return the keys with a local edit that waits for the first sync, as of the last push (R4)."""
+        return frozenset(state.key for state in self if state.is_held_back)
+
+    @property
+    def has_merged(self) -> bool:
+        """Whether the room merged a local edit, and the script has not seen the result."""
+        return any(state.is_merged for state in self)
+
+    @property
+    def pending_delivery(self) -> int | None:
+        """The number that the tab has to confirm (P1); None if no value is in flight."""
+        return self.delivery if any(state.in_flight is not None for state in self) else None
+
+    # -- values --------------------------------------------------------------------------------------------------
+
+    def read(self, state: KeyState) -> Any:
+        """Return the room's value, a multiple selection in the order of the options.
+
+        Returns `REFUSED`, and warns once, if the value cannot be decoded here.
+        """
+        try:
+            value = self.replica.get(state.key)
+            return value if state.widget is None else state.widget.in_option_order(value)
+        except ValueUnreadableError as error:
+            self.warn(state, "unreadable", f"the room's value of {state.key!r} cannot be read here: {error}")
+            return REFUSED
+
+    def rule(self, state: KeyState, value: Any) -> Rule | None:
+        """Return the merge rule of a key.
+
+        A selection with `max_selections` has none: two merged selections could exceed the limit. Neither has a field of
+        a form with `clear_on_submit`: a submit is not an edit of the submit before it.
+        """
+        widget = state.widget
+        if widget is None:
+            return self.context.rule(state.key, value, None)
+        is_limited = widget.arguments.get("max_selections") is not None
+        is_cleared = widget.form is not None and widget.form.clears
+        return self.context.rule(state.key, value, "" if is_limited or is_cleared else widget.kind)
+
+    def see(self, state: KeyState, shared: Any) -> None:
+        """Set `last_seen`."""
+        state.last_seen = deep_copy(shared)
+        if state.widget is not None and type(shared) is str:
+            self.drafts.note_shown(state.key, shared)
+
+    def refuse(self, state: KeyState, remote: Any) -> None:
+        """Keep the room's value and the local value different until one of them changes (P2)."""
+        state.refused = deep_copy(remote)
+        self.warn(
+            state,
+            "refused",
+            f"the widget {state.key!r} cannot show the room's value here (out of range, or not among its options); "
+            "it shows its own and the room keeps its value.",
+        )
+
+    def is_damped(self, state: KeyState, *, is_remote: bool) -> bool:
+        """Count a local edit; return whether it stays in this session because the key is volatile (P4).
+
+        Call it once for each edit. Only the first one that overwrites a remote value in a run counts.
+        """
+        if not is_remote or not state.is_written_now or state.is_overwritten_now:
+            return state.is_volatile and is_remote
+        state.is_overwritten_now = True
+        state.overwritten_runs += 1
+        if state.overwritten_runs >= VOLATILE_AFTER_ROUNDS and not state.is_volatile:
+            state.is_volatile = True
+            self.warn(
+                state,
+                "volatile",
+                f"st.session_state[{state.key!r}] gets a new value in each script run, which would make the sessions "
+                "rerun each other without end; it is now sent only after a user action. "
+                f"Make it private: crdt_sync(..., private=[{state.key!r}]).",
+            )
+        return state.is_volatile
+
+    def warn(self, state: KeyState, kind: str, text: str) -> None:
+        """Log `text` once for each key and kind."""
+        if (state.key, kind) not in self._warned:
+            self._warned.add((state.key, kind))
             _log.warning("streamlit-crdt: %s", text)

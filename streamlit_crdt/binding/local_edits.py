@@ -1,4 +1,4 @@
-"""What in a session's state is somebody's edit, and so goes into the room."""
+"""Local edits: the changes in session state that are written into the replica (R4, P1, P3)."""
 
 from __future__ import annotations
 
@@ -7,180 +7,206 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streamlit_crdt.binding.form_drafts import FormDrafts
-from streamlit_crdt.binding.in_flight import InFlightValues
-from streamlit_crdt.binding.key_state import KeyStates, Volatility
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, ClientState
-from streamlit_crdt.codec import values
+from streamlit_crdt.binding import form_drafts, in_flight
+from streamlit_crdt.binding.key_state import ABSENT, KeyState, KeyStates
+from streamlit_crdt.binding.widgets import REFUSED, TEXT_INPUTS, ClientState
+from streamlit_crdt.codec import values as codec
+from streamlit_crdt.codec.equality import deep_copy, equal
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
 
-_TEXTS: Final = ("text_area", "text_input")
+_SCALARS: Final = frozenset({type(None), bool, int, float, str})
+"""Immutable types. The same object as `KeyState.last_seen` has not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushContext:
-    """On what occasion the state is looked at; see `Mirror.push`."""
+    """Circumstances of a push.
 
-    message: ClientState | None
-    synced: bool
-    remote: bool
+    Attributes:
+        client_state: what the browser sent with this run; None if code alone caused the run.
+        is_synced: the room's content has arrived. Nothing is written before (R4).
+        is_remote: a remote edit caused the run (P4).
+        assigned: keys that code assigned since the client state. The browser did not echo those (P1).
+    """
+
+    client_state: ClientState | None
+    is_synced: bool
+    is_remote: bool
     assigned: Container[str]
 
 
-class LocalEdits:
-    """Tells the replica what changed in the state."""
+def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> list[ValueNotShareableError]:
+    """Write the local edits in session state into the replica; return the errors of values that cannot be shared."""
+    errors = []
+    for state in keys:
+        state.is_held_back = False
+    if not keys.context.is_read_only:
+        for key, value in list(values.items()):
+            state = keys.get(key)
+            if not state.is_shared or (value is state.last_seen and type(value) in _SCALARS):
+                continue
+            try:
+                _push_key(keys, state, value, context)
+            except ValueNotShareableError as error:
+                errors.append(error)
+        if not context.is_synced:
+            return errors
+        _push_deletions(keys, values)
+    form_drafts.end_submit(keys)
+    return errors
 
-    def __init__(
-        self, memory: KeyStates, deliveries: InFlightValues, volatility: Volatility, fields: FormDrafts
-    ) -> None:
-        self._memory = memory
-        self._deliveries = deliveries
-        self._fields = fields
-        self._volatility = volatility
 
-    def push(self, state: Mapping[str, Any], occasion: PushContext) -> list[ValueNotShareableError]:
-        """Push all edits in `state`; return what cannot be shared."""
-        errors = []
-        self._memory.held_back.clear()
-        for key in list(state):
-            if self._memory.shares(key):
-                try:
-                    self._push_key(key, state[key], occasion)
-                except ValueNotShareableError as error:
-                    errors.append(error)
-        if occasion.synced:
-            self._push_deletions(state)
-            self._fields.settle()
-        return errors
+def ignore_existing(keys: KeyStates, values: Mapping[str, Any]) -> None:
+    """Count the plain values in session state as seen: the session had them before it entered the room.
 
-    def hold(self, state: Mapping[str, Any]) -> None:
-        """Take plain values for nobody's edit; see `Mirror.hold`."""
-        memory = self._memory
-        for key, value in state.items():
-            if memory.shares(key) and key not in memory.widgets and not key.startswith(UNKEYED_PREFIX):
-                memory.see(key, value)
+    The room's own values take precedence. A value that the room lacks stays in the session until it changes.
+    """
+    for key, value in values.items():
+        state = keys.get(key)
+        if state.is_shared and state.widget is None and not state.is_unkeyed:
+            keys.see(state, value)
 
-    def _push_key(self, key: str, value: Any, occasion: PushContext) -> None:
-        memory = self._memory
-        current = self._shared(key, value, occasion.message)
-        if current is REFUSED or self._fields.is_draft(key, occasion.assigned):
-            return
-        if not occasion.synced and key not in memory.seen and key not in memory.widgets:
-            memory.before_sync.setdefault(key, values.deep_copy(current))
-        if self._is_known(key, current, occasion):
-            return
-        if not occasion.synced:
-            self._hold_back(key, current)
-        elif not self._volatility.is_damped(key, remote=occasion.remote):
-            self._write(key, current)
 
-    def take_overwritten(self, commits: Mapping[str, tuple[str, str]], state: Mapping[str, Any]) -> None:
-        """Take over texts that were committed and never sent; see `Mirror.take_overwritten`."""
-        memory = self._memory
-        for name, (base, text) in commits.items():
-            lost = memory.drafts.lost(name, text, base)
+def restore_overwritten(
+    keys: KeyStates, commits: Mapping[str, tuple[str, str]], values: Mapping[str, Any]
+) -> None:
+    """Write texts that a user committed and that a remote write replaced before the browser sent them.
+
+    Args:
+        commits: digest of the text that the draft began with, and the committed text, by class name of the widget.
+        values: the session state.
+    """
+    if not commits or keys.context.is_read_only:
+        return
+    with keys.replica.transaction():
+        for name, (base_digest, text) in commits.items():
+            lost = keys.drafts.find_lost(name, text, base_digest)
             if lost is None:
                 continue
-            key, begun_on = lost
-            widget, rule = memory.widgets.get(key), memory.rule(key, text)
-            is_shown = widget is not None and widget.kind in _TEXTS and memory.is_drawn(key)
-            if is_shown and memory.shares(key) and rule is not None and state.get(key) != text:
-                memory.replica.edit(key, begun_on, text, rule)
-                memory.drafts.recommitted(key, text)
+            key, base = lost
+            state = keys.get(key)
+            rule = keys.rule(state, text)
+            is_text = state.widget is not None and state.widget.kind in TEXT_INPUTS
+            is_bound = is_text and state.is_registered and state.is_shared
+            if is_bound and rule is not None and values.get(key) != text:
+                keys.replica.edit(key, base, text, rule)
+                keys.drafts.note_commit(key, text)
 
-    def _hold_back(self, key: str, current: Any) -> None:
-        """Note an edit that may be made once the room's content is here; what cannot be shared never will."""
-        with suppress(ValueNotShareableError):
-            values.encode(current, key=key)
-            self._memory.held_back.add(key)
 
-    def _shared(self, key: str, value: Any, message: ClientState | None) -> Any:
-        widget = self._memory.widgets.get(key)
-        if widget is None:
-            return REFUSED if key.startswith(UNKEYED_PREFIX) else value
-        drawn = self._memory.is_drawn(key) or (message is not None and message.contains(widget))
-        return widget.to_shared_value(value) if widget.is_settable and drawn else REFUSED  # P3, P6
+def _push_key(keys: KeyStates, state: KeyState, value: Any, context: PushContext) -> None:
+    current = _shared_value(state, value, context.client_state)
+    if current is REFUSED or form_drafts.is_draft(state, context.assigned):
+        return
+    is_new = state.last_seen is ABSENT and state.widget is None
+    if is_new and not context.is_synced and state.value_before_sync is ABSENT:
+        state.value_before_sync = deep_copy(current)
+    if not _is_edit(keys, state, current, context):
+        return
+    if not context.is_synced:
+        with suppress(ValueNotShareableError):  # such an edit can never be made
+            codec.encode(current, key=state.key)
+            state.is_held_back = True
+    elif not keys.is_damped(state, is_remote=context.is_remote):
+        _write(keys, state, current)
 
-    def _is_known(self, key: str, current: Any, occasion: PushContext) -> bool:
-        if key not in self._memory.seen:
-            return self._is_no_news(key, current)
-        if values.equal(current, self._memory.seen[key]):
-            return True
-        flight = self._deliveries.get(key)
-        if flight is None:
-            return False
-        if flight.was(current) and self._is_echo(key, occasion):
-            return True  # P1
-        self._deliveries.overtake(flight, current)
+
+def _shared_value(state: KeyState, value: Any, client_state: ClientState | None) -> Any:
+    """Return the shared value; `REFUSED` if the key has no local edits (P3, P6)."""
+    widget = state.widget
+    if widget is None:
+        return REFUSED if state.is_unkeyed else value
+    is_on_page = state.is_registered or (client_state is not None and client_state.contains(widget))
+    return widget.to_shared_value(value) if widget.is_settable and is_on_page else REFUSED
+
+
+def _is_edit(keys: KeyStates, state: KeyState, current: Any, context: PushContext) -> bool:
+    if state.last_seen is ABSENT:
+        return _is_first_edit(keys, state, current)
+    if equal(current, state.last_seen):
         return False
+    flight = state.in_flight
+    if flight is not None:
+        if flight.replaces(current) and _is_echo(state, context):
+            return False  # P1
+        in_flight.supersede(keys, flight, current)
+    return True
 
-    def _is_no_news(self, key: str, current: Any) -> bool:
-        """Judge a value that is seen for the first time (R4)."""
-        memory = self._memory
-        if key in memory.widgets and key not in memory.assigned:
-            memory.see(key, current)  # a default
-            return True
-        first = memory.before_sync.get(key, current)
-        return key in memory.replica and values.equal(current, first)  # the room wins over a first value
 
-    def _is_echo(self, key: str, occasion: PushContext) -> bool:
-        """Say whether the old value came along with something else (P1).
+def _is_first_edit(keys: KeyStates, state: KeyState, current: Any) -> bool:
+    """Return whether a key's first value is an edit (R4)."""
+    if state.widget is not None and not state.is_assigned:
+        keys.see(state, current)  # a default
+        return False
+    first = current if state.value_before_sync is ABSENT else state.value_before_sync
+    return not (
+        state.key in keys.replica and equal(current, first)
+    )  # the room's value overrides a first value
 
-        It did not if code assigned it, or if the message holds no other change and no trigger: then this widget itself
-        was moved back.
-        """
-        if key in occasion.assigned:
-            return False
-        widget, message = self._memory.widgets.get(key), occasion.message
-        return message is None or widget is None or not message.is_caused_only_by(widget)
 
-    def _write(self, key: str, current: Any) -> None:
-        memory = self._memory
-        rule = memory.rule(key, current)
-        memory.replica.edit(key, self._base(key, current, rule), current, rule)
-        memory.drafts.committed(key, current)
-        memory.see(key, current)
-        if rule is not None and self._was_merged(rule, memory.read(key), current):
-            memory.merged.add(key)
-        memory.assigned.discard(key)
-        memory.before_sync.pop(key, None)
-        memory.refused.pop(key, None)
-        memory.in_room.add(key)
+def _is_echo(state: KeyState, context: PushContext) -> bool:
+    """Return whether a former value came together with another change (P1).
 
-    def _was_merged(self, rule: Rule, held: Any, current: Any) -> bool:
-        """Say whether the room holds another value than was put in, to the rule: a set has no order."""
-        if held is REFUSED or values.equal(held, current):
-            return False
-        return not rule.accepts(held) or bool(rule.distance(held, current))
+    It did not if code assigned it. Nor if nothing else changed and no trigger is set: a user moved this widget back.
+    """
+    if state.key in context.assigned:
+        return False
+    if context.client_state is None or state.widget is None:
+        return True
+    return not context.client_state.is_caused_only_by(state.widget)
 
-    def _base(self, key: str, current: Any, rule: Rule | None) -> Any:
-        """Return what the author of an edit saw.
 
-        For a draft it is what the page says. While a value is on its way to the browser, it is that or one before it.
-        """
-        memory = self._memory
-        seen = memory.seen.get(key, memory.before_sync.get(key))
-        flight = self._deliveries.get(key)
-        if rule is None or self._fields.is_cleared(key):
-            return seen
-        begun_on = self._fields.begun_on(key)
-        if begun_on is None:
-            begun_on = memory.drafts.base(key)
-        if begun_on is not None and rule.accepts(begun_on):
-            return begun_on
-        if flight is None:
-            return seen
-        former = (seen, *reversed(flight.before))
-        held = [value for value in former if rule.accepts(value) and not values.equal(value, current)]
-        return min(held, key=lambda value: rule.distance(value, current), default=seen)
+def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
+    rule = keys.rule(state, current)
+    keys.replica.edit(state.key, _base(keys, state, current, rule), current, rule)
+    keys.drafts.note_edit(state.key, current)
+    keys.see(state, current)
+    if rule is not None and _is_merged(rule, keys.read(state), current):
+        state.is_merged = True
+    state.is_assigned = False
+    state.is_in_room = True
+    state.value_before_sync = state.refused = ABSENT
 
-    def _push_deletions(self, state: Mapping[str, Any]) -> None:
-        memory = self._memory
-        for key in [key for key in memory.seen if key not in state]:
-            if key in memory.widgets or key.startswith(UNKEYED_PREFIX) or not memory.shares(key):
-                continue  # P3: a widget that vanished was not deleted
-            if key in memory.replica and values.equal(memory.read(key), memory.seen[key]):
-                memory.replica.delete(key)
-            del memory.seen[key]
-            memory.in_room.discard(key)
+
+def _is_merged(rule: Rule, held: Any, current: Any) -> bool:
+    """Return whether the room's value differs from the edit by its rule, in which the order of a set does not count."""
+    if held is REFUSED or equal(held, current):
+        return False
+    return not rule.accepts(held) or bool(rule.distance(held, current))
+
+
+def _base(keys: KeyStates, state: KeyState, current: Any, rule: Rule | None) -> Any:
+    """Return the value that the author of an edit saw.
+
+    For a draft it is the text that the tab names. While a value is in flight, it is that value or a former one.
+    """
+    seen = state.value_before_sync if state.last_seen is ABSENT else state.last_seen
+    seen = None if seen is ABSENT else seen
+    is_cleared = state.widget is not None and state.widget.form is not None and state.widget.form.clears
+    if rule is None or is_cleared:
+        return seen
+    draft_base = None if state.withheld is ABSENT else state.withheld
+    if draft_base is None:
+        draft_base = keys.drafts.base(state.key)
+    if draft_base is not None and rule.accepts(draft_base):
+        return draft_base
+    if state.in_flight is None:
+        return seen
+    former = [
+        value
+        for value in (seen, *reversed(state.in_flight.before))
+        if rule.accepts(value) and not equal(value, current)
+    ]
+    return min(former, key=lambda value: rule.distance(value, current), default=seen)
+
+
+def _push_deletions(keys: KeyStates, values: Mapping[str, Any]) -> None:
+    for state in keys:
+        if state.key in values or state.widget is not None:
+            continue  # P3: a widget that left the page was not deleted
+        if state.last_seen is not ABSENT and not state.is_unkeyed and state.is_shared:
+            if state.key in keys.replica and equal(keys.read(state), state.last_seen):
+                keys.replica.delete(state.key)
+            state.last_seen = ABSENT
+            state.is_in_room = False
+        keys.discard_if_empty(state)

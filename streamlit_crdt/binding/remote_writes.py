@@ -1,4 +1,4 @@
-"""What must be written into a session's state for it to show the room."""
+"""Remote writes: the assignments to session state that make it show the room."""
 
 from __future__ import annotations
 
@@ -6,185 +6,180 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streamlit_crdt.binding.form_drafts import FormDrafts
-from streamlit_crdt.binding.in_flight import InFlightValues
-from streamlit_crdt.binding.key_state import KeyStates, Volatility
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget
-from streamlit_crdt.codec import values
+from streamlit_crdt.binding import form_drafts, in_flight
+from streamlit_crdt.binding.key_state import ABSENT, KeyState, KeyStates
+from streamlit_crdt.binding.widgets import REFUSED
+from streamlit_crdt.codec.equality import deep_copy, equal
 
 
 @dataclass(frozen=True, slots=True)
 class StateWrite:
-    """One assignment to make: `value` goes into the state, `shared` is its form in the room.
+    """One assignment to session state.
 
-    `put_back`: it undoes what a viewer changed here, and is no news of others (rule A1).
+    Attributes:
+        shared: the shared value of `value`.
+        is_deletion: the key is removed; `value` has no meaning.
+        is_revert: a viewer's local change is reverted, which is not a remote edit (rule A1).
     """
 
     key: str
     value: Any
     shared: Any
-    delete: bool = False
-    put_back: bool = False
+    is_deletion: bool = False
+    is_revert: bool = False
 
 
-class RemoteWrites:
-    """Compares the room with what the session was shown."""
-
-    def __init__(
-        self, memory: KeyStates, deliveries: InFlightValues, volatility: Volatility, fields: FormDrafts
-    ) -> None:
-        self._memory = memory
-        self._deliveries = deliveries
-        self._fields = fields
-        self._volatility = volatility
-
-    def writes(self, state: Mapping[str, Any]) -> list[StateWrite]:
-        """Return the writes that `state` needs."""
-        memory = self._memory
-        memory.merged.clear()
-        writes = [write for key in memory.replica if (write := self._plan_key(key, state)) is not None]
-        for key in self._gone():
-            memory.in_room.discard(key)
-            if key in memory.widgets and memory.is_drawn(key):
-                writes += self._reset(key, state)
-                continue
-            memory.seen.pop(
-                key, None
-            )  # a hidden widget comes back with its default, which is nobody's edit (R4)
-            if key in state and key not in memory.widgets:
-                writes.append(StateWrite(key, None, None, delete=True))
-        memory.in_room.update(write.key for write in writes if not write.delete)
-        if memory.is_read_only:
-            writes += self._untouched(state)
-        return writes
-
-    def wrote(self, write: StateWrite, state: Mapping[str, Any]) -> None:
-        """Note that a planned write was made; `state` is the snapshot from before it."""
-        if write.delete:
-            return
-        memory, key = self._memory, write.key
-        widget = memory.widgets.get(key)
-        if not self._fields.write(key) and widget is not None and key in state:
-            # Of a field, what slipped out of a form before its submit is not what the page may still send.
-            is_draft = self._fields.is_draft(key, ())
-            before = memory.seen[key] if is_draft else widget.shared_or_refused(state[key])
-            self._deliveries.begin(key, before, write.shared)
-        memory.see(key, write.shared)
-        memory.before_sync.pop(key, None)
-        memory.written_now.add(key)
-        memory.untold.add(key)
-
-    def rewrite_echoes(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Mirror.echoes`."""
-        memory, written = self._memory, {}
-        for key in self._deliveries:
-            widget, flight = memory.widgets.get(key), self._deliveries.get(key)
-            if widget is None or flight is None or key not in state or not memory.is_drawn(key):
-                continue
-            if self._deliveries.is_echo(key, state[key]):
-                local = widget.to_widget_value(flight.value)
-                if local is not REFUSED:
-                    written[key] = values.deep_copy(local)
-        memory.written_now.update(written)
-        return written
-
-    def cannot_write(self, write: StateWrite, reason: Exception) -> None:
-        """Leave out a value that Streamlit does not let us assign."""
-        key = write.key
-        self._memory.refused[key] = values.deep_copy(write.shared)
-        self._memory.warn(key, "unwritable", f"the room's value of {key!r} cannot be set here: {reason}")
-
-    def has_news(self) -> bool:
-        """Say whether the room holds a change that the session has not been shown and would use."""
-        return next(self._news(), None) is not None
-
-    def news(self) -> list[str]:
-        """Return the keys of such changes, sorted."""
-        return sorted(self._news())
-
-    def _news(self) -> Iterator[str]:
-        memory = self._memory
-        yield from filter(self._is_news, memory.replica)
-        for key in self._gone():
-            if key in memory.seen and (key not in memory.widgets or memory.is_drawn(key)):
-                yield key
-
-    def displaced(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what drawn widgets show, in shared form, where it is not what they were last told. Notes nothing."""
-        memory, shown = self._memory, {}
-        for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
-            widget = memory.widgets.get(key)
-            if widget is None or not widget.is_settable or not memory.shares(key):
-                continue
-            seen, form = memory.seen[key], widget.shared_or_refused(state[key])
-            if not values.equal(form, seen) and widget.to_widget_value(seen) is not REFUSED:
-                shown[key] = values.deep_copy(form)
-        return shown
-
-    def _gone(self) -> list[str]:
-        """Return what the room had and has no more."""
-        return [key for key in self._memory.in_room if key not in self._memory.replica]
-
-    def _reset(self, key: str, state: Mapping[str, Any]) -> list[StateWrite]:
-        """Have a widget show its default again: what somebody had chosen was undone, or deleted."""
-        widget = self._memory.widgets[key]
-        if not widget.is_settable or key not in state or not self._memory.shares(key):
-            return []
-        default = widget.default_value()
-        shared = widget.shared_or_refused(default)
-        if shared is REFUSED or _shows(widget, state[key], shared):
-            return []
-        return [StateWrite(key, values.deep_copy(default), values.deep_copy(shared))]
-
-    def _plan_key(self, key: str, state: Mapping[str, Any]) -> StateWrite | None:
-        memory = self._memory
-        widget = memory.widgets.get(key)
-        if not memory.shares(key) or (widget is not None and not widget.is_settable):
-            return None
-        remote = memory.read(key)
-        if remote is REFUSED or memory.is_refused(key, remote):
-            return None
-        memory.in_room.add(key)
-        if key in state and _shows(widget, state[key], remote) and not self._fields.is_owed(key):
-            if key not in self._deliveries:
-                memory.see(key, remote)
-            memory.before_sync.pop(key, None)
-            return None
-        local = remote if widget is None else widget.to_widget_value(remote)
-        if local is REFUSED:
-            memory.refuse(key, remote)
-            return None
-        put_back = memory.is_read_only and key in memory.seen and values.equal(remote, memory.seen[key])
-        return StateWrite(key, values.deep_copy(local), remote, put_back=put_back)
-
-    def _untouched(self, state: Mapping[str, Any]) -> list[StateWrite]:
-        """Put widgets that nobody in the room has touched back to what they showed untouched (rule A1)."""
-        memory, writes = self._memory, []
-        for key in (memory.drawn | memory.drawn_now) & memory.seen.keys() & state.keys():
-            widget, seen = memory.widgets.get(key), memory.seen[key]
-            if widget is None or not widget.is_settable or key in memory.replica or not memory.shares(key):
-                continue
-            local = REFUSED if _shows(widget, state[key], seen) else widget.to_widget_value(seen)
-            if local is not REFUSED:
-                writes.append(StateWrite(key, values.deep_copy(local), seen, put_back=True))
-        return writes
-
-    def _is_news(self, key: str) -> bool:
-        memory = self._memory
-        widget = memory.widgets.get(key)
-        if not memory.shares(key) or key in self._volatility:
-            return False
-        if widget is not None and (not widget.is_settable or not memory.is_drawn(key)):
-            return False  # on another page, or hidden
-        if widget is None and key.startswith(UNKEYED_PREFIX):
-            return False
-        remote = memory.read(key)
-        if remote is REFUSED or memory.is_refused(key, remote):
-            return False
-        return (
-            key not in memory.seen or not values.equal(remote, memory.seen[key]) or self._fields.is_owed(key)
-        )
+def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
+    """Return the writes that session state needs, to show the room."""
+    for state in keys:
+        state.is_merged = False
+    room_keys = keys.replica.keys()
+    planned = [_plan_key(keys, keys.get(key), values) for key in room_keys]
+    writes = [write for write in planned if write is not None]
+    for state in _deleted(keys, room_keys):
+        state.is_in_room = False
+        if state.widget is not None and state.is_registered:
+            write = _reset(state, values)
+            if write is not None:
+                writes.append(write)
+                state.is_in_room = True
+            continue
+        state.last_seen = ABSENT  # a hidden widget returns with its default, which is not an edit (R4)
+        if state.widget is None and state.key in values:
+            writes.append(StateWrite(state.key, None, None, is_deletion=True))
+    if keys.context.is_read_only:
+        writes += _revert_untouched(keys, values)
+    return writes
 
 
-def _shows(widget: Widget | None, value: Any, remote: Any) -> bool:
-    return values.equal(value if widget is None else widget.shared_or_refused(value), remote)
+def mark_written(keys: KeyStates, write: StateWrite, values: Mapping[str, Any]) -> None:
+    """Record that a planned write was made. `values` is the session state from before it."""
+    if write.is_deletion:
+        return
+    state = keys.get(write.key)
+    is_withheld = form_drafts.withhold_write(keys, state)
+    if not is_withheld and state.widget is not None and write.key in values:
+        # The browser does not send a draft that left its form before the submit again: `last_seen` was before.
+        is_draft = form_drafts.is_draft(state, ())
+        before = state.last_seen if is_draft else state.widget.shared_or_refused(values[write.key])
+        in_flight.begin(keys, state, before, write.shared)
+    keys.see(state, write.shared)
+    state.value_before_sync = ABSENT
+    state.is_written_now = state.is_unshown = True
+
+
+def mark_unwritable(keys: KeyStates, write: StateWrite, reason: Exception) -> None:
+    """Give up a write that Streamlit rejected, as for a reserved key. The room's value counts as refused."""
+    state = keys.get(write.key)
+    state.refused = deep_copy(write.shared)
+    keys.warn(state, "unwritable", f"the room's value of {write.key!r} cannot be set here: {reason}")
+
+
+def replace_echoes(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value in flight of each widget whose value in session state is an echo, and mark it as written.
+
+    Call it after the push, before fragments run. Their scripts must read the value in flight, and a widget that
+    registers there must not send the browser's old value back.
+    """
+    written = {}
+    for state in keys:
+        widget, flight = state.widget, state.in_flight
+        if widget is None or flight is None or state.key not in values or not state.is_registered:
+            continue
+        if state.is_echo(values[state.key]):
+            value = widget.to_widget_value(flight.value)
+            if value is not REFUSED:
+                written[state.key] = deep_copy(value)
+                state.is_written_now = True
+    return written
+
+
+def changed_keys(keys: KeyStates) -> Iterator[str]:
+    """Yield the keys whose value in the room this session has not seen and would use."""
+    room_keys = keys.replica.keys()
+    for key in room_keys:
+        if _is_changed(keys, keys.get(key)):
+            yield key
+    for state in _deleted(keys, room_keys):
+        if state.last_seen is not ABSENT and (state.widget is None or state.is_registered):
+            yield state.key
+
+
+def displaced_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shared value of each widget that a viewer changed, by key. The next full run reverts it (rule A1)."""
+    displaced = {}
+    for state in keys:
+        widget = state.widget
+        if widget is None or not state.is_registered or state.last_seen is ABSENT or state.key not in values:
+            continue
+        if not state.is_bindable:
+            continue
+        shared = widget.shared_or_refused(values[state.key])
+        if not equal(shared, state.last_seen) and widget.to_widget_value(state.last_seen) is not REFUSED:
+            displaced[state.key] = deep_copy(shared)
+    return displaced
+
+
+def _deleted(keys: KeyStates, room_keys: list[str]) -> list[KeyState]:
+    """Return the keys that the room had at the last run and does not have now."""
+    present = set(room_keys)
+    return [state for state in keys if state.is_in_room and state.key not in present]
+
+
+def _reset(state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:
+    """Return the write that shows the widget's default, after an undo or a deletion in the room."""
+    widget = state.widget
+    if widget is None or not state.is_bindable or state.key not in values:
+        return None
+    default = widget.default_value()
+    shared = widget.shared_or_refused(default)
+    if shared is REFUSED or state.shows(values[state.key], shared):
+        return None
+    return StateWrite(state.key, deep_copy(default), deep_copy(shared))
+
+
+def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:
+    key, widget = state.key, state.widget
+    if not state.is_bindable:
+        return None
+    remote = keys.read(state)
+    if remote is REFUSED or state.is_refused(remote):
+        return None
+    state.is_in_room = True
+    if key in values and state.shows(values[key], remote) and not form_drafts.is_overdue(keys, state):
+        if state.in_flight is None:
+            keys.see(state, remote)
+        state.value_before_sync = ABSENT
+        return None
+    value = remote if widget is None else widget.to_widget_value(remote)
+    if value is REFUSED:
+        keys.refuse(state, remote)
+        return None
+    is_revert = keys.context.is_read_only and state.last_seen is not ABSENT and equal(remote, state.last_seen)
+    return StateWrite(key, deep_copy(value), remote, is_revert=is_revert)
+
+
+def _revert_untouched(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
+    """Return the writes that revert a viewer's changes of widgets that the room has no value for (rule A1)."""
+    writes = []
+    for state in keys:
+        widget = state.widget
+        if widget is None or not state.is_registered or state.last_seen is ABSENT or state.key not in values:
+            continue
+        if not state.is_bindable or state.key in keys.replica:
+            continue
+        is_shown = state.shows(values[state.key], state.last_seen)
+        value = REFUSED if is_shown else widget.to_widget_value(state.last_seen)
+        if value is not REFUSED:
+            writes.append(StateWrite(state.key, deep_copy(value), state.last_seen, is_revert=True))
+    return writes
+
+
+def _is_changed(keys: KeyStates, state: KeyState) -> bool:
+    if not state.is_bindable or state.is_volatile or state.is_hidden:
+        return False
+    remote = keys.read(state)
+    if remote is REFUSED or state.is_refused(remote):
+        return False
+    is_seen = state.last_seen is not ABSENT and equal(remote, state.last_seen)
+    return not is_seen or form_drafts.is_overdue(keys, state)

@@ -1,11 +1,11 @@
-"""Which text a draft was begun on.
+"""Texts that drafts began with.
 
-What somebody is typing stays when a remote text is written into the widget, so what is committed later is made of an
-older text than the one shown last. Taken for an edit of the latter it would undo what the others wrote. The tab names
-for each open draft its widget, and by digest the text that it was begun on; here is remembered which texts were shown.
+A draft stays in its text field when a remote text is written into the widget. A later commit of the draft was made from
+an older text than the last one. As an edit of the last text it would undo remote edits. The tab reports the widget of
+each open draft, and the digest of the text that the draft began with. The session finds the text by its digest.
 
-A page sends a commit a moment after it is made, and a text that comes within that moment is put over it. The tab then
-repeats the commit; here is remembered which ones have come.
+The browser sends a commit a moment after the user makes it. A text that arrives in that moment replaces the commit in
+the widget. The tab then reports the commit again. The session compares it with the commits that it has received.
 """
 
 from __future__ import annotations
@@ -14,106 +14,126 @@ import functools
 import re
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
 MAX_TEXTS: Final = 16
-"""So many texts are remembered for each widget. The page names a draft with its next frame, and its text is kept."""
+"""Number of texts kept for each widget. A draft on an older text merges as an edit of the last text."""
 
 MAX_COMMITS: Final = 16
-"""So many commits are remembered for each widget. The tab repeats one for a few seconds, and its newest only."""
+"""Number of commits kept for each widget. The tab repeats its newest commit only, for a few seconds."""
 
 _DIGEST_CHARS = 16
 
 
-class TextDrafts:
-    """The texts that each widget was shown since its person's last edit, the newest last, and before it.
+@dataclass(slots=True)
+class _WidgetTexts:
+    """Texts of one widget.
 
-    A class name can stand for several keys. Then a digest says whose draft it is, if only one of them has shown that.
+    Attributes:
+        shown: texts that it showed since the last local edit, the newest last.
+        shown_before: texts that it showed before that edit.
+        commits: digests of the commits that have arrived.
+        base: the text that the open draft began with.
+        ended_draft: number of the last draft that was committed. The tab reports it for a moment longer.
+    """
+
+    shown: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_TEXTS))
+    shown_before: deque[str] = field(default_factory=deque)
+    commits: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_COMMITS))
+    base: str | None = None
+    ended_draft: int | None = None
+
+    def all_shown(self) -> list[str]:
+        shown = [*self.shown_before, *self.shown]
+        return shown if self.base is None else [*shown, self.base]
+
+
+class TextDrafts:
+    """The texts of each widget, by key.
+
+    Several keys may have the same class name. A digest then identifies the key, if only one of them showed that text.
     """
 
     def __init__(self) -> None:
         self._open: Mapping[str, tuple[str, int]] = {}
-        self._shown: dict[str, deque[str]] = {}
-        self._shown_before: dict[str, deque[str]] = {}
-        self._commits: dict[str, deque[str]] = {}
-        self._spent: dict[str, int] = {}
-        self._begun_on: dict[str, str] = {}
+        self._texts: dict[str, _WidgetTexts] = {}
 
-    def note_shown(self, key: str, value: Any) -> None:
-        if type(value) is not str:
-            return
-        texts = self._shown.setdefault(key, deque(maxlen=MAX_TEXTS))
-        if not texts or texts[-1] != value:
-            texts.append(value)
+    def note_shown(self, key: str, text: str) -> None:
+        shown = self._get(key).shown
+        if not shown or shown[-1] != text:
+            shown.append(text)
 
     def note_open(self, drafts: Mapping[str, tuple[str, int]]) -> None:
-        """Learn on which texts the page's open drafts were begun, and keep those: the others go on writing.
+        """Set the open drafts of the page. Their texts are kept, however many texts follow.
 
         Args:
-            drafts: digest of the text and number of the draft, by the class name of the widget.
+            drafts: digest of the text and number of the draft, by class name of the widget.
         """
         self._open = drafts
-        former, self._begun_on = self._begun_on, {}
+        former = {key: texts.base for key, texts in self._texts.items()}
+        for texts in self._texts.values():
+            texts.base = None
         for name, (digest, number) in drafts.items():
             found = {
                 key: text
                 for key in self._keys_of(name)
-                for text in [*self._shown[key], former.get(key)]
+                for text in [*self._texts[key].shown, former[key]]
                 if text is not None and digest_of(text) == digest
             }
             for key, text in found.items() if len(found) == 1 else ():
-                if self._spent.get(key) != number:
-                    self._begun_on[key] = text
+                if self._texts[key].ended_draft != number:
+                    self._texts[key].base = text
 
-    def committed(self, key: str, value: Any) -> None:
-        """Set aside what was shown before its person's own edit: a later draft is made of that or of what follows."""
+    def note_edit(self, key: str, value: Any) -> None:
+        """Record a local edit. A later draft begins with this text or with one that follows."""
         if type(value) is str:
-            self.recommitted(key, value)
-        self._shown_before[key] = self._shown.pop(key, deque())
-        self._begun_on.pop(key, None)
-        if (named := self._open.get(class_of(key))) is not None:
-            self._spent[key] = named[1]  # the tab names it for a moment longer
+            self.note_commit(key, value)
+        texts = self._get(key)
+        texts.shown_before, texts.shown = texts.shown, deque(maxlen=MAX_TEXTS)
+        texts.base = None
+        if (draft := self._open.get(class_of(key))) is not None:
+            texts.ended_draft = draft[1]
 
-    def recommitted(self, key: str, text: str) -> None:
-        """Note that a commit has come, which may be an earlier one than the draft that is open now."""
-        self._commits.setdefault(key, deque(maxlen=MAX_COMMITS)).append(digest_of(text))
+    def note_commit(self, key: str, text: str) -> None:
+        """Record a commit that has arrived. It may be older than the open draft."""
+        self._get(key).commits.append(digest_of(text))
 
     def base(self, key: str) -> str | None:
-        """Return the text that the draft of this widget was begun on; None if the page has named none of them."""
-        return self._begun_on.get(key)
+        """Return the text that the widget's draft began with; None if the tab reported no known text."""
+        texts = self._texts.get(key)
+        return None if texts is None else texts.base
 
-    def lost(self, name: str, text: str, base: str) -> tuple[str, str] | None:
-        """Return of which key a commit is that the tab repeats, and the text it was begun on; None if it has come.
+    def find_lost(self, name: str, text: str, base_digest: str) -> tuple[str, str] | None:
+        """Return key and base text of a commit that the tab repeats; None if the commit has arrived.
 
         Args:
             name: class name of the widget.
-            text: what was committed.
-            base: digest of what it was begun on.
+            text: the committed text.
+            base_digest: digest of the text that the draft began with.
         """
         bases = {
             key: shown
             for key in self._keys_of(name)
-            for shown in self._all_shown(key)
-            if digest_of(shown) == base
+            for shown in self._texts[key].all_shown()
+            if digest_of(shown) == base_digest
         }
         if len(bases) != 1:
             return None
-        ((key, begun_on),) = bases.items()
-        has_come = {*self._commits.get(key, ()), *map(digest_of, self._all_shown(key))}
-        return None if digest_of(text) in has_come else (key, begun_on)
+        ((key, base),) = bases.items()
+        texts = self._texts[key]
+        arrived = {*texts.commits, *map(digest_of, texts.all_shown())}
+        return None if digest_of(text) in arrived else (key, base)
 
     def start_over(self) -> None:
-        for known in (self._shown, self._shown_before, self._commits, self._spent, self._begun_on):
-            known.clear()
+        self._texts.clear()
+
+    def _get(self, key: str) -> _WidgetTexts:
+        return self._texts.setdefault(key, _WidgetTexts())
 
     def _keys_of(self, name: str) -> list[str]:
-        return [key for key in self._shown if class_of(key) == name]
-
-    def _all_shown(self, key: str) -> list[str]:
-        begun_on = self._begun_on.get(key)
-        shown = [*self._shown_before.get(key, ()), *self._shown[key]]
-        return shown if begun_on is None else [*shown, begun_on]
+        return [key for key, texts in self._texts.items() if texts.shown and class_of(key) == name]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -123,6 +143,6 @@ def class_of(key: str) -> str:
 
 
 def digest_of(text: str) -> str:
-    """Return the digest by which the tab names a text: a browser's text fields know one kind of line end only."""
+    """Return the digest of a text, as the tab computes it. Line ends are normalized, as in a browser's text field."""
     lines = text.replace("\r\n", "\n").encode("utf-8", "surrogatepass")
     return sha256(lines).hexdigest()[:_DIGEST_CHARS]

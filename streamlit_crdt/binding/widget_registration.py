@@ -1,154 +1,217 @@
-"""What widgets make of their values while they are made: show them, bend them (P2), or start from a default (R4)."""
+"""Registration of widgets: the values that they start with, and the values that they reject or coerce (R4, P2, P3)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
-from streamlit_crdt.binding.in_flight import InFlightValues
-from streamlit_crdt.binding.key_state import KeyStates
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget
-from streamlit_crdt.codec import values
+from streamlit_crdt.binding import in_flight
+from streamlit_crdt.binding.key_state import ABSENT, KeyState, KeyStates
+from streamlit_crdt.binding.widgets import REFUSED, Widget
+from streamlit_crdt.codec.equality import deep_copy, equal
 
 
-class WidgetRegistration:
-    """Learns what is drawn, and judges what waits for it. Its methods are described at `Mirror`'s of the same name."""
+class RawValues(Protocol):
+    """Session state below Streamlit's checks. It can be written while a widget registers."""
 
-    def __init__(self, memory: KeyStates, deliveries: InFlightValues) -> None:
-        self._memory = memory
-        self._deliveries = deliveries
-        self._unchecked: dict[str, Any] = {}
+    def __contains__(self, key: str) -> bool: ...
 
-    def begin_run(self) -> None:
-        memory = self._memory
-        memory.drawn |= memory.drawn_now  # of a run that a newer one replaced before its end
-        memory.drawn_now = set()
-        memory.written_now = set()
-        self._unchecked = {}
+    def is_new(self, key: str) -> bool:
+        """Return whether code or the binding assigned the key since the client state."""
+        ...
 
-    def end_run(self, *, complete: bool) -> None:
-        memory = self._memory
-        memory.drawn = memory.drawn_now if complete else memory.drawn | memory.drawn_now
-        memory.drawn_now = set()
-        if complete:
-            self._drop_outdated()
+    def value(self, key: str) -> Any: ...
 
-    def start_over(self) -> None:
-        self._unchecked.clear()
+    def replace(self, key: str, value: Any) -> None: ...
 
-    def waiting(self, widget: Widget, value: Any) -> Any:
-        key, seen = widget.key, self._memory.seen
-        if key not in seen or not self._was_written(widget, value):
-            return value
-        local = widget.to_widget_value(seen[key])
-        if local is REFUSED:
-            self._memory.refuse(key, seen.pop(key))
-            self._deliveries.drop(key)
-        return local
+    def discard(self, key: str) -> None: ...
 
-    def first_value(self, widget: Widget) -> Any:
-        memory, key = self._memory, widget.key
-        known = memory.widgets.get(key)
-        is_new_here = known is not None and not known.is_settable and key not in memory.seen
-        if not (is_new_here and widget.is_settable and key in memory.replica and memory.shares(key)):
-            return REFUSED
-        remote = memory.read(key)
-        local = REFUSED if remote is REFUSED else widget.to_widget_value(remote)
-        if local is not REFUSED:
-            self._deliveries.begin(key, widget.shared_or_refused(widget.default_value()), remote)
-            memory.see(key, remote)
-            memory.in_room.add(key)
-            memory.written_now.add(key)
-            local = values.deep_copy(local)
-        return local
 
-    def is_untold(self, key: str) -> bool:
-        return key in self._memory.untold or (key in self._memory.seen and not self._memory.is_drawn(key))
+def begin_run(keys: KeyStates) -> None:
+    """Begin a run. The widgets of a run that a newer run superseded count as registered."""
+    for state in keys:
+        state.is_registered_now = state.is_written_now = state.is_overwritten_now = False
+        state.unchecked = ABSENT
 
-    def comes_back(self, widget: Widget) -> None:
-        key, seen = widget.key, self._memory.seen
-        if key in seen and key not in self._deliveries:
-            self._deliveries.begin(
-                key, widget.shared_or_refused(widget.default_value()), values.deep_copy(seen[key])
-            )
 
-    def forgotten(self, widget: Widget) -> Any:
-        memory, key = self._memory, widget.key
-        if not widget.is_settable or not memory.shares(key) or key not in memory.replica:
-            return REFUSED
-        remote = memory.read(key)
-        local = (
-            REFUSED if remote is REFUSED or memory.is_refused(key, remote) else widget.to_widget_value(remote)
-        )
-        if local is not REFUSED:
-            memory.in_room.add(key)
-            memory.see(key, remote)
-            self.comes_back(widget)
-        return local
+def end_run(keys: KeyStates, *, is_complete: bool, is_remote: bool) -> None:
+    """End a run. Only a complete run shows which widgets have left the page (P3)."""
+    for state in keys:
+        if is_remote and state.is_written_now and not state.is_overwritten_now:
+            state.overwritten_runs = 0
+        if is_complete:
+            state.is_registered = state.is_registered_now
+        state.is_registered_now = False
+        # Each new set of options makes another unkeyed key. Without this they accumulate.
+        is_gone = is_complete and state.is_unkeyed and state.widget is not None and not state.is_registered
+        if is_gone and state.key not in keys.replica:
+            keys.forget_widget(state)
 
-    def drew(self, widget: Widget, value: Any, *, assigned: bool, carried: bool) -> None:
-        memory, key = self._memory, widget.key
-        memory.widgets[key] = widget
-        memory.drawn_now.add(key)
-        memory.untold.discard(key)
-        if not widget.is_settable or not memory.shares(key):
-            return
-        shared = widget.shared_or_refused(value)
-        if shared is REFUSED:
-            return
-        if memory.is_read_only and key not in memory.replica and widget.is_default(value):
-            memory.see(key, shared)
-        elif key in memory.seen:
-            if key in memory.written_now:
-                self._unchecked[key] = values.deep_copy(shared)
-        elif assigned or (carried and not widget.is_default(value)):
-            memory.assigned.add(key)
-        else:
-            memory.see(key, shared)
 
-    def check_drawn(self, state: Mapping[str, Any]) -> None:
-        memory = self._memory
-        for key, shown in self._unchecked.items():
-            if key not in state or not values.equal(shown, memory.seen.get(key)):
-                continue  # code assigned something else: an edit, not a refusal
-            current = memory.widgets[key].shared_or_refused(state[key])
-            if current is not REFUSED and not values.equal(current, shown):
-                memory.refuse(key, memory.seen[key])
-                memory.see(key, current)
-                self._deliveries.drop(key)
-        self._unchecked = {}
+def leave_page(keys: KeyStates) -> None:
+    """Unregister the widgets of the former page. Their keys may return with values from before it (P3)."""
+    for state in keys:
+        state.is_registered = state.is_registered_now
 
-    def is_ours(self, key: str) -> bool:
-        memory = self._memory
-        # Written by this run, on its way to the browser, or written by a run that ended above the widget.
-        if key in memory.written_now or key in self._deliveries or key in memory.untold:
-            return True
-        return key in memory.seen and key not in memory.widgets and key in memory.in_room
 
-    def exclude(self, widget: Widget) -> None:
-        if widget.key not in self._memory.drawn_now:
-            self._memory.widgets[widget.key] = replace(widget, is_settable=False)
+def prepare(
+    keys: KeyStates, widget: Widget, values: RawValues, *, is_in_browser: bool, is_fragment_run: bool
+) -> None:
+    """Write the value that `widget` must start with into session state, before it registers.
 
-    def exclude_key(self, key: str) -> None:
-        if not key.startswith(UNKEYED_PREFIX):
-            self._memory.widgets.setdefault(key, Widget(key, "", "", False, _identity, _identity))
+    Args:
+        is_in_browser: the client state has a value of the widget, so that the browser shows it already.
+    """
+    state = keys.get(widget.key)
+    is_new = values.is_new(widget.key)
+    initial = REFUSED if is_new else _initial_value(keys, state, widget)
+    if initial is not REFUSED:
+        values.replace(widget.key, initial)
+    elif widget.key not in values:
+        forgotten = _forgotten_value(keys, state, widget) if is_fragment_run else REFUSED
+        if forgotten is not REFUSED:
+            values.replace(widget.key, forgotten)
+    elif is_new or (not is_in_browser and state.needs_delivery):
+        value = values.value(widget.key)
+        shown = value_to_show(keys, widget, value)
+        if not is_new:
+            _expect_delivery(keys, state, widget)
+        if shown is REFUSED:
+            values.discard(widget.key)
+        elif shown is not value or not is_new:
+            values.replace(widget.key, shown)  # Streamlit sends an assigned value to the browser
 
-    def forget(self, key: str) -> None:
-        self._memory.seen.pop(key, None)
-        self._deliveries.drop(key)
 
-    def _was_written(self, widget: Widget, value: Any) -> bool:
-        seen = self._memory.seen[widget.key]
-        return values.equal(value, seen) or values.equal(widget.shared_or_refused(value), seen)
+def value_to_show(keys: KeyStates, widget: Widget, value: Any) -> Any:
+    """Return what `widget` shows for its value in session state, or `REFUSED` (P2).
 
-    def _drop_outdated(self) -> None:
-        """Forget unkeyed widgets that are gone and that nobody changed: each new set of options is another key."""
-        memory = self._memory
-        for key in [key for key in memory.widgets if key.startswith(UNKEYED_PREFIX)]:
-            if key not in memory.drawn and key not in memory.replica:
-                memory.forget(key)
-                self._deliveries.drop(key)
+    A value that code assigned is returned unchanged: the app is responsible for it.
+    """
+    state = keys.get(widget.key)
+    seen = state.last_seen
+    if seen is ABSENT or not (equal(value, seen) or equal(widget.shared_or_refused(value), seen)):
+        return value
+    shown = widget.to_widget_value(seen)
+    if shown is REFUSED:
+        keys.refuse(state, seen)
+        state.last_seen, state.in_flight = ABSENT, None
+    return shown
+
+
+def register(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool, is_in_browser: bool) -> None:
+    """Record that `widget` registered with `value`. Its first value is a default, which is not an edit (R4).
+
+    Args:
+        is_assigned: code assigned the value, which makes it an edit.
+        is_in_browser: the browser sent the value, from an earlier session or with this very edit. It is an edit if it
+            differs from the default, and the room's value overrides it.
+    """
+    state = keys.get(widget.key)
+    state.widget = widget
+    state.is_registered = state.is_registered_now = True
+    state.is_unshown = False
+    if not state.is_bindable:
+        return
+    shared = widget.shared_or_refused(value)
+    if shared is REFUSED:
+        return
+    if keys.context.is_read_only and state.key not in keys.replica and widget.is_default(value):
+        keys.see(state, shared)
+    elif state.last_seen is not ABSENT:
+        if state.is_written_now:
+            state.unchecked = deep_copy(shared)
+    elif is_assigned or (is_in_browser and not widget.is_default(value)):
+        state.is_assigned = True
+    else:
+        keys.see(state, shared)
+
+
+def check_registered(keys: KeyStates, values: Mapping[str, Any]) -> None:
+    """Refuse the room's values that widgets coerced after they registered (P2)."""
+    for state in keys:
+        shown, state.unchecked = state.unchecked, ABSENT
+        if shown is ABSENT or state.widget is None or state.key not in values:
+            continue
+        if not equal(shown, state.last_seen):
+            continue  # code assigned another value, which is an edit
+        current = state.widget.shared_or_refused(values[state.key])
+        if current is not REFUSED and not equal(current, shown):
+            keys.refuse(state, state.last_seen)
+            keys.see(state, current)
+            state.in_flight = None
+
+
+def is_written_by_binding(keys: KeyStates, key: str) -> bool:
+    """Return whether the binding wrote the key's value in session state."""
+    state = keys.get(key)
+    # Written in this run, in flight, or written in a run that ended before the widget registered.
+    if state.is_written_now or state.in_flight is not None or state.is_unshown:
+        return True
+    return state.last_seen is not ABSENT and state.widget is None and state.is_in_room
+
+
+def exclude(keys: KeyStates, widget: Widget) -> None:
+    """Exclude a widget that registered outside of the room's block."""
+    state = keys.get(widget.key)
+    if not state.is_registered_now:
+        state.widget = replace(widget, is_settable=False)
+
+
+def exclude_unknown(keys: KeyStates, widget_keys: Iterable[str]) -> None:
+    """Exclude keys that belong to widgets that the binding has not seen register."""
+    for key in widget_keys:
+        state = keys.get(key)
+        if state.widget is None and not state.is_unkeyed:
+            state.widget = Widget(key, "", "", False, _identity, _identity)
+
+
+def forget(keys: KeyStates, key: str) -> None:
+    """Forget the value of a key that cannot be set here (P6)."""
+    state = keys.get(key)
+    state.last_seen, state.in_flight = ABSENT, None
+
+
+def _initial_value(keys: KeyStates, state: KeyState, widget: Widget) -> Any:
+    """Return the room's value for a widget that was excluded until now; `REFUSED` if there is none.
+
+    At the top of the run its key belonged to the excluded widget, so that no remote value was written.
+    """
+    is_first = state.widget is not None and not state.widget.is_settable and state.last_seen is ABSENT
+    if not (is_first and widget.is_settable and state.is_shared and state.key in keys.replica):
+        return REFUSED
+    remote = keys.read(state)
+    value = REFUSED if remote is REFUSED else widget.to_widget_value(remote)
+    if value is REFUSED:
+        return REFUSED
+    in_flight.begin(keys, state, widget.shared_or_refused(widget.default_value()), remote)
+    keys.see(state, remote)
+    state.is_in_room = state.is_written_now = True
+    return deep_copy(value)
+
+
+def _forgotten_value(keys: KeyStates, state: KeyState, widget: Widget) -> Any:
+    """Return the room's value for a widget that session state has no value for; `REFUSED` if it cannot show one.
+
+    A fragment may omit a widget in one run and register it in the next. Streamlit drops the value in between. A full
+    run writes it again. A fragment's run does not, and the widget's default would count as an edit (P3).
+    """
+    if not widget.is_settable or not state.is_shared or state.key not in keys.replica:
+        return REFUSED
+    remote = keys.read(state)
+    value = REFUSED if remote is REFUSED or state.is_refused(remote) else widget.to_widget_value(remote)
+    if value is not REFUSED:
+        state.is_in_room = True
+        keys.see(state, remote)
+        _expect_delivery(keys, state, widget)
+    return value
+
+
+def _expect_delivery(keys: KeyStates, state: KeyState, widget: Widget) -> None:
+    """Put the value of a widget that returns in flight. Until the browser has it, its default is an echo (P1)."""
+    if state.last_seen is not ABSENT and state.in_flight is None:
+        default = widget.shared_or_refused(widget.default_value())
+        in_flight.begin(keys, state, default, deep_copy(state.last_seen))
 
 
 def _identity(value: Any) -> Any:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import streamlit as st
@@ -26,14 +27,14 @@ from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
-from streamlit_crdt.access.room_context import KeyFilter
+from streamlit_crdt.access.room_context import KeyFilter, RoomContext
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding import StateBinding, in_flight, local_edits, remote_writes, widget_registration
 from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.merge import MergePolicy, Rule
+from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.room_writer import RoomWriter
 from streamlit_crdt.transport.connection import RoomConnection
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport
@@ -111,16 +112,13 @@ class RoomSession:
     def __init__(self, room: str, place: RoomBackend) -> None:
         self.room = room
         self.backend = place
-        self.key_filter = KeyFilter()
-        guest = Participant("editor", draw_guest())
-        self.connection = RoomConnection(qualified(room, place.namespace), place, guest)
-        self.merge_policy = MergePolicy()
-        self.binding = StateBinding(self.replica, lambda key: self.key_filter.shares(key), self.rule_of)
-        self.writer = RoomWriter(self)
+        context = RoomContext(room, Participant("editor", draw_guest()))
+        self.connection = RoomConnection(qualified(room, place.namespace), place, context.participant)
+        self.binding = StateBinding(self.replica, context)
+        self.writer = RoomWriter(self.binding)
         self.clicks = PendingClicks()
         self.view_only_notice = ViewOnlyNotice()
         self.tab = TabConnection(place, self.connection, self.binding)
-        self.has_company = False
         self._rerun_owed = False
         self._taken: ClientState | None = None
         self._is_asking = False
@@ -132,20 +130,30 @@ class RoomSession:
 
     def select(self, selection: KeyFilter, rules: MergePolicy, part: Participant, *, again: bool) -> None:
         """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
-        self.connection.participant = self.participant.combine(part) if again else part
-        self.merge_policy = self.merge_policy.joined(rules) if again else rules
-        self.binding.is_read_only = self.participant.is_viewer
+        context = self.binding.context
         if again:
             self._private_later = tuple({*self._private_later, *selection.private})
-            self.key_filter = self.key_filter.combine(selection)
+            part = context.participant.combine(part)
+            selection = context.key_filter.combine(selection)
+            rules = context.merge_policy.joined(rules)
         else:
-            self.key_filter = selection.combine(KeyFilter(selection.keys, self._private_later))
-
-    # -- the connections to the room and the tab -------------------------------------------------------------------
+            selection = selection.combine(KeyFilter(selection.keys, self._private_later))
+        self.connection.participant = part
+        self.binding.context = replace(context, participant=part, key_filter=selection, merge_policy=rules)
 
     @property
     def participant(self) -> Participant:
-        return self.connection.participant
+        return self.binding.context.participant
+
+    @property
+    def key_filter(self) -> KeyFilter:
+        return self.binding.context.key_filter
+
+    def set_company(self, has_company: bool) -> None:
+        """Set whether the session is in several rooms."""
+        self.binding.context = replace(self.binding.context, merges_plain_values=not has_company)
+
+    # -- the connections to the room and the tab -------------------------------------------------------------------
 
     @property
     def replica(self) -> Replica:
@@ -171,7 +179,9 @@ class RoomSession:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what this session wrote is saved; say whether it is."""
-        return not self.binding.held_back and self.connection.unsaved.wait(timeout_s)
+        with self.binding.locked() as keys:
+            is_held_back = bool(keys.held_back())
+        return not is_held_back and self.connection.unsaved.wait(timeout_s)
 
     def attach(self) -> None:
         self.connection.attach()
@@ -189,14 +199,15 @@ class RoomSession:
 
         Returns the keys under which the session's state has something of this room.
         """
-        keys = self.binding.keys()
+        with self.binding.locked() as keys:
+            bound_keys = keys.bound_keys()
         self.connection.close(for_good=True)
         self.is_away = True
         if self.connection.is_deleted or (
             self.backend.tab_brings_the_room and not self.connection.unsaved_count
         ):
             self.begin_anew()
-        return keys
+        return bound_keys
 
     def begin_anew(self) -> None:
         """Forget what the room was: it is another one now, or will be brought whole when the session comes back."""
@@ -243,7 +254,8 @@ class RoomSession:
             self.writer.events.arrive(self.replica)
         self.binding.begin_run()
         written = self._write_remote(state)
-        self._written_in_part = [] if whole else [key for key in written if not self.binding.is_volatile(key)]
+        with self.binding.locked() as keys:
+            self._written_in_part = [] if whole else [key for key in written if not keys.get(key).is_volatile]
         return written
 
     def begin_fragments(self, message: ClientState) -> set[str]:
@@ -258,7 +270,8 @@ class RoomSession:
         )
         if message.is_timers:
             self.replica.pause_history()  # what the fragments assign now, nobody did
-        echoes = self.binding.echoes(state)
+        with self.binding.locked() as keys:
+            echoes = remote_writes.replace_echoes(keys, state)
         for key, value in echoes.items():
             st.session_state[key] = value
         return set(echoes)
@@ -269,27 +282,28 @@ class RoomSession:
         """Push what the block assigned, or, in a callback, which comes before a run draws, what came with it."""
         state = st.session_state.to_dict()
         if has_drawn:
-            self.binding.check_drawn(state)
+            self.binding.check_registered(state)
         return self._push(state, message, remote=remote)
 
     def end_run(
         self, state: Mapping[str, Any], message: ClientState | None, *, complete: bool, remote: bool
     ) -> None:
         """Close a full run, however it ended."""
-        self.binding.check_drawn(state)
+        self.binding.check_registered(state)
         self._report(self._push(state, message, remote=remote))
-        if not all(map(self.binding.has_drawn, self._written_in_part)):
-            self.owe_rerun()  # of what was taken over in a fragment, the rest of the script has seen nothing
-        self.binding.end_run(complete=complete, remote=remote)
-        if complete and _compat.is_app_test():
-            self.binding.all_arrived()  # AppTest's page is what the run has drawn: nothing is on its way
+        with self.binding.locked() as keys:
+            if not all(keys.get(key).is_registered_now for key in self._written_in_part):
+                self.owe_rerun()  # of what was taken over in a fragment, the rest of the script has seen nothing
+            self.binding.end_run(is_complete=complete, is_remote=remote)
+            if complete and _compat.is_app_test():
+                in_flight.close_all(keys)  # AppTest's page is what the run has drawn: nothing is on its way
+            self._displaced = remote_writes.displaced_values(keys, state) if keys.context.is_read_only else {}
         self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
         self.tab.save_status.end_run()
-        self._displaced = self.binding.displaced(state) if self.participant.is_viewer else {}
 
     def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: ClientState | None) -> None:
         """Push what a rerun of one of the app's own fragments changed."""
-        self.binding.check_drawn(state)
+        self.binding.check_registered(state)
         self._report(self._push(state, message, remote=message is not None and message.is_timers))
         if self.participant.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
             self._owe_putting_back(state)
@@ -300,7 +314,9 @@ class RoomSession:
 
     def takes_owed_run(self) -> bool:
         """Say whether a full run is owed, which the caller asks for."""
-        to_show = self.binding.has_merged or self.writer.has_news
+        with self.binding.locked() as keys:
+            has_merged = keys.has_merged
+        to_show = has_merged or self.writer.has_news
         if not (self._rerun_owed or (to_show and not self._is_asking)):
             return False
         self._rerun_owed = False
@@ -324,7 +340,8 @@ class RoomSession:
 
     def _was_moved(self, state: Mapping[str, Any], assigned: Container[str] = ()) -> bool:
         """Say whether a viewer's widget has been moved, and not by code, since this was last asked."""
-        before, self._displaced = self._displaced, self.binding.displaced(state)
+        with self.binding.locked() as keys:
+            before, self._displaced = self._displaced, remote_writes.displaced_values(keys, state)
         return any(
             key not in assigned and (key not in before or not equal(before[key], shown))
             for key, shown in self._displaced.items()
@@ -334,15 +351,16 @@ class RoomSession:
         written = []
         for write in self.binding.plan(state):
             try:
-                if write.delete:
+                if write.is_deletion:
                     del st.session_state[write.key]
                 else:
                     st.session_state[write.key] = write.value
             except StreamlitAPIException as error:
-                self.binding.cannot_write(write, error)
+                with self.binding.locked() as keys:
+                    remote_writes.mark_unwritable(keys, write, error)
                 continue
-            self.binding.wrote(write, state)
-            if not write.put_back:
+            self.binding.mark_written(write, state)
+            if not write.is_revert:
                 written.append(write.key)
         return written
 
@@ -354,7 +372,8 @@ class RoomSession:
         self.binding.start_over(self.replica)
         self.writer.events.start_over()
         self._exclude_unknown()
-        self.binding.hold(state)
+        with self.binding.locked() as keys:
+            local_edits.ignore_existing(keys, state)
 
     def _push(
         self,
@@ -370,13 +389,19 @@ class RoomSession:
             self.view_only_notice.owe()
         self._exclude_unknown()
         return self.binding.push(
-            state, message, synced=self.synced, remote=remote, at_top=at_top, assigned=assigned
+            state,
+            message,
+            is_synced=self.synced,
+            is_remote=remote,
+            is_at_top=at_top,
+            assigned=assigned,
         )
 
     def _exclude_unknown(self) -> None:
         """Leave out what is a widget all the same, if one that its making did not tell us of."""
-        for key in _compat.widget_keys(_compat.script_context()) - self.binding.widgets.keys():
-            self.binding.exclude_key(key)
+        widget_keys = _compat.widget_keys(_compat.script_context())
+        with self.binding.locked() as keys:
+            widget_registration.exclude_unknown(keys, widget_keys)
 
     def _report(self, errors: list[ValueNotShareableError]) -> None:
         """Log each refusal once: the value is there at every run."""
@@ -384,13 +409,3 @@ class RoomSession:
             if (text := str(error)) not in self._reported:
                 self._reported.add(text)
                 _log.warning("%s", text)
-
-    def rule_of(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
-        """Return the merge rule by which `value` is stored under `key`; None where the last writer wins.
-
-        So it does for plain values of a session that is in several rooms: what came from one room would be taken for
-        an edit in the other one, and be added there once more.
-        """
-        if widget_kind is None and self.has_company:
-            return None
-        return self.merge_policy.rule(key, value, widget_kind)

@@ -22,7 +22,7 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter, is_private
 from streamlit_crdt.backend import backend
-from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding import StateBinding, form_drafts, widget_registration
 from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy
@@ -124,7 +124,7 @@ def has_unread_edit(
     ctx: Any,
     message: ClientState,
     state: Mapping[str, Any],
-    mirrors: Iterable[StateBinding],
+    bindings: Iterable[StateBinding],
     rewritten: Container[str],
 ) -> bool:
     """Say whether `message`, with which fragments ran, holds an edit that needs a full run.
@@ -134,15 +134,20 @@ def has_unread_edit(
 
     Args:
         state: the session's state at the end of that run.
-        mirrors: those of the rooms that the session is in.
+        bindings: those of the rooms that the session is in.
         rewritten: keys of which it held an old value, in the place of which the one on its way stands again.
     """
     return any(
         message.is_changed(widget)
         and key not in rewritten
-        and not any(mirror.is_echo(key, state) for mirror in mirrors)
+        and not any(_has_echo(binding, key, state) for binding in bindings)
         for widget, key in _compat.unseen_widgets(ctx).items()
     )
+
+
+def _has_echo(binding: StateBinding, key: str | None, state: Mapping[str, Any]) -> bool:
+    with binding.locked() as keys:
+        return key is not None and key in state and keys.get(key).is_echo(state[key])
 
 
 class Session:
@@ -310,7 +315,7 @@ class Session:
                 room_session.replica.pause_history()
             rooms = {*self._stay.rooms, *run.entered}
             for one in rooms:
-                one.has_company = len(rooms) > 1
+                one.set_company(len(rooms) > 1)
             return room_session.begin_run(run.message, remote=run.is_remote, whole=whole)
 
     def begin_callbacks(self, ctx: Any) -> None:
@@ -433,14 +438,15 @@ class Session:
     def _left_unseen(self, ctx: Any, run: ScriptRun, state: Mapping[str, Any]) -> bool:
         if run.message is None:
             return False
-        mirrors = [room_session.binding for room_session in self._stay.rooms]
-        return has_unread_edit(ctx, run.message, state, mirrors, run.rewritten)
+        bindings = [room_session.binding for room_session in self._stay.rooms]
+        return has_unread_edit(ctx, run.message, state, bindings, run.rewritten)
 
     def _turn_page(self, page: str) -> None:
         if page != self._page:
             self._page = page
             for room_session in self.room_sessions.values():
-                room_session.binding.page_changed()
+                with room_session.binding.locked() as keys:
+                    widget_registration.leave_page(keys)
 
     def room_of(self, ctx: Any) -> RoomSession | None:
         """Return the room_session that a widget made just now belongs to."""
@@ -499,7 +505,8 @@ class Session:
             outdated: frozenset[str] = frozenset()
             for room_session in self.room_sessions.values():
                 room_session.replica.begin_group()  # callbacks come next
-                outdated |= room_session.binding.receive(states, submitted)
+                with room_session.binding.locked() as keys:
+                    outdated |= form_drafts.receive(keys, states, submitted)
             if self._remote_wake and _compat.is_app_test():
                 # AppTest cannot run a script without one. With this one nobody has acted.
                 run.message = None
@@ -520,9 +527,10 @@ class Session:
             self._stay.drawn.add(widget.key)
         if room_session is not None:
             carried = run.message is not None and run.message.contains(widget)
-            room_session.binding.drew(widget, value, assigned=assigned, carried=carried)
+            room_session.binding.register(widget, value, is_assigned=assigned, is_in_browser=carried)
         for other in {*self._stay.rooms, *run.entered} - {room_session}:
-            other.binding.exclude(widget)
+            with other.binding.locked() as keys:
+                widget_registration.exclude(keys, widget)
 
     def release(self) -> None:
         """Leave the rooms; keep the replicas for a while in case the session comes back."""

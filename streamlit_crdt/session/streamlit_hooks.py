@@ -18,7 +18,8 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
-from streamlit_crdt.binding.widgets import REFUSED, SETTABLE, unkeyed_key
+from streamlit_crdt.binding import form_drafts, widget_registration
+from streamlit_crdt.binding.widgets import SETTABLE, unkeyed_key
 from streamlit_crdt.session.script_run import is_password
 from streamlit_crdt.session.session import Session
 from streamlit_crdt_server.gc_freeze import freeze_after_run
@@ -113,42 +114,29 @@ class SessionHooks:
     def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
         session = self._registry.find(ctx)
         room_session = None if session is None else session.room_of(ctx)
-        if room_session is None or not room_session.binding.is_ours(key):
+        if room_session is None:
             return False
-        if not writes_allowed:
-            room_session.binding.forget(key)
-            if key in st.session_state:
-                del st.session_state[key]
+        with room_session.binding.locked() as keys:
+            if not widget_registration.is_written_by_binding(keys, key):
+                return False
+            if not writes_allowed:
+                widget_registration.forget(keys, key)
+        if not writes_allowed and key in st.session_state:
+            del st.session_state[key]
         return True
 
     def before_register(self, ctx: Any, state: _compat.RawState, metadata: Any, key: str) -> None:
         session = self._registry.find(ctx)
         room_session = None if session is None else session.room_of(ctx)
         widget = None if session is None else session.calls.widget(metadata, key)
-        if room_session is None or widget is None:
+        if session is None or room_session is None or widget is None:
             return
-        first = REFUSED if state.is_new(key) else room_session.binding.first_value(widget)
-        if first is not REFUSED:
-            state.replace(key, first)
-            return
-        if key not in state:
-            if (
-                _compat.fragments_of_run(ctx)
-                and (held := room_session.binding.forgotten(widget)) is not REFUSED
-            ):
-                state.replace(key, held)
-            return
-        is_late = not state.is_new(key)
-        if is_late and (
-            session is None or session.browser_shows(ctx, widget) or not room_session.binding.is_untold(key)
-        ):
-            return
-        value = state.value(key)
-        local = room_session.binding.waiting(widget, value)
-        if is_late:
-            room_session.binding.comes_back(widget)
-        if local is not value or is_late:
-            _replace(state, key, local)
+        room_session.binding.prepare(
+            widget,
+            state,
+            is_in_browser=session.browser_shows(ctx, widget),
+            is_fragment_run=bool(_compat.fragments_of_run(ctx)),
+        )
 
     def withholds(self, ctx: Any, metadata: Any, key: str, value: Any, *, assigned: bool) -> bool:
         session = self._registry.find(ctx)
@@ -156,7 +144,8 @@ class SessionHooks:
         widget = None if session is None else session.calls.widget(metadata, key)
         if room_session is None or widget is None or widget.form is None:
             return False
-        return room_session.binding.withholds(widget, value, assigned=assigned)
+        with room_session.binding.locked() as keys:
+            return form_drafts.withholds(keys, widget, value, is_assigned=assigned)
 
     def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
         session = self._registry.find(ctx)
@@ -213,11 +202,3 @@ class SessionHooks:
 
 def _is_click(trigger: str) -> bool:
     return CHANNEL_KEY_PREFIX not in trigger
-
-
-def _replace(state: _compat.RawState, key: str, local: Any) -> None:
-    """Put the value that a widget can show in the place of the one that waits for it."""
-    if local is REFUSED:
-        state.discard(key)
-    else:
-        state.replace(key, local)

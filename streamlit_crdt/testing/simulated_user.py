@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
-from streamlit_crdt.binding import VisibleValue, class_of, digest_of
+from streamlit_crdt.binding import VisibleValue, class_of, digest_of, remote_writes
+from streamlit_crdt.binding.inspection import visible_values
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
@@ -113,9 +114,9 @@ class SimulatedUser:
 
     def _add_news_causes(self, room_session: RoomSession) -> None:
         events = room_session.writer.events.news(room_session.replica)
-        self._add_causes(
-            *map(self.label, room_session.binding.news()), *(f"the event {name!r}" for name in events)
-        )
+        with room_session.binding.locked() as keys:
+            changed = sorted(remote_writes.changed_keys(keys))
+        self._add_causes(*map(self.label, changed), *(f"the event {name!r}" for name in events))
 
     def _add_causes(self, *causes: str) -> None:
         self._causes.update(dict.fromkeys(causes))
@@ -146,7 +147,8 @@ class SimulatedUser:
             open_drafts = {
                 class_of(keys[known]): draft for known, draft in self._drafts.items() if known in keys
             }
-            room_session.binding.note_drafts(open_drafts)
+            with room_session.binding.locked() as states:
+                states.drafts.note_open(open_drafts)
 
     def _forget_drafts(self) -> None:
         """Discard the drafts after a run of the test: they were committed, or belonged to a form that is gone."""
@@ -163,8 +165,9 @@ class SimulatedUser:
 
     def visible_values(self, room_session: RoomSession) -> dict[str, VisibleValue]:
         """Return the visible values of a room by key, without values that the session wrote and has not read since."""
-        shown = room_session.binding.shown(_compat.state_of_app_test(self.app))
-        unread = set(room_session.binding.news())
+        with room_session.binding.locked() as keys:
+            shown = visible_values(keys, _compat.state_of_app_test(self.app))
+            unread = set(remote_writes.changed_keys(keys))
         return {key: one for key, one in shown.items() if key not in unread}
 
     def label(self, key: str) -> str:

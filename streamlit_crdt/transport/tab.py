@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
 from streamlit_crdt.access.tab_token import TabToken
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding import StateBinding, in_flight, local_edits
 from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.transport.connection import RoomConnection
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport
@@ -93,7 +93,8 @@ class SaveStatusObserver:
         return self._is_outdated
 
     def _count(self) -> int:
-        return self._connection.unsaved_count + len(self._binding.held_back)
+        with self._binding.locked() as keys:
+            return self._connection.unsaved_count + len(keys.held_back())
 
 
 class TabConnection:
@@ -161,6 +162,8 @@ class TabConnection:
         self._is_fetch_requested = self.is_frame_due = False
         connection, backend, binding = self._connection, self._backend, self._binding
         connection.mark_framed()
+        with binding.locked() as keys:
+            delivery = keys.pending_delivery
         participant, unsaved = connection.participant, connection.unsaved
         is_local, is_deleted = connection.is_local, connection.is_deleted
         gets_updates_by_socket = is_local and connection.channel.status == "connected"
@@ -169,7 +172,7 @@ class TabConnection:
             socket=None if is_deleted else backend.socket(connection.room),
             poll_s=None if is_deleted else backend.poll_s,
             settle=False,
-            confirm=binding.deliveries if binding.awaits_confirmation else None,
+            confirm=delivery,
             own=[connection.replica.replica_id],
             with_update=not gets_updates_by_socket,
             token=self.token.show(participant),
@@ -202,13 +205,16 @@ class TabConnection:
         if newest.error == "other-epoch":
             connection.mark_deleted()
         state = st.session_state.to_dict()
-        binding.note_drafts(newest.drafts)
-        binding.note_unsubmitted(newest.unsubmitted)
-        binding.take_overwritten(newest.overwritten, state, synced=connection.is_synced)
+        with binding.locked() as keys:
+            keys.drafts.note_open(newest.drafts)
+            keys.unsubmitted_elements = set(newest.unsubmitted)
+            if connection.is_synced:
+                local_edits.restore_overwritten(keys, newest.overwritten, state)
         if newest.why == "token":
             self.token.renew()
         self._mark_saved(frame, report)
-        is_incomplete = binding.confirm(newest.confirmed, message, state)
+        with binding.locked() as keys:
+            is_incomplete = in_flight.confirm(keys, newest.confirmed, message, state)
         return (
             self._end_hold()
             or self._is_status_outdated(*status_before)

@@ -11,107 +11,27 @@ import pytest
 from streamlit_crdt.binding import CONFIRM_TRIES, VOLATILE_AFTER_ROUNDS, StateBinding
 from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.document.replica import Replica
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def number(key: str, kind: str = "number_input", low: int = 0, high: int = 100) -> Widget:
-    """A widget as Streamlit makes it: its deserializer falls back to its default where a value is out of bounds."""
-
-    def deserialize(value: Any) -> Any:
-        return value if isinstance(value, int) and low <= value <= high else low
-
-    return Widget(key, f"$$ID-hash-{key}", kind, True, _same, deserialize)
-
-
-class Session:
-    """A script of a few widgets, run by hand: what the browser holds, the session's state, the mirror between."""
-
-    def __init__(self, room: Replica, *widgets: Widget, private: tuple[str, ...] = ()) -> None:
-        self.replica = Replica()
-        self.replica.apply(room.diff())
-        self.room = room
-        self.mirror = StateBinding(self.replica, lambda key: key not in private)
-        self.widgets = widgets
-        self.state: dict[str, Any] = {}
-        self.browser: dict[str, Any] = {}
-        self.last: dict[str, bytes] = {}
-        self.errors: list[Exception] = []
-
-    def message(self, *clicks: str) -> ClientState:
-        states = {f"$$ID-hash-{key}": repr(value).encode() for key, value in self.browser.items()}
-        message = ClientState(states, frozenset(clicks), self.last)
-        self.last = states
-        self.state.update(self.browser)
-        return message
-
-    def run(
-        self,
-        message: ClientState | None = None,
-        body: Any = None,
-        *,
-        delivered: bool = True,
-        remote: bool = False,
-    ) -> None:
-        self.errors = list(self.mirror.push(self.state, message, synced=True, remote=remote, at_top=True))
-        self.mirror.begin_run()
-        self.replica.apply(self.room.diff())
-        before = dict(self.state)
-        for write in self.mirror.plan(before):
-            if write.delete:
-                del self.state[write.key]
-            else:
-                self.state[write.key] = write.value
-            self.mirror.wrote(write, before)
-        for widget in self.widgets:
-            self.draw(widget)
-        if body is not None:
-            body(self.state)
-        self.mirror.check_drawn(self.state)
-        self.errors += self.mirror.push(self.state, message, synced=True, remote=remote)
-        self.mirror.end_run(complete=True, remote=remote)
-        self.room.apply(self.replica.diff())
-        if delivered:
-            self.browser = {widget.key: self.state[widget.key] for widget in self.widgets}
-
-    def draw(self, widget: Widget) -> None:
-        assigned = widget.key in self.state and widget.key not in self.browser
-        if widget.key in self.state:
-            value = self.mirror.waiting(widget, self.state[widget.key])
-            if isinstance(value, int | str):
-                self.state[widget.key] = value
-            else:
-                del self.state[widget.key]
-                assigned = False
-        if widget.key not in self.state:
-            self.state[widget.key] = widget.deserialize(None)
-        self.mirror.drew(widget, self.state[widget.key], assigned=assigned)
-
-    def touch(self, **values: Any) -> None:
-        self.browser.update(values)
-        self.run(self.message())
+from tests.support.binding_session import BoundSession, identity, number, room_context
 
 
 def test_R4_a_default_is_not_written() -> None:
     room = Replica()
-    Session(room, number("a")).run()
+    BoundSession(room, number("a")).run()
     assert room.keys() == []
 
 
 def test_R4_an_edit_enters_the_room_and_moves_the_other_session() -> None:
     room = Replica()
-    one, two = Session(room, number("a")), Session(room, number("a"))
+    one, two = BoundSession(room, number("a")), BoundSession(room, number("a"))
     one.run()
     two.run()
     one.touch(a=7)
-    assert two.mirror.needs_run() is False
+    assert two.binding.needs_run() is False
     two.replica.apply(room.diff())
-    assert two.mirror.needs_run()
+    assert two.binding.needs_run()
     two.run()
     assert two.state["a"] == 7
-    assert not two.mirror.needs_run()
+    assert not two.binding.needs_run()
 
 
 def test_R4_what_code_assigns_enters_an_empty_room_and_yields_to_a_value_in_it() -> None:
@@ -120,27 +40,27 @@ def test_R4_what_code_assigns_enters_an_empty_room_and_yields_to_a_value_in_it()
     def body(state: dict[str, Any]) -> None:
         state.setdefault("count", 0)
 
-    one = Session(room)
+    one = BoundSession(room)
     one.run(body=body)
     assert room.get("count") == 0
     room.set("count", 5)
-    two = Session(room)
+    two = BoundSession(room)
     two.run(body=body)
     assert two.state["count"] == 5
     assert room.get("count") == 5
 
 
 def test_R4_nothing_is_written_before_the_first_sync() -> None:
-    mirror = StateBinding(replica := Replica(), lambda _key: True)
-    mirror.push({"a": 1}, None, synced=False)
+    binding = StateBinding(replica := Replica(), room_context())
+    binding.push({"a": 1}, None, is_synced=False)
     assert replica.keys() == []
-    mirror.push({"a": 1}, None, synced=True)
+    binding.push({"a": 1}, None, is_synced=True)
     assert replica.get("a") == 1
 
 
 def test_P1_an_old_value_that_comes_with_another_widgets_change_is_no_edit() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     room.set("a", 8)
     one.run(delivered=False)
@@ -153,7 +73,7 @@ def test_P1_an_old_value_that_comes_with_another_widgets_change_is_no_edit() -> 
 
 def test_P1_an_old_value_that_comes_with_a_click_is_no_edit() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     room.set("a", 8)
     one.run(delivered=False)
@@ -163,7 +83,7 @@ def test_P1_an_old_value_that_comes_with_a_click_is_no_edit() -> None:
 
 def test_P1_two_remote_values_in_a_row_do_not_let_either_old_one_back() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     for value in (8, 9):
         room.set("a", value)
@@ -176,7 +96,7 @@ def test_P1_two_remote_values_in_a_row_do_not_let_either_old_one_back() -> None:
 
 def test_P1_moving_a_widget_back_to_where_it_was_is_an_edit() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     one.message()
     room.set("a", 8)
@@ -188,13 +108,13 @@ def test_P1_moving_a_widget_back_to_where_it_was_is_an_edit() -> None:
 
 def test_P1_after_confirmation_the_old_value_is_an_edit_whatever_comes_with_it() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     room.set("a", 8)
     one.run()
-    assert one.mirror.awaits_confirmation
-    one.mirror.confirm(one.mirror.deliveries, one.message(), one.state)
-    assert not one.mirror.awaits_confirmation
+    assert one.is_in_flight
+    one.confirm(one.message())
+    assert not one.is_in_flight
     one.touch(a=0, b=4)
     assert (room.get("a"), room.get("b")) == (0, 4)
 
@@ -202,7 +122,7 @@ def test_P1_after_confirmation_the_old_value_is_an_edit_whatever_comes_with_it()
 def test_P2_a_value_out_of_range_is_refused_and_the_room_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
     room = Replica()
     room.set("a", 500)
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     with caplog.at_level(logging.WARNING):
         one.run()
         one.run()
@@ -214,8 +134,8 @@ def test_P2_a_value_out_of_range_is_refused_and_the_room_keeps_it(caplog: pytest
 
 def test_P2_a_widget_that_bends_a_value_silently_does_not_push_what_it_made_of_it() -> None:
     room = Replica()
-    bending = Widget("a", "$$ID-hash-a", "number_input", True, _same, _same)
-    one = Session(room, bending)
+    bending = Widget("a", "$$ID-hash-a", "number_input", True, identity, identity)
+    one = BoundSession(room, bending)
     one.state["a"] = 0
     one.run()
     before = room.get("a")
@@ -234,7 +154,7 @@ def test_P2_a_widget_that_bends_a_value_silently_does_not_push_what_it_made_of_i
 def test_P3_a_hidden_widget_has_no_edits_and_is_not_deleted() -> None:
     room = Replica()
     shown = number("a")
-    one = Session(room, shown)
+    one = BoundSession(room, shown)
     one.run()
     one.touch(a=7)
     one.widgets = ()
@@ -252,25 +172,25 @@ def test_P3_a_hidden_widget_has_no_edits_and_is_not_deleted() -> None:
 
 def test_P3_a_widget_below_an_interrupted_run_still_has_edits() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
-    one.mirror.begin_run()
-    one.draw(number("a"))
-    one.mirror.end_run(complete=False, remote=False)
+    one.binding.begin_run()
+    one.register(number("a"))
+    one.binding.end_run(is_complete=False, is_remote=False)
     one.touch(b=9)
     assert room.get("b") == 9
 
 
 def test_P3_a_plain_value_that_is_deleted_is_deleted_for_all() -> None:
     room = Replica()
-    one, two = Session(room), Session(room)
+    one, two = BoundSession(room), BoundSession(room)
     one.run(body=lambda state: state.update(x=1))
     two.run()
     assert two.state == {"x": 1}
     one.run(body=lambda state: state.pop("x"))
     assert "x" not in room
     two.replica.apply(room.diff())
-    assert two.mirror.needs_run()
+    assert two.binding.needs_run()
     two.run()
     assert two.state == {}
 
@@ -278,7 +198,7 @@ def test_P3_a_plain_value_that_is_deleted_is_deleted_for_all() -> None:
 def test_P4_a_volatile_value_stops_waking_and_names_its_key(caplog: pytest.LogCaptureFixture) -> None:
     room = Replica()
     clock = iter(range(1000))
-    one, two = Session(room), Session(room)
+    one, two = BoundSession(room), BoundSession(room)
 
     def body(state: dict[str, Any]) -> None:
         state["now"] = next(clock)
@@ -288,7 +208,7 @@ def test_P4_a_volatile_value_stops_waking_and_names_its_key(caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         for session in [two, one] * 20:
             session.replica.apply(room.diff())
-            if session.mirror.needs_run():
+            if session.binding.needs_run():
                 rounds += 1
                 session.run(body=body, remote=True)
     assert rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
@@ -298,7 +218,7 @@ def test_P4_a_volatile_value_stops_waking_and_names_its_key(caplog: pytest.LogCa
 def test_P4_a_value_that_fragments_assign_at_each_tick_of_their_timers_stops_waking_and_travelling() -> None:
     room = Replica()
     clock = iter(range(1000))
-    one, two = Session(room), Session(room)
+    one, two = BoundSession(room), BoundSession(room)
     rounds = 0
 
     def body(state: dict[str, Any]) -> None:
@@ -306,19 +226,19 @@ def test_P4_a_value_that_fragments_assign_at_each_tick_of_their_timers_stops_wak
 
     for each in [one, two] * 20:
         each.replica.apply(room.diff())
-        if each.mirror.needs_run():
+        if each.binding.needs_run():
             rounds += 1
             each.run(remote=True, body=body)
         body(each.state)
         tick = replace(each.message(), is_timers=True)
-        each.mirror.push(each.state, tick, synced=True, remote=tick.is_timers)
+        each.binding.push(each.state, tick, is_synced=True, is_remote=tick.is_timers)
         each.room.apply(each.replica.diff())
     assert 0 < rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
 
 
 def test_P4_a_derived_value_that_agrees_is_not_volatile() -> None:
     room = Replica()
-    one, two = Session(room, number("a")), Session(room, number("a"))
+    one, two = BoundSession(room, number("a")), BoundSession(room, number("a"))
 
     def body(state: dict[str, Any]) -> None:
         state["double"] = 2 * state["a"]
@@ -330,13 +250,13 @@ def test_P4_a_derived_value_that_agrees_is_not_volatile() -> None:
         one.run(one.message(), body=body)
         two.run(body=body, remote=True)
         assert two.state["double"] == 2 * value
-        assert not two.mirror.needs_run()
+        assert not two.binding.needs_run()
 
 
 def test_P6_a_trigger_is_never_shared() -> None:
     room = Replica()
-    button = Widget("go", "$$ID-hash-go", "button", False, _same, _same)
-    one = Session(room, button)
+    button = Widget("go", "$$ID-hash-go", "button", False, identity, identity)
+    one = BoundSession(room, button)
     one.run()
     one.touch(go=True)
     assert room.keys() == []
@@ -345,7 +265,7 @@ def test_P6_a_trigger_is_never_shared() -> None:
 def test_P8_a_private_key_is_neither_sent_nor_taken() -> None:
     room = Replica()
     room.set("secret", "theirs")
-    one = Session(room, private=("secret",))
+    one = BoundSession(room, private=("secret",))
     one.run(body=lambda state: state.update(secret="mine", open=1))
     assert room.get("secret") == "theirs"
     assert one.state["secret"] == "mine"
@@ -354,7 +274,7 @@ def test_P8_a_private_key_is_neither_sent_nor_taken() -> None:
 
 def test_R5_what_cannot_be_shared_is_named_and_nothing_else_is_disturbed() -> None:
     room = Replica()
-    one = Session(room)
+    one = BoundSession(room)
     one.run(body=lambda state: state.update(a=1, lock=object(), z=2))
     assert [error.key for error in one.errors if hasattr(error, "key")] == ["lock"]
     assert (room.get("a"), room.get("z")) == (1, 2)
@@ -362,7 +282,7 @@ def test_R5_what_cannot_be_shared_is_named_and_nothing_else_is_disturbed() -> No
 
 def test_a_list_changed_in_place_is_an_edit() -> None:
     room = Replica()
-    one = Session(room)
+    one = BoundSession(room)
     one.run(body=lambda state: state.update(items=[1]))
     one.run(body=lambda state: state["items"].append(2))
     assert room.get("items") == [1, 2]
@@ -370,7 +290,7 @@ def test_a_list_changed_in_place_is_an_edit() -> None:
 
 def test_P1_a_fragments_timer_that_brings_the_old_value_is_no_edit() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     one.message()
     room.set("a", 8)
@@ -381,7 +301,7 @@ def test_P1_a_fragments_timer_that_brings_the_old_value_is_no_edit() -> None:
 
 def test_P1_an_old_value_in_a_message_that_is_for_another_widget_is_no_edit_though_nothing_differs() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     one.message()
     room.set("a", 8)
@@ -395,90 +315,90 @@ def test_P1_an_old_value_in_a_message_that_is_for_another_widget_is_no_edit_thou
 
 def test_P1_fragments_see_what_was_delivered_where_the_browser_still_sends_what_was_before() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     one.message()
     room.set("a", 8)
     one.run(delivered=False)
     message = replace(one.message(), is_timers=True)
-    one.mirror.push(one.state, message, synced=True, at_top=True)
-    assert (one.state["a"], one.mirror.echoes(one.state)) == (0, {"a": 8})
-    assert one.mirror.is_ours("a"), "or Streamlit would complain of a default beside a value"
+    one.binding.push(one.state, message, is_synced=True, is_at_top=True)
+    assert (one.state["a"], one.echoes()) == (0, {"a": 8})
+    assert one.is_written_by_binding("a"), "or Streamlit would complain of a default beside a value"
     one.browser["a"] = 8
-    one.mirror.push(one.state, one.message(), synced=True, at_top=True)
-    assert one.mirror.echoes(one.state) == {}
+    one.binding.push(one.state, one.message(), is_synced=True, is_at_top=True)
+    assert one.echoes() == {}
 
 
 def test_P1_an_edit_that_met_a_value_on_its_way_is_written_again_where_the_browser_has_that_value() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     room.set("a", 8)
     one.run(delivered=False)
     one.browser["a"] = 5
-    one.mirror.push(one.state, one.message(), synced=True, at_top=True)
-    assert one.mirror.echoes(one.state) == {}
+    one.binding.push(one.state, one.message(), is_synced=True, is_at_top=True)
+    assert one.echoes() == {}
     one.browser["a"] = 8  # the page has put it over the edit
-    one.mirror.push(one.state, replace(one.message(), is_timers=True), synced=True, at_top=True)
-    assert one.mirror.echoes(one.state) == {"a": 5}
+    one.binding.push(one.state, replace(one.message(), is_timers=True), is_synced=True, is_at_top=True)
+    assert one.echoes() == {"a": 5}
     assert one.replica.get("a") == 5
 
 
 def test_P1_a_run_without_a_message_does_not_complain_of_what_the_run_before_it_wrote() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     room.set("a", 8)
     one.run(delivered=False)
-    one.mirror.begin_run()
-    assert one.mirror.is_ours("a")
+    one.binding.begin_run()
+    assert one.is_written_by_binding("a")
 
 
 def test_P1_code_that_assigns_the_old_value_makes_an_edit() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     room.set("a", 8)
     one.run()
     message = one.message("reset")
     one.state["a"] = 0
-    one.mirror.push(one.state, message, synced=True, at_top=True, assigned={"a"})
+    one.binding.push(one.state, message, is_synced=True, is_at_top=True, assigned={"a"})
     assert one.replica.get("a") == 0
 
 
 def test_P1_a_widget_that_the_browser_never_shows_is_not_waited_for_for_ever() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     room.set("a", 8)
     one.run()
     for _ in range(CONFIRM_TRIES):
-        assert one.mirror.awaits_confirmation
-        one.mirror.confirm(one.mirror.deliveries, ClientState({}), one.state)
-    assert not one.mirror.awaits_confirmation
+        assert one.is_in_flight
+        one.confirm(ClientState({}))
+    assert not one.is_in_flight
 
 
 def test_P3_a_value_from_before_a_page_change_that_comes_back_is_no_edit() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     one.touch(a=5)
-    one.mirror.page_changed()
+    one.leave_page()
     one.widgets, one.browser = (), {}
     one.state["a"] = 2  # Streamlit brings an older value back
     one.run(one.message())
     assert room.get("a") == 5
 
 
-class Clocked(Session):
+class Clocked(BoundSession):
     """A script that assigns a new value to its widget's key each time before it draws the widget."""
 
     clock = 0
 
-    def draw(self, widget: Widget) -> None:
+    def register(self, widget: Widget) -> None:
         Clocked.clock = (Clocked.clock + 1) % 100
         self.state[widget.key] = Clocked.clock
-        super().draw(widget)
+        super().register(widget)
 
 
 def test_P4_a_widget_that_code_overwrites_on_each_run_does_not_wake_for_ever() -> None:
@@ -489,7 +409,7 @@ def test_P4_a_widget_that_code_overwrites_on_each_run_does_not_wake_for_ever() -
     rounds = 0
     for each in [two, one] * 15:
         each.replica.apply(room.diff())
-        if each.mirror.needs_run():
+        if each.binding.needs_run():
             rounds += 1
             each.run(remote=True)
     assert 0 < rounds <= 2 * (VOLATILE_AFTER_ROUNDS + 1)
@@ -497,7 +417,7 @@ def test_P4_a_widget_that_code_overwrites_on_each_run_does_not_wake_for_ever() -
 
 def test_P4_a_value_that_is_overwritten_now_and_then_is_not_volatile() -> None:
     room = Replica()
-    one = Session(room)
+    one = BoundSession(room)
     for value in range(0, 40, 4):
         room.set("x", value)
         one.run(body=lambda state: state.update(x=state["x"] + 1), remote=True)
@@ -506,17 +426,17 @@ def test_P4_a_value_that_is_overwritten_now_and_then_is_not_volatile() -> None:
             one.run(remote=True)
     room.set("x", 100)
     one.replica.apply(room.diff())
-    assert one.mirror.needs_run()
+    assert one.binding.needs_run()
 
 
 def test_R4_a_plain_value_that_was_changed_before_the_first_sync_wins_over_the_room() -> None:
     replica = Replica()
-    mirror = StateBinding(replica, lambda _key: True)
-    mirror.push({"edited": 0, "first": 0}, None, synced=False)
-    mirror.push({"edited": 1, "first": 0}, None, synced=False)
+    binding = StateBinding(replica, room_context())
+    binding.push({"edited": 0, "first": 0}, None, is_synced=False)
+    binding.push({"edited": 1, "first": 0}, None, is_synced=False)
     replica.set("edited", 5)
     replica.set("first", 5)
-    mirror.push({"edited": 1, "first": 0}, None, synced=True)
+    binding.push({"edited": 1, "first": 0}, None, is_synced=True)
     assert (replica.get("edited"), replica.get("first")) == (1, 5)
 
 
@@ -529,94 +449,93 @@ def test_P2_an_option_that_the_widget_cannot_name_any_more_does_not_stop_the_run
         raise KeyError(value)
 
     room = Replica()
-    widget = Widget("a", "$$ID-hash-a", "selectbox", True, serialize, _same)
-    one = Session(room, widget)
-    one.mirror.widgets["a"] = widget
-    one.mirror.drew(widget, "fine", assigned=False)
-    one.mirror.end_run(complete=True, remote=False)
+    widget = Widget("a", "$$ID-hash-a", "selectbox", True, serialize, identity)
+    one = BoundSession(room, widget)
+    one.binding.register(widget, "fine", is_assigned=False)
+    one.binding.end_run(is_complete=True, is_remote=False)
     one.state["a"] = Odd()
     room.set("a", "other")
     message = ClientState({widget.element_id: b""})
     for _ in range(2):
-        errors = one.mirror.push(one.state, message, synced=True, at_top=True)
+        errors = one.binding.push(one.state, message, is_synced=True, is_at_top=True)
         one.replica.apply(room.diff())
-        one.mirror.begin_run()
-        for write in one.mirror.plan(one.state):
-            one.mirror.wrote(write, one.state)
-        one.mirror.drew(widget, one.state["a"], assigned=False)
-        one.mirror.check_drawn(one.state)
-        one.mirror.confirm(one.mirror.deliveries, message, one.state)
+        one.binding.begin_run()
+        for write in one.binding.plan(one.state):
+            one.binding.mark_written(write, one.state)
+        one.binding.register(widget, one.state["a"], is_assigned=False)
+        one.binding.check_registered(one.state)
+        one.confirm(message)
     assert [error.key for error in errors] == ["a"]
 
 
 def test_a_widget_without_a_key_that_is_gone_and_that_nobody_changed_is_forgotten() -> None:
     room = Replica()
-    one = Session(room)
+    one = BoundSession(room)
     for size in range(50):
         one.widgets = (number(f"crdt:slider:{size}"),)
         one.browser, one.state = {}, {}
         one.run()
         if size == 20:
             one.touch(**{"crdt:slider:20": 5})
-    assert set(one.mirror.widgets) == {"crdt:slider:20", "crdt:slider:49"}
+    assert set(one.binding.widgets) == {"crdt:slider:20", "crdt:slider:49"}
 
 
 def test_R4_what_the_browser_brings_along_into_a_new_session_is_an_edit_where_the_room_has_none() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.state.update(a=7, b=0)
-    one.mirror.begin_run()
+    one.binding.begin_run()
     for widget in one.widgets:
-        one.mirror.drew(widget, one.state[widget.key], assigned=False, carried=True)
-    one.mirror.push(one.state, None, synced=True)
+        one.binding.register(widget, one.state[widget.key], is_assigned=False, is_in_browser=True)
+    one.binding.push(one.state, None, is_synced=True)
     assert dict(one.replica.items()) == {"a": 7}
 
 
 def test_R4_what_the_browser_brings_along_yields_to_the_room() -> None:
     room = Replica()
     room.set("a", 3)
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.state.update(a=7)
-    one.mirror.begin_run()
-    one.mirror.drew(number("a"), 7, assigned=False, carried=True)
-    one.mirror.push(one.state, None, synced=True)
+    one.binding.begin_run()
+    one.binding.register(number("a"), 7, is_assigned=False, is_in_browser=True)
+    one.binding.push(one.state, None, is_synced=True)
     assert one.replica.get("a") == 3
-    assert [write.value for write in one.mirror.plan(one.state)] == [3]
+    assert [write.value for write in one.binding.plan(one.state)] == [3]
 
 
 def test_P3_a_value_written_while_its_widget_was_hidden_is_still_to_be_told_to_the_browser() -> None:
     room = Replica()
     room.set("a", 8)
-    one = Session(room)
+    one = BoundSession(room)
     one.run()
     one.run()
     assert one.state["a"] == 8
-    assert one.mirror.is_untold("a")
+    assert one.needs_delivery("a")
     one.widgets = (number("a"),)
     one.run()
-    assert not one.mirror.is_untold("a")
+    assert not one.needs_delivery("a")
 
 
 def test_P1_a_value_that_missed_its_widget_is_delivered_again() -> None:
     room = Replica()
-    one = Session(room, number("a"))
+    one = BoundSession(room, number("a"))
     one.run()
     one.touch(a=20)
     room.set("a", 22)
     one.run(delivered=False)
     stale = one.message()
-    assert one.mirror.confirm(one.mirror.deliveries, stale, one.state)
+    assert one.confirm(stale)
     one.run()
     assert one.state["a"] == 22
     assert one.browser["a"] == 22
-    assert not one.mirror.confirm(one.mirror.deliveries, one.message(), one.state)
-    assert not one.mirror.awaits_confirmation
+    assert not one.confirm(one.message())
+    assert not one.is_in_flight
     assert room.get("a") == 22
 
 
 def test_P1_a_value_that_arrives_after_the_persons_own_edit_does_not_undo_it() -> None:
     room = Replica()
-    one = Session(room, number("a"), number("b"))
+    one = BoundSession(room, number("a"), number("b"))
     one.run()
     room.set("a", 31)
     one.run(delivered=False)  # 31 is on its way
@@ -624,7 +543,7 @@ def test_P1_a_value_that_arrives_after_the_persons_own_edit_does_not_undo_it() -
     one.run(one.message(), delivered=False)
     assert room.get("a") == 32
     one.browser["a"] = 31  # it arrives
-    assert one.mirror.confirm(one.mirror.deliveries, one.message("channel"), one.state)
+    assert one.confirm(one.message("channel"))
     one.run()
     assert (one.browser["a"], room.get("a")) == (32, 32)
     one.browser.update(a=31, b=5)  # or it comes back with another edit, before that
@@ -633,42 +552,42 @@ def test_P1_a_value_that_arrives_after_the_persons_own_edit_does_not_undo_it() -
 
 
 def test_P3_a_run_that_was_replaced_before_its_end_counts_what_it_drew() -> None:
-    one = Session(Replica(), number("a"))
+    one = BoundSession(Replica(), number("a"))
     one.run()
-    one.mirror.page_changed()
-    one.mirror.begin_run()
-    one.draw(number("a"))  # and a newer run takes over
-    one.mirror.begin_run()
-    assert not one.mirror.is_untold("a")
+    one.leave_page()
+    one.binding.begin_run()
+    one.register(number("a"))  # and a newer run takes over
+    one.binding.begin_run()
+    assert not one.needs_delivery("a")
 
 
 def _agreed_before_sync() -> tuple[Replica, StateBinding]:
-    """Return a session's room and mirror after the room turned out to have the first value that the script gave."""
+    """Return a session's room and binding after the room turned out to have the first value that the script gave."""
     room, other = Replica(), Replica()
     other.set("n", 0)
-    mirror = StateBinding(room, lambda _key: True)
-    mirror.push({"n": 0}, None, synced=False)
+    binding = StateBinding(room, room_context())
+    binding.push({"n": 0}, None, is_synced=False)
     room.apply(other.diff())
-    mirror.push({"n": 0}, None, synced=True)
-    mirror.begin_run()
-    assert mirror.plan({"n": 0}) == []
-    mirror.end_run(complete=True, remote=False)
-    return room, mirror
+    binding.push({"n": 0}, None, is_synced=True)
+    binding.begin_run()
+    assert binding.plan({"n": 0}) == []
+    binding.end_run(is_complete=True, is_remote=False)
+    return room, binding
 
 
 def test_R4_a_first_value_with_which_the_room_agreed_excuses_no_later_one() -> None:
-    room, mirror = _agreed_before_sync()
-    mirror.start_over()
-    mirror.push({"n": 5}, None, synced=True, at_top=True)
+    room, binding = _agreed_before_sync()
+    binding.start_over()
+    binding.push({"n": 5}, None, is_synced=True, is_at_top=True)
     assert room.get("n") == 0
 
 
 def test_R4_a_first_value_from_before_another_room_filled_the_state_is_forgotten() -> None:
     room, other = Replica(), Replica()
-    mirror = StateBinding(room, lambda _key: True)
-    mirror.push({"n": 0}, None, synced=False)
-    mirror.start_over()
+    binding = StateBinding(room, room_context())
+    binding.push({"n": 0}, None, is_synced=False)
+    binding.start_over()
     other.set("n", 3)
     room.apply(other.diff())
-    mirror.push({"n": 5}, None, synced=True, at_top=True)
+    binding.push({"n": 5}, None, is_synced=True, is_at_top=True)
     assert room.get("n") == 3

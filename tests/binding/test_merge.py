@@ -1,4 +1,4 @@
-"""What people see and edit at the same moment merges: the mirror's side of the merge rules, without Streamlit."""
+"""What people see and edit at the same moment merges: the binding's side of the merge rules, without Streamlit."""
 
 from __future__ import annotations
 
@@ -6,29 +6,22 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.widgets import Widget
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import MergeRuleError
 from streamlit_crdt.merge import MergePolicy
-from tests.binding.test_binding import Session, _same
-
-
-def session(room: Replica, *widgets: Widget, **merge: Any) -> Session:
-    made = Session(room, *widgets)
-    made.mirror = StateBinding(made.replica, lambda _key: True, MergePolicy(merge).rule)
-    return made
+from tests.support.binding_session import BoundSession, identity, make_viewer
 
 
 def area(default: str = "hello") -> Widget:
     return Widget(
-        "a", "$$ID-hash-a", "text_area", True, _same, lambda value: default if value is None else value
+        "a", "$$ID-hash-a", "text_area", True, identity, lambda value: default if value is None else value
     )
 
 
 def test_P1_a_draft_from_before_a_value_on_its_way_merges_with_it() -> None:
     room = Replica()
-    one, two = session(room, area()), session(room, area())
+    one, two = BoundSession(room, area()), BoundSession(room, area())
     one.run()
     two.run()
     two.touch(a="hello world")
@@ -39,7 +32,7 @@ def test_P1_a_draft_from_before_a_value_on_its_way_merges_with_it() -> None:
 
 def test_R8_a_default_that_two_text_areas_bring_along_is_there_once() -> None:
     room = Replica()
-    one, two = session(room, area()), session(room, area())
+    one, two = BoundSession(room, area()), BoundSession(room, area())
     one.run()
     two.run()
     one.replica.edit("a", "hello", "hello!", MergePolicy().rule("a", "", "text_area"))
@@ -53,15 +46,15 @@ def test_R8_a_default_that_two_text_areas_bring_along_is_there_once() -> None:
     [(1, 2, 2, 3, "counter"), ([0], [0, 1], [0, 2], {0, 1, 2}, "list"),
      ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}, "map")],
 )  # fmt: skip
-def test_what_two_scripts_make_of_the_same_value_is_merged(
+def test_what_two_scripts_make_of_theidentity_value_is_merged(
     first: Any, mine: Any, theirs: Any, expected: Any, rule: str
 ) -> None:
     room, rooms = Replica(), [Replica(), Replica()]
-    session(room, k=rule).run(body=lambda state: state.update(k=first))
+    BoundSession(room, merge={"k": rule}).run(body=lambda state: state.update(k=first))
     scripts = []
     for each in rooms:
         each.apply(room.diff())
-        scripts.append(session(each, k=rule))
+        scripts.append(BoundSession(each, merge={"k": rule}))
         scripts[-1].run()
     for script, value in zip(scripts, (mine, theirs), strict=True):
         script.run(body=lambda state, value=value: state.update(k=value))
@@ -72,9 +65,9 @@ def test_what_two_scripts_make_of_the_same_value_is_merged(
 
 def test_A1_a_viewer_pushes_nothing() -> None:
     room = Replica()
-    one = session(room, area())
+    one = BoundSession(room, area())
     one.run()
-    one.mirror.is_read_only = True
+    make_viewer(one.binding)
     one.touch(a="mine")
     assert room.keys() == []
 

@@ -25,7 +25,7 @@ def test_committed_draft_stays_ended_after_a_late_tab_report() -> None:
     drafts.note_shown("a", "")
     drafts.note_open({"a": draft_base("")})
     assert drafts.base("a") == ""
-    drafts.committed("a", "mine")
+    drafts.note_edit("a", "mine")
     drafts.note_shown("a", "")
     drafts.note_shown("a", "theirs")
     drafts.note_open({"a": draft_base("")})
@@ -48,10 +48,10 @@ def test_draft_of_clashing_class_name_belongs_to_key_with_its_text(
         drafts.note_shown(key, text)
     drafts.note_open({class_of(one): draft_base("London")})
     assert (drafts.base(one), drafts.base(two)) == (None, "London")
-    assert drafts.lost(class_of(one), "Paris", digest_of("London")) == (two, "London")
+    assert drafts.find_lost(class_of(one), "Paris", digest_of("London")) == (two, "London")
     drafts.note_open({class_of(one): draft_base("", 2)})
     assert (drafts.base(one), drafts.base(two)) == (None, None)
-    assert drafts.lost(class_of(one), "Paris", digest_of("")) is None
+    assert drafts.find_lost(class_of(one), "Paris", digest_of("")) is None
 
 
 def test_repeated_commit_does_not_end_the_next_draft() -> None:
@@ -59,11 +59,11 @@ def test_repeated_commit_does_not_end_the_next_draft() -> None:
     drafts.note_shown("a", "base")
     drafts.note_shown("a", "theirs")
     drafts.note_open({"a": draft_base("theirs", 2)})
-    assert drafts.lost("a", "mine", digest_of("base")) == ("a", "base")
-    drafts.recommitted("a", "mine")
+    assert drafts.find_lost("a", "mine", digest_of("base")) == ("a", "base")
+    drafts.note_commit("a", "mine")
     drafts.note_open({"a": draft_base("theirs", 2)})
     assert drafts.base("a") == "theirs"
-    assert drafts.lost("a", "mine", digest_of("base")) is None
+    assert drafts.find_lost("a", "mine", digest_of("base")) is None
 
 
 def test_reported_draft_survives_many_remote_writes() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from pycrdt import Array, Doc, Map
 
 from streamlit_crdt import MergeRuleError, crdt_sync
-from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding import StateBinding, local_edits
 from streamlit_crdt.binding.text_drafts import class_of, digest_of
 from streamlit_crdt.codec.values import equal
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.support.app_sessions import caught_up, session, settle
+from tests.support.binding_session import make_viewer
 
 
 @pytest.fixture
@@ -44,6 +46,13 @@ def mirrors(room: str) -> list[StateBinding]:
     return [one.room_sessions[room].binding for one in registry.sessions() if room in one.room_sessions]
 
 
+def report_overwritten(
+    binding: StateBinding, commits: Mapping[str, tuple[str, str]], state: Mapping[str, Any]
+) -> None:
+    with binding.locked() as keys:
+        local_edits.restore_overwritten(keys, commits, state)
+
+
 OVERWRITTEN = [
     ("one\ntwo\nTHREE", "ONE\ntwo\nTHREE"),
     ("ONE\ntwo\nthree", "ONE\ntwo\nthree"),  # it has come: another has written it since
@@ -62,7 +71,7 @@ def test_a_commit_that_the_page_wrote_over_before_it_was_sent_is_taken_from_the_
     (key,) = mirror.widgets
     frame = {class_of(key): (digest_of("one\ntwo\nthree"), committed)}
     for _ in range(2):  # the tab repeats it for a while
-        mirror.take_overwritten(frame, {key: two.text_area[0].value}, synced=True)
+        report_overwritten(mirror, frame, {key: two.text_area[0].value})
     caught_up(two)
     caught_up(one)
     assert one.text_area[0].value == two.text_area[0].value == merged
@@ -76,9 +85,7 @@ def test_a_commit_that_came_is_not_taken_once_more_from_the_tab(room: str) -> No
     caught_up(two)
     merged, mirror = two.text_area[0].value, mirrors(room)[1]
     (key,) = mirror.widgets
-    mirror.take_overwritten(
-        {class_of(key): (digest_of("one\ntwo\nthree"), "one\ntwo\nthree!")}, {}, synced=True
-    )
+    report_overwritten(mirror, {class_of(key): (digest_of("one\ntwo\nthree"), "one\ntwo\nthree!")}, {})
     caught_up(two)
     assert two.text_area[0].value == merged
 
@@ -86,9 +93,9 @@ def test_a_commit_that_came_is_not_taken_once_more_from_the_tab(room: str) -> No
 def test_A1_a_viewers_commit_is_not_taken_from_the_tab(room: str) -> None:
     one, _viewer = session(notes, room), session(notes, room)
     mirror = mirrors(room)[1]
-    mirror.is_read_only = True
+    make_viewer(mirror)
     (key,) = mirror.widgets
-    mirror.take_overwritten({class_of(key): (digest_of("one\ntwo\nthree"), "mine")}, {}, synced=True)
+    report_overwritten(mirror, {class_of(key): (digest_of("one\ntwo\nthree"), "mine")}, {})
     caught_up(one)
     assert one.text_area[0].value == "one\ntwo\nthree"
 

@@ -113,7 +113,7 @@ def test_P1_a_fragments_script_sees_what_was_delivered_before_the_browser_has_it
     two.slider[1].set_value(6).run()
     with monkeypatch.context() as patch:
         patch.setattr(
-            "streamlit_crdt.binding.StateBinding.all_arrived", lambda _mirror: None
+            "streamlit_crdt.binding.in_flight.close_all", lambda _keys: None
         )  # as with a real browser
         caught_up(one)
     for slider in one.slider:

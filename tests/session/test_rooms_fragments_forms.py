@@ -11,14 +11,14 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Role
-from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding import StateBinding, form_drafts, in_flight
 from streamlit_crdt.binding.widgets import ClientState, FormInfo, Widget
 from streamlit_crdt.document.replica import Replica
-from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import sessions_of
 from tests.support.app_sessions import run_fragment
+from tests.support.binding_session import room_context
 
 
 def live(app: AppTest) -> Session:
@@ -286,7 +286,7 @@ def sliding() -> None:
 def test_P1_a_timers_message_is_no_edit_where_a_fragment_is_in_a_room_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(StateBinding, "all_arrived", lambda _mirror: None)  # as with a real browser
+    monkeypatch.setattr(in_flight, "close_all", lambda _keys: None)  # as with a real browser
     with sessions_of(sliding) as people:
         one, two = people
         two.slider[0].set_value(7).run()
@@ -378,21 +378,24 @@ def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
 
     replica, state = Replica(), {"t": 1}
     replica.set("t", 1)
-    mirror = StateBinding(replica, lambda _key: True, MergePolicy({}).rule)
+    binding = StateBinding(replica, room_context())
 
     def run(message: ClientState | None, submitted: set[str]) -> None:
-        mirror.receive({} if message is None else message.states, submitted)
-        mirror.push(state, message, synced=True, at_top=True)
-        mirror.begin_run()
-        for write in mirror.plan(state):
-            mirror.wrote(write, state)
+        with binding.locked() as keys:
+            form_drafts.receive(keys, {} if message is None else message.states, submitted)
+        binding.push(state, message, is_synced=True, is_at_top=True)
+        binding.begin_run()
+        for write in binding.plan(state):
+            binding.mark_written(write, state)
             state[write.key] = write.value
-        mirror.drew(field, state["t"], assigned=False, carried=True)
-        mirror.end_run(complete=True, remote=False)
+        binding.register(field, state["t"], is_assigned=False, is_in_browser=True)
+        binding.end_run(is_complete=True, is_remote=False)
 
     run(None, set())
     state["t"] = 2
-    mirror.push(state, ClientState(sent(2), frozenset(), sent(1), is_timers=True), synced=True, at_top=True)
+    binding.push(
+        state, ClientState(sent(2), frozenset(), sent(1), is_timers=True), is_synced=True, is_at_top=True
+    )
     run(None, set())
     assert state["t"] == 1, "its form was not submitted"
     state["t"] = 2
