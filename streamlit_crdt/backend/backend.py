@@ -1,7 +1,4 @@
-"""Where a room lives, seen from a session: mounted in this app, embedded in this process, or on a server elsewhere.
-
-The keys that this app shares with a stand-alone room server.
-"""
+"""Location of the room server: mounted in this app, embedded in this process, or remote."""
 
 from __future__ import annotations
 
@@ -19,7 +16,12 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.backend import admin_client
-from streamlit_crdt.backend.default_store import is_chosen, may_do_without, store_beside, wait_until_free
+from streamlit_crdt.backend.default_store import (
+    allows_memory_fallback,
+    is_store_configured,
+    resolve_store,
+    wait_until_unlocked,
+)
 from streamlit_crdt_server import (
     EmbeddedServer,
     Hub,
@@ -38,45 +40,17 @@ from streamlit_crdt_server import (
 from streamlit_crdt_server.gc_freeze import enable_freeze_after_runs
 from streamlit_crdt_server.names import is_loopback
 
-_log = logging.getLogger("streamlit_crdt")
-
-
-@functools.cache
-def server_keys(address: str) -> KeyRing | None:
-    """Return the keys that the server at `address` verifies tokens with; None, and one warning, if they are not here.
-
-    They are the secret that is set, for the app as for the server; on this machine both find this user's key file.
-    """
-    try:
-        settings = Settings.load()
-        if not settings.require_token:
-            return None
-        ring = ring_from_settings(settings)
-        if ring is None and is_loopback(urllib.parse.urlsplit(address).hostname or ""):
-            ring = user_ring()
-    except SettingsError as error:
-        _log.warning("this app cannot sign tokens for the room server at %s: %s", address, error)
-        return None
-    if ring is None:
-        _log.warning(
-            "this app cannot sign tokens for the room server at %s, which will refuse its tabs: set "
-            "STREAMLIT_CRDT_SECRET to the secret that the server has; or STREAMLIT_CRDT_REQUIRE_TOKEN=false for "
-            "both, to let everybody in",
-            address,
-        )
-    return ring
-
-
-_log = logging.getLogger("streamlit_crdt")
-
 POLL_S: Final = 1.0
-"""How often a tab that cannot reach the room's port asks its session instead."""
+"""Interval in seconds at which a tab polls its session while it has no socket to the room server."""
 
 OPEN_TIMEOUT_S: Final = 5.0
+"""Time limit in seconds for opening a room in this process. A script run waits for it."""
+
+_log = logging.getLogger("streamlit_crdt")
 
 
-class Peer(Protocol):
-    """A session's part in a room of this process: a `LocalPeer`, or what stands before one."""
+class RoomPeer(Protocol):
+    """Peer of a session in a room of this process: a `LocalPeer`, or a wrapper of one."""
 
     @property
     def epoch(self) -> str: ...
@@ -87,21 +61,23 @@ class Peer(Protocol):
     @property
     def was_deleted(self) -> bool: ...
 
-    def push(self, update: bytes) -> Future[None]: ...
+    def push(self, update: bytes) -> Future[None]:
+        """Queue an update for the room. The future completes when the update is saved."""
 
-    def drain(self) -> bytes | None: ...
+    def drain(self) -> bytes | None:
+        """Return the updates received since the last call, merged into one; None without any."""
 
     def close(self, *, for_good: bool = False) -> None: ...
 
 
 class RoomBackend(Protocol):
-    """Where rooms live.
+    """Location of the room server.
 
     Attributes:
-        namespace: of this app's rooms there, "" if none.
-        poll_s: seconds between polls of a tab without a socket; None where polling the session would find nothing.
-        tab_brings_the_room: whether only the tab can reach the room.
-        keys: what tokens for the rooms are signed with; None where none are needed, or none can be made.
+        namespace: Namespace of this app's rooms, "" without one.
+        poll_s: Interval in seconds at which a tab without a socket polls its session. None if a poll finds no updates.
+        is_tab_only: Whether only the tab reaches the room.
+        keys: Keys that sign tokens for the rooms. None if the server requires no token, or if the keys are unknown.
     """
 
     @property
@@ -111,36 +87,36 @@ class RoomBackend(Protocol):
     def poll_s(self) -> float | None: ...
 
     @property
-    def tab_brings_the_room(self) -> bool: ...
+    def is_tab_only(self) -> bool: ...
 
     @property
     def keys(self) -> KeyRing | None: ...
 
-    def open(self, room: str, session: str | None = None) -> Peer | None:
-        """Join a room that lives in this process, under the name that its tab's token has; None elsewhere."""
+    def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
+        """Open a room of this process, with the session id of the tab's token. Return None for a remote room."""
 
-    def socket(self, room: str) -> Mapping[str, Any]:
-        """Tell the tab where its socket goes."""
+    def socket_address(self, room: str) -> Mapping[str, Any]:
+        """Return the address of the tab's socket, as in the header of a frame."""
 
     def list_rooms(self) -> list[RoomEntry]:
-        """Return this app's rooms, by name.
+        """Return this app's rooms, sorted by name.
 
         Raises:
-            ServerError, ServerUnavailableError: the server cannot tell.
+            ServerError, ServerUnavailableError: The server cannot list its rooms.
         """
 
     def delete_room(self, room: str) -> None:
-        """Delete a room of this app, in memory and on disk; raises as `list_rooms` does."""
+        """Delete a room of this app in memory and on disk. Raises as `list_rooms` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class MountedBackend:
-    """A hub mounted in Streamlit's own ASGI app, on the page's own port."""
+    """Hub that is mounted in Streamlit's ASGI app, on the page's own port."""
 
     hub: Hub
     path: str
     poll_s: float | None = POLL_S
-    tab_brings_the_room: bool = False
+    is_tab_only: bool = False
 
     @property
     def namespace(self) -> str:
@@ -150,10 +126,10 @@ class MountedBackend:
     def keys(self) -> KeyRing | None:
         return self.hub.keys
 
-    def open(self, room: str, session: str | None = None) -> Peer | None:
-        return self.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
+        return self.hub.open_local(room, session=session_id, timeout_s=OPEN_TIMEOUT_S)
 
-    def socket(self, room: str) -> Mapping[str, Any]:
+    def socket_address(self, room: str) -> Mapping[str, Any]:
         base = str(st.get_option("server.baseUrlPath") or "").strip("/")
         prefix = f"/{base}" if base else ""
         return {"path": f"{prefix}{self.path}/{room}"}
@@ -167,11 +143,11 @@ class MountedBackend:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBackend:
-    """A hypercorn in a thread of this process, on a port of its own."""
+    """Server that runs in a thread of this process, on its own port."""
 
     server: EmbeddedServer
     poll_s: float | None = POLL_S
-    tab_brings_the_room: bool = False
+    is_tab_only: bool = False
 
     @property
     def namespace(self) -> str:
@@ -181,10 +157,10 @@ class EmbeddedBackend:
     def keys(self) -> KeyRing | None:
         return self.server.hub.keys
 
-    def open(self, room: str, session: str | None = None) -> Peer | None:
-        return self.server.hub.open_local(room, session=session, timeout_s=OPEN_TIMEOUT_S)
+    def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
+        return self.server.hub.open_local(room, session=session_id, timeout_s=OPEN_TIMEOUT_S)
 
-    def socket(self, room: str) -> Mapping[str, Any]:
+    def socket_address(self, room: str) -> Mapping[str, Any]:
         return {"port": self.server.port, "path": f"/{room}"}
 
     def list_rooms(self) -> list[RoomEntry]:
@@ -196,24 +172,24 @@ class EmbeddedBackend:
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
-    """A stand-alone server, whose rooms only the tab takes part in."""
+    """Stand-alone server. Sessions reach its rooms through their tabs."""
 
     address: str
     namespace: str = ""
     poll_s: float | None = None
 
     @property
-    def tab_brings_the_room(self) -> bool:
+    def is_tab_only(self) -> bool:
         return not _compat.is_app_test()
 
     @property
     def keys(self) -> KeyRing | None:
         return server_keys(self.address)
 
-    def open(self, room: str, session: str | None = None) -> Peer | None:
+    def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
         return None
 
-    def socket(self, room: str) -> Mapping[str, Any]:
+    def socket_address(self, room: str) -> Mapping[str, Any]:
         return {"url": f"{self.address.rstrip('/')}/{room}"}
 
     def list_rooms(self) -> list[RoomEntry]:
@@ -223,58 +199,88 @@ class RemoteBackend:
         admin_client.delete_room(self.address, self.keys, self.namespace, room)
 
 
-StandIn = Callable[[], RoomBackend | None]
-"""Returns where the rooms of the session are whose script calls; None for a session that it has nothing to say of."""
+@functools.cache
+def server_keys(address: str) -> KeyRing | None:
+    """Return the keys with which the server at `address` verifies tokens. If they are unknown, warn and return None.
+
+    App and server share a secret from the settings. On one machine both also find the key file of the user.
+    """
+    try:
+        settings = Settings.load()
+        if not settings.require_token:
+            return None
+        ring = ring_from_settings(settings)
+        if ring is None and is_loopback(urllib.parse.urlsplit(address).hostname or ""):
+            ring = user_ring()
+    except SettingsError as error:
+        _log.warning("this app cannot sign tokens for the room server at %s: %s", address, error)
+        return None
+    if ring is None:
+        _log.warning(
+            "this app cannot sign tokens for the room server at %s, so the server will reject its tabs: set "
+            "STREAMLIT_CRDT_SECRET to the server's secret, or set STREAMLIT_CRDT_REQUIRE_TOKEN=false for app and "
+            "server to allow access without a token",
+            address,
+        )
+    return ring
 
 
-class _Process:
-    """The room server of this process, at most one, and what stands in for it."""
+BackendOverride = Callable[[], RoomBackend | None]
+"""Returns the backend of the session whose script calls it; None for a session that it does not override."""
+
+
+class _ProcessBackends:
+    """Room server of this process, at most one, and its overrides."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.mounted: MountedBackend | None = None
         self.embedded: EmbeddedBackend | None = None
-        self.stand_ins: tuple[StandIn, ...] = ()
+        self.overrides: tuple[BackendOverride, ...] = ()
 
 
-_process: Final = _Process()
+_process: Final = _ProcessBackends()
 
 
 def mount(hub: Hub, path: str) -> None:
-    """Make a running hub the one that `crdt_sync` uses in this process."""
+    """Make a running hub the backend of this process."""
     _process.mounted = MountedBackend(hub, path)
 
 
 def unmount(hub: Hub) -> None:
+    """Undo `mount`, unless another hub is mounted now."""
     if _process.mounted is not None and _process.mounted.hub is hub:
         _process.mounted = None
 
 
 @contextmanager
-def standing_in(stand_in: StandIn) -> Iterator[None]:
-    """Let `stand_in` say where the rooms of some sessions are, as tests do; the newest is asked first."""
+def overriding(override: BackendOverride) -> Iterator[None]:
+    """Call `override` for the backend of a session during the block, before the overrides that exist. For tests."""
     with _process.lock:
-        _process.stand_ins = (stand_in, *_process.stand_ins)
+        _process.overrides = (override, *_process.overrides)
     try:
         yield
     finally:
         with _process.lock:
-            _process.stand_ins = tuple(one for one in _process.stand_ins if one is not stand_in)
+            _process.overrides = tuple(one for one in _process.overrides if one is not override)
 
 
 def find(server: str | None) -> RoomBackend:
-    """Return where rooms live; starts the embedded server if there is no other.
+    """Return the backend of the calling session. Start the embedded server if there is no other.
+
+    Args:
+        server: WebSocket address of a remote server. None for the server of this process.
 
     Raises:
         ValueError: `server` is not a ws:// or wss:// address.
-        PortTakenError: the port that STREAMLIT_CRDT_PORT asks for is in use.
-        StoreError: the store cannot be opened, and going on without it would hide the rooms that are in it (rule S4).
+        PortTakenError: The port of STREAMLIT_CRDT_PORT is in use.
+        StoreError: The store cannot be opened, and rooms in memory would hide its rooms (rule S4).
     """
     if server is not None and not server.startswith(("ws://", "wss://")):
         raise ValueError(f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host.")
-    for stand_in in _process.stand_ins:
-        if (place := stand_in()) is not None:
-            return place
+    for override in _process.overrides:
+        if (backend := override()) is not None:
+            return backend
     if server is not None:
         settings = Settings.load()
         if settings.freeze_gc:
@@ -291,40 +297,39 @@ def find(server: str | None) -> RoomBackend:
 def _start_embedded() -> EmbeddedServer:
     if Settings.load().freeze_gc:
         enable_freeze_after_runs()
-    store = store_beside(_compat.script_folder())
+    store = resolve_store(_compat.script_folder())
     try:
-        return _started_once_free(store)
+        return _start_when_unlocked(store)
     except StoreError as error:
-        if not may_do_without(error, store):
+        if not allows_memory_fallback(error, store):
             raise
-        _log.warning("rooms are kept in memory, and end with this app: %s", error)
-        return _started(None)
+        _log.warning("rooms are kept in memory and are lost when this app ends: %s", error)
+        return _start_on_free_port(None)
 
 
-def _started_once_free(store: str | None) -> EmbeddedServer:
-    """Start, and give the one before a moment to end if it still owns the default file."""
+def _start_when_unlocked(store: str | None) -> EmbeddedServer:
+    """Start the server. If another process has locked the default file, wait briefly for that process to end."""
     try:
-        return _started(store)
+        return _start_on_free_port(store)
     except StoreBusyError:
-        if is_chosen() or not wait_until_free(store):
+        if is_store_configured() or not wait_until_unlocked(store):
             raise
-        return _started(store)
+        return _start_on_free_port(store)
 
 
-def _started(store: str | None) -> EmbeddedServer:
+def _start_on_free_port(store: str | None) -> EmbeddedServer:
+    """Start the server on the default port. If it is in use and no setting names it, choose a free port."""
     address = str(st.get_option("server.address") or "0.0.0.0")
     try:
-        return _started_on(Settings.load(host=address, store=store))
+        return _start(Settings.load(host=address, store=store))
     except PortTakenError:
         if Settings.names_port():
             raise
-        return _started_on(Settings.load(host=address, store=store, port=0))
+        return _start(Settings.load(host=address, store=store, port=0))
 
 
-def _started_on(settings: Settings) -> EmbeddedServer:
-    keys = (
-        ring_from_settings(settings) or process_ring()
-    )  # where none is needed, tokens tell whose a socket is
+def _start(settings: Settings) -> EmbeddedServer:
+    keys = ring_from_settings(settings) or process_ring()  # also without require_token: tokens name the user
     server = EmbeddedServer(settings, keys=keys)
     server.start()
     return server

@@ -1,4 +1,4 @@
-"""In which file an app keeps its rooms, where nobody said so."""
+"""Default store of an app without a configured store: the file `rooms.db` beside its script."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from streamlit_crdt_server import StoreBusyError, StoreError
 from streamlit_crdt_server.storage.file_lock import FileLock
 from streamlit_crdt_server.storage.store_url import store_path
 
-_log = logging.getLogger("streamlit_crdt")
-
 DEFAULT_FILE: Final = "rooms.db"
 
 VARIABLE: Final = "STREAMLIT_CRDT_STORE"
 
-FREE_WITHIN_S: Final = 3.0
-"""How long the one before may take to end, where an app is started anew."""
+UNLOCK_TIMEOUT_S: Final = 3.0
+"""Time in seconds that the former process of a restarted app has to end. Then the file counts as in use."""
 
-_LOOK_EVERY_S: Final = 0.1
-"""No system tells when a lease is given up; it has to be looked for."""
+_UNLOCK_POLL_S: Final = 0.1
+"""Interval in seconds of the check. No operating system reports the release of a file lock."""
+
+_log = logging.getLogger("streamlit_crdt")
 
 
-def is_chosen() -> bool:
-    """Say whether the environment names a store; empty, or "memory", is in memory."""
+def is_store_configured() -> bool:
+    """Return whether the environment names a store. "" and "memory" name a store in memory."""
     return VARIABLE in os.environ
 
 
-def store_beside(folder: Path | None) -> str | None:
-    """Return the store that the environment names, else `rooms.db` in `folder`; None is in memory.
+def resolve_store(script_folder: Path | None) -> str | None:
+    """Return the store of the environment, else the default file. None: rooms are kept in memory.
 
-    Beside the script and not in the working directory: the same app finds the same rooms, however it is started.
+    The default file is beside the script and not in the working directory: an app finds its rooms wherever it is
+    started.
     """
-    if is_chosen():
+    if is_store_configured():
         return os.environ[VARIABLE].strip() or None
-    return None if folder is None else str(folder / DEFAULT_FILE)
+    return None if script_folder is None else str(script_folder / DEFAULT_FILE)
 
 
-def require_free(store: str | None) -> None:
-    """Refuse a file that another process owns before anything is started, where it would be buried in a traceback.
+def check_unlocked(store: str | None) -> None:
+    """Check that no other process has locked the store's file, before a start would fail with a traceback.
 
     Raises:
-        StoreBusyError: it names that process.
+        StoreBusyError: Another process has locked the file. The error names the process.
     """
     path = store_path(store)
     if path is None:
@@ -54,32 +55,30 @@ def require_free(store: str | None) -> None:
     except StoreBusyError:
         raise
     except OSError as error:
-        _log.debug(
-            "whether %s is free cannot be told: %s", path, error
-        )  # the store says what is wrong with it
+        _log.debug("the lock of %s cannot be checked: %s", path, error)  # opening the store reports the error
 
 
-def wait_until_free(store: str | None, *, timeout_s: float = FREE_WITHIN_S) -> bool:
-    """Wait until no other process owns the file; say whether that is so."""
-    ends_at = time.monotonic() + timeout_s
+def wait_until_unlocked(store: str | None, *, timeout_s: float = UNLOCK_TIMEOUT_S) -> bool:
+    """Wait until no other process has locked the store's file. Return whether it is unlocked."""
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
-            require_free(store)
+            check_unlocked(store)
         except StoreBusyError:
-            if time.monotonic() >= ends_at:
+            if time.monotonic() >= deadline:
                 return False
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_UNLOCK_POLL_S)
         else:
             return True
 
 
-def may_do_without(error: StoreError, store: str | None) -> bool:
-    """Say whether an embedded server may keep its rooms in memory instead.
+def allows_memory_fallback(error: StoreError, store: str | None) -> bool:
+    """Return whether an embedded server may keep its rooms in memory after its store failed to open.
 
-    Never where the store was chosen: who names a file wants it. Where another process serves the default file, the app
-    is being run a second time, as one does while writing it; and where no file could be made, nothing is hidden by
-    it. In all other cases the rooms that are in the file would seem to be empty (rule S4).
+    A configured store never allows it: its author expects the file. The default file allows it in two cases. Another
+    process has locked the file: the app is running twice, as is usual during development. The file does not exist:
+    no rooms are hidden. In every other case the rooms of the file would seem to be empty (rule S4).
     """
-    if store is None or is_chosen():
+    if store is None or is_store_configured():
         return False
     return isinstance(error, StoreBusyError) or not Path(store).exists()

@@ -16,7 +16,7 @@ from streamlit import config
 from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Authorize
 from streamlit_crdt.backend import backend
-from streamlit_crdt.backend.default_store import store_beside
+from streamlit_crdt.backend.default_store import resolve_store
 from streamlit_crdt_server import (
     Hub,
     KeyRing,
@@ -70,7 +70,7 @@ def crdt_app(
     if namespace is not None:
         settings["namespace"] = namespace
     if isinstance(store, EllipsisType):
-        store = store_beside(_folder_of_caller())
+        store = resolve_store(_folder_of_caller())
     # The accepted Host headers depend on the address that Streamlit listens on.
     settings.setdefault("host", str(config.get_option("server.address") or "0.0.0.0"))
     loaded = Settings.load(store=store, **settings)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
-from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_chosen
+from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_store_configured
 from streamlit_crdt.errors import CommandError, CrdtError
 from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
 from streamlit_crdt_server.auth.tokens import ANY_ROOM
@@ -130,7 +130,7 @@ def _require_streamlit() -> None:
 
 def _serve(chosen: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(chosen).items() if name != "start"}
-    settings = Settings.load(**(given if is_chosen() else _SERVE_DEFAULTS | given))
+    settings = Settings.load(**(given if is_store_configured() else _SERVE_DEFAULTS | given))
     try:
         asyncio.run(serve(settings))
     except PortTakenError as error:

@@ -20,7 +20,7 @@ from click.core import ParameterSource
 from streamlit import config
 
 from streamlit_crdt._compat import command_line, load_config, makes_its_own_app
-from streamlit_crdt.backend.default_store import VARIABLE, require_free, store_beside
+from streamlit_crdt.backend.default_store import VARIABLE, check_unlocked, resolve_store
 from streamlit_crdt.deploy.asgi import crdt_app
 from streamlit_crdt.errors import CommandError
 
@@ -58,9 +58,9 @@ def run(words: Sequence[str]) -> int:
     # together with the options. crdt_app() reads some of them, and Streamlit warns if [server] changes after a read.
     st.App(script)
     load_config(options)
-    store = store_beside(script.parent)
+    store = resolve_store(script.parent)
     app = st.App(script, **crdt_app(store=store))
-    require_free(store)
+    check_unlocked(store)
     if config.is_manually_set("server.port"):
         _require_free_port(
             config.get_option("server.port"), "--server.port", config.get_option("server.address")

@@ -203,9 +203,7 @@ class RoomSession:
             bound_keys = keys.bound_keys()
         self.connection.close(for_good=True)
         self.is_away = True
-        if self.connection.is_deleted or (
-            self.backend.tab_brings_the_room and not self.connection.unsaved_count
-        ):
+        if self.connection.is_deleted or (self.backend.is_tab_only and not self.connection.unsaved_count):
             self.begin_anew()
         return bound_keys
 

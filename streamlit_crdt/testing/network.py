@@ -117,7 +117,7 @@ class SimulatedNetwork:
 
     namespace: str = ""
     poll_s: float | None = None
-    tab_brings_the_room: bool = False
+    is_tab_only: bool = False
     keys: KeyRing | None = None
 
     def __init__(self, server: MemoryServer) -> None:
@@ -125,10 +125,10 @@ class SimulatedNetwork:
         self.is_cut = False
         self._server = server
 
-    def open(self, room: str, session: str | None = None) -> BlockingPeer | None:
-        return None if self.is_cut else BlockingPeer(self._server.open(room, session))
+    def open(self, room: str, session_id: str | None = None) -> BlockingPeer | None:
+        return None if self.is_cut else BlockingPeer(self._server.open(room, session_id))
 
-    def socket(self, room: str) -> Mapping[str, Any]:
+    def socket_address(self, room: str) -> Mapping[str, Any]:
         """Return no address: a simulated session has no tab, and no socket."""
         return {}
 

@@ -94,7 +94,7 @@ class Sessions(Sequence[AppTest]):
     def __enter__(self) -> Self:
         with ExitStack() as resources:
             resources.enter_context(self._server)
-            resources.enter_context(backend.standing_in(self._running_network))
+            resources.enter_context(backend.overriding(self._running_network))
             resources.enter_context(participant.installed(self._authorize))
             resources.callback(self._leave_all)
             for _ in range(self._count):

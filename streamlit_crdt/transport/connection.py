@@ -18,7 +18,7 @@ from typing import Final
 
 from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant
-from streamlit_crdt.backend.backend import Peer, RoomBackend
+from streamlit_crdt.backend.backend import RoomBackend, RoomPeer
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.transport.channel import Channel
@@ -69,7 +69,7 @@ class LocalConnection:
         self._lock = threading.Lock()
         """Held briefly, also by the loop's thread. No holder of this lock waits for the loop."""
         self._close_count = 0
-        self.peer: Peer | None = None
+        self.peer: RoomPeer | None = None
         self._open_not_before = 0.0
         self._is_full_reported = False
         self._is_deleted = False
@@ -92,7 +92,7 @@ class LocalConnection:
             self.epoch = None
             self._open_not_before = 0.0
 
-    def open(self) -> Peer | None:
+    def open(self) -> RoomPeer | None:
         """Open the room. Return the peer if this call opened it.
 
         A room with another epoch is not opened: the room of the known epoch was deleted (`is_deleted`).
@@ -119,7 +119,7 @@ class LocalConnection:
         peer.close()  # `close` was called during the open
         return None
 
-    def _open_peer(self) -> Peer | None:
+    def _open_peer(self) -> RoomPeer | None:
         """Open the room unless the last failure is recent. A failure does not stop the app; it is retried."""
         if time.monotonic() < self._open_not_before:
             return None
@@ -145,20 +145,20 @@ class LocalConnection:
         if peer is not None:
             peer.close(for_good=for_good)
 
-    def _drop(self, peer: Peer) -> None:
+    def _drop(self, peer: RoomPeer) -> None:
         """Close `peer`. A peer that was opened after it stays open."""
         with self._lock:
             if self.peer is peer and not peer.was_deleted:
                 self.peer = None
         peer.close()
 
-    def push(self, peer: Peer, update: bytes, versions: range, unsaved: UnsavedEdits) -> None:
+    def push(self, peer: RoomPeer, update: bytes, versions: range, unsaved: UnsavedEdits) -> None:
         """Push an update that contains these versions of the replica, and record the push in `unsaved`."""
         future = peer.push(update)
         unsaved.mark_pushed(versions, future)  # first: after a failure, a new push must find these edits
         future.add_done_callback(functools.partial(self._check_push, peer))
 
-    def _check_push(self, peer: Peer, future: Future[None]) -> None:
+    def _check_push(self, peer: RoomPeer, future: Future[None]) -> None:
         """Drop the peer if its room did not accept an update.
 
         Runs in the loop's thread, for which an open in another thread may be waiting (rule N2). A full room is not
@@ -210,7 +210,7 @@ class RoomConnection:
         """Open the room and synchronize with it. No other thread may use the session."""
         self.sync(self.open())
 
-    def open(self) -> Peer | None:
+    def open(self) -> RoomPeer | None:
         """Open the room if it is in this process. Return the argument for `sync`.
 
         This call may wait for the room's event loop, so the caller must not hold the session's lock.
@@ -220,7 +220,7 @@ class RoomConnection:
             self._report_deletion()
         return peer
 
-    def sync(self, peer: Peer | None) -> None:
+    def sync(self, peer: RoomPeer | None) -> None:
         """Push the whole replica to a peer that was just opened, then drain. Under the session's lock."""
         version = self.replica.version
         if peer is not None and version and not self.participant.is_viewer:
@@ -243,7 +243,7 @@ class RoomConnection:
         self._local.close(for_good=for_good)
 
     @property
-    def peer(self) -> Peer | None:
+    def peer(self) -> RoomPeer | None:
         return self._local.peer
 
     @property

@@ -141,7 +141,7 @@ class TabConnection:
         """Return whether this first run waits for the tab to bring the room's values (no flash of defaults)."""
         connection = self._connection
         is_settled = connection.is_synced or connection.channel.status == "offline"
-        if is_settled or not self._backend.tab_brings_the_room:
+        if is_settled or not self._backend.is_tab_only:
             return False
         if self._held_since is None:
             self._held_since = time.monotonic()
@@ -169,7 +169,7 @@ class TabConnection:
         gets_updates_by_socket = is_local and connection.channel.status == "connected"
         return connection.channel.frame(
             room=connection.room,
-            socket=None if is_deleted else backend.socket(connection.room),
+            socket=None if is_deleted else backend.socket_address(connection.room),
             poll_s=None if is_deleted else backend.poll_s,
             settle=False,
             confirm=delivery,
@@ -224,7 +224,7 @@ class TabConnection:
 
     def without_viewer_update(self, frame: Frame) -> Frame:
         """Return a viewer's frame without its update if the room's updates come from this process (rule A1)."""
-        if not self._connection.participant.is_viewer or self._backend.tab_brings_the_room:
+        if not self._connection.participant.is_viewer or self._backend.is_tab_only:
             return frame
         return replace(frame, update=b"")
 

@@ -21,7 +21,7 @@ from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.transport.frame import Frame, decode_frame, read_report
 from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring, verify
 from tests.server.support.asgi import Request, visit
-from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
+from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def receive(binding: RoomSession, frame: Frame) -> bool:
 
 
 def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
-    binding = RoomSession("r", ScriptedPlace(ScriptedPeer("a" * 32), keys=KEYS))
+    binding = RoomSession("r", ScriptedBackend(ScriptedPeer("a" * 32), keys=KEYS))
     binding.select(KeyFilter(), MergePolicy(), VIEWER, again=False)
     binding.attach()
     told = header(binding)
@@ -120,7 +120,7 @@ def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
-    binding = RoomSession("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
+    binding = RoomSession("r", ScriptedBackend(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.tab.token._clock = clock = Clock()
     before = header(binding)["token"]
@@ -152,7 +152,7 @@ def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_S5_the_tabs_word_does_not_count_where_the_room_itself_answers() -> None:
-    binding = RoomSession("r", ScriptedPlace(ScriptedPeer(), keys=KEYS))
+    binding = RoomSession("r", ScriptedBackend(ScriptedPeer(), keys=KEYS))
     binding.attach()
     binding.replica.set("a", 1)
     receive(binding, tab_frame(binding, ack=1, saved_v=1))
@@ -170,7 +170,7 @@ def test_a_room_that_was_deleted_gets_nothing_of_its_old_history_until_the_sessi
 ) -> None:
     old, new = ScriptedPeer("a" * 32, history("old")), ScriptedPeer("b" * 32, history("new"))
     probed = ScriptedPeer("b" * 32)
-    binding = RoomSession("r", ScriptedPlace(old, probed, new, keys=KEYS))
+    binding = RoomSession("r", ScriptedBackend(old, probed, new, keys=KEYS))
     binding.attach()
     former = binding.replica
     former.set("mine", 1)
@@ -194,7 +194,7 @@ def test_a_room_that_was_deleted_gets_nothing_of_its_old_history_until_the_sessi
 
 def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
     old, new = ScriptedPeer("a" * 32), ScriptedPeer("a" * 32)
-    binding = RoomSession("r", ScriptedPlace(old, new, keys=KEYS))
+    binding = RoomSession("r", ScriptedBackend(old, new, keys=KEYS))
     binding.attach()
     binding.replica.set("mine", 1)
     old.is_closed = True
@@ -205,7 +205,7 @@ def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
 
 @pytest.mark.usefixtures("no_state")
 def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
-    binding = RoomSession("r", ScriptedPlace(ScriptedPeer("b" * 32), keys=KEYS))
+    binding = RoomSession("r", ScriptedBackend(ScriptedPeer("b" * 32), keys=KEYS))
     binding.attach()
     stale = Frame(id=77, v=1, update=history("old"), extra={"n": 1, "epoch": "a" * 32})
     with pytest.raises(FrameError, match="deleted"):

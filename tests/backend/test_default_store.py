@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from streamlit_crdt import crdt_app
-from streamlit_crdt.backend.default_store import VARIABLE, may_do_without, store_beside, wait_until_free
+from streamlit_crdt.backend.default_store import (
+    VARIABLE,
+    allows_memory_fallback,
+    resolve_store,
+    wait_until_unlocked,
+)
 from streamlit_crdt_server import Hub, StoreBusyError, StoreCorruptError, StoreReadOnlyError
 from streamlit_crdt_server.storage.file_lock import FileLock
 
@@ -48,7 +53,7 @@ def test_the_environment_can_ask_for_memory(
     word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, word)
-    assert store_beside(tmp_path) in (None, "memory")
+    assert resolve_store(tmp_path) in (None, "memory")
     assert hub_of(crdt_app()).store.level == 1
 
 
@@ -66,16 +71,16 @@ def test_S4_only_a_file_that_hides_no_rooms_may_be_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rooms.db"
-    assert may_do_without(StoreBusyError(str(path), "owned"), str(path))
-    assert may_do_without(StoreReadOnlyError(str(path), "no"), str(path))
+    assert allows_memory_fallback(StoreBusyError(str(path), "owned"), str(path))
+    assert allows_memory_fallback(StoreReadOnlyError(str(path), "no"), str(path))
     path.touch()
-    assert may_do_without(StoreBusyError(str(path), "owned"), str(path))
-    assert not may_do_without(StoreReadOnlyError(str(path), "no"), str(path))
-    assert not may_do_without(StoreCorruptError(str(path), "junk"), str(path))
+    assert allows_memory_fallback(StoreBusyError(str(path), "owned"), str(path))
+    assert not allows_memory_fallback(StoreReadOnlyError(str(path), "no"), str(path))
+    assert not allows_memory_fallback(StoreCorruptError(str(path), "junk"), str(path))
     path.unlink()
     monkeypatch.setenv(VARIABLE, str(path))
-    assert not may_do_without(StoreReadOnlyError(str(path), "no"), str(path))
-    assert not may_do_without(StoreBusyError(str(path), "owned"), str(path))
+    assert not allows_memory_fallback(StoreReadOnlyError(str(path), "no"), str(path))
+    assert not allows_memory_fallback(StoreBusyError(str(path), "owned"), str(path))
 
 
 EMBEDDED = """
@@ -126,10 +131,10 @@ def test_who_waits_for_a_file_goes_on_once_its_owner_lets_it_go_and_waits_no_lon
 ) -> None:
     store = tmp_path / "rooms.db"
     lease = FileLock(store)
-    assert not wait_until_free(str(store), timeout_s=0.2)
+    assert not wait_until_unlocked(str(store), timeout_s=0.2)
     threading.Timer(0.2, lease.release).start()
-    assert wait_until_free(str(store), timeout_s=30)
-    assert wait_until_free(None, timeout_s=0)
+    assert wait_until_unlocked(str(store), timeout_s=30)
+    assert wait_until_unlocked(None, timeout_s=0)
 
 
 def test_S4_a_chosen_store_that_another_process_owns_is_an_error_by_name_and_not_memory(

@@ -21,7 +21,7 @@ from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.frame import StatusReport
 from streamlit_crdt_server import HubNotRunningError
 from tests.support.app_sessions import caught_up, session
-from tests.support.scripted_backend import ScriptedPlace
+from tests.support.scripted_backend import ScriptedBackend
 
 
 @pytest.fixture
@@ -630,7 +630,7 @@ class Peer:
 
 def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_again() -> None:
     second = Peer()
-    binding = RoomSession("r", ScriptedPlace(Peer(HubNotRunningError()), second))
+    binding = RoomSession("r", ScriptedBackend(Peer(HubNotRunningError()), second))
     binding.replica.set("x", 1)
     joining = threading.Thread(target=binding.attach, daemon=True)
     joining.start()
@@ -644,7 +644,7 @@ def test_a_room_that_refuses_at_once_what_is_brought_along_is_left_and_joined_ag
 
 
 def test_a_room_that_cannot_be_joined_does_not_stop_the_app(caplog: pytest.LogCaptureFixture) -> None:
-    binding = RoomSession("r", ScriptedPlace(HubNotRunningError()))
+    binding = RoomSession("r", ScriptedBackend(HubNotRunningError()))
     with caplog.at_level(logging.WARNING):
         binding.attach()
         binding.attach()

@@ -14,7 +14,7 @@ from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.channel import Channel
 from streamlit_crdt.transport.frame import decode_frame, read_report
-from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
+from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_who_deletes_a_room_leaves_it(room: str) -> None:
 
 def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> None:
     first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
-    binding = RoomSession("r", ScriptedPlace(first, second))
+    binding = RoomSession("r", ScriptedBackend(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     binding.detach()
@@ -184,7 +184,7 @@ def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> No
 
 
 def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> None:
-    binding = RoomSession("r", ScriptedPlace())
+    binding = RoomSession("r", ScriptedBackend())
     tab = Replica()
     link = Channel(tab, build="b")
     report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}

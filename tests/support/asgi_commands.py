@@ -1,4 +1,4 @@
-"""The commands by which other people's servers serve `app` of `app.py`, with all that they can log."""
+"""Commands that serve `app` of `app.py` with other ASGI servers, at their most verbose log level."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ SERVERS: Final = {
     ],
     "uvicorn": ["uvicorn", "app:app", "--log-level", "info", "--port"],
 }
-"""Each without the address to bind, which comes last."""
+"""Each command lacks its last argument, the address to bind."""

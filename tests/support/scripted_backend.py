@@ -1,4 +1,4 @@
-"""A room in this process that answers when the test says so, and the place where a session finds it."""
+"""Backend whose rooms respond when the test completes their futures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from streamlit_crdt_server import KeyRing
 
 
 class ScriptedPeer:
-    """Takes every update; `answers` are the futures that `push` gave out, for the test to settle."""
+    """Peer that accepts every update.
+
+    Attributes:
+        updates: Pushed updates.
+        answers: Futures that `push` returned, for the test to complete.
+    """
 
     level = 2
 
@@ -19,7 +24,7 @@ class ScriptedPeer:
         self.was_deleted = False
         self.updates: list[bytes] = []
         self.answers: list[Future[None]] = []
-        self._waiting = first
+        self._received = first
 
     def push(self, update: bytes) -> Future[None]:
         self.updates.append(update)
@@ -27,29 +32,29 @@ class ScriptedPeer:
         return self.answers[-1]
 
     def drain(self) -> bytes | None:
-        waiting, self._waiting = self._waiting, None
-        return waiting
+        received, self._received = self._received, None
+        return received
 
     def close(self, *, for_good: bool = False) -> None:
         self.is_closed = True
 
 
-class ScriptedPlace:
-    """Gives its peers out one after the other, raises those that are errors, and has no room after the last."""
+class ScriptedBackend:
+    """Backend that returns one of its peers per open, or raises it if it is an error. After the last it has no room."""
 
     namespace = ""
     poll_s = None
-    tab_brings_the_room = False
+    is_tab_only = False
 
     def __init__(self, *peers: Any, keys: KeyRing | None = None) -> None:
         self.keys = keys
         self._peers = list(peers)
 
-    def open(self, room: str, session: str = "") -> Any:
+    def open(self, room: str, session_id: str | None = None) -> Any:
         peer = self._peers.pop(0) if self._peers else None
         if isinstance(peer, Exception):
             raise peer
         return peer
 
-    def socket(self, room: str) -> dict[str, Any]:
+    def socket_address(self, room: str) -> dict[str, Any]:
         return {}

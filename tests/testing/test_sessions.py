@@ -66,7 +66,7 @@ def test_no_server_is_started_and_no_session_is_left() -> None:
             keys = [session.id for session in registry.sessions()]
             assert len(keys) == 2
         assert (backend._process.mounted, backend._process.embedded) == (mounted, None)
-        assert backend._process.stand_ins == ()
+        assert backend._process.overrides == ()
         assert registry.sessions() == []
         assert "streamlit-crdt-testing" not in {thread.name for thread in threading.enumerate()}
     finally:

@@ -1,4 +1,4 @@
-"""A session's way into a room in this process, seen from the threads that use it at the same time."""
+"""Local connection of a session, used by several threads at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE_S = 10.0
 
 
 class Peer:
-    """A room that keeps what it is given and answers when the test does."""
+    """Peer whose pushes complete when the test completes them."""
 
     epoch = "a" * 32
 
@@ -34,111 +34,111 @@ class Peer:
         self.is_closed = True
 
 
-class Place:
-    """Where rooms live; an attempt to join waits for what the loop's thread has to do first."""
+class Backend:
+    """Backend whose `open` blocks, as if the room's event loop were busy."""
 
     poll_s = None
-    tab_brings_the_room = False
+    is_tab_only = False
     keys: KeyRing | None = None
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
-        self.is_asked = threading.Event()
-        self.may_answer = threading.Event()
-        self.may_answer.set()
+        self.is_opening = threading.Event()
+        self.may_open = threading.Event()
+        self.may_open.set()
 
-    def open(self, room: str, session: str) -> Any:
-        self.is_asked.set()
-        assert self.may_answer.wait(DEADLINE_S)
+    def open(self, room: str, session_id: str) -> Any:
+        self.is_opening.set()
+        assert self.may_open.wait(DEADLINE_S)
         self.peers.append(Peer())
         return self.peers[-1]
 
-    def socket(self, room: str) -> dict[str, Any]:
+    def socket_address(self, room: str) -> dict[str, Any]:
         return {}
 
 
 @pytest.fixture
-def place() -> Place:
-    return Place()
+def backend() -> Backend:
+    return Backend()
 
 
 @pytest.fixture
-def door(place: Place) -> LocalConnection:
-    """A door that is open."""
-    made = LocalConnection("r", place, "s1")
-    made.open()
-    place.is_asked.clear()
-    return made
+def connection(backend: Backend) -> LocalConnection:
+    """Return an open connection."""
+    opened = LocalConnection("r", backend, "s1")
+    opened.open()
+    backend.is_opening.clear()
+    return opened
 
 
-def rejoin(door: LocalConnection, place: Place) -> threading.Thread:
-    """Have another thread join the room, up to where it waits for the loop."""
-    place.may_answer.clear()
-    joining = threading.Thread(target=door.open, daemon=True)
-    joining.start()
-    assert place.is_asked.wait(DEADLINE_S)
-    return joining
+def start_open(connection: LocalConnection, backend: Backend) -> threading.Thread:
+    """Open the room in another thread, which then waits for the loop."""
+    backend.may_open.clear()
+    opening = threading.Thread(target=connection.open, daemon=True)
+    opening.start()
+    assert backend.is_opening.wait(DEADLINE_S)
+    return opening
 
 
-def in_the_loop(task: Any) -> bool:
-    """Do something in a thread that stands for the loop's; say whether it ended although somebody is joining."""
+def ends_in_loop(task: Any) -> bool:
+    """Run a task in a thread that plays the loop's. Return whether it ends during an open."""
     loop = threading.Thread(target=task, daemon=True)
     loop.start()
     loop.join(1.0)
     return not loop.is_alive()
 
 
-class JoinsMeanwhile(logging.Handler):
-    """Has the session's next run join the room just when its refusal is written about."""
+class OpenDuringLog(logging.Handler):
+    """Log handler that opens the room again when the failed push is logged."""
 
-    def __init__(self, door: LocalConnection, place: Place) -> None:
+    def __init__(self, connection: LocalConnection, backend: Backend) -> None:
         super().__init__()
-        self.door = door
-        self.place = place
-        self.joining: threading.Thread | None = None
+        self.connection = connection
+        self.backend = backend
+        self.opening: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.joining = self.joining or rejoin(self.door, self.place)
+        self.opening = self.opening or start_open(self.connection, self.backend)
 
 
-def test_N2_a_room_that_refuses_while_it_is_joined_again_does_not_wait_for_that(
-    door: LocalConnection, place: Place
+def test_N2_failed_push_during_open_does_not_block_the_loop(
+    connection: LocalConnection, backend: Backend
 ) -> None:
-    (first,) = place.peers
-    door.push(first, b"update", range(1), UnsavedEdits())  # type: ignore[arg-type]
+    (first,) = backend.peers
+    connection.push(first, b"update", range(1), UnsavedEdits())  # type: ignore[arg-type]
     first.is_closed = True
-    meanwhile = JoinsMeanwhile(door, place)
-    logging.getLogger("streamlit_crdt").addHandler(meanwhile)
+    handler = OpenDuringLog(connection, backend)
+    logging.getLogger("streamlit_crdt").addHandler(handler)
     try:
-        assert in_the_loop(lambda: first.pushed[0].set_exception(HubNotRunningError()))
+        assert ends_in_loop(lambda: first.pushed[0].set_exception(HubNotRunningError()))
     finally:
-        logging.getLogger("streamlit_crdt").removeHandler(meanwhile)
-        place.may_answer.set()
-    assert meanwhile.joining is not None
-    meanwhile.joining.join(DEADLINE_S)
-    assert door.peer is place.peers[1]
-    assert not place.peers[1].is_closed
+        logging.getLogger("streamlit_crdt").removeHandler(handler)
+        backend.may_open.set()
+    assert handler.opening is not None
+    handler.opening.join(DEADLINE_S)
+    assert connection.peer is backend.peers[1]
+    assert not backend.peers[1].is_closed
 
 
-def test_a_room_that_does_not_take_an_edit_is_left_and_joined_again(
-    door: LocalConnection, place: Place
+def test_failed_push_closes_the_connection_and_the_next_open_succeeds(
+    connection: LocalConnection, backend: Backend
 ) -> None:
-    (first,) = place.peers
-    door.push(first, b"update", range(1), UnsavedEdits())  # type: ignore[arg-type]
+    (first,) = backend.peers
+    connection.push(first, b"update", range(1), UnsavedEdits())  # type: ignore[arg-type]
     first.pushed[0].set_exception(HubNotRunningError())
     assert first.is_closed
-    assert door.peer is None
-    assert door.open() is door.peer is place.peers[1]
+    assert connection.peer is None
+    assert connection.open() is connection.peer is backend.peers[1]
 
 
-def test_N2_a_session_that_ends_while_it_joins_its_room_waits_for_nothing_and_stays_in_no_room(
-    place: Place,
+def test_N2_close_during_open_does_not_block_and_discards_the_peer(
+    backend: Backend,
 ) -> None:
-    door = LocalConnection("r", place, "s1")
-    joining = rejoin(door, place)
-    assert in_the_loop(door.close)
-    place.may_answer.set()
-    joining.join(DEADLINE_S)
-    assert door.peer is None
-    assert place.peers[0].is_closed
-    assert door.open() is place.peers[1]
+    connection = LocalConnection("r", backend, "s1")
+    opening = start_open(connection, backend)
+    assert ends_in_loop(connection.close)
+    backend.may_open.set()
+    opening.join(DEADLINE_S)
+    assert connection.peer is None
+    assert backend.peers[0].is_closed
+    assert connection.open() is backend.peers[1]

@@ -17,7 +17,7 @@ from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.transport.frame import Frame, decode_frame, read_report
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, RoomFullError, UpdateRefusedError
-from tests.support.scripted_backend import ScriptedPeer, ScriptedPlace
+from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def room() -> str:
 
 def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedBackend(peer))
     binding.attach()
     assert binding.unsaved_count == 0
     binding.replica.set("a", 1)
@@ -43,7 +43,7 @@ def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
 
 def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedBackend(peer))
     binding.attach()
     binding.replica.set("a", 1)
     flushed: list[bool] = []
@@ -56,7 +56,7 @@ def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
 
 def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room_took_it() -> None:
     first, second = ScriptedPeer(), ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(first, second))
+    binding = RoomSession("r", ScriptedBackend(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     first.answers[0].set_exception(HubNotRunningError())
@@ -87,7 +87,7 @@ def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedBackend(peer))
     binding.attach()
     for number in range(3):
         binding.replica.set("a", number)
@@ -99,7 +99,7 @@ def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
 
 def test_S5_what_came_from_the_tab_is_not_counted_as_an_edit_of_the_script() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedBackend(peer))
     binding.attach()
     other = Replica()
     other.set("a", 1)
@@ -262,7 +262,7 @@ def refused_edits(binding: RoomSession) -> object:
 @pytest.mark.parametrize("refusal", [RoomFullError("r", 1000), UpdateRefusedError("it is malformed")])
 def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusal: Exception) -> None:
     first, second = ScriptedPeer(), ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(first, second))
+    binding = RoomSession("r", ScriptedBackend(first, second))
     binding.attach()
     binding.replica.set("a", 1)
     assert refused_edits(binding) == 0
@@ -275,7 +275,7 @@ def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusa
 
 def test_S5_an_edit_that_a_stopped_room_did_not_take_is_not_refused() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedPlace(peer))
+    binding = RoomSession("r", ScriptedBackend(peer))
     binding.attach()
     binding.replica.set("a", 1)
     peer.answers[0].set_exception(HubNotRunningError())
