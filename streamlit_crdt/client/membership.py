@@ -49,7 +49,7 @@ class ClientMembership:
     def enter(self) -> None:
         """Enter the room. It must be synced."""
         self._seen_remote_count = self._sync_client.progress.remote_count
-        self._events.arrive(self._sync_client.replica)
+        self._events.join(self._sync_client.replica)
 
     @property
     def replica(self) -> Replica:
@@ -133,7 +133,7 @@ class ClientMembership:
 
     def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         with self._editing(name, begins_group=False) as replica:
-            replica.keep(name, snapshot)
+            replica.set_snapshot(name, snapshot)
 
     def restore(self, subject: str, state: State) -> None:
         with self._editing(subject) as replica:

@@ -1,0 +1,9 @@
+"""The CRDT document of one room, without Streamlit and without I/O.
+
+- `replica`: `Replica`, the thread-safe entry to this package, and `UpdateLog`.
+- `keyed_values`: values by key.
+- `document`, `root_types`, `panic_guard`: the pycrdt document, its root types, and protection against panics.
+- `undo`: groups of local edits.
+- `events`: broadcast events.
+- `stored_snapshots`, `snapshots`, `json_state`: snapshots of a room, and its values as JSON.
+"""

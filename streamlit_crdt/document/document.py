@@ -1,10 +1,11 @@
-"""A pycrdt document to which any update may be applied: one that is malformed, dangerous or early does it no
-harm.
+"""The pycrdt document of one replica, with safe application of untrusted updates.
 
-pycrdt's decoder can panic, with a BaseException, and leaves a document that panics for ever. So an update is
-checked first (`updates`), tried on an empty document, and, should it spoil this one all the same, this one is
-made anew from a copy. What changed is found by comparing and not by observing the map: with yrs 0.28 the keys
-of a map's event panic on an item that arrives deleted.
+pycrdt's decoder can panic with a BaseException, and a document that has panicked panics in every later call. An update
+is therefore validated first and applied to an empty document. If it still damages this document, the document is
+created again from a copy.
+
+Changes are found by comparison of values, not by an observer of the map: with yrs 0.28, reading the keys of a map event
+panics on an item that is deleted in the same update.
 """
 
 from __future__ import annotations
@@ -25,41 +26,40 @@ from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import MergedValue, Rule, seed
 from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector
 
-MAX_WAITING_BYTES = 1024 * 1024
-"""Updates that came before what they build on are dropped beyond this; a diff brings them again."""
+MAX_PENDING_BYTES = 1024 * 1024
+"""Limit of the pending updates in bytes. Beyond it all are dropped; a later diff contains their content."""
 
-MAX_KEPT_BYTES = 4 * 1024 * 1024
-"""What one's own edits have overwritten stays in memory for undo. Beyond this the next group is the first again."""
+MAX_UNDO_BYTES = 4 * 1024 * 1024
+"""Limit of the local edits in bytes that yrs keeps for undo. Beyond it the next group starts with an empty history."""
 
 DERIVED = "derived"
-"""Origin of what a script makes of others' edits, and of what was undone: it is not undone by itself."""
+"""Origin of values that a script computes from remote edits, and of undone edits. Undo does not revert them."""
 
 REMOTE = "remote"
-"""Origin of what others made, of first values and of snapshots: nobody here can undo it."""
+"""Origin of remote updates, seeds and snapshots. Undo does not revert them."""
 
 
 def merge_updates(updates: list[bytes]) -> bytes:
-    """Return one update with the content of several, b"" for none."""
+    """Return one update with the content of all `updates`, b"" if there are none."""
     if not updates:
         return b""
     return updates[0] if len(updates) == 1 else bytes(pycrdt.merge_updates(*updates))
 
 
 class Document:
-    """The root map "state", the root types of merged values, and the updates that edits make. Not thread-safe."""
+    """The map "state", the root types of merged values, and the updates of local edits. Not thread-safe."""
 
     def __init__(self, replica_id: int | None) -> None:
-        self._waiting: list[bytes] = []
-        self._awaited: dict[int, int] = {}
-        self._made: list[bytes] = []
+        self._pending: list[bytes] = []
+        self._pending_clocks: dict[int, int] = {}
+        self._updates: list[bytes] = []
         self._depth = 0
         self._transaction: AbstractContextManager[object] | None = None
-        self._let_go: Callable[[], object] = lambda: None
-        self._open(replica_id, None)
+        self._unobserve: Callable[[], object] = lambda: None
+        self._create(replica_id, None)
 
-    def _open(self, replica_id: int | None, content: bytes | None) -> None:
-        """Start with a new document: at first, and after a panic, because no call into a panicked one is
-        safe."""
+    def _create(self, replica_id: int | None, content: bytes | None) -> None:
+        """Create the pycrdt document: at first, and after a panic, when no call into the old one is safe."""
         self._doc: Doc[Any] = Doc(client_id=replica_id, allow_multithreading=True)
         if content is not None:
             self._doc.apply_update(content)
@@ -68,79 +68,86 @@ class Document:
         self.snapshots = StoredSnapshots(self._doc)
         self._roots = RootTypes(self._doc, self._state)
         self.history = UndoHistory(self._roots)
-        made = self._made
-        subscription = self._doc.observe(lambda event: made.append(event.update))
-        # pycrdt's subscription holds the document, and the document the subscription, where no collector sees it.
-        self._let_go()
-        self._let_go = weakref.finalize(self, subscription.drop)
-        self._kept_bytes = 0
+        updates = self._updates
+        subscription = self._doc.observe(lambda event: updates.append(event.update))
+        # Document and subscription refer to each other inside pycrdt, where the garbage collector does not see it.
+        self._unobserve()
+        self._unobserve = weakref.finalize(self, subscription.drop)
+        self._undo_bytes = 0
 
     @property
     def replica_id(self) -> int:
         return self._doc.client_id
 
-    def read(self) -> dict[str, Any]:
-        """Return the whole state: values as pycrdt reads them (numbers as float, bytes as bytearray), or merged."""
+    def get_all(self) -> dict[str, Any]:
+        """Return all values by key: trees as pycrdt reads them, or `MergedValue`.
+
+        pycrdt reads a number as float and bytes as bytearray.
+        """
         return self._roots.read_all()
 
-    def put(self, key: str, stored: Any) -> Any:
-        """Set `key` and return the value as it is read."""
-        self._empty(key)
+    def set(self, key: str, stored: Any) -> Any:
+        """Set the encoded value of `key`. Return it as pycrdt reads it."""
+        self._clear(key)
         self._state[key] = stored
         return self._state[key]
 
     def edit(self, key: str, rule: Rule, before: Any, after: Any) -> MergedValue:
-        """Make of the merged value of `key` what `after` is of `before`, and return it as it is read."""
+        """Apply the difference between `before` and `after` to the value of `key`. Return the new merged value."""
         self._write()
         shared = self._roots.get(key, rule)
-        self.history.watch(shared)
+        self.history.track(shared)
         rule.edit(shared, before, after, self.replica_id)
         return self._roots.mark(key, rule, rule.container_tag(after))
 
     def seed(self, key: str, rule: Rule, value: Any) -> None:
-        """Put in a first value, apart from what is edited here, so that it is not undone with it."""
+        """Write a first value. It has an origin of its own, so that undo does not revert it."""
         self._commit()
         update = seed(key, rule, value, decode_state_vector(self._doc.get_state()))
         with self._doc.transaction(origin=REMOTE):
-            self._roots.clear(key)  # what an earlier life of the key has left
+            self._roots.clear(key)  # content of the key before it was deleted
             self._doc.apply_update(update)
-            self._roots.restore(key, rule, update)
+            self._roots.complete(key, rule, update)
             self._roots.mark(key, rule, rule.container_tag(value))
 
-    def remove(self, key: str) -> None:
-        self._empty(key)
+    def delete(self, key: str) -> None:
+        self._clear(key)
         if key in self._state:
             del self._state[key]
 
-    def _empty(self, key: str) -> None:
-        """Empty the root types of `key`, in a way that can be undone."""
+    def _clear(self, key: str) -> None:
+        """Clear the root types of `key`. Undo restores their content."""
         self._write()
-        for shared in self._roots.of(key):
-            self.history.watch(shared)
+        for shared in self._roots.of_key(key):
+            self.history.track(shared)
         self._roots.clear(key)
 
     def read_events(self) -> dict[str, Any]:
         return self._events.to_py() or {}
 
-    def post_event(self, event_id: str, stored: Any, outdated: Iterable[str]) -> None:
+    def add_event(self, event_id: str, stored: Any, outdated: Iterable[str]) -> None:
+        """Add an event, and delete the outdated ones."""
         self._write()
-        for former in outdated:
-            if former in self._events:
-                del self._events[former]
+        for old_id in outdated:
+            if old_id in self._events:
+                del self._events[old_id]
         self._events[event_id] = stored
 
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        """Store a snapshot, or take it out: apart from what is edited here, for undo is for values."""
+    def set_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
+        """Store a snapshot, or delete it. It has an origin of its own, so that undo does not revert it."""
         self._commit()
         with self._doc.transaction(origin=REMOTE):
-            if kept is None:
-                self.snapshots.remove(name)
+            if snapshot is None:
+                self.snapshots.delete(name)
             else:
-                self.snapshots.put(name, kept)
+                self.snapshots.set(name, snapshot)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make few updates of all edits in the block, also if it raises: one, unless a first value comes between."""
+        """Group the edits of the block into one update, or a few if a seed is written between them.
+
+        If the block raises, the edits made so far stay.
+        """
         self._depth += 1
         try:
             yield
@@ -150,10 +157,10 @@ class Document:
                 self._commit()
 
     def _write(self) -> None:
-        """Open the transaction that edits go into; outside of `transaction()` each is one by itself."""
+        """Open the pycrdt transaction of this block. Outside of `transaction()` each edit has its own."""
         if self._depth and self._transaction is None:
-            if self._kept_bytes > MAX_KEPT_BYTES and self.history.is_between_groups:
-                self._renew()
+            if self._undo_bytes > MAX_UNDO_BYTES and self.history.is_between_groups:
+                self._recreate()
             origin = DERIVED if self.history.is_paused else None
             self._transaction = self._doc.transaction(origin=origin)
             self._transaction.__enter__()
@@ -161,101 +168,110 @@ class Document:
     def _commit(self) -> None:
         if self._transaction is not None:
             transaction, self._transaction = self._transaction, None
-            made = len(self._made)
+            count = len(self._updates)
             transaction.__exit__(None, None, None)
             if not self.history.is_paused:
-                self.history.note_edit()
-                self._note_kept(self._made[made:])
+                self.history.count_edit()
+                self._count_undo_bytes(self._updates[count:])
 
-    def travel(self, way: Literal["undo", "redo"]) -> None:
-        """Take back the last group of edits, or bring back what was."""
-        made = len(self._made)
-        if way == "undo":
+    def step_history(self, direction: Literal["undo", "redo"]) -> None:
+        """Undo the last group of local edits, or redo the group that was undone last."""
+        count = len(self._updates)
+        if direction == "undo":
             self.history.undo()
         else:
             self.history.redo()
-        self._note_kept(self._made[made:])
-        if self._kept_bytes > 4 * MAX_KEPT_BYTES:
-            self._renew()
+        self._count_undo_bytes(self._updates[count:])
+        if self._undo_bytes > 4 * MAX_UNDO_BYTES:
+            self._recreate()
 
-    def _note_kept(self, updates: Iterable[bytes]) -> None:
-        self._kept_bytes += sum(map(len, updates))
+    def _count_undo_bytes(self, updates: Iterable[bytes]) -> None:
+        self._undo_bytes += sum(map(len, updates))
 
-    def _renew(self) -> None:
-        """Begin anew with what can be seen: yrs never lets go of what could be undone, also where that is too old."""
+    def _recreate(self) -> None:
+        """Create the document again with its visible content: yrs never frees deleted content that it could restore."""
         is_paused = self.history.is_paused
-        self._open(self.replica_id, self._doc.get_update())
+        self._create(self.replica_id, self._doc.get_update())
         self.history.is_paused = is_paused
 
     def take_updates(self) -> list[bytes]:
-        """Return the updates that were made since the last call: a transaction's own, not diffs (R3)."""
-        made = list(self._made)
-        self._made.clear()
-        return made
+        """Return the updates since the last call: those of the transactions themselves, not diffs (R3)."""
+        updates = list(self._updates)
+        self._updates.clear()
+        return updates
 
     def state_vector(self) -> bytes:
         return self._doc.get_state()
 
     def diff(self, state_vector: bytes | None) -> bytes:
-        """Return what a replica at `state_vector` lacks. Raises UpdateRefusedError if the vector is
-        malformed."""
+        """Return an update with everything that a replica at `state_vector` lacks.
+
+        Raises:
+            UpdateRefusedError: the state vector is malformed.
+        """
         if state_vector is not None:
             _checked(decode_state_vector, state_vector)
         with refuse_panics():
             return self._doc.get_update(state_vector)
 
     def apply(self, update: bytes) -> None:
-        """Merge `update`. Raises UpdateRefusedError; the document is as it was, and made no update."""
-        reach = _checked(check_update, update)
+        """Apply `update`.
+
+        Raises:
+            UpdateRefusedError: the update is malformed or dangerous. The document is unchanged, without an update.
+        """
+        clocks = _checked(check_update, update)
         with refuse_panics():
             Doc().apply_update(update)
             intact = self._doc.get_update()
         try:
             with refuse_panics():
                 before = self._doc.get_state()
-                self._merge(update)
-                if self._is_ahead(reach):
-                    self._let_wait(update, reach)
-                if self._waiting and self._doc.get_state() != before:
-                    self._catch_up()
+                self._apply(update)
+                if self._is_ahead(clocks):
+                    self._add_pending(update, clocks)
+                if self._pending and self._doc.get_state() != before:
+                    self._apply_pending()
         except UpdateRefusedError:
-            self._made.clear()
-            self._waiting, self._awaited = [], {}
-            self._open(self.replica_id, intact)
+            self._updates.clear()
+            self._pending, self._pending_clocks = [], {}
+            self._create(self.replica_id, intact)
             raise
 
-    def _merge(self, update: bytes) -> None:
+    def _apply(self, update: bytes) -> None:
         with self._doc.transaction(origin=REMOTE):
             self._doc.apply_update(update)
 
-    def _let_wait(self, update: bytes, reach: dict[int, int]) -> None:
-        """Keep an update that came before what it builds on.
+    def _add_pending(self, update: bytes, clocks: dict[int, int]) -> None:
+        """Store an update whose dependencies are missing.
 
-        yrs 0.28 keeps it as well, but does not always look at it again when it could.
+        yrs 0.28 stores it too, but does not always apply it when its dependencies arrive.
         """
-        self._waiting.append(update)
-        for replica, clock in reach.items():
-            self._awaited[replica] = max(clock, self._awaited.get(replica, 0))
-        if sum(map(len, self._waiting)) > MAX_WAITING_BYTES:
-            self._waiting, self._awaited = [], {}
+        self._pending.append(update)
+        for replica, clock in clocks.items():
+            self._pending_clocks[replica] = max(clock, self._pending_clocks.get(replica, 0))
+        if sum(map(len, self._pending)) > MAX_PENDING_BYTES:
+            self._pending, self._pending_clocks = [], {}
 
-    def _catch_up(self) -> None:
-        """Apply what waited, again as long as that brings something."""
-        early, before = merge_updates(self._waiting), b""
-        while self._is_ahead(self._awaited) and before != self._doc.get_state():
+    def _apply_pending(self) -> None:
+        """Apply the pending updates repeatedly until the state vector no longer changes."""
+        update, before = merge_updates(self._pending), b""
+        while self._is_ahead(self._pending_clocks) and before != self._doc.get_state():
             before = self._doc.get_state()
-            self._merge(early)
-        ahead = self._is_ahead(self._awaited)
-        self._waiting, self._awaited = ([early], self._awaited) if ahead else ([], {})
+            self._apply(update)
+        if self._is_ahead(self._pending_clocks):
+            self._pending = [update]
+        else:
+            self._pending, self._pending_clocks = [], {}
 
-    def _is_ahead(self, reach: dict[int, int]) -> bool:
-        clocks = decode_state_vector(self._doc.get_state())
-        return any(clocks.get(replica, 0) < clock for replica, clock in reach.items())
+    def _is_ahead(self, clocks: dict[int, int]) -> bool:
+        """Return whether `clocks` has structs that this document lacks."""
+        known = decode_state_vector(self._doc.get_state())
+        return any(known.get(replica, 0) < clock for replica, clock in clocks.items())
 
 
-def _checked(check: Any, content: bytes) -> dict[int, int]:
+def _checked(check: Callable[[bytes], dict[int, int]], content: bytes) -> dict[int, int]:
     try:
-        clocks: dict[int, int] = check(content)
+        return check(content)
     except ValueError as error:
         raise UpdateRefusedError(str(error)) from error
-    return clocks

@@ -1,7 +1,8 @@
-"""EventLog: what everybody who is in a room hears of once, and nobody who comes later.
+"""Events of a room: broadcast once to each session that is in the room.
 
-An event is an entry in the document, so that it takes the same ways as an edit, and may be repeated or come late like
-one. Each session remembers which it has seen. Who broadcasts takes out what is too old for anybody to wait for.
+An event is an entry of the document. It is sent like an edit, and may be repeated or late like one. Each session
+remembers the ids of the events it has read. A session that joins later does not get the earlier events. The sender of
+an event deletes outdated ones.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from streamlit_crdt.errors import ValueUnreadableError
 _log = logging.getLogger("streamlit_crdt")
 
 KEPT_S: Final = 60.0
-"""So long an event stays in the room for those who have just lost the connection, by its sender's clock."""
+"""Seconds that an event stays in the room, for sessions that reconnect. Measured by the clock of its sender."""
 
 KEPT_OF_OTHERS_S: Final = 600.0
-"""The same where another one sent it, whose clock may be wrong."""
+"""Seconds that an event of another sender stays in the room. Longer, because its clock may be wrong."""
 
-CLEARED_EVERY_S: Final = 5.0
-"""Who broadcasts often looks that often for events that are too old."""
+CLEAR_INTERVAL_S: Final = 5.0
+"""Seconds between two scans for outdated events by one sender. Each scan reads all events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that was broadcast.
+    """An event of a room.
 
     Attributes:
-        name: what it was broadcast as.
-        payload: what came with it.
-        is_self: whether this session broadcast it.
+        name: the name given to `broadcast`.
+        payload: the value given to `broadcast`.
+        is_self: whether this session sent the event.
     """
 
     name: str
@@ -48,82 +49,82 @@ class EventLog:
     """The events of one room, for one session. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._seen: set[str] | None = None
-        self._asked: set[str] = set()
+        self._read: set[str] | None = None
+        self._requested: set[str] = set()
         self._numbers = itertools.count()
         self._clears_at = 0.0
 
-    def arrive(self, replica: Replica) -> None:
-        """Be in the room from now on: what was broadcast before is not for this session."""
-        if self._seen is None:
+    def join(self, replica: Replica) -> None:
+        """Join the room. Mark all existing events as read, except this replica's own."""
+        if self._read is None:
             own = f"{replica.replica_id:x}-"
-            self._seen = {event_id for event_id in replica.events if not event_id.startswith(own)}
+            self._read = {event_id for event_id in replica.events if not event_id.startswith(own)}
 
     def begin_run(self) -> None:
-        """Forget what the script has asked for: it is run for what it asks for in its present run."""
-        self._asked.clear()
+        """Clear the requested names. Only the names that the current run requests cause a rerun."""
+        self._requested.clear()
 
     def broadcast(self, replica: Replica, name: str, payload: Any) -> None:
-        """Tell everybody who is in the room.
+        """Send an event to all sessions in the room.
 
         Raises:
-            ValueNotShareableError: the payload has no shared form.
+            ValueNotShareableError: the payload has no stored form.
         """
         now = time.time()
         prefix = f"{replica.replica_id:x}-"
         stored = {"name": name, "payload": encode(payload, key=None), "at": now}
-        replica.post(f"{prefix}{next(self._numbers)}", stored, self._outdated(replica, now, prefix))
+        replica.add_event(f"{prefix}{next(self._numbers)}", stored, self._outdated(replica, now, prefix))
 
     def _outdated(self, replica: Replica, now: float, prefix: str) -> list[str]:
-        """Return what is to be taken out; seldom, because all events are looked at for it."""
-        if now < self._clears_at <= now + CLEARED_EVERY_S:
+        """Return the ids of outdated events. Reads all events, and therefore at most once in `CLEAR_INTERVAL_S`."""
+        if now < self._clears_at <= now + CLEAR_INTERVAL_S:
             return []
-        self._clears_at = now + CLEARED_EVERY_S
+        self._clears_at = now + CLEAR_INTERVAL_S
         return [
             event_id
             for event_id, stored in replica.events.items()
-            if not abs(now - _sent_at(stored))  # not a number, or of a time to come, is outdated as well
+            if not abs(now - _sent_at(stored))  # nan and a time in the future are outdated too
             <= (KEPT_S if event_id.startswith(prefix) else KEPT_OF_OTHERS_S)
         ]
 
     def take(self, replica: Replica, name: str) -> Iterator[Event]:
-        """Yield what was broadcast under `name` and was not yielded here before; each counts as seen when yielded."""
-        self._asked.add(name)
+        """Yield the unread events of a name. An event is marked as read when it is yielded."""
+        self._requested.add(name)
         own = f"{replica.replica_id:x}-"
-        for event_id, stored in self._unseen(replica):
-            if stored["name"] != name or self._seen is None:
+        for event_id, stored in self._unread(replica):
+            if stored["name"] != name or self._read is None:
                 continue
-            self._seen.add(event_id)
+            self._read.add(event_id)
             try:
                 payload = decode(stored["payload"])
             except ValueUnreadableError as error:
-                _log.warning("an event %r cannot be read here and is left out: %s", name, error)
+                _log.warning("event %r is unreadable and is skipped: %s", name, error)
                 continue
             yield Event(name, payload, event_id.startswith(own))
 
-    def has_news(self, replica: Replica) -> bool:
-        """Say whether there is an event that the script would be told of."""
-        return bool(self._asked) and bool(self.news(replica))
+    def has_unread(self, replica: Replica) -> bool:
+        """Return whether there is an unread event of a name that the script requested in this run."""
+        return bool(self._requested) and bool(self.unread_names(replica))
 
-    def news(self, replica: Replica) -> list[str]:
-        """Return the names of such events, sorted."""
-        return sorted({stored["name"] for _, stored in self._unseen(replica)} & self._asked)
+    def unread_names(self, replica: Replica) -> list[str]:
+        """Return the sorted names of the unread events that the script requested in this run."""
+        return sorted({stored["name"] for _, stored in self._unread(replica)} & self._requested)
 
     def start_over(self) -> None:
-        """Be in no room: another one has begun in the place of the former."""
-        self._seen = None
+        """Leave the room. Its name now belongs to another document."""
+        self._read = None
 
-    def _unseen(self, replica: Replica) -> list[tuple[str, dict[str, Any]]]:
-        if self._seen is None:
+    def _unread(self, replica: Replica) -> list[tuple[str, dict[str, Any]]]:
+        if self._read is None:
             return []
         events = replica.events
-        self._seen &= events.keys()
-        unseen = [
+        self._read &= events.keys()
+        unread = [
             (event_id, stored)
             for event_id, stored in events.items()
-            if event_id not in self._seen and _is_event(stored)
+            if event_id not in self._read and _is_event(stored)
         ]
-        return sorted(unseen, key=lambda entry: (_sent_at(entry[1]), entry[0]))
+        return sorted(unread, key=lambda entry: (_sent_at(entry[1]), entry[0]))
 
 
 def _is_event(stored: Any) -> bool:

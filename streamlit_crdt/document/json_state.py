@@ -1,8 +1,8 @@
-"""A room's values as JSON that people and other programs can read, and back without loss.
+"""Lossless conversion of a room's values to readable JSON, and back.
 
-A value is the tree in which it is stored (see `values`), with `{"$bytes": "…base64…"}` where that holds bytes. What
-lies under a merge rule says so: `{"$rule": "text", "value": "…"}`. Neither can be mistaken for a value: a dict of an
-app with a key that starts with `$` is stored in another form.
+A value is its encoded tree (see `codec.values`), with `{"$bytes": "…base64…"}` for bytes. A value of a merge rule names
+the rule: `{"$rule": "text", "value": "…"}`. Neither is ambiguous, because the encoded form of a dict with a key that
+starts with `$` is a tag.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import MergedValue
 
 Json = Any
-"""What `json.loads` makes of a text."""
+"""A result of `json.loads`."""
 
 State = Mapping[str, Json]
-"""Values by key, each as JSON."""
+"""JSON values by key."""
 
 _BYTES: Final = "$bytes"
-_RULED: Final = {"$rule", "value"}
+_RULE_ENTRY_KEYS: Final = {"$rule", "value"}
 
 
 def state_of(stored: Mapping[str, Any]) -> State:
-    """Return as JSON what `Replica.stored` gives, in the order of its keys.
+    """Return the result of `Replica.stored` as JSON, sorted by key.
 
     Raises:
-        ValueUnreadableError: what lies under a rule cannot be read here.
+        ValueUnreadableError: the content of a merge rule cannot be decoded in this process.
     """
     return {key: entry_of(key, stored[key]) for key in sorted(stored)}
 
 
 def entry_of(key: str, stored: Any) -> Json:
-    """Return one value of `Replica.stored` as JSON; raises as `state_of` does."""
+    """Return one value of `Replica.stored` as JSON. Raises as `state_of` does."""
     if not isinstance(stored, MergedValue):
         return _to_json(stored)
     try:
@@ -49,38 +49,38 @@ def entry_of(key: str, stored: Any) -> Json:
         raise
     except ValueNotShareableError as error:
         raise ValueUnreadableError(error.reason, key=key) from error
-    except Exception as error:  # as in `contents`: another program may have put anything there
+    except Exception as error:  # another program may have written any content
         raise ValueUnreadableError(f"{type(error).__name__}: {error}", key=key) from error
     return {"$rule": stored.rule.name, "value": _to_json(tree)}
 
 
 def value_of(key: str, entry: Json) -> Any:
-    """Return the value of `key` that is written as `entry`.
+    """Return the Python value of the JSON `entry` of `key`.
 
     Raises:
-        ValueUnreadableError: it is malformed, or needs something that is not here, such as an Enum class.
-        ValueNotShareableError: no room could hold it.
+        ValueUnreadableError: the entry is malformed, or needs an Enum class or a time zone that this process lacks.
+        ValueNotShareableError: key or value has no stored form.
     """
-    tree = entry["value"] if type(entry) is dict and entry.keys() == _RULED else entry
+    tree = entry["value"] if type(entry) is dict and entry.keys() == _RULE_ENTRY_KEYS else entry
     try:
         value = decode(_from_json(tree))
     except ValueUnreadableError as error:
         error.key = key
         raise
     except RecursionError as error:
-        raise ValueUnreadableError("it is nested too deep", key=key) from error
+        raise ValueUnreadableError("it is nested too deeply", key=key) from error
     check_key(key)
     encode(value, key=key)
     return value
 
 
 def dump(state: State) -> str:
-    """Return a state as one text, the same for equal states."""
+    """Return canonical JSON text of a state. Equal states have the same text."""
     return json.dumps(state, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def dump_file(content: Mapping[str, Json]) -> str:
-    """Return JSON as a text for people: with a line for each value, in the order in which it is given."""
+    """Return readable JSON text, with one line for each value, in the given order."""
     return "{\n" + ",\n".join(f"  {_line(name, part)}" for name, part in content.items()) + "\n}\n"
 
 
@@ -96,27 +96,27 @@ def _text(value: Json) -> str:
 
 
 def read_state(text: str) -> State:
-    """Return the state that `dump` has written; raises ValueError if it has not."""
+    """Return the state of a text of `dump`. Raises ValueError if the text is not a JSON object."""
     state = parse(text)
     if not isinstance(state, dict):
-        raise ValueError("it has no values by key")
+        raise ValueError("it is not a JSON object")
     return state
 
 
 def parse(text: str) -> Json:
-    """Return what a JSON text holds.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is none, or is nested too deeply.
+        ValueError: the text is not JSON, or is nested too deeply.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_reject_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
-def _refuse_constant(name: str) -> Json:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _to_json(tree: Stored) -> Json:
@@ -125,26 +125,26 @@ def _to_json(tree: Stored) -> Json:
     if isinstance(tree, float):
         if not isfinite(tree):
             return {"$float": repr(tree)}
-        return int(tree) if tree.is_integer() else tree  # pycrdt reads every number as a float
+        return int(tree) if tree.is_integer() else tree  # pycrdt returns every number as float
     if isinstance(tree, list):
         return [_to_json(item) for item in tree]
     if isinstance(tree, dict):
-        return {name: _to_json(tree[name]) for name in sorted(tree)}  # pycrdt has no order of its own
+        return {name: _to_json(tree[name]) for name in sorted(tree)}  # pycrdt does not preserve the order
     return tree
 
 
-def _from_json(written: Json) -> Stored:
-    if isinstance(written, list):
-        return [_from_json(item) for item in written]
-    if not isinstance(written, dict):
-        return written
-    if written.keys() == {_BYTES}:
-        return _raw(written[_BYTES])
-    return {name: _from_json(item) for name, item in written.items()}
+def _from_json(entry: Json) -> Stored:
+    if isinstance(entry, list):
+        return [_from_json(item) for item in entry]
+    if not isinstance(entry, dict):
+        return entry
+    if entry.keys() == {_BYTES}:
+        return _decode_base64(entry[_BYTES])
+    return {name: _from_json(item) for name, item in entry.items()}
 
 
-def _raw(text: Json) -> bytes:
+def _decode_base64(text: Json) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError) as error:
-        raise ValueUnreadableError("its bytes are not written in base64") from error
+        raise ValueUnreadableError("its bytes are not base64") from error

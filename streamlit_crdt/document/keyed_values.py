@@ -1,6 +1,6 @@
-"""The values of a room by key, in the document that one replica holds: stored, merged, read and compared.
+"""Values by key in the document of one replica: encoded, merged, decoded and compared.
 
-Not thread-safe, and nothing leaves from here: `replica` holds a lock around it and sends what was edited.
+Not thread-safe and without subscribers. `Replica` holds a lock around each call and publishes the updates.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import MergedValue, Rule
 
 _MAX_KEY_BYTES = 4096
+"""Limit of a key in bytes of UTF-8. A longer key is rejected."""
 
 
 class KeyedValues:
-    """What a replica's document holds.
+    """Values of one replica by key.
 
     Attributes:
-        document: the document itself.
-        edited: the keys that were edited here, for whoever takes them.
+        document: the CRDT document.
+        edited: the keys of local edits since the replica last took them.
     """
 
     def __init__(self, replica_id: int | None) -> None:
         self.document = Document(replica_id)
         self.edited: set[str] = set()
-        self._stored = self.document.read()
+        self._stored = self.document.get_all()
         self._cache: dict[str, Any] = {}
 
     def __contains__(self, key: object) -> bool:
@@ -48,10 +49,10 @@ class KeyedValues:
         check_key(key)
         stored = encode(value, key=key)
         is_plain = key in self._stored and not isinstance(self._stored[key], MergedValue)
-        if is_plain and self._holds(key, value):
+        if is_plain and self._has_equal_value(key, value):
             return False
         with self._editing(key):
-            self._stored[key] = self.document.put(key, stored)
+            self._stored[key] = self.document.set(key, stored)
         return True
 
     def delete(self, key: str) -> bool:
@@ -59,7 +60,7 @@ class KeyedValues:
         if key not in self._stored:
             return False
         with self._editing(key):
-            self.document.remove(key)
+            self.document.delete(key)
             del self._stored[key]
         return True
 
@@ -70,30 +71,34 @@ class KeyedValues:
         check_key(key)
         encode(after, key=key)
         before = before if rule.accepts(before) and _is_shareable(before) else None
-        former, was_held = self._stored.get(key), self._is_held(key, rule)
+        previous, was_stored = self._stored.get(key), self._is_stored_by(key, rule)
         with self.document.transaction():
-            base = self._bring(key, rule, before, after)
-            if was_held and equal(base, after):
+            base = self._seed(key, rule, before, after)
+            if was_stored and equal(base, after):
                 return False
             with self._editing(key):
                 self._stored[key] = self.document.edit(key, rule, base, after)
-        return former is None or _differ(former, self._stored[key])
+        return previous is None or _is_different(previous, self._stored[key])
 
-    def turn_into(self, key: str, value: object) -> bool:
-        """See `Replica.turn_into`."""
-        held = self._stored.get(key)
-        if isinstance(held, MergedValue) and held.rule.accepts(value) and self._is_held(key, held.rule):
-            return self.edit(key, self._read(key), value, held.rule)
+    def set_by_rule(self, key: str, value: object) -> bool:
+        """See `Replica.set_by_rule`."""
+        stored = self._stored.get(key)
+        if (
+            isinstance(stored, MergedValue)
+            and stored.rule.accepts(value)
+            and self._is_stored_by(key, stored.rule)
+        ):
+            return self.edit(key, self._read(key), value, stored.rule)
         return self.set(key, value)
 
     def stored(self) -> dict[str, Any]:
-        """Return all values as they are stored: trees as pycrdt reads them, or `MergedValue`."""
+        """Return all values in their encoded form: trees as pycrdt reads them, or `MergedValue`."""
         return dict(self._stored)
 
     def refresh(self) -> frozenset[str]:
-        """Read the document again, and return the keys whose value differs from before."""
-        former, self._stored = self._stored, self.document.read()
-        changed = _changed_keys(former, self._stored)
+        """Read the document again. Return the keys whose value has changed."""
+        previous, self._stored = self._stored, self.document.get_all()
+        changed = _changed_keys(previous, self._stored)
         for key in changed:
             self._cache.pop(key, None)
         return changed
@@ -105,23 +110,23 @@ class KeyedValues:
             self._cache.pop(key, None)
             yield
 
-    def _bring(self, key: str, rule: Rule, before: object, after: object) -> Any:
-        """Have the root type of `key` hold what the edit is made on, and return that."""
-        if self._is_held(key, rule):
+    def _seed(self, key: str, rule: Rule, before: object, after: object) -> Any:
+        """Ensure that the root type of `key` has a value. Return the base of the edit."""
+        if self._is_stored_by(key, rule):
             return (
                 rule.value(self._stored[key].content, rule.container_tag(after)) if before is None else before
             )
         first = after if before is None else before
         with suppress(ValueUnreadableError):
-            if key in self._stored and rule.accepts(there := self._read(key)):
-                first = there
+            if key in self._stored and rule.accepts(current := self._read(key)):
+                first = current
         self.document.seed(key, rule, first)
         return first if before is None else before
 
-    def _is_held(self, key: str, rule: Rule) -> bool:
-        """Say whether the value lies under this rule, and can be read."""
-        held = self._stored.get(key)
-        if not isinstance(held, MergedValue) or held.rule is not rule:
+    def _is_stored_by(self, key: str, rule: Rule) -> bool:
+        """Return whether the value of `key` is stored by `rule` and is readable."""
+        stored = self._stored.get(key)
+        if not isinstance(stored, MergedValue) or stored.rule is not rule:
             return False
         with suppress(ValueUnreadableError):
             self._read(key)
@@ -140,7 +145,7 @@ class KeyedValues:
             self._cache[key] = value
         return value
 
-    def _holds(self, key: str, value: object) -> bool:
+    def _has_equal_value(self, key: str, value: object) -> bool:
         try:
             return equal(self._read(key), value)
         except ValueUnreadableError:
@@ -152,7 +157,7 @@ def _value(stored: Any) -> Any:
         return decode(stored)
     try:
         return stored.value()
-    except Exception as error:  # another program may have put anything there
+    except Exception as error:  # another program may have written any content
         raise ValueUnreadableError(f"{type(error).__name__}: {error}") from error
 
 
@@ -164,26 +169,30 @@ def _is_shareable(value: object) -> bool:
     return True
 
 
-def _changed_keys(former: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:
-    changed = former.keys() ^ stored.keys()
-    changed.update(key for key in former.keys() & stored.keys() if _differ(former[key], stored[key]))
+def _changed_keys(previous: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:
+    changed = previous.keys() ^ stored.keys()
+    changed.update(
+        key for key in previous.keys() & stored.keys() if _is_different(previous[key], stored[key])
+    )
     return frozenset(changed)
 
 
-def _differ(former: Any, stored: Any) -> bool:
-    kind = type(former)
+def _is_different(previous: Any, stored: Any) -> bool:
+    kind = type(previous)
     if kind is not type(stored):
         return True
     if kind is MergedValue:
-        return (former.rule, former.container_tag) != (stored.rule, stored.container_tag) or _differ(
-            former.content, stored.content
-        )
-    return not equal(former, stored) if kind in (list, dict, float) else bool(former != stored)
+        return (previous.rule, previous.container_tag) != (
+            stored.rule,
+            stored.container_tag,
+        ) or _is_different(previous.content, stored.content)
+    return not equal(previous, stored) if kind in (list, dict, float) else bool(previous != stored)
 
 
 def check_key(key: object) -> None:
+    """Raise ValueNotShareableError if `key` is not a str of valid Unicode within the size limit."""
     if type(key) is not str:
-        raise ValueNotShareableError(type(key).__name__, "a shared key is a str")
+        raise ValueNotShareableError(type(key).__name__, "a shared key must be a str")
     try:
         size = len(key.encode())
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""Calls into pycrdt that may panic: a panic is a BaseException, and no `except Exception` catches it."""
+"""Guard around calls into pycrdt that may panic. A panic is a BaseException; `except Exception` does not catch it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from streamlit_crdt.errors import UpdateRefusedError
 
 @contextmanager
 def refuse_panics() -> Iterator[None]:
-    """Turn whatever a call into Rust raises, panics included, into UpdateRefusedError; let exits pass."""
+    """Convert every exception of the block, panics included, to UpdateRefusedError.
+
+    KeyboardInterrupt, SystemExit, GeneratorExit and CancelledError pass.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError):

@@ -1,11 +1,8 @@
-"""One replica of a room: its values, and a log of what the tab has not acknowledged. No Streamlit and no I/O.
+"""Replica of a room in this process, and the log of updates that the tab has not acknowledged.
 
-Updates leave through `subscribe` (to the room in this process) and through the log (to the tab, see
-`channel`). What is broadcast is always the update that a transaction itself made, never a diff against an
-older state vector: a diff carries every deletion there ever was, and a deletion does not move the vector
-(R3).
-
-What a tab has not acknowledged yet: updates by version, in bounded memory.
+No Streamlit and no I/O. Updates leave the replica through `subscribe`, to the room in this process, and through the
+update log, to the tab. A published update is the one that a transaction made, never a diff against an older state
+vector: a diff contains every deletion, and a deletion does not advance the state vector (R3).
 """
 
 from __future__ import annotations
@@ -23,12 +20,25 @@ from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import Rule
 
 MAX_LOG_BYTES = 1024 * 1024
+"""Limit of the update log in bytes. Beyond it the log is dropped, and the tab gets a diff of the whole document."""
+
 MAX_LOG_UPDATES = 512
-"""A log longer than this is dropped; the tab then gets a diff of the whole document instead."""
+"""Limit of the update log in updates, with the same consequence."""
+
+LOCAL = "local"
+"""Origin of local edits of this session."""
+
+TAB = "tab"
+"""Origin of updates from this session's tab. They are not sent back to the tab."""
+
+ROOM = "room"
+"""Origin of updates from the room in this process."""
+
+Subscriber = Callable[[bytes, str], None]
 
 
 class UpdateLog:
-    """Updates in the order in which they were made. `version` grows by one with each. Not thread-safe."""
+    """Unacknowledged updates in their order. `version` is incremented by each. Not thread-safe."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -44,8 +54,7 @@ class UpdateLog:
             self._drop()
 
     def since(self, version: int) -> bytes | None:
-        """Return one update of all changes after `version`, b"" if there are none, None if the log begins
-        later."""
+        """Return one update with all changes after `version`: b"" if there are none, None if the log starts later."""
         if version >= self.version:
             return b""
         if version < self._floor:
@@ -53,13 +62,13 @@ class UpdateLog:
         return merge_updates([update for number, update in self._updates if number > version])
 
     def acknowledge(self, version: int) -> None:
-        """Drop what the tab has."""
+        """Drop the updates up to `version`, which the tab has applied."""
         while self._updates and self._updates[0][0] <= version:
             self._floor, update = self._updates.popleft()
             self._bytes -= len(update)
 
-    def forget(self) -> None:
-        """Begin anew, as for a tab that may lack anything."""
+    def reset(self) -> None:
+        """Drop all updates and increment the version: the tab needs a diff of the whole document."""
         self.version += 1
         self._drop()
 
@@ -69,41 +78,31 @@ class UpdateLog:
         self._floor = self.version
 
 
-LOCAL = "local"
-"""Origin of this session's own edits."""
-TAB = "tab"
-"""Origin of what came from the session's own browser tab, which therefore need not be sent there."""
-ROOM = "room"
-"""Origin of what came from the room in this process."""
-
-Subscriber = Callable[[bytes, str], None]
-
-
 class Replica:
-    """A room's state as one session holds it. Every method may be called from any thread."""
+    """One session's replica of a room. Every method may be called from any thread."""
 
     def __init__(self, *, replica_id: int | None = None) -> None:
         self._lock = RLock()
-        self._contents = KeyedValues(replica_id)
+        self._values = KeyedValues(replica_id)
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
         self._depth = 0
 
     @property
     def replica_id(self) -> int:
-        """The 53-bit id under which this replica writes."""
-        return self._contents.document.replica_id
+        """The replica id: the Yjs client id, of 53 bits."""
+        return self._values.document.replica_id
 
     @property
     def version(self) -> int:
-        """A number that grows by one with each change that the tab may lack."""
+        """Version of the update log. Each change that the tab may lack increments it."""
         return self._log.version
 
     def __contains__(self, key: object) -> bool:
-        return key in self._contents
+        return key in self._values
 
     def __len__(self) -> int:
-        return len(self._contents)
+        return len(self._values)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -111,20 +110,19 @@ class Replica:
     def keys(self) -> list[str]:
         """Return the keys, sorted."""
         with self._lock:
-            return self._contents.keys()
+            return self._values.keys()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a private copy of the value of `key`.
+        """Return a deep copy of the value of `key`.
 
         Raises:
-            ValueUnreadableError: what is stored cannot be read here. Other keys are not affected.
+            ValueUnreadableError: the stored value cannot be decoded in this process. Other keys are not affected.
         """
         with self._lock:
-            return self._contents.get(key, default)
+            return self._values.get(key, default)
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Yield key and value, decoded one at a time. A value that cannot be read is left out; `get` says
-        why."""
+        """Yield key and value, decoded one at a time. Unreadable values are skipped; `get` raises their error."""
         missing = object()
         for key in self.keys():
             with suppress(ValueUnreadableError):
@@ -132,134 +130,138 @@ class Replica:
                     yield key, value
 
     def set(self, key: str, value: object) -> bool:
-        """Store `value` as a whole and say whether it differed from what was stored; an equal one sends nothing (R1).
+        """Store `value` as a whole. Return whether it differs from the stored value; an equal value is not sent (R1).
 
         Raises:
-            ValueNotShareableError: key or value has no shared form; the replica is as it was (R5).
+            ValueNotShareableError: key or value has no stored form. The replica is unchanged (R5).
         """
         with self.transaction():
-            return self._contents.set(key, value)
+            return self._values.set(key, value)
 
     def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
-        """Make of the value of `key` what `after` is of `before`, by a merge rule, and say whether it differs then.
+        """Apply the difference between `before` and `after` to the value of `key`. Return whether the value changed.
 
-        Where the room has no value, or not by this rule, what is there (else `before`, else `after`) goes in first, as
-        a seed that is the same for all who bring it (R8).
+        If the room has no value stored by this rule, a seed is written first: the current value, else `before`, else
+        `after`. The seed is deterministic (R8).
 
         Args:
-            before: what the author of the change saw; None if that was nothing.
-            rule: None if the last writer wins.
+            before: the value that the author of the edit saw; None if there was none.
+            after: the new value.
+            rule: the merge rule; None if the last writer wins.
 
         Raises:
-            ValueNotShareableError: as `set` does.
+            ValueNotShareableError: as for `set`.
         """
         with self.transaction():
-            return self._contents.edit(key, before, after, rule)
+            return self._values.edit(key, before, after, rule)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> bool:
-        """Edit the value of `key` as it is now, by a merge rule: `change` gets it, `empty` if there is none.
+        """Edit the current value of `key` by a merge rule.
+
+        Args:
+            empty: the base if the key has no value.
+            change: returns the new value. It gets a deep copy of the current one, and its exceptions pass.
 
         Raises:
-            ValueNotShareableError: as `set` does. Whatever `change` raises.
+            ValueNotShareableError: as for `set`.
         """
         with self.transaction():
-            before = self._contents.get(key, empty)
-            return self._contents.edit(key, before, change(self._contents.get(key, empty)), rule)
+            before = self._values.get(key, empty)
+            return self._values.edit(key, before, change(self._values.get(key, empty)), rule)
 
-    def turn_into(self, key: str, value: object) -> bool:
-        """Make `value` of what `key` holds now, by the rule under which it lies, and say whether it differed.
+    def set_by_rule(self, key: str, value: object) -> bool:
+        """Change the value of `key` to `value` by the rule that stores it now. Return whether the value changed.
 
-        So what others change in it at the same moment merges. Where there is nothing, or the rule cannot hold `value`,
-        it is stored as a whole: unlike a first value that a rule brings (R8), that can be undone.
+        The edit merges with concurrent edits of the value. If there is no value, or the rule does not accept `value`,
+        it is stored as a whole. Unlike a seed (R8), this can be undone.
 
         Raises:
-            ValueNotShareableError: as `set` does.
+            ValueNotShareableError: as for `set`.
         """
         with self.transaction():
-            return self._contents.turn_into(key, value)
+            return self._values.set_by_rule(key, value)
 
     def delete(self, key: str) -> bool:
         """Remove `key` and return whether it was there."""
         with self.transaction():
-            return self._contents.delete(key)
+            return self._values.delete(key)
 
     def begin_group(self) -> None:
-        """Have what is edited from now on be undone by itself."""
+        """Start a new undo group. Later edits are undone separately from the earlier ones."""
         with self._lock:
-            self._contents.document.history.begin_group()
+            self._values.document.history.begin_group()
 
     def pause_history(self) -> None:
-        """Let nobody undo what is edited from now on, until the next group begins: others' edits have caused it."""
+        """Exclude edits from undo until the next group begins: remote edits have caused them."""
         with self._lock:
-            self._contents.document.history.is_paused = True
+            self._values.document.history.is_paused = True
 
     @property
     def can_undo(self) -> bool:
         with self._lock:
-            return self._contents.document.history.can_undo
+            return self._values.document.history.can_undo
 
     @property
     def can_redo(self) -> bool:
         with self._lock:
-            return self._contents.document.history.can_redo
+            return self._values.document.history.can_redo
 
     def undo(self) -> frozenset[str]:
-        """Take back the last group of this replica's own edits; return the keys whose value that changed."""
-        return self._travel("undo")
+        """Undo the last group of local edits. Return the keys whose value changed."""
+        return self._step_history("undo")
 
     def redo(self) -> frozenset[str]:
-        """Bring back the group that was undone last; return the keys whose value that changed."""
-        return self._travel("redo")
+        """Redo the group that was undone last. Return the keys whose value changed."""
+        return self._step_history("redo")
 
-    def _travel(self, way: Literal["undo", "redo"]) -> frozenset[str]:
+    def _step_history(self, direction: Literal["undo", "redo"]) -> frozenset[str]:
         with self._lock:
             if self._depth:
-                raise RuntimeError(f"{way}() cannot be called inside transaction()")
-            self._contents.document.travel(way)
-            changed = self._contents.refresh()
-            self._contents.edited |= changed
+                raise RuntimeError(f"{direction}() cannot be called inside transaction()")
+            self._values.document.step_history(direction)
+            changed = self._values.refresh()
+            self._values.edited |= changed
             self._publish(LOCAL)
             return changed
 
     @property
     def events(self) -> Mapping[str, Any]:
-        """The events that are in the room, by id, as they are stored (see `events`)."""
+        """The events of the room by id, in their encoded form (see `EventLog`)."""
         with self._lock:
-            return self._contents.document.read_events()
+            return self._values.document.read_events()
 
-    def post(self, event_id: str, stored: Any, outdated: Iterable[str] = ()) -> None:
-        """Put an event into the room, and take outdated ones out."""
+    def add_event(self, event_id: str, stored: Any, outdated: Iterable[str] = ()) -> None:
+        """Add an event to the room, and delete the outdated ones."""
         with self.transaction():
-            self._contents.document.post_event(event_id, stored, outdated)
+            self._values.document.add_event(event_id, stored, outdated)
 
     def stored(self) -> Mapping[str, Any]:
-        """Return all values by key as they are stored: trees (see `values`), or `Merged`. To be read only."""
+        """Return all values by key in their encoded form: trees, or `MergedValue`. The caller must not change them."""
         with self._lock:
-            return self._contents.stored()
+            return self._values.stored()
 
     def snapshots(self) -> Mapping[str, SnapshotInfo]:
-        """Return what is said of the room's snapshots, by name."""
+        """Return the metadata of the room's snapshots by name."""
         with self._lock:
-            return self._contents.document.snapshots.entries()
+            return self._values.document.snapshots.entries()
 
     def snapshot(self, name: str) -> StoredSnapshot | None:
-        """Return one snapshot; None if there is none of that name."""
+        """Return a snapshot, or None if there is none with this name."""
         with self._lock:
-            return self._contents.document.snapshots.read(name)
+            return self._values.document.snapshots.get(name)
 
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        """Put a snapshot into the room, or take it out."""
+    def set_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
+        """Store a snapshot in the room. None deletes it."""
         with self.transaction():
-            self._contents.document.keep(name, kept)
+            self._values.document.set_snapshot(name, snapshot)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make one update of all edits in the block. If the block raises, edits made so far stay, and are
-        sent."""
+        """Group the edits of the block into one update. If the block raises, its edits so far stay and are sent."""
         with self._lock:
             self._depth += 1
             try:
-                with self._contents.document.transaction():
+                with self._values.document.transaction():
                     yield
             finally:
                 self._depth -= 1
@@ -267,63 +269,60 @@ class Replica:
                     self._publish(LOCAL)
 
     def apply(self, update: bytes, *, origin: str = ROOM) -> frozenset[str]:
-        """Merge `update` and return the keys whose value it changed or deleted. Repeating it changes nothing
-        (R2).
+        """Apply `update`. Return the keys with a changed or deleted value. A second application changes nothing (R2).
 
         Raises:
-            UpdateRefusedError: it is malformed or dangerous; the replica is as it was.
+            UpdateRefusedError: the update is malformed or dangerous. The replica is unchanged.
         """
         if not update:
             return frozenset()
         with self._lock:
             if self._depth:
                 raise RuntimeError("apply() cannot be called inside transaction()")
-            self._contents.document.apply(update)
-            changed = self._contents.refresh()
+            self._values.document.apply(update)
+            changed = self._values.refresh()
             self._publish(origin)
             return changed
 
     def state_vector(self) -> bytes:
-        """Return what this replica has seen, as a Yjs state vector."""
+        """Return the encoded Yjs state vector."""
         with self._lock:
-            return self._contents.document.state_vector()
+            return self._values.document.state_vector()
 
     def diff(self, state_vector: bytes | None = None) -> bytes:
-        """Return an update with everything that a replica at `state_vector` lacks; None: the whole state.
+        """Return an update with everything that a replica at `state_vector` lacks. None returns the whole state.
 
         Raises:
             UpdateRefusedError: the state vector is malformed.
         """
         with self._lock:
-            return self._contents.document.diff(state_vector)
+            return self._values.document.diff(state_vector)
 
     def update_since(self, version: int) -> bytes | None:
-        """Return one update of all changes after `version`, b"" if there are none, None if the log begins
-        later."""
+        """Return one update with all changes after `version`: b"" if there are none, None if the log starts later."""
         with self._lock:
             return self._log.since(version)
 
     def acknowledge(self, version: int) -> None:
-        """Drop the log up to `version`, which the tab has."""
+        """Drop the updates up to `version`, which the tab has applied, from the log."""
         with self._lock:
             self._log.acknowledge(version)
 
-    def forget_log(self) -> None:
-        """Begin the log anew, as for a tab that may lack anything, also what another tab sent."""
+    def reset_log(self) -> None:
+        """Drop the log. A new tab may lack every update, including those of the previous tab."""
         with self._lock:
-            self._log.forget()
+            self._log.reset()
 
     def take_edited(self) -> frozenset[str]:
-        """Return the keys that were set or deleted here since the last call."""
+        """Return the keys of local edits since the last call."""
         with self._lock:
-            edited, self._contents.edited = frozenset(self._contents.edited), set()
+            edited, self._values.edited = frozenset(self._values.edited), set()
             return edited
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber(update, origin)` after each change, in order, under the replica's lock. Return the
-        undo.
+        """Call `subscriber(update, origin)` after each change, in order and under the lock.
 
-        Whoever forwards updates to where they may come from skips those of its own origin (R6).
+        Returns a function that ends the subscription. A subscriber must not send an update back to its origin (R6).
         """
         with self._lock:
             self._subscribers.append(subscriber)
@@ -335,7 +334,7 @@ class Replica:
         return unsubscribe
 
     def _publish(self, origin: str) -> None:
-        for update in self._contents.document.take_updates():
+        for update in self._values.document.take_updates():
             if origin != TAB:
                 self._log.append(update)
             for subscriber in tuple(self._subscribers):

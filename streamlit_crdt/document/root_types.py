@@ -1,8 +1,8 @@
-"""Where a key's value lies in a room's document.
+"""Root types of a document, and the lookup of a key's value in them.
 
-The map "state" says so: it holds the value itself, or a marker that names the rule whose root type, `rule:KEY`, holds
-it. Where a deletion met an edit of the same moment the marker is gone and content is there: then the key is there.
-A plain value in the map is newer than any root type, whoever wrote it.
+The map "state" has the value of a key itself, or a marker. A marker names the rule whose root type, `rule:KEY`, has the
+value. A concurrent deletion and edit may leave content in a root type without a marker; the key exists then. A plain
+value in the map is newer than any root type of the key.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class RootTypes:
-    """The root types of merged values in one document, read again only where they have changed. Not thread-safe."""
+    """The root types of merged values in one document. A type is read again only after a change. Not thread-safe."""
 
     def __init__(self, doc: Doc[Any], state: Map[Any]) -> None:
         self.state = state
         self._doc = doc
-        self._known: dict[str, Shared] = {}
-        self._contents: dict[str, Any] = {}
-        self._watching: list[object] = []
+        self._types: dict[str, Shared] = {}
+        self._cache: dict[str, Any] = {}
+        self._subscriptions: list[object] = []
 
     def get(self, key: str, rule: Rule) -> Shared:
-        """Return the root type of `key` under `rule`; it is there as soon as it is asked for."""
+        """Return the root type of `key` under `rule`. It is created if it does not exist."""
         name = f"{rule.name}:{key}"
-        if name not in self._known:
-            shared, contents = self._doc.get(name, type=rule.kind), self._contents
-            # Not `observe_deep` of pycrdt's own: it reads what has changed, and yrs 0.28 can panic over that. Nor with
-            # `self` in it: the document would keep itself for ever.
-            self._watching.append(shared.integrated.observe_deep(lambda _events: contents.pop(name, None)))
-            self._known[name] = shared
-        return self._known[name]
+        if name not in self._types:
+            shared, cache = self._doc.get(name, type=rule.kind), self._cache
+            # pycrdt's own `observe_deep` reads the changes, on which yrs 0.28 can panic. A callback that refers to
+            # `self` would keep the document alive for ever.
+            self._subscriptions.append(shared.integrated.observe_deep(lambda _events: cache.pop(name, None)))
+            self._types[name] = shared
+        return self._types[name]
 
     def read_all(self) -> dict[str, Any]:
-        """Return all values by key, merged ones as `MergedValue`.
+        """Return all values by key. A value of a rule is a `MergedValue`.
 
-        In one transaction: pycrdt otherwise makes one for each call, which is most of the time of reading.
+        One transaction covers all reads. Otherwise pycrdt opens one for each call, which takes most of the time.
         """
         with self._doc.transaction():
             return self._read_all()
 
     def _read_all(self) -> dict[str, Any]:
         values = self.state.to_py() or {}
-        lies_in = dict[str, list[tuple[Rule, Shared]]]()
-        for key, rule, shared in self._named(values):
-            lies_in.setdefault(key, []).append((rule, shared))
-        for key, roots in lies_in.items():
+        roots_by_key = dict[str, list[tuple[Rule, Shared]]]()
+        for key, rule, shared in self._existing(values):
+            roots_by_key.setdefault(key, []).append((rule, shared))
+        for key, roots in roots_by_key.items():
             if key not in values or is_marker(values[key]):
                 found = self._find(key, values.get(key), roots)
                 if found is not None:
@@ -63,44 +63,44 @@ class RootTypes:
         return values
 
     def mark(self, key: str, rule: Rule, container_tag: str) -> MergedValue:
-        """Have the map say that `key` lies under `rule`, and return what it is."""
+        """Set the marker of `key` to `rule`. Return the merged value."""
         mark = marker(rule, container_tag)
         if key not in self.state or self.state[key] != mark:
             self.state[key] = mark
         return MergedValue(rule, container_tag, rule.read(self.get(key, rule)))
 
-    def restore(self, key: str, rule: Rule, update: bytes) -> None:
-        """Set what a first value lacks of its entries: in a map, one may lose against a former one that was deleted."""
+    def complete(self, key: str, rule: Rule, update: bytes) -> None:
+        """Set the entries that a seed in a map has lost. A seed's entry may lose against an older, deleted entry."""
         shared = self.get(key, rule)
         if isinstance(shared, Map):
-            first: Doc[Any] = Doc()
-            first.apply_update(update)
-            entries = first.get(f"{rule.name}:{key}", type=Map).to_py() or {}
+            seeded: Doc[Any] = Doc()
+            seeded.apply_update(update)
+            entries = seeded.get(f"{rule.name}:{key}", type=Map).to_py() or {}
             for name in sorted(entries.keys() - shared.keys()):
                 shared[name] = entries[name]
 
     def clear(self, key: str) -> None:
-        """Empty the root types of `key`, of whatever rule."""
+        """Clear the root types of `key` under all rules."""
         for rule in RULES.values():
             name = f"{rule.name}:{key}"
-            if name in self._known:
-                shared = self._known[name] if rule.kind is Map else self._as_it_is(name)
+            if name in self._types:
+                shared = self._types[name] if rule.kind is Map else self._actual_sequence(name)
                 if len(shared):
                     shared.clear()
 
-    def _as_it_is(self, name: str) -> Shared:
-        """Return a sequence as what is in it: pycrdt counts the places of a text in an array wrong, and vice versa."""
+    def _actual_sequence(self, name: str) -> Shared:
+        """Return a root type as Text or Array, by its content. Opened as the other type, pycrdt miscounts positions."""
         text: Text = self._doc.get(name, type=Text)
         array: Array[Any] = self._doc.get(name, type=Array)
         return text if str(text) else array
 
-    def of(self, key: str) -> list[Shared]:
-        """Return the root types of `key` that are there, of whatever rule."""
+    def of_key(self, key: str) -> list[Shared]:
+        """Return the existing root types of `key` under all rules."""
         names = (f"{name}:{key}" for name in RULES)
-        return [self._known[name] for name in names if name in self._known]
+        return [self._types[name] for name in names if name in self._types]
 
-    def _named(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule, Shared]]:
-        """Yield the root types that are there, or that a marker names: an empty one comes with no update."""
+    def _existing(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule, Shared]]:
+        """Yield the root types in the document, and those that a marker names: an update has no empty root types."""
         names = dict.fromkeys(self._doc.keys())
         names.update(
             (f"{_read_marker(value)[0]}:{key}", None) for key, value in values.items() if is_marker(value)
@@ -112,9 +112,9 @@ class RootTypes:
                 yield key, rule, self.get(key, rule)
 
     def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> MergedValue | None:
-        """Return what the marker names, or without one the first root type that holds something.
+        """Return the value of the rule that the marker names, or without a marker of the first nonempty root type.
 
-        First in the order of the rules: pycrdt lists root types in an order of chance.
+        The order is that of `RULES`, because pycrdt lists root types in a random order.
         """
         wanted, container_tag = _read_marker(mark)
         order = list(RULES.values())
@@ -126,25 +126,26 @@ class RootTypes:
         return None
 
     def _read(self, rule: Rule, shared: Shared, key: str) -> Any:
-        """Read a root type; None if another program made it of another kind, and it cannot be read."""
+        """Return the content of a root type, or None if another program created it with another type."""
         name = f"{rule.name}:{key}"
-        if name not in self._contents:
-            self._contents[name] = self._read_again(rule, shared, key)
-        return self._contents[name]
+        if name not in self._cache:
+            self._cache[name] = self._read_uncached(rule, shared, key)
+        return self._cache[name]
 
-    def _read_again(self, rule: Rule, shared: Shared, key: str) -> Any:
+    def _read_uncached(self, rule: Rule, shared: Shared, key: str) -> Any:
         try:
             with refuse_panics():
-                if rule.kind is Array and not isinstance(self._as_it_is(f"{rule.name}:{key}"), Array):
-                    return None  # pycrdt 0.14.13 reads a text as an array for ever
+                if rule.kind is Array and not isinstance(self._actual_sequence(f"{rule.name}:{key}"), Array):
+                    return None  # pycrdt 0.14.13 does not return if it reads a text as an array
                 return rule.read(shared)
         except UpdateRefusedError as error:
-            _log.debug("a root type of the rule %s cannot be read: %s", rule.name, error)
+            _log.debug("root type of rule %s is unreadable: %s", rule.name, error)
             return None
 
 
 def _read_marker(mark: Any) -> tuple[str | None, str]:
-    named = mark[MARKER] if is_marker(mark) else None
-    if isinstance(named, list) and len(named) == 2 and all(isinstance(word, str) for word in named):
-        return named[0], named[1]
+    """Return rule name and container tag of a marker, or None and "" if it is none or is malformed."""
+    parts = mark[MARKER] if is_marker(mark) else None
+    if isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts):
+        return parts[0], parts[1]
     return None, ""

@@ -1,9 +1,7 @@
-"""Which snapshots a room has, and whether a script was told of all of them.
+"""Snapshots of a room for scripts: list, restore and change detection.
 
-Turning a room into a state that was kept: an edit like any other, which merges and can be undone.
-
-Only what differs is written, and through the rule under which it lies, so that it meets what others do at this moment
-as an edit of a person would: of a text the differing part, of a counter the difference.
+Restoring a snapshot is an ordinary edit. It merges with concurrent edits and can be undone. Only keys that differ are
+written, by the rule that stores them: a text by its difference, a counter by the difference of its value.
 """
 
 from __future__ import annotations
@@ -20,27 +18,29 @@ from streamlit_crdt.errors import ValueUnreadableError
 
 
 def restore(replica: Replica, state: State, shares: Callable[[str], bool]) -> frozenset[str]:
-    """Make `state` all that the room holds; return the keys whose value that changed.
+    """Set the values of the room to `state`, and delete all other keys. Return the keys whose value changed.
 
     Args:
-        shares: says of a key whether it is this session's to touch (P8); what is not stays as it is.
+        shares: returns whether this session shares a key (P8). Other keys are not changed.
 
     Raises:
-        ValueUnreadableError, ValueNotShareableError: a value of `state` can be no room's; nothing was changed.
+        ValueUnreadableError, ValueNotShareableError: `state` has an invalid value. Nothing was changed.
     """
     shared = {key: entry for key, entry in state.items() if shares(key)}
     stored = replica.stored()
-    wanted = {key: value_of(key, entry) for key, entry in shared.items() if not _holds(stored, key, entry)}
+    changes = {
+        key: value_of(key, entry) for key, entry in shared.items() if not _is_stored(stored, key, entry)
+    }
     with replica.transaction():
-        gone = [key for key in replica if key not in shared and shares(key)]
+        removed = [key for key in replica if key not in shared and shares(key)]
         return frozenset(
-            [key for key, value in wanted.items() if replica.turn_into(key, value)]
-            + [key for key in gone if replica.delete(key)]
+            [key for key, value in changes.items() if replica.set_by_rule(key, value)]
+            + [key for key in removed if replica.delete(key)]
         )
 
 
-def _holds(stored: Mapping[str, Any], key: str, entry: Json) -> bool:
-    """Say whether the room has this very value; one that cannot be read here is another one."""
+def _is_stored(stored: Mapping[str, Any], key: str, entry: Json) -> bool:
+    """Return whether the room has the same value. An unreadable value is different."""
     try:
         return key in stored and dump({"": entry_of(key, stored[key])}) == dump({"": entry})
     except ValueUnreadableError:
@@ -49,12 +49,12 @@ def _holds(stored: Mapping[str, Any], key: str, entry: Json) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A snapshot of a room. It also equals its own name.
+    """A snapshot of a room. It is equal to its own name.
 
     Attributes:
-        name: under which it was saved.
-        when: when it was saved, in UTC, by the clock of whoever did.
-        who: the name of whoever did.
+        name: the name of the snapshot.
+        when: the time of saving in UTC, by the clock of the author's process.
+        who: the name of the author.
     """
 
     name: str
@@ -75,35 +75,34 @@ class Snapshot:
 
 def list_snapshots(replica: Replica) -> dict[str, Snapshot]:
     """Return the snapshots of a room by name, the newest first."""
-    found = [_snapshot(name, entry) for name, entry in replica.snapshots().items()]
-    ordered = sorted(
-        (one for one in found if one is not None), key=lambda one: (one.when, one.name), reverse=True
-    )
-    return {one.name: one for one in ordered}
+    snapshots = (_snapshot(name, info) for name, info in replica.snapshots().items())
+    valid = [snapshot for snapshot in snapshots if snapshot is not None]
+    valid.sort(key=lambda snapshot: (snapshot.when, snapshot.name), reverse=True)
+    return {snapshot.name: snapshot for snapshot in valid}
 
 
-def _snapshot(name: str, entry: SnapshotInfo) -> Snapshot | None:
-    """Describe an entry; None if it says no moment, as only another program could have written it."""
+def _snapshot(name: str, info: SnapshotInfo) -> Snapshot | None:
+    """Return a snapshot, or None if another program has written an invalid time."""
     try:
-        when = datetime.fromisoformat(entry.when)
-        return Snapshot(name, when.astimezone(UTC), entry.who) if when.tzinfo else None
+        when = datetime.fromisoformat(info.when)
+        return Snapshot(name, when.astimezone(UTC), info.who) if when.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
 
 class SnapshotObserver:
-    """What one session's script was told of the snapshots, and whether there is something else to tell by now."""
+    """The list of snapshots that one session's script has read, and detection of later changes."""
 
     def __init__(self) -> None:
-        self._shown: Mapping[str, SnapshotInfo] | None = None
+        self._seen: Mapping[str, SnapshotInfo] | None = None
 
     def begin_run(self) -> None:
-        """Forget what the former run was told: a script that does not ask any more is not run for it."""
-        self._shown = None
+        """Forget the list of the previous run. A script that does not read the list is not rerun for it."""
+        self._seen = None
 
-    def look(self, replica: Replica) -> None:
-        """Note that the script is told of all that there are."""
-        self._shown = replica.snapshots()
+    def mark_seen(self, replica: Replica) -> None:
+        """Record that the script reads the current list."""
+        self._seen = replica.snapshots()
 
-    def has_news(self, replica: Replica) -> bool:
-        return self._shown is not None and self._shown != replica.snapshots()
+    def has_changed(self, replica: Replica) -> bool:
+        return self._seen is not None and self._seen != replica.snapshots()

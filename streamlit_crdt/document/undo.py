@@ -1,4 +1,4 @@
-"""What this replica can undo: its own edits, group by group, whatever others have done in between."""
+"""Undo and redo of local edits, group by group, independent of remote edits between them."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from streamlit_crdt.document.root_types import RootTypes
 from streamlit_crdt.merge.rule import Shared
 
 MAX_GROUPS: Final = 100
-"""So many groups are kept."""
+"""Limit of undo groups. Beyond it the oldest group cannot be undone any more."""
 
 MAX_EDITS: Final = 2_000
-"""So many edits are kept of a group; of one that is larger the last ones can be undone."""
+"""Limit of edits in one group. Of a larger group only the last edits can be undone."""
 
 _COLLECT_AFTER: Final = 500
-"""So many edits wait in pycrdt's manager, whose stack is read as a whole."""
+"""Limit of edits that stay in pycrdt's undo manager. Its stack is read as a whole, so a longer one takes more time."""
 
 Group = list[Any]
-"""The stack items of pycrdt's of one group, the oldest first."""
+"""The items of pycrdt's undo stack of one group, the oldest first."""
 
 
 class UndoHistory:
     """Groups of edits, each undone and redone as a whole. Not thread-safe.
 
-    Only transactions without an origin are tracked, which are this replica's own. While it is paused they have one:
-    what a script computes anew from an undone value, or from another's, is nobody's edit, and would stand in the way
-    of the next undo and of redo.
+    Only transactions without an origin are tracked; these are local edits. While the history is paused, transactions
+    have an origin. A value that a script computes from an undone or a remote value is not an edit of a person. If it
+    were tracked, it would be undone first, and it would clear the redo groups.
 
-    Each transaction is an item of its own on the stack of pycrdt's manager, which groups by the clock only. So the
-    items are taken from it, and each group is given to a manager of its own when it is undone: one step of pycrdt's
-    passes over items of which others have left nothing, and would go on into the group before.
+    pycrdt's undo manager makes one stack item for each transaction, because it groups by time only. The items are taken
+    from its stack. When a group is undone, it is given to a manager of its own: one step of pycrdt's manager skips
+    items whose content others have deleted, and would continue in the previous group.
     """
 
     def __init__(self, roots: RootTypes) -> None:
-        self._watched: list[Shared] = [roots.state]
-        self._names: set[int] = {id(roots.state)}
-        self._recorder = _manager(self._watched)
+        self._scopes: list[Shared] = [roots.state]
+        self._scope_ids: set[int] = {id(roots.state)}
+        self._recorder = _manager(self._scopes)
         self._uncollected = 0
         self._undoable: list[Group] = []
         self._redoable: list[Group] = []
         self._is_new_group = True
         self.is_paused = False
 
-    def watch(self, shared: Shared) -> None:
-        """Track edits of a root type as well."""
-        if id(shared) not in self._names:
-            self._names.add(id(shared))
-            self._watched.append(shared)
+    def track(self, shared: Shared) -> None:
+        """Track the edits of a root type too."""
+        if id(shared) not in self._scope_ids:
+            self._scope_ids.add(id(shared))
+            self._scopes.append(shared)
             self._recorder.expand_scope(shared)
 
-    def note_edit(self) -> None:
-        """Count a transaction of this replica's own."""
+    def count_edit(self) -> None:
+        """Count a transaction of local edits."""
         self._uncollected += 1
         if self._uncollected > _COLLECT_AFTER:
             self._collect()
 
     def begin_group(self) -> None:
-        """Have what is edited from now on be undone by itself."""
+        """Start a new group and resume the history. Later edits are undone separately."""
         self._collect()
         self._is_new_group = True
         self.is_paused = False
@@ -78,42 +78,42 @@ class UndoHistory:
         return bool(self._redoable)
 
     def undo(self) -> bool:
-        """Take back the last group; return whether there was one."""
+        """Undo the last group. Return whether there was one."""
         self._collect()
         if not self._undoable:
             return False
-        manager = _manager(self._watched, undo_stack=self._undoable.pop())
+        manager = _manager(self._scopes, undo_stack=self._undoable.pop())
         while manager.can_undo():
             manager.undo()  # at least one item
-        self._keep(manager.redo_stack, self._redoable)
+        self._push(manager.redo_stack, self._redoable)
         return True
 
     def redo(self) -> bool:
-        """Bring back the group that was undone last; return whether there was one."""
+        """Redo the group that was undone last. Return whether there was one."""
         self._collect()
         if not self._redoable:
             return False
-        manager = _manager(self._watched, redo_stack=self._redoable.pop())
+        manager = _manager(self._scopes, redo_stack=self._redoable.pop())
         while manager.can_redo():
             manager.redo()  # at least one item
-        self._keep(manager.undo_stack, self._undoable)
+        self._push(manager.undo_stack, self._undoable)
         return True
 
-    def _keep(self, items: Group, groups: list[Group]) -> None:
+    def _push(self, items: Group, groups: list[Group]) -> None:
         if items:
             groups.append(items)
         self._is_new_group = True
         self.is_paused = True
 
     def _collect(self) -> None:
-        """Take what was edited since the last look, as part of the last group unless a new one has begun."""
+        """Move the new items of the recorder into the current group, or into a new one."""
         if not self._uncollected:
             return
         self._uncollected = 0
         items = self._recorder.undo_stack
         if not items:
             return
-        self._recorder = _manager(self._watched)
+        self._recorder = _manager(self._scopes)
         if self._is_new_group or not self._undoable:
             self._undoable.append([])
         self._is_new_group = False

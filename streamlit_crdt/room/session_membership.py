@@ -114,7 +114,7 @@ class SessionMembership:
         self.push_edits()
 
     def observe_snapshots(self) -> None:
-        self._room_session.writer.snapshots.look(self.replica)
+        self._room_session.writer.snapshots.mark_seen(self.replica)
 
     def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         self._room_session.writer.keep(name, snapshot)
@@ -161,7 +161,7 @@ class DetachedMembership:
         self.replica = Replica()
         self._session = session
         self._events = EventLog()
-        self._events.arrive(self.replica)
+        self._events.join(self.replica)
         self.status: Status = "offline"
         self.saved = False
         self.unsaved_count = 0
@@ -212,7 +212,7 @@ class DetachedMembership:
         """Do nothing: no other participant can change the snapshots."""
 
     def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
-        self.replica.keep(name, snapshot)
+        self.replica.set_snapshot(name, snapshot)
 
     def restore(self, subject: str, state: State) -> None:
         self.replica.begin_group()

@@ -249,7 +249,7 @@ class RoomSession:
         self._report(self._push(state, message, remote=remote, at_top=is_new))
         self.connection.drain()
         if self.synced:
-            self.writer.events.arrive(self.replica)
+            self.writer.events.join(self.replica)
         self.binding.begin_run()
         written = self._write_remote(state)
         with self.binding.locked() as keys:

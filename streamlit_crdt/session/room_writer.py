@@ -33,7 +33,7 @@ class RoomWriter:
     def has_news(self) -> bool:
         """Whether there is an event or a snapshot that the script would be told of."""
         replica = self._binding.replica
-        return self.events.has_news(replica) or self.snapshots.has_news(replica)
+        return self.events.has_unread(replica) or self.snapshots.has_changed(replica)
 
     def begin_run(self) -> None:
         """Forget what the former run has asked for."""
@@ -75,7 +75,7 @@ class RoomWriter:
     def keep(self, name: str, kept: StoredSnapshot | None) -> None:
         """Put a snapshot into the room, or take it out."""
         self.check_role(name)
-        self._binding.replica.keep(name, kept)
+        self._binding.replica.set_snapshot(name, kept)
 
     def restore(self, subject: str, state: State) -> bool:
         """Make `state` all that the room holds, in a group of its own; say whether that changed anything."""

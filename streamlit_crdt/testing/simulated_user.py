@@ -113,7 +113,7 @@ class SimulatedUser:
         return list(self._causes)
 
     def _add_news_causes(self, room_session: RoomSession) -> None:
-        events = room_session.writer.events.news(room_session.replica)
+        events = room_session.writer.events.unread_names(room_session.replica)
         with room_session.binding.locked() as keys:
             changed = sorted(remote_writes.changed_keys(keys))
         self._add_causes(*map(self.label, changed), *(f"the event {name!r}" for name in events))

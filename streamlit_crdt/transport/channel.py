@@ -111,7 +111,7 @@ class Channel:
     def _start_tab(self, tab_id: int) -> None:
         """Make `tab_id` the current tab, without a report and without acknowledgements."""
         if self.tab_id is not None:
-            self._replica.forget_log()
+            self._replica.reset_log()
         self.tab_id = tab_id
         self.report = StatusReport()
         self._acked_version = 0

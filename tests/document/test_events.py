@@ -14,10 +14,10 @@ from streamlit_crdt.document.replica import Replica
 @pytest.mark.parametrize("malformed", [{"name": [1], "payload": 2}, {"name": "ping"}, 3, {"payload": 1}])
 def test_N2_malformed_event_is_ignored(malformed: Any) -> None:
     replica, events = Replica(), EventLog()
-    events.arrive(replica)
+    events.join(replica)
     assert list(events.take(replica, "ping")) == []
-    replica.post("z", malformed)
-    assert not events.has_news(replica) and list(events.take(replica, "ping")) == []
+    replica.add_event("z", malformed)
+    assert not events.has_unread(replica) and list(events.take(replica, "ping")) == []
 
 
 def test_outdated_events_are_deleted_at_any_sender_clock(
@@ -26,9 +26,9 @@ def test_outdated_events_are_deleted_at_any_sender_clock(
     now = 1_000_000.0
     monkeypatch.setattr("streamlit_crdt.document.events.time.time", lambda: now)
     replica, events = Replica(), EventLog()
-    events.arrive(replica)
+    events.join(replica)
     for number, at in enumerate((now + 10**9, float("nan"), now - 10**9, "soon", now - 300)):
-        replica.post(f"other-{number}", {"name": "ping", "payload": None, "at": at})
+        replica.add_event(f"other-{number}", {"name": "ping", "payload": None, "at": at})
     events.broadcast(replica, "ping", 1)
     assert [event_id for event_id in replica.events if event_id.startswith("other")] == ["other-4"]
     now += 100.0
@@ -38,7 +38,7 @@ def test_outdated_events_are_deleted_at_any_sender_clock(
 
 def test_frequent_broadcasts_scan_events_once(monkeypatch: pytest.MonkeyPatch) -> None:
     replica, events, read = Replica(), EventLog(), list[int]()
-    events.arrive(replica)
+    events.join(replica)
     native = Document.read_events
     monkeypatch.setattr(Document, "read_events", lambda self: read.append(1) or native(self))
     monkeypatch.setattr("streamlit_crdt.document.events.time.time", lambda: 1_000_000.0)

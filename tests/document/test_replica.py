@@ -415,9 +415,7 @@ def test_what_a_replica_held_is_gone_with_it() -> None:
     replica = Replica()
     replica.edit("log", None, ["first"], RULES["list"])
     replica.apply(Replica().diff())
-    held = [
-        weakref.ref(part) for part in (replica, replica._contents.document, replica._contents.document._doc)
-    ]
+    held = [weakref.ref(part) for part in (replica, replica._values.document, replica._values.document._doc)]
     del replica
     gc.collect()
     assert [part() for part in held] == [None] * 3
@@ -441,7 +439,7 @@ def test_an_update_reads_no_list_again_that_it_does_not_change(monkeypatch: pyte
 
 
 def test_what_was_overwritten_stays_for_undo_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document_module, "MAX_KEPT_BYTES", 100_000)
+    monkeypatch.setattr(document_module, "MAX_UNDO_BYTES", 100_000)
     replica, other = Replica(), Replica()
     replica.subscribe(lambda update, origin: other.apply(update) and None)
     for number in range(100):

@@ -91,5 +91,5 @@ def test_reading_makes_no_update_and_nothing_to_undo() -> None:
             document.edit(f"k{number}", RULES["text"], "", "a")
     document.take_updates()
     document.history.begin_group()
-    assert len(document.read()) == 20 and document.take_updates() == []
+    assert len(document.get_all()) == 20 and document.take_updates() == []
     assert document.history.undo() and not document.history.can_undo

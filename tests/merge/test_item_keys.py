@@ -87,7 +87,7 @@ def test_an_item_that_pycrdt_has_read_has_the_name_and_token_that_it_went_in_wit
     sender, receiver = Replica(), Replica()
     sender.set("k", [item])
     receiver.apply(sender.diff())
-    (read,) = receiver._contents.document.read()["k"]
+    (read,) = receiver._values.document.get_all()["k"]
     assert (item_key(read), token(read)) == (item_key(encode(item)), token(encode(item)))
 
 

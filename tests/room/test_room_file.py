@@ -295,7 +295,7 @@ def test_a_snapshot_that_is_damaged_is_left_out_of_the_file(caplog: pytest.LogCa
     (here,) = peers(1)
     from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 
-    replica_of(here).keep("odd", StoredSnapshot("2026-01-02T03:04:05+00:00", "x", b"nonsense"))
+    replica_of(here).set_snapshot("odd", StoredSnapshot("2026-01-02T03:04:05+00:00", "x", b"nonsense"))
     assert json.loads(here.export())["snapshots"] == {}
     assert "'odd' is damaged" in caplog.text
 

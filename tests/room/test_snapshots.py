@@ -299,7 +299,7 @@ NOW = "2026-01-02T03:04:05+00:00"
 )
 def test_what_another_program_has_put_there_is_refused_and_changes_nothing(alone: Room, state: str) -> None:
     alone.state["a"] = 1
-    replica_of(alone).keep("odd", StoredSnapshot.of(NOW, "x", state))
+    replica_of(alone).set_snapshot("odd", StoredSnapshot.of(NOW, "x", state))
     with pytest.raises(CrdtError):
         alone.snapshots.restore("odd")
     assert dict(alone.state) == {"a": 1}
@@ -311,7 +311,7 @@ def test_what_another_program_has_put_there_is_refused_and_changes_nothing(alone
     [b"", b"nonsense", zlib.compress(b"{}")[:-1], zlib.compress(b"\xff"), zlib.compress(bytes(2**26))],
 )
 def test_N2_what_cannot_be_unpacked_is_refused_and_can_be_replaced(alone: Room, packed: bytes) -> None:
-    replica_of(alone).keep("odd", StoredSnapshot(NOW, "x", packed))
+    replica_of(alone).set_snapshot("odd", StoredSnapshot(NOW, "x", packed))
     with pytest.raises(ValueUnreadableError, match="'odd' is damaged"):
         alone.snapshots.restore("odd")
     alone.state["a"] = 1
@@ -322,7 +322,7 @@ def test_N2_what_cannot_be_unpacked_is_refused_and_can_be_replaced(alone: Room, 
 
 
 def test_entries_that_are_none_are_left_out(alone: Room) -> None:
-    stored = replica_of(alone)._contents.document._doc.get("snapshots", type=_map_type())
+    stored = replica_of(alone)._values.document._doc.get("snapshots", type=_map_type())
     for name, entry in {
         "number": 1.0, "empty": {}, "naive": {"when": "2026-01-02T03:04:05", "who": "x", "state": b""},
         "never": {"when": "soon", "who": "x", "state": b""}, "numbers": {"when": 1.0, "who": 2.0, "state": 3.0},
@@ -343,7 +343,7 @@ def _map_type() -> Any:
 def test_a_value_that_cannot_be_read_here_is_kept_and_stands_in_nobodys_way(alone: Room) -> None:
     replica = replica_of(alone)
     with replica.transaction():
-        replica._contents.document.put("later", {"$later": 1})
+        replica._values.document.set("later", {"$later": 1})
     replica.apply(b"\0\0")
     alone.state["a"] = 1
     alone.snapshots.save("v")
@@ -493,7 +493,7 @@ def test_P8_private_keys_are_in_no_snapshot_and_come_from_none(room: str) -> Non
     kept = binding.replica.snapshot("v")
     assert kept is not None and json.loads(kept.text()).keys() == {"plain"}
     state = '{"plain": 1, "mine_size": 1, "crdt-private:own": "x", "crdt-channel:x": 1}'
-    binding.replica.keep("v", StoredSnapshot.of(NOW, "x", state))
+    binding.replica.set_snapshot("v", StoredSnapshot.of(NOW, "x", state))
     press(ada, "restore")
     assert ada.session_state["plain"] == 1
     assert (ada.slider[1].value, ada.text_input[0].value) == (7, "secret")
