@@ -1,7 +1,4 @@
-"""Updates on their way into a document: what waits is an entry, what is applied together is a batch.
-
-Mending what waits to be applied, so that it cuts no character in two: see `SurrogatePairs`.
-"""
+"""Batches of received updates: repair of surrogate pairs, and safe application to a document."""
 
 from __future__ import annotations
 
@@ -22,58 +19,25 @@ from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, apply_upd
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
-MEND_IN_THREAD_OVER_BYTES = 64 * 1024
-"""As for `decoding`: walking through a large batch must not hold up other rooms."""
+REPAIR_IN_THREAD_OVER_BYTES = 64 * 1024
+"""Size of a batch above which it is repaired in a worker thread. Repair in the event loop stalls other rooms."""
 
+MAX_UPDATES_PER_TRANSACTION = 64
+"""Updates that share a transaction.
 
-async def repair_surrogate_pairs(
-    ydoc: Doc[Any], characters: SurrogatePairs, batch: Sequence[QueuedUpdate]
-) -> Sequence[QueuedUpdate]:
-    """Return a batch such that it cuts no character of `ydoc`; the senders of what cannot be mended are told.
-
-    Raises:
-        DocumentDamagedError: The document panicked.
-    """
-    if not any(characters.may_split(entry.update) for entry in batch):
-        return batch
-    work = partial(_mend, characters, decode_state_vector(read_vector(ydoc)), batch)
-    is_large = sum(len(entry.update) for entry in batch) > MEND_IN_THREAD_OVER_BYTES
-    mended, refused = await to_thread.run_sync(work) if is_large else work()
-    for entry, error in refused:
-        entry.refuse(error)
-    return mended
-
-
-def _mend(
-    characters: SurrogatePairs, clocks: dict[int, int], batch: Sequence[QueuedUpdate]
-) -> tuple[list[QueuedUpdate], list[tuple[QueuedUpdate, UpdateRefusedError]]]:
-    mended, refused = list[QueuedUpdate](), list[tuple[QueuedUpdate, UpdateRefusedError]]()
-    earlier = list[Mapping[int, Iterable[int]]]()
-    for entry in batch:
-        try:
-            update, shape = characters.repair(entry.update, clocks, earlier)
-        except UpdateRefusedError as error:
-            refused.append((entry, error))
-            continue
-        except ValueError:
-            mended.append(
-                entry
-            )  # it came past the checks: applying it finds that out, and ends nobody but its sender
-            continue
-        is_same = update is entry.update
-        mended.append(entry if is_same else replace(entry, update=update, reach=shape.reach))
-        earlier.append(shape.surrogates)
-        shape.advance(clocks)
-    return mended, refused
+One transaction for each update takes twice as long. Ten thousand updates that append to one list in one transaction
+take seconds, because their structs are joined at the commit (see `merge_structs`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedUpdate:
-    """A checked update that waits to be applied, and who sent it.
+    """A validated update in the inbox of a room.
 
     Attributes:
-        done: For peers in this process.
-        reach: The clock per replica id up to which it inserts or deletes, as `check_update` says.
+        peer: The sender.
+        done: The future of a local peer. None for a socket.
+        reach: The clock per replica id up to which it inserts or deletes, see `check_update`.
     """
 
     peer: Peer
@@ -82,60 +46,97 @@ class QueuedUpdate:
     reach: Mapping[int, int] = field(default_factory=dict)
 
     def accept(self) -> None:
+        """Complete the sender's future: the update is saved."""
         if self.done is not None:
             settle(self.done)
 
-    def refuse(self, error: ServerError) -> None:
+    def reject(self, error: ServerError) -> None:
+        """Fail the sender's future, or close its socket with the code of `error`."""
         if self.done is not None:
             settle(self.done, error)
         elif isinstance(error, UpdateRefusedError):
-            self.peer.dismiss(CloseCode.MALFORMED, error.reason)
+            self.peer.disconnect(CloseCode.MALFORMED, error.reason)
         elif isinstance(error, RoomFullError):
-            self.peer.dismiss(CloseCode.ROOM_FULL, str(error))
+            self.peer.disconnect(CloseCode.ROOM_FULL, str(error))
         else:
-            self.peer.dismiss(CloseCode.SERVICE_RESTART, "the room ends: an update was not taken in")
-
-
-TOGETHER = 64
-"""So many updates share a transaction. Each one by itself takes twice as long; and what ten thousand append to one
-list in one transaction takes seconds to be joined, see `runs`."""
+            self.peer.disconnect(CloseCode.SERVICE_RESTART, "the room closed before it applied an update")
 
 
 def apply_batch(
     ydoc: Doc[Any], batch: Sequence[QueuedUpdate], log: Logger
 ) -> tuple[list[QueuedUpdate], bool]:
-    """Apply a batch in few transactions, each update with its own guard.
+    """Apply a batch in few transactions. An update that fails is rejected by itself.
 
     Returns:
-        What was accepted, the senders of the others have been told; and whether the document still has what waits
-        inside it, as `apply_update` says.
+        The accepted updates; and whether the document still has its pending structs, see `apply_update`.
 
     Raises:
-        DocumentDamagedError: The document panicked and must be replaced; nothing of the batch was accepted.
+        DocumentDamagedError: The document panicked and must be replaced; no update of the batch was accepted.
     """
-    applied, keeps_waiting = list[QueuedUpdate](), True
-    for start in range(0, len(batch), TOGETHER):
-        more, keeps = _apply_together(ydoc, batch[start : start + TOGETHER], log)
+    applied, keeps_pending = list[QueuedUpdate](), True
+    for start in range(0, len(batch), MAX_UPDATES_PER_TRANSACTION):
+        more, keeps = _apply_in_transaction(ydoc, batch[start : start + MAX_UPDATES_PER_TRANSACTION], log)
         applied += more
-        keeps_waiting &= keeps
-    return applied, keeps_waiting
+        keeps_pending &= keeps
+    return applied, keeps_pending
 
 
-def _apply_together(
+def _apply_in_transaction(
     ydoc: Doc[Any], batch: Sequence[QueuedUpdate], log: Logger
 ) -> tuple[list[QueuedUpdate], bool]:
-    applied, keeps_waiting = list[QueuedUpdate](), True
+    applied, keeps_pending = list[QueuedUpdate](), True
     try:
         with ydoc.transaction():
             for entry in batch:
                 try:
-                    keeps_waiting &= apply_update(ydoc, entry.update)
+                    keeps_pending &= apply_update(ydoc, entry.update)
                     applied.append(entry)
                 except UpdateRefusedError as error:
-                    entry.refuse(error)
+                    entry.reject(error)
     except ExceptionGroup:
         log.exception("an observer of a room's document failed")
     except BaseException as error:
         reraise_exit(error)
         raise DocumentDamagedError("commit") from error
-    return applied, keeps_waiting
+    return applied, keeps_pending
+
+
+async def repair_surrogate_pairs(
+    ydoc: Doc[Any], pairs: SurrogatePairs, batch: Sequence[QueuedUpdate]
+) -> Sequence[QueuedUpdate]:
+    """Return a batch that splits no surrogate pair of `ydoc`. An update beyond repair is rejected.
+
+    Raises:
+        DocumentDamagedError: The document panicked.
+    """
+    if not any(pairs.may_split(entry.update) for entry in batch):
+        return batch
+    work = partial(_repair, pairs, decode_state_vector(read_vector(ydoc)), batch)
+    is_large = sum(len(entry.update) for entry in batch) > REPAIR_IN_THREAD_OVER_BYTES
+    repaired, rejected = await to_thread.run_sync(work) if is_large else work()
+    for entry, error in rejected:
+        entry.reject(error)
+    return repaired
+
+
+def _repair(
+    pairs: SurrogatePairs, clocks: dict[int, int], batch: Sequence[QueuedUpdate]
+) -> tuple[list[QueuedUpdate], list[tuple[QueuedUpdate, UpdateRefusedError]]]:
+    repaired, rejected = list[QueuedUpdate](), list[tuple[QueuedUpdate, UpdateRefusedError]]()
+    earlier = list[Mapping[int, Iterable[int]]]()
+    for entry in batch:
+        try:
+            update, meta = pairs.repair(entry.update, clocks, earlier)
+        except UpdateRefusedError as error:
+            rejected.append((entry, error))
+            continue
+        except ValueError:
+            repaired.append(
+                entry
+            )  # does not decode: `apply_update` rejects it, and only its sender is closed
+            continue
+        is_same = update is entry.update
+        repaired.append(entry if is_same else replace(entry, update=update, reach=meta.reach))
+        earlier.append(meta.surrogates)
+        meta.advance(clocks)
+    return repaired, rejected

@@ -47,13 +47,13 @@ class RoomConnections(UpdatePipeline):
             with peer.scope:
                 await self._serve_peer(peer)
         except get_cancelled_exc_class():
-            peer.dismiss(CloseCode.SERVICE_RESTART, RESTARTS)
+            peer.disconnect(CloseCode.SERVICE_RESTART, RESTARTS)
             raise
         finally:
             self.clients.discard(channel)
             self.metrics.connections.dec()
             self.leave(peer)
-            await peer.say_goodbye()
+            await peer.send_close()
 
     async def _serve_peer(self, peer: SocketPeer) -> None:
         async with create_task_group() as tasks:
@@ -66,23 +66,23 @@ class RoomConnections(UpdatePipeline):
         """Forget a peer, and tell the others that whom it announced is gone. Does nothing if it has left."""
         self.peers.discard(peer)
         self._empty_since = time.monotonic()
-        self._announce(self.attendance.leave(peer))
+        self.announce(self.attendance.leave(peer))
 
     def _join(self, peer: SocketPeer) -> None:
         """Ask the newcomer for what it has, and tell it who is here."""
         if self.is_closed:
-            peer.dismiss(CloseCode.SERVICE_RESTART, RESTARTS)
+            peer.disconnect(CloseCode.SERVICE_RESTART, RESTARTS)
             return
         epoch = getattr(peer.channel, "epoch", None)
         if epoch is not None and epoch != self.epoch:
-            peer.dismiss(CloseCode.OTHER_EPOCH, DELETED)
+            peer.disconnect(CloseCode.OTHER_EPOCH, DELETED)
             return
         self.peers.add(peer)
         self._mark_leaving(peer.session, False)
         try:
             peer.deliver(protocol.sync_step1(safe_apply.read_vector(self.ydoc)))
         except safe_apply.DocumentDamagedError:
-            self._recover()
+            self.document.mark_damaged()
         self._introduce(peer)
 
     def _mark_leaving(self, session: str | None, is_leaving: bool) -> None:
@@ -104,22 +104,22 @@ class RoomConnections(UpdatePipeline):
             async for frame in peer.channel:
                 if peer.close_code is not None:  # what lay there already is not read any more
                     return
-                peer.heard_at = time.monotonic()
+                peer.last_frame_at = time.monotonic()
                 try:
                     await self._receive(peer, frame)
                 except MalformedFrameError as error:
                     if not await self._is_excused(error, frame, peer.channel):
                         raise
         except FrameTooLargeError as error:
-            peer.dismiss(CloseCode.TOO_LARGE, error.reason)
+            peer.disconnect(CloseCode.TOO_LARGE, error.reason)
         except MalformedFrameError as error:
-            peer.dismiss(CloseCode.MALFORMED, error.reason)
+            peer.disconnect(CloseCode.MALFORMED, error.reason)
         except BaseException as error:  # a panic of pycrdt is no `Exception`
             if isinstance(error, get_cancelled_exc_class()):
                 raise
             safe_apply.reraise_exit(error)
             self.log.exception("room %r: a socket failed and was closed", self.name)
-            peer.dismiss(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
+            peer.disconnect(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
 
     async def _is_excused(self, error: Exception, frame: bytes, channel: Channel) -> bool:
         """Ask `on_message_error`, a callback of `YRoom`, whether to carry on after a malformed frame."""
@@ -141,11 +141,11 @@ class RoomConnections(UpdatePipeline):
             case protocol.SyncUpdate(update, reach):
                 await self._take(peer, update, reach)
             case protocol.AwarenessUpdate(presences):
-                self._announce(self.attendance.announce(peer, name_presences(peer.channel, presences)))
+                self.announce(self.attendance.announce(peer, name_presences(peer.channel, presences)))
             case protocol.QueryAwareness():
                 self._tell_who_is_here(peer)
             case protocol.SavedQuery(version):
-                self.ask_saved(peer, version)
+                self.query_saved(peer, version)
             case protocol.UnknownMessage(kind):
                 self.log.debug("room %r: ignored a message of type %d", self.name, kind)
 
@@ -156,8 +156,8 @@ class RoomConnections(UpdatePipeline):
         if may_write(peer.channel, self.name):
             self.submit(peer, update, reach=reach)
             await self.wait_for_space()
-        elif not peer.was_refused:
-            peer.was_refused = True
+        elif not peer.was_denied:
+            peer.was_denied = True
             peer.deliver(protocol.permission_denied(VIEWS_ONLY))
 
     def _answer(self, peer: SocketPeer, state_vector: bytes) -> None:
@@ -165,7 +165,7 @@ class RoomConnections(UpdatePipeline):
         try:
             peer.deliver(protocol.sync_step2(safe_apply.read_state(self.ydoc, state_vector)))
         except safe_apply.DocumentDamagedError:
-            self._recover()
+            self.document.mark_damaged()
 
     def _introduce(self, newcomer: SocketPeer) -> None:
         """Tell a newcomer who is here, under clocks that are news to it, and each of them its clock."""
@@ -190,7 +190,7 @@ class RoomConnections(UpdatePipeline):
             return
         ids = [client_id for changed in changes[0].values() for client_id in changed]
         states, meta = dict(self.awareness.states), dict(self.awareness.meta)
-        self._announce(
+        self.announce(
             self.attendance.announce(
                 self, [Presence(i, meta[i]["clock"], json.dumps(states.get(i)), states.get(i)) for i in ids]
             )

@@ -1,46 +1,55 @@
-"""The document of a room: loaded from its log, observed, and replaced when an update damaged it.
-
-How large a document may become. It is measured seldom, because measuring costs as much as it is large.
-
-A room whose document lost what waits inside it, because a part of that is false: see `settling`.
-"""
+"""The document of a room: observed, measured, and replaced after an update damaged it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from logging import Logger
 from typing import Any
 
 from anyio import Event, to_thread
-from pycrdt import Doc, TransactionEvent, merge_updates
-from pycrdt.websocket import YRoom
+from pycrdt import Doc, Subscription, TransactionEvent, merge_updates
 
-from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.batch import QueuedUpdate, apply_batch, repair_surrogate_pairs
-from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import AppliedTracker, PendingReplay
-from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.log_recovery import BadRow, load_all, split_readable
-from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError
+from streamlit_crdt_server.yjs.log_recovery import load_all
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
 from streamlit_crdt_server.yjs.structs import slice_structs
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 
-STEPS = 64
-"""A document that is worth watching is measured anew whenever it may have grown by such a part of the limit."""
+SIZE_STEPS = 64
+"""A document near a limit is measured again after it may have grown by this fraction of `max_room_bytes`.
+
+Measuring encodes the whole document, so its cost is proportional to the document's size.
+"""
+
+
+class WorkSignal:
+    """A flag that wakes the task that flushes a room. Event loop only."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        self._event = Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
 
 
 class DocumentSize:
-    """The size of a document, as an upper bound between two measurements.
+    """The size of a document: an upper bound between two measurements.
 
     Attributes:
-        at_most_bytes: It is not larger than this.
-        is_large: Whether it exceeded the size that is worth a word in the log when it was last measured.
-        is_full: Whether it had reached the limit then, so that nothing more is taken in.
+        at_most_bytes: The upper bound.
+        is_large: Whether the last measurement exceeded `warn_bytes`.
+        is_full: Whether the last measurement exceeded `max_bytes`, so that the document is read-only.
     """
 
     def __init__(self, warn_bytes: int, max_bytes: int) -> None:
@@ -53,156 +62,110 @@ class DocumentSize:
 
     @property
     def is_due(self) -> bool:
-        """Whether it may have passed a limit: encode the document and tell `measured` how long that is."""
+        """Whether the size may have passed a limit since the last measurement."""
         return self.at_most_bytes > self._measure_over_bytes
 
     def grow(self, update_bytes: int) -> None:
-        """Note an update. What it overwrites is not subtracted, hence "at most"."""
+        """Add the size of an update. Overwritten content is not subtracted."""
         self.at_most_bytes += update_bytes
 
-    def measured(self, state_bytes: int) -> None:
-        """Note the length of the document's state."""
+    def record_measurement(self, state_bytes: int) -> None:
+        """Replace the upper bound by the length of the encoded state."""
         self.at_most_bytes = state_bytes
         self.is_large = state_bytes > self._warn_bytes
         self.is_full = state_bytes > self._max_bytes
-        step = max(1, self._max_bytes // STEPS)
+        step = max(1, self._max_bytes // SIZE_STEPS)
         self._measure_over_bytes = max(min(self._warn_bytes, self._max_bytes), state_bytes + step)
 
 
-class RoomDocument(YRoom):
-    """What a room holds, without anybody who is in it."""
+class RoomDocument:
+    """The document of one room. It applies updates and collects its own changes. Event loop only.
 
-    _saver: RoomPersister
+    Attributes:
+        ydoc: The Yjs document. `replace()` assigns a new one.
+        applied: The applied clocks of each replica id, and the pending updates.
+        outbox: The changes of the document that were not sent yet.
+        is_damaged: Whether the document must be loaded again before the next batch is applied.
+    """
 
     def __init__(
-        self,
-        yroom_options: Mapping[str, Any],
-        name: str,
-        settings: Settings | None,
-        store: Store | None,
-        metrics: Metrics | None,
+        self, ydoc: Doc[Any], *, room: str, settings: Settings, log: Logger, has_work: WorkSignal
     ) -> None:
-        """Make a document that is not loaded yet."""
-        super().__init__(**yroom_options)
-        self.name = name
-        self.settings = settings or Settings()
-        self.metrics = metrics or Metrics()
-        self._log = RoomLog(store or MemoryStore(), name)
-        self._holdings = AppliedTracker()
-        self._size = DocumentSize(self.settings.warn_room_bytes, self.settings.max_room_bytes)
-        self._outbox: list[bytes] = []
-        self._has_work = Event()
-        self._is_loaded = False
-        self._is_damaged = False
+        """Create a document that is neither loaded nor observed.
+
+        Args:
+            ydoc: The Yjs document.
+            room: The room's name, for the log.
+            settings: The size limits.
+            log: The logger of the room.
+            has_work: Set when there are changes to send, or when the document must be loaded again.
+        """
+        self.ydoc = ydoc
+        self.applied = AppliedTracker()
+        self.outbox: list[bytes] = []
+        self.is_damaged = False
+        self._room = room
+        self._log = log
+        self._max_bytes = settings.max_room_bytes
+        self._has_work = has_work
+        self._size = DocumentSize(settings.warn_room_bytes, settings.max_room_bytes)
+        self._surrogate_pairs = SurrogatePairs()
+        self._subscription: Subscription | None = None
         self._is_batching = False
-        self._is_faulty = False
-        self._characters = SurrogatePairs()
-
-    @property
-    def epoch(self) -> str:
-        """Which of the histories that had this name it is: 32 hex digits, empty until it is loaded."""
-        return self._log.epoch
-
-    @property
-    def level(self) -> int:
-        """What a saved update survives, see `StoreLevel`."""
-        return self._log.level
+        self._is_incomplete = False
 
     @property
     def is_full(self) -> bool:
-        """Whether its document has reached `max_room_bytes`, so that it is read-only."""
+        """Whether the document exceeds `max_room_bytes` and is read-only."""
         return self._size.is_full
 
-    async def _load(self) -> None:
-        """Bring the document up to the log, once, then the log up to a document that was given with content."""
-        if self._is_loaded:
-            return
-        given = safe_apply.read_state(self.ydoc)
-        updates = await self._load_log()
-        self._holdings.reset(self.ydoc, updates, load_all(self.ydoc, updates))
-        self._has_work.set()  # what it lacks of that is given to it again
-        if given != EMPTY_UPDATE:
-            await self._log.append(given)
-        self._watch_size(given)
-        self._is_loaded = True
+    def load(self, updates: Sequence[bytes]) -> None:
+        """Apply the readable updates of a log to the document. A missing part is replayed in the next flush.
 
-    async def _load_log(self, unsaved: Sequence[bytes] = ()) -> list[bytes]:
-        """Return the updates that a document can live with, the stored and then the unsaved ones.
-
-        The other stored ones are put aside.
+        Raises:
+            DocumentDamagedError: The document panicked.
         """
-        async with self._saver.lock:
-            stored = await self._log.load()
-        if stored.set_aside:
-            self.log.warning("room %r: %d of its stored updates were put aside", self.name, stored.set_aside)
-        updates, bad = split_readable((*stored.updates, *unsaved))
-        for row in bad:
-            self._put_aside(row)
-        self._size.at_most_bytes = sum(map(len, updates))
-        return self._characters.reset(updates)
+        self._fill(self.ydoc, updates)
 
-    def _put_aside(self, row: BadRow) -> None:
-        update, why = row
-        self.log.error(
-            "room %r: an update of %d bytes is put aside and the room opened without it: %s",
-            self.name,
-            len(update),
-            why,
-        )
-        self.metrics.set_aside.inc()
-        self._saver.put_aside(update, why)
+    def replace(self, updates: Sequence[bytes]) -> None:
+        """Replace the damaged Yjs document by a new one with the readable updates of a log.
 
-    def _recover(self) -> None:
-        """Have a document that cannot be read loaded again; everybody resyncs then."""
-        self.log.exception("room %r cannot be read; loading it again", self.name)
-        self._is_damaged = True
+        Raises:
+            DocumentDamagedError: The new document panicked. The old one remains.
+        """
+        fresh: Doc[Any] = Doc()
+        self._fill(fresh, updates)
+        self.unobserve()
+        self.ydoc = fresh
+        self.observe()
+        self.is_damaged = False
+
+    def _fill(self, ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
+        self.applied.reset(ydoc, updates, load_all(ydoc, updates))
         self._has_work.set()
 
-    def _read_whole_state(self) -> bytes | None:
-        """Encode the document with what waits inside it, and note how large that is; None if it lost something."""
-        own = safe_apply.read_state(self.ydoc)
-        state = self._holdings.complete(own)
-        self._note_size(len(state))
-        if safe_apply.is_complete_state(self.ydoc, own):
-            return state
-        if not self._is_faulty:
-            self.log.error("room %r: its log is kept, because its state lacks some of it", self.name)
-        self._is_faulty = True
-        return None
+    def prepare_log(self, updates: Sequence[bytes]) -> list[bytes]:
+        """Return the updates of a log with repaired surrogate pairs. Resets the size to their total."""
+        self._size.at_most_bytes = sum(map(len, updates))
+        return self._surrogate_pairs.reset(updates)
 
-    def _watch_size(self, update: bytes) -> None:
-        """Note that the document grew, and measure it if it may have become too large."""
-        self._size.grow(len(update))
-        if self._size.is_due:
-            try:
-                self._read_whole_state()
-            except DocumentDamagedError:
-                self._recover()
+    def mark_damaged(self) -> None:
+        """Schedule a reload of a document that cannot be read. Call it in an exception handler."""
+        self._log.exception("room %r: its document cannot be read; loading it again", self._room)
+        self.is_damaged = True
+        self._has_work.set()
 
-    def _note_size(self, state_bytes: int) -> None:
-        was_large, was_full = self._size.is_large, self._size.is_full
-        self._size.measured(state_bytes)
-        if self._size.is_full and not was_full:
-            self.log.error(
-                "room %r is read-only: its document of %d bytes exceeds max_room_bytes=%d",
-                self.name,
-                state_bytes,
-                self.settings.max_room_bytes,
-            )
-        elif self._size.is_large and not was_large:
-            self.log.warning("room %r is large: its document has %d bytes", self.name, state_bytes)
+    def observe(self) -> None:
+        """Collect the changes of the document in `outbox`, whoever makes them. Does nothing if it does already.
 
-    def _observe(self) -> None:
-        """Collect the document's own updates, whoever makes them; once, also when the room restarts.
-
-        Mends two faults of pycrdt-websocket 0.16.5: `_watch_ready` of a restarted room observes once more and
-        never lets the first observer go, and `put_updates` drops updates in silence when 65 536 wait.
+        Fixes two bugs of pycrdt-websocket 0.16.5: `_watch_ready` of a restarted room observes the document again
+        and never removes the first observer; `put_updates` drops updates without an error when 65 536 are queued.
         """
         if self._subscription is None:
             self._subscription = self.ydoc.observe(self._collect)
-        self.ydoc_observed.set()
 
-    def _unobserve(self) -> None:
+    def unobserve(self) -> None:
+        """Stop collecting changes. Does nothing if the document is not observed."""
         if self._subscription is not None:
             self.ydoc.unobserve(self._subscription)
             self._subscription = None
@@ -210,146 +173,106 @@ class RoomDocument(YRoom):
     def _collect(self, event: TransactionEvent) -> None:
         if event.update == EMPTY_UPDATE:
             return
-        self._characters.add(event.update)
-        self._outbox.append(event.update)
+        self._surrogate_pairs.add(event.update)
+        self.outbox.append(event.update)
         if not self._is_batching:
             self._has_work.set()
 
-    def _take_outbox(self) -> bytes | None:
-        updates, self._outbox = self._outbox, []
+    def take_outbox(self) -> bytes | None:
+        """Return the collected changes as one update, and clear them. None if there are none."""
+        updates, self.outbox = self.outbox, []
         if len(updates) > 1:
             return merge_updates(*updates)
         return updates[0] if updates else None
 
-    async def _apply(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
-        """Apply a batch and return what of it was accepted; a sender of anything else has been told."""
-        if self._is_damaged:
-            await self._reload()
-            self._resync()
-        kept = len(self._outbox)
-        try:
-            batch = await repair_surrogate_pairs(self.ydoc, self._characters, batch)
-            kept = len(self._outbox)
-            return self._apply_together(batch)
-        except DocumentDamagedError:
-            self.log.exception(
-                "room %r was damaged by one of %d updates; loading it again", self.name, len(batch)
-            )
-        del self._outbox[kept:]
-        applied = await self._apply_one_by_one(batch)
-        self._resync()
-        return applied
+    async def repair(self, batch: Sequence[QueuedUpdate]) -> Sequence[QueuedUpdate]:
+        """Return a batch that splits no surrogate pair of the document. Updates beyond repair are rejected.
 
-    async def _apply_one_by_one(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
-        """Find the update that damages the document, so that the others of its batch are not lost with it."""
-        await self._reload()
-        batch = await repair_surrogate_pairs(self.ydoc, self._characters, batch)
-        applied = []
-        for entry in batch:
-            kept = len(self._outbox)
-            try:
-                applied += self._apply_together([entry])
-            except DocumentDamagedError:
-                del self._outbox[kept:]
-                entry.refuse(UpdateRefusedError("it damages the room's document"))
-                await self._reload()
-        return applied
-
-    def _apply_together(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
-        self._is_batching = True
-        try:
-            applied, keeps_waiting = apply_batch(self.ydoc, batch, self.log)
-        finally:
-            self._is_batching = False
-        if not keeps_waiting:
-            self._holdings.unsettle()
-            self._has_work.set()
-        return applied
-
-    async def _reload(self) -> None:
-        """Replace a damaged document by a new one from the log and from what is not in it yet."""
-        if self.provider_factory is not None:
-            raise DocumentDamagedError(
-                "its provider holds the damaged document: the room must be opened again"
-            )
-        unsaved = [batch.update for batch in self._saver.waiting if batch.update is not None]
-        fresh: Doc[Any] = Doc()
-        known = len(self._outbox)
-        updates = await self._load_log([*unsaved, *self._outbox])
-        if len(self._outbox) > known:  # server code wrote to the old document meanwhile
-            updates, _ = split_readable([*updates, *self._outbox[known:]])
-        self._holdings.reset(fresh, updates, load_all(fresh, updates))
-        self._has_work.set()
-        self._unobserve()
-        self.ydoc = fresh
-        self._observe()
-        self._is_damaged = False
-
-    def _resync(self) -> None:
-        """Let everybody start over with the document that was loaded again."""
-
-
-WHY = MisplacedError().reason
-MAX_KEPT_BYTES = 1024 * 1024
-"""So much of what was thrown out is kept aside while a room is open; of more, only that it was."""
-
-
-class SettlingDocument(RoomDocument):
-    """Finds out what of it is false, and throws that out: of the document, of what waits, and of the log."""
-
-    _kept_bytes = 0
-
-    async def _settle(self) -> bool:
-        """Give the document again what waits, or a part of it: other rooms have their turn as well.
-
-        Returns:
-            Whether there was anything to be done.
+        Raises:
+            DocumentDamagedError: The document panicked.
         """
-        if self._is_damaged or not self._holdings.is_unsettled:
-            return False
-        settling = self._holdings.settling
-        if settling is None:
-            settling = PendingReplay(await to_thread.run_sync(slice_structs, self._holdings.waiting))
-            self._holdings.settling = settling
+        return await repair_surrogate_pairs(self.ydoc, self._surrogate_pairs, batch)
+
+    def apply(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
+        """Apply a repaired batch and return the accepted updates. The senders of the others are informed.
+
+        Raises:
+            DocumentDamagedError: The document panicked; no update of the batch was accepted. The outbox has no
+                change of the batch.
+        """
+        sent = len(self.outbox)
+        try:
+            with self._batching():
+                applied, keeps_pending = apply_batch(self.ydoc, batch, self._log)
+        except DocumentDamagedError:
+            del self.outbox[sent:]
+            raise
+        if not keeps_pending:
+            self.applied.require_replay()
+            self._has_work.set()
+        return applied
+
+    async def advance_replay(self) -> PendingReplay:
+        """Apply the next pending structs to the document again, and return the replay.
+
+        One call is bounded, so that other rooms of the process are served between two calls.
+        """
+        replay = self.applied.replay
+        if replay is None:
+            replay = PendingReplay(await to_thread.run_sync(slice_structs, self.applied.pending_update))
+            self.applied.replay = replay
+        try:
+            with self._batching():
+                replay.advance(self.ydoc)
+        except DocumentDamagedError:
+            self.mark_damaged()
+        return replay
+
+    @contextmanager
+    def _batching(self) -> Iterator[None]:
+        """Collect changes without setting `has_work`: a flush runs already."""
         self._is_batching = True
         try:
-            settling.go_on(self.ydoc)
-        except DocumentDamagedError:
-            self._recover()
+            yield
         finally:
             self._is_batching = False
-        if settling.is_over:
-            await self._end_settling(settling)
-        self._has_work.set()
-        return True
 
-    def _take_in(
-        self, applied: list[QueuedUpdate], change: bytes | None
-    ) -> tuple[list[QueuedUpdate], list[bytes]]:
-        """As `AppliedTracker.take_in`; what is to be settled after that is settled soon."""
-        taken_in = self._holdings.take_in(applied, change)
-        if self._holdings.is_unsettled:
-            self._has_work.set()
-        return taken_in
+    def read_whole_state(self) -> bytes | None:
+        """Encode and measure the document with its pending updates. None if the encoded state is incomplete.
 
-    async def _end_settling(self, settling: PendingReplay) -> None:
-        """Throw out what the document did not take. Only if it took all at once is nothing more to be found."""
-        self._holdings.settling = None
-        if settling.is_clean:
-            self._holdings.settle()
-        elif settling.places:
-            culprits = await to_thread.run_sync(settling.culprits)
-            changed = await to_thread.run_sync(self._holdings.throw_out, settling.places)
-            self._report(merge_updates(culprits, *(each.update for each in changed if each.peer is not None)))
-            for peer in {each.peer for each in changed}:
-                if isinstance(peer, SocketPeer):
-                    peer.dismiss(CloseCode.MALFORMED, WHY)
+        Raises:
+            DocumentDamagedError: The document panicked.
+        """
+        own = safe_apply.read_state(self.ydoc)
+        state = self.applied.add_pending(own)
+        self._record_size(len(state))
+        if safe_apply.is_complete_state(self.ydoc, own):
+            return state
+        if not self._is_incomplete:
+            self._log.error(
+                "room %r: its encoded state is incomplete, so its log is not compacted", self._room
+            )
+        self._is_incomplete = True
+        return None
 
-    def _report(self, culprits: bytes) -> None:
-        self.log.error(
-            "room %r: %d bytes of what waited in it are thrown out: %s", self.name, len(culprits), WHY
-        )
-        self.metrics.set_aside.inc()
-        self._kept_bytes += len(culprits)
-        if self._kept_bytes <= MAX_KEPT_BYTES:
-            self._saver.throw_out(culprits, WHY)
+    def grow(self, update_bytes: int) -> None:
+        """Add the size of an applied update. Measures the document if it may have passed a limit."""
+        self._size.grow(update_bytes)
+        if self._size.is_due:
+            try:
+                self.read_whole_state()
+            except DocumentDamagedError:
+                self.mark_damaged()
+
+    def _record_size(self, state_bytes: int) -> None:
+        was_large, was_full = self._size.is_large, self._size.is_full
+        self._size.record_measurement(state_bytes)
+        if self._size.is_full and not was_full:
+            self._log.error(
+                "room %r is read-only: its document of %d bytes exceeds max_room_bytes=%d",
+                self._room,
+                state_bytes,
+                self._max_bytes,
+            )
+        elif self._size.is_large and not was_large:
+            self._log.warning("room %r is large: its document has %d bytes", self._room, state_bytes)

@@ -1,14 +1,12 @@
-"""A replica in this very process that takes part in a room like one more connection.
+"""Peers of a room: the `Peer` protocol, sockets, and replicas in this process.
 
-A Streamlit session runs in threads of its own; the room lives in the server's event loop. Nothing here makes
-a thread wait for the loop: `push` leaves an update at the door and `drain` takes what lies there.
+The `YRoom` of pycrdt-websocket starts a task per message and client. That costs four times the CPU of the Node
+server, and memory grows while a client does not read. Here a peer has one writer task and a bounded send queue. A
+peer that exceeds the bound is closed and synchronizes again when it reconnects (rule N1).
 
-A peer: whatever a room sends updates to. Here the seam, and the peer behind a socket.
-
-The shipped `YRoom` starts a task per message and client, which costs four times the CPU of Node's server, and
-lets memory grow for as long as a client does not read. Here a peer has one writer and a bounded backlog; who
-exceeds it is closed and resyncs when it returns, which is cheap because every hop states what it has (rule
-N1).
+A `LocalPeer` is used by other threads: a Streamlit session has its own threads, and a room belongs to the event loop
+of the server. No method of it waits for the event loop. `push` queues an update for the room. `drain` returns the
+updates received since the last call.
 """
 
 from __future__ import annotations
@@ -34,112 +32,123 @@ from streamlit_crdt_server.yjs.safe_apply import validate_update
 if TYPE_CHECKING:
     from streamlit_crdt_server.room.room import Room
 
+REPLACE_RECEIVED_OVER_BYTES = 256 * 1024
+REPLACE_RECEIVED_OVER_RATIO = 2
+"""A local peer's queue is replaced by the room's state above this size, and above this multiple of the last state.
+
+A session that never drains then costs no more memory than the room, however often its content is overwritten.
+"""
+
+_MERGE_AFTER = 256
+"""Queued updates of a local peer that are merged into one. A session that never drains then costs little memory."""
 
 _FRAME_OVERHEAD_BYTES = 64
-"""What a waiting frame costs besides its bytes, so that a million empty ones count too."""
+"""Memory of a queued frame besides its bytes. Without it, a million empty frames would count as nothing."""
 
-_FAULTS_OF_THE_PEER = (CloseCode.MALFORMED, CloseCode.TOO_LARGE, CloseCode.TOO_SLOW)
+_PEER_FAULTS = (CloseCode.MALFORMED, CloseCode.TOO_LARGE, CloseCode.TOO_SLOW)
+
+_log = logging.getLogger(__name__)
 
 
 class Peer(Protocol):
-    """What a room knows of whoever takes part in it. Called in the loop's thread; no method waits.
+    """A receiver of updates in a room. Event loop only; no method waits.
 
     Attributes:
-        session: Which Streamlit session, or client, it belongs to; None if it does not say. Two of one name are one.
-        is_leaving: Whether it has said goodbye; its connection may last a moment longer.
+        session: The Streamlit session or client of the peer, None if unknown. Peers of one session are one participant.
+        is_leaving: Whether its session has left. The connection may last a moment longer.
     """
 
     session: str | None
     is_leaving: bool
 
     def deliver(self, frame: bytes, update: bytes | None) -> None:
-        """Take a frame for this peer; `update` is what a sync frame carries, None for other frames."""
+        """Queue a frame for the peer. `update` is the update in a sync frame, None for other frames."""
         ...
 
-    def dismiss(self, code: CloseCode, reason: str) -> None:
-        """Let the peer go; unless the code forbids it, it may come back."""
+    def disconnect(self, code: CloseCode, reason: str) -> None:
+        """Close the peer. Its client may reconnect unless the code forbids it."""
         ...
 
 
 class SocketPeer:
-    """A peer behind a `Channel`. Its `write()` runs in one task for as long as the channel is served.
+    """A peer behind a `Channel`. One task runs `write()` while the channel is served.
 
     Attributes:
-        channel: Where its frames come from and go to.
-        heard_at: When the last frame came, on the monotonic clock.
-        scope: Cancelled when the peer is dismissed.
-        close_code: Why it was dismissed; None while it is served.
-        was_refused: Whether an update of it was not taken in, because it may only look on.
-        session, is_leaving: As of `Peer`.
+        channel: Source and destination of its frames.
+        last_frame_at: Monotonic time of its last frame, in seconds.
+        scope: Cancelled when the peer is disconnected.
+        close_code: The code of the disconnect. None while it is served.
+        was_denied: Whether an update of it was rejected because its role is viewer.
+        session, is_leaving: See `Peer`.
     """
 
     def __init__(self, channel: Channel, settings: Settings, log: logging.Logger) -> None:
         self.channel = channel
-        self.heard_at = time.monotonic()
+        self.last_frame_at = time.monotonic()
         self.scope = CancelScope()
         self.close_code: CloseCode | None = None
-        self.was_refused = False
+        self.was_denied = False
         self.session = session_of(channel)
         self.is_leaving = False
         self._saved_version = 0
         self._close_reason = ""
         self._settings = settings
         self._log = log
-        self._backlog: deque[bytes] = deque()
-        self._backlog_bytes = 0
-        self._has_backlog = Event()
+        self._queue: deque[bytes] = deque()
+        self._queue_bytes = 0
+        self._has_frames = Event()
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
-        """Put a frame into the backlog; close instead if too much waits already.
+        """Queue a frame, or close the peer if its queue is full.
 
-        A single frame may be as large as it likes, because a joiner needs the whole room.
+        An empty queue accepts a frame of any size, because a joining peer needs the whole room.
         """
         if self.close_code is not None:
             return
-        if self._backlog and self._backlog_bytes + len(frame) > self._settings.max_backlog_bytes_per_peer:
-            self.dismiss(CloseCode.TOO_SLOW, "too much waits for this peer: it resyncs when it reconnects")
+        if self._queue and self._queue_bytes + len(frame) > self._settings.max_backlog_bytes_per_peer:
+            self.disconnect(CloseCode.TOO_SLOW, "the send queue is full; reconnect to synchronize again")
             return
-        self._backlog.append(frame)
-        self._backlog_bytes += len(frame) + _FRAME_OVERHEAD_BYTES
-        self._has_backlog.set()
+        self._queue.append(frame)
+        self._queue_bytes += len(frame) + _FRAME_OVERHEAD_BYTES
+        self._has_frames.set()
 
-    def dismiss(self, code: CloseCode, reason: str) -> None:
-        """End the serving of this peer; the first code given is the one that it is told."""
+    def disconnect(self, code: CloseCode, reason: str) -> None:
+        """Stop serving the peer. The first code and reason are the ones that are sent."""
         if self.close_code is not None:
             return
         self.close_code = code
         self._close_reason = reason
-        self._backlog.clear()
-        level = logging.WARNING if code in _FAULTS_OF_THE_PEER else logging.INFO
+        self._queue.clear()
+        level = logging.WARNING if code in _PEER_FAULTS else logging.INFO
         self._log.log(level, "closed a socket of room %r with %d: %s", self.channel.path, code, reason)
         self.scope.cancel()
 
-    def answer_saved(self, version: int, level: int, epoch: str) -> None:
-        """Tell it that all it sent before it asked for `version` is saved, unless a part of it was refused."""
-        if self.was_refused:
-            self.answer_unsaved(SaveStatus.REFUSED, level, epoch)
+    def send_saved(self, version: int, level: int, epoch: str) -> None:
+        """Queue the answer that everything before the saved query `version` is saved. REFUSED for a viewer."""
+        if self.was_denied:
+            self.send_not_saved(SaveStatus.REFUSED, level, epoch)
             return
         self._saved_version = version
         self.deliver(saved_answer(version, level, SaveStatus.SAVED, epoch))
 
-    def answer_unsaved(self, status: SaveStatus, level: int, epoch: str) -> None:
-        """Tell it that nothing after the last version that it was told of is saved, and why."""
+    def send_not_saved(self, status: SaveStatus, level: int, epoch: str) -> None:
+        """Queue the answer that nothing after the last saved version is saved, and the status as the reason."""
         self.deliver(saved_answer(self._saved_version, level, status, epoch))
 
     async def write(self) -> None:
-        """Send the backlog as it fills, in order, until cancelled or until the channel is gone."""
+        """Send queued frames in order until cancelled, or until the channel fails."""
         while True:
-            await self._has_backlog.wait()
-            while self._backlog:
-                frame = self._backlog.popleft()
-                self._backlog_bytes -= len(frame) + _FRAME_OVERHEAD_BYTES
+            await self._has_frames.wait()
+            while self._queue:
+                frame = self._queue.popleft()
+                self._queue_bytes -= len(frame) + _FRAME_OVERHEAD_BYTES
                 await self.channel.send(frame)
-            self._has_backlog = Event()
+            self._has_frames = Event()
 
-    async def say_goodbye(self) -> None:
-        """Send the closing message, if the server ends this and the channel knows how to close.
+    async def send_close(self) -> None:
+        """Send the close message if the server closed the peer and the channel can close.
 
-        The wait is bounded: a peer that does not read does not take the closing message either.
+        The wait is at most `close_timeout_s`: a peer that does not read does not receive the close message either.
         """
         close = getattr(self.channel, "close", None)
         if self.close_code is None or close is None:
@@ -148,30 +157,18 @@ class SocketPeer:
             await close(self.close_code, self._close_reason)
 
 
-_log = logging.getLogger(__name__)
-
-_MERGE_AFTER = 256
-"""So many updates wait one by one; then they become one, so that a session which never drains costs
-little."""
-
-MIN_LONG_BYTES = 256 * 1024
-LONG_RATIO = 2
-"""Above so many bytes, and above so many times the room's last state, what waits is replaced by the room's
-state: a session that never drains costs no more than the room, however often that is overwritten."""
-
-
 class LocalPeer:
-    """A replica in this process. `Hub.open_local` makes it; `close()` ends it.
+    """A replica in this process. `Hub.open_local` creates it; `close()` ends it.
 
-    Every method may be called from any thread, `deliver` excepted, which belongs to the room.
+    Every method may be called from any thread, except `deliver`, `replace` and `disconnect`, which the room calls.
 
     Attributes:
         room: The room's name.
-        session: As of `Peer`: its tab's socket names the same one.
-        is_leaving: As of `Peer`.
-        was_deleted: Whether it was closed because its room was deleted, so that opening it again gives another room.
-        on_update: Called in the loop's thread when `drain()` has something new. It must not block, and may be
-            called although `drain()` was faster.
+        session: See `Peer`. The socket of its tab has the same session.
+        is_leaving: See `Peer`.
+        was_deleted: Whether it was closed because its room was deleted. Opening the room again creates another room.
+        on_update: Called in the event loop when `drain()` has something new. It must not block. It may be called
+            although another `drain()` already took the update.
     """
 
     def __init__(
@@ -182,12 +179,12 @@ class LocalPeer:
         *,
         session: str | None = None,
     ) -> None:
-        """Make a peer whose first `drain()` gives `state`.
+        """Create a peer whose first `drain()` returns `state`.
 
         Args:
-            room: Where it takes part.
+            room: The room that it joins.
             state: The room's state as one update.
-            post: Runs a callable in the loop's thread, soon; raises RuntimeError once the loop is closed.
+            post: Schedules a callable in the event loop. Raises RuntimeError after the loop was closed.
             session: See Attributes.
         """
         self.session = session
@@ -198,40 +195,40 @@ class LocalPeer:
         self._room = room
         self._post = post
         self._lock = threading.Lock()
-        self._waiting = [state] if state != EMPTY_UPDATE else []
-        self._waiting_bytes = self._state_bytes = len(state)
-        self._unanswered: set[Future[None]] = set()
+        self._received = [state] if state != EMPTY_UPDATE else []
+        self._received_bytes = self._state_bytes = len(state)
+        self._unsaved: set[Future[None]] = set()
         self._is_closed = False
 
     @property
     def epoch(self) -> str:
-        """Which of the histories that had this room's name it takes part in: 32 hex digits."""
+        """The epoch of the room: 32 hex digits."""
         return self._room.epoch
 
     @property
     def level(self) -> int:
-        """What a saved update survives: 1 the room's closing, 2 the end of the process."""
+        """The durability of a saved update: 1 until the room closes, 2 beyond the end of the process."""
         return self._room.level
 
     @property
     def is_failing(self) -> bool:
-        """Whether the store fails at the moment: what was pushed is in memory, and saving is tried again."""
+        """Whether the store fails at present. Pushed updates are then in memory, and saving is retried."""
         return self._room.is_saving_failing
 
     @property
     def is_closed(self) -> bool:
-        """Whether this peer has left, or its room has ended: open the room again."""
+        """Whether this peer has left or its room has closed. Open the room again."""
         return self._is_closed
 
     def push(self, update: bytes) -> Future[None]:
-        """Give an update to the room and return at once.
+        """Queue an update for the room and return at once.
 
-        It is checked in this thread, so that a large one does not hold up the room's other peers.
+        The update is validated in the calling thread, so that a large one does not stall the room's other peers.
 
         Returns:
-            A future that is done when the room has applied the update, sent it to the others and saved it; it
-            fails with `UpdateRefusedError`, with `RoomFullError`, or with `HubNotRunningError` if the room is
-            gone. While the store fails it stays undone.
+            A future that completes after the room applied, sent and saved the update. It fails with
+            `UpdateRefusedError`, with `RoomFullError`, or with `HubNotRunningError` if the room has closed. It stays
+            pending while the store fails.
         """
         done: Future[None] = Future()
         try:
@@ -243,33 +240,33 @@ class LocalPeer:
             if self._is_closed:
                 done.set_exception(HubNotRunningError())
                 return done
-            self._unanswered.add(done)
+            self._unsaved.add(done)
         done.add_done_callback(self._forget)
         try:
             self._post(lambda: self._room.submit(self, update, done, reach))
-        except RuntimeError:  # the loop is closed
-            self.dismiss()
+        except RuntimeError:  # the event loop is closed
+            self.disconnect()
         return done
 
     def drain(self) -> bytes | None:
-        """Return everything that others wrote since the last call as one update, or None if that is nothing.
+        """Return the updates of other peers since the last call as one update, or None if there are none.
 
-        The first call gives the whole room as it was when it was opened, and what came since. An update in
-        which the room merged this peer's edits with others' holds both; applying one's own edits again
-        changes nothing (rule R2).
+        The first call returns the whole room as of its opening, and everything since. An update in which the room
+        merged edits of this peer with others contains both. Applying own edits again changes nothing (rule R2).
         """
-        self.is_leaving = False  # its session lives
+        self.is_leaving = False  # its session is alive
         with self._lock:
-            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        if not waiting:
+            received, self._received, self._received_bytes = self._received, [], 0
+        if not received:
             return None
-        return waiting[0] if len(waiting) == 1 else merge_updates(*waiting)
+        return received[0] if len(received) == 1 else merge_updates(*received)
 
     def close(self, *, for_good: bool = False) -> None:
-        """Leave the room. What was pushed before is still applied. May be called again.
+        """Leave the room. Updates pushed before are still applied. May be called again.
 
         Args:
-            for_good: Its session leaves; a socket of that session, which is about to end, counts no more.
+            for_good: Whether the session leaves. A socket of the session, which is about to close, then no longer
+                counts as a participant.
         """
         with self._lock:
             if self._is_closed:
@@ -279,24 +276,46 @@ class LocalPeer:
         try:
             self._post(lambda: leave(self))
         except RuntimeError:
-            return  # the loop is closed, and the room with it
+            return  # the event loop is closed, and the room with it
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
-        """Keep an update until it is drained; frames without one are for sockets. Called by the room."""
+        """Keep an update until the next `drain()`. Ignores a frame without an update. Called by the room."""
         if update is None or self._is_closed:
             return
         with self._lock:
-            self._waiting.append(update)
-            self._waiting_bytes += len(update)
-            is_long = self._waiting_bytes > max(MIN_LONG_BYTES, LONG_RATIO * self._state_bytes)
-            if len(self._waiting) > _MERGE_AFTER:
-                self._waiting = [merge_updates(*self._waiting)]
+            self._received.append(update)
+            self._received_bytes += len(update)
+            is_long = self._received_bytes > max(
+                REPLACE_RECEIVED_OVER_BYTES, REPLACE_RECEIVED_OVER_RATIO * self._state_bytes
+            )
+            if len(self._received) > _MERGE_AFTER:
+                self._received = [merge_updates(*self._received)]
         if is_long and (state := self._room.read_shared_state()) is not None:
-            self._put(state)
-        self._tell()
+            self._set_received(state)
+        self._notify()
 
-    def _tell(self) -> None:
-        """Call `on_update`; what it raises is its author's to see and must not disturb other peers."""
+    def replace(self, state: bytes) -> None:
+        """Replace the undrained updates by a whole state, after the room was loaded again. Called by the room."""
+        self._set_received(state)
+        self._notify()
+
+    def disconnect(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
+        """Close the peer because its room closes. Unsaved and later pushes fail. Called by the room."""
+        with self._lock:
+            self.was_deleted = self.was_deleted or code is CloseCode.OTHER_EPOCH
+            self._is_closed = True
+            unsaved = tuple(self._unsaved)
+        for done in unsaved:
+            settle(done, HubNotRunningError())
+
+    def _set_received(self, state: bytes) -> None:
+        """Keep only `state`. A concurrent `drain()` may return the same content twice, which changes nothing."""
+        with self._lock:
+            self._received = [state]
+            self._received_bytes = self._state_bytes = len(state)
+
+    def _notify(self) -> None:
+        """Call `on_update`. Its exception is logged and must not reach other peers."""
         if self.on_update is None:
             return
         try:
@@ -304,33 +323,13 @@ class LocalPeer:
         except Exception:
             _log.exception("room %r: on_update failed", self.room)
 
-    def replace(self, state: bytes) -> None:
-        """Start over from a whole state, after the room was loaded again."""
-        self._put(state)
-        self._tell()
-
-    def _put(self, state: bytes) -> None:
-        """Let `state` be all that waits. What is drained meanwhile is drained twice, which changes nothing."""
-        with self._lock:
-            self._waiting = [state]
-            self._waiting_bytes = self._state_bytes = len(state)
-
-    def dismiss(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
-        """End the peer because its room ends: pushes that were not answered fail, and so do later ones."""
-        with self._lock:
-            self.was_deleted = self.was_deleted or code is CloseCode.OTHER_EPOCH
-            self._is_closed = True
-            unanswered = tuple(self._unanswered)
-        for done in unanswered:
-            settle(done, HubNotRunningError())
-
     def _forget(self, done: Future[None]) -> None:
         with self._lock:
-            self._unanswered.discard(done)
+            self._unsaved.discard(done)
 
 
 def settle(done: Future[None], error: Exception | None = None) -> None:
-    """Answer somebody who waits, unless that was done already, or nobody waits any more."""
+    """Complete a future, or fail it with `error`. Does nothing if it is done or cancelled."""
     if done.done() or not done.set_running_or_notify_cancel():
         return
     if error is None:

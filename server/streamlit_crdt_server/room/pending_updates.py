@@ -1,21 +1,13 @@
-"""What of the updates that were applied a document really holds.
+"""Pending updates of a room: updates that a document received before the updates that they depend on.
 
-An update whose predecessor is missing (a client lost a frame, a tab brings half of its history) is accepted by
-`apply_update` and kept aside inside the document until the missing part comes. Until then pycrdt 0.14.13
-tells no observer, and leaves it out of `get_update`: such an edit would be confirmed, and stored nowhere. So
-the room watches for it, stores it as it came, and keeps it when the log is replaced by the state (S3, S5).
+`apply_update` accepts an update with missing dependencies and keeps its structs inside the document as pending
+structs. With pycrdt 0.14.13 no observer sees them, and `get_update` omits them. Without the classes here such an edit
+would be acknowledged and stored nowhere. The room therefore stores a pending update as it came, and adds it to the
+state that replaces the log (rules S3, S5 and S6).
 
-Updates that wait inside a document for what is missing, and how many may.
-
-Whoever sends what can never be completed would otherwise fill the memory and the log, and slow everybody down:
-with pycrdt 0.14.13 each further update of this kind costs as much as those that wait already, 10 s of the loop
-for 20 000 of 20 bytes.
-
-Giving a document again what waited inside it, after one of those updates proved to be false.
-
-Whether a struct lies in a shared type is known only when what it lies in is there. One that waits may have
-claimed what is not so; then pycrdt 0.14.13 fails on the update that brings the truth, and drops all that waits. So
-all of it is given again: at first together, and what fails in halves, down to the struct that no document takes.
+A struct may be misplaced: it lies in something that is no shared type. This shows only after its parent arrived.
+pycrdt 0.14.13 then fails on the update that brings the parent, and drops all pending structs. They are applied again
+by a `PendingReplay`: all together first, then by halves, down to the misplaced structs.
 """
 
 from __future__ import annotations
@@ -35,175 +27,46 @@ from streamlit_crdt_server.yjs.safe_apply import MisplacedError, apply_update, r
 from streamlit_crdt_server.yjs.structs import SliceKey, StructSlices, slice_structs
 from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector, read_update_meta
 
-_CHUNK = 64
-"""Merging many updates at once costs the square of their number: 0.8 s for 10 000."""
-
-_NO_DELETIONS, _SKIPPED = b"\0", b"\n"
-"""How an update ends that deletes nothing; and a byte without which it has no gap."""
-
-MAX_REFUSED_BYTES = 16 * 1024 * 1024
-_OVERHEAD_BYTES = 4096
-"""What was refused stays inside the document, which gives nothing back; above this it is worth loading it again.
-A small update costs there as much as this overhead says."""
-
-
-class AppliedTracker:
-    """How far a document reaches for each replica, and the updates that wait for what is missing.
-
-    Attributes:
-        is_unsettled: Whether the document is to be given again what waits, which it may have lost: see `settling`.
-        settling: How far that has come; None before it begins.
-        has_brought_more: Whether the last batch completed something that waited, so that its change holds that as well.
-    """
-
-    def __init__(self) -> None:
-        self.is_unsettled = False
-        self.settling: PendingReplay | None = None
-        self.has_brought_more = False
-        self._has_just_lost = False
-        self._clocks: dict[int, int] = {}
-        self._premature = PendingUpdates()
-        self._refused_bytes = 0
-
-    @property
-    def is_overgrown(self) -> bool:
-        """Whether so much was refused that the document, which still has it inside, is worth loading again."""
-        return self._refused_bytes > MAX_REFUSED_BYTES
-
-    @property
-    def waiting(self) -> bytes:
-        """All that waits, as one update."""
-        return self.complete(EMPTY_UPDATE)
-
-    def reset(self, ydoc: Doc[Any], updates: Sequence[bytes], is_settled: bool = True) -> None:
-        """Begin with a document that was just loaded from `updates`.
-
-        Args:
-            ydoc: The document.
-            updates: What it was given.
-            is_settled: Whether it took all of that. Else all that it may lack waits, every deletion as well.
-
-        Raises:
-            DocumentDamagedError: The document panicked.
-        """
-        vector = read_vector(ydoc)
-        self._clocks = decode_state_vector(vector)
-        self._premature = PendingUpdates()
-        self._refused_bytes = 0
-        self.is_unsettled, self.settling = not is_settled, None
-        for start in range(0, len(updates), _CHUNK):
-            beyond = get_update(merge_updates(*updates[start : start + _CHUNK]), vector)
-            reach = check_update(beyond)
-            if self.is_unsettled or not self._covers(reach):
-                self._premature.add(PendingUpdate(beyond, reach))
-        self.is_unsettled |= bool(self._premature)  # in another order it may take more of it
-
-    def unsettle(self) -> None:
-        """Note that the document lost what waits while it was given a batch, which is to be taken in."""
-        self.is_unsettled, self.settling = True, None
-        self._has_just_lost = True
-
-    def throw_out(self, places: Collection[SliceKey]) -> list[PendingUpdate]:
-        """Have the structs at some places wait no longer, and return the updates that they were in. Any thread."""
-        self._premature, changed = without(self._premature, places)
-        return changed
-
-    def settle(self) -> None:
-        """Note that the document was given all that waits."""
-        self.is_unsettled, self.settling = False, None
-        self._premature.release(self._covers, self._vector)
-
-    def take_in(
-        self, entries: Sequence[QueuedUpdate], change: bytes | None
-    ) -> tuple[list[QueuedUpdate], list[bytes]]:
-        """Note what a batch changed, and refuse what would have to wait although too much waits already.
-
-        Args:
-            entries: What was applied.
-            change: The update that the document's observer saw, None if nothing was changed.
-
-        Returns:
-            What was not refused, and those updates that are not in the document yet: they are to be stored as
-            they came.
-        """
-        waited = len(self._premature)
-        self.has_brought_more = change is not None and self._note(change, entries)
-        if change is not None and not self.is_unsettled:
-            self._premature.release(self._covers, self._vector)
-        if self.has_brought_more and self._premature and self._premature.is_small:
-            self._settle_again()
-        self.has_brought_more |= len(self._premature) < waited
-        accepted: list[QueuedUpdate] = []
-        premature: list[bytes] = []
-        for entry in entries:
-            is_covered = self._covers(entry.reach)
-            if not ((is_covered and not self._has_just_lost) or self._premature.holds(entry.update)):
-                if not (is_covered or self._premature.has_space(entry.update)):
-                    self._refused_bytes += len(entry.update) + _OVERHEAD_BYTES
-                    entry.refuse(
-                        UpdateRefusedError("it needs updates that are missing, as too many others do")
-                    )
-                    continue
-                self._premature.add(PendingUpdate(entry.update, entry.reach, entry.peer))
-                premature.append(entry.update)
-            accepted.append(entry)
-        self._has_just_lost = False
-        return accepted, premature
-
-    def forget_refused(self) -> None:
-        """Start to count again."""
-        self._refused_bytes = 0
-
-    def complete(self, state: bytes) -> bytes:
-        """Return the document's own state with what waits inside it."""
-        return merge_updates(state, *self._premature.parts) if self._premature else state
-
-    def _settle_again(self) -> None:
-        self.is_unsettled = True
-        if self.settling is not None:
-            self.settling.is_clean = False
-
-    def _vector(self) -> bytes:
-        clocks = (encode_varuint(replica) + encode_varuint(clock) for replica, clock in self._clocks.items())
-        return encode_varuint(len(self._clocks)) + b"".join(clocks)
-
-    def _note(self, change: bytes, entries: Iterable[QueuedUpdate]) -> bool:
-        """Note what a change brought, and return whether that is more than what was applied.
-
-        pycrdt 0.14.13 may then have missed that another part, which waits, is complete: where a gap was filled, it goes
-        by the end of what lies beyond. Whatever was written last would be shown only when its writer goes on.
-        """
-        reach = None
-        if change.endswith(_NO_DELETIONS) and _SKIPPED not in change:
-            reach = next((entry.reach for entry in entries if entry.update == change), None)
-        is_other, brings_more = reach is None, False
-        for replica, clock in (
-            read_update_meta(change).contiguous_ends() if reach is None else reach
-        ).items():
-            if clock > self._clocks.get(replica, 0):
-                self._clocks[replica] = clock
-                brings_more |= is_other and all(clock > entry.reach.get(replica, 0) for entry in entries)
-        return brings_more
-
-    def _covers(self, reach: Mapping[int, int]) -> bool:
-        return all(clock <= self._clocks.get(replica, 0) for replica, clock in reach.items())
-
-
 MAX_UPDATES = 1024
 MAX_BYTES = 4 * 1024 * 1024
-"""More than this need not be kept: what is missing is mostly on its way, and who sent it is told to start over."""
+"""Limits of the pending updates of one room. A sender beyond them is disconnected and synchronizes again.
+
+With pycrdt 0.14.13 a further pending update costs as much as all earlier ones: 20 000 updates of 20 bytes cost 10 s
+of the event loop.
+"""
 
 SMALL_BYTES = 64 * 1024
-"""As much as people write ahead of what is on its way; a document takes 5 ms for it, and 200 ms for what may wait."""
+"""Size up to which all pending updates are applied again at once: 5 ms. `MAX_BYTES` take 200 ms."""
+
+MAX_REJECTED_BYTES = 16 * 1024 * 1024
+"""Size of the rejected pending updates above which the document is loaded again.
+
+Their structs remain inside the document, which never frees them.
+"""
+REJECTED_OVERHEAD_BYTES = 4096
+"""Memory of a small rejected update inside the document, besides its own bytes."""
+
+REPLAY_TRIES = 64
+REPLAY_STRUCTS = 4096
+"""Limits of one call of `PendingReplay.advance()`: tries, and structs. More would stall the other rooms."""
+
+_MERGE_CHUNK = 64
+"""Updates per merge. A merge costs the square of their number: 0.8 s for 10 000."""
+
+_NO_DELETIONS, _SKIPPED = b"\0", b"\n"
+"""The last byte of an update without deletions; and a byte without which an update has no gap (Skip struct)."""
+
+Slice = tuple[int, int]
+"""The index of the first struct of a slice, and the index after its last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingUpdate:
-    """An update that waits.
+    """An update whose dependencies are missing.
 
     Attributes:
-        reach: How far it reaches, as `check_update` says.
-        peer: Who sent it; None if it comes from the log.
+        reach: The clock per replica id up to which it inserts or deletes, see `check_update`.
+        peer: The sender. None if the update comes from the log.
     """
 
     update: bytes
@@ -212,84 +75,85 @@ class PendingUpdate:
 
 
 class PendingUpdates:
-    """The updates that wait, and the same as few."""
+    """The pending updates of one document, and the same content merged into fewer updates."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, PendingUpdate] = {}
+        self._updates: dict[bytes, PendingUpdate] = {}
         self._parts: list[bytes] = []
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._updates)
 
     def __iter__(self) -> Iterator[PendingUpdate]:
-        return iter(self._waiting.values())
+        return iter(self._updates.values())
 
     @property
     def parts(self) -> tuple[bytes, ...]:
-        """What waits; to be merged by whoever needs it."""
+        """The content as few updates, which the caller merges."""
         return tuple(self._parts)
 
     @property
     def is_small(self) -> bool:
-        """Whether giving all of it to the document once more costs little."""
+        """Whether it is cheap to apply all pending updates again."""
         return self._bytes <= SMALL_BYTES
 
-    def holds(self, update: bytes) -> bool:
-        """Whether this very update waits already."""
-        return _digest(update) in self._waiting
+    def contains(self, update: bytes) -> bool:
+        """Whether exactly this update is pending."""
+        return _digest(update) in self._updates
 
     def has_space(self, update: bytes) -> bool:
-        """Whether `update` may wait as well; a single one may be as large as a frame."""
-        return not self._waiting or (
-            len(self._waiting) < MAX_UPDATES and self._bytes + len(update) <= MAX_BYTES
+        """Whether `update` may become pending. A single update may be as large as a frame."""
+        return not self._updates or (
+            len(self._updates) < MAX_UPDATES and self._bytes + len(update) <= MAX_BYTES
         )
 
-    def add(self, waiting: PendingUpdate) -> None:
-        """Have an update wait."""
-        self._waiting[_digest(waiting.update)] = waiting
-        self._parts.append(waiting.update)
-        self._bytes += len(waiting.update)
-        if len(self._parts) > _CHUNK:
+    def add(self, pending: PendingUpdate) -> None:
+        self._updates[_digest(pending.update)] = pending
+        self._parts.append(pending.update)
+        self._bytes += len(pending.update)
+        if len(self._parts) > _MERGE_CHUNK:
             self._parts = [merge_updates(*self._parts)]
             self._bytes = len(self._parts[0])
 
-    def release(self, covers: Callable[[Mapping[int, int]], bool], vector: Callable[[], bytes]) -> None:
-        """Forget what has become part of the document.
+    def remove_applied(
+        self, is_applied: Callable[[Mapping[int, int]], bool], encode_vector: Callable[[], bytes]
+    ) -> None:
+        """Remove the updates that became part of the document.
 
         Args:
-            covers: Whether the document reaches so far.
-            vector: Encodes the document's state vector; asked for only if there is something to forget.
+            is_applied: Whether the document has every clock of a reach.
+            encode_vector: Encodes the state vector of the document. Called only if an update is removed.
         """
-        left = {digest: waiting for digest, waiting in self._waiting.items() if not covers(waiting.reach)}
-        if len(left) == len(self._waiting):
+        left = {key: pending for key, pending in self._updates.items() if not is_applied(pending.reach)}
+        if len(left) == len(self._updates):
             return
-        self._waiting = left
-        self._parts = [get_update(merge_updates(*self._parts), vector())] if left else []
+        self._updates = left
+        self._parts = [get_update(merge_updates(*self._parts), encode_vector())] if left else []
         self._bytes = sum(map(len, self._parts))
 
 
 def without(
-    premature: PendingUpdates, places: Collection[SliceKey]
+    pending: PendingUpdates, places: Collection[SliceKey]
 ) -> tuple[PendingUpdates, list[PendingUpdate]]:
-    """Leave out the structs at some places. Any thread.
+    """Return the pending updates without the structs at some places. Any thread.
 
-    Of an update that somebody sent, all that the same replica wrote later goes with them: nobody would ever see it.
-    What the log holds may be merged from the updates of several people.
+    In an update of a peer, all later structs of the same replica are removed too: they depend on the removed one and
+    would never be visible. An update from the log may be merged from several participants, so only the struct goes.
 
     Returns:
-        What still waits; and those updates which had such structs.
+        The remaining pending updates, and the original updates that had such structs.
     """
     left, changed = PendingUpdates(), list[PendingUpdate]()
     replicas = {replica for replica, _, _ in places}
-    for waiting in premature:
+    for each in pending:
         rest = None
-        if not replicas.isdisjoint(waiting.reach):
-            rest = slice_structs(waiting.update).without(places, and_after=waiting.peer is not None)
+        if not replicas.isdisjoint(each.reach):
+            rest = slice_structs(each.update).without(places, and_after=each.peer is not None)
         if rest is not None:
-            changed.append(waiting)
+            changed.append(each)
         if rest != EMPTY_UPDATE:
-            left.add(waiting if rest is None else PendingUpdate(rest, check_update(rest), waiting.peer))
+            left.add(each if rest is None else PendingUpdate(rest, check_update(rest), each.peer))
     return left, changed
 
 
@@ -297,77 +161,214 @@ def _digest(update: bytes) -> bytes:
     return blake2b(update, digest_size=16).digest()
 
 
-TRIES = 64
-PIECES = 4096
-"""So many tries at a time, or so many pieces: whoever has made much wait that is false keeps one room busy, and no
-other."""
-
-Part = tuple[int, int]
-"""The first of some pieces, and one past the last."""
-
-
 class PendingReplay:
-    """One pass through what waits.
+    """One pass that applies pending structs to a document again and finds the misplaced ones.
 
     Attributes:
-        places: Where the structs are that the document does not take.
-        is_clean: Whether all was taken at once, so that the document holds it as if nothing had happened.
+        places: The places of the misplaced structs.
+        is_clean: Whether the document took everything at once, so that nothing more is to be found.
     """
 
-    def __init__(self, pieces: StructSlices) -> None:
-        """Begin a pass."""
+    def __init__(self, structs: StructSlices) -> None:
         self.places: set[SliceKey] = set()
         self.is_clean = True
-        self._pieces = pieces
-        self._left: list[Part] = [(0, len(pieces))]
-        self._inside: list[Part] = []
+        self._structs = structs
+        self._left: list[Slice] = [(0, len(structs))]
+        self._applied: list[Slice] = []
 
     @property
     def is_over(self) -> bool:
-        """Whether everything was given."""
         return not self._left
 
-    def culprits(self) -> bytes:
-        """Return the structs that the document does not take, as one update."""
-        return self._pieces.only(self.places)
+    def encode_misplaced(self) -> bytes:
+        """Encode the misplaced structs as one update."""
+        return self._structs.only(self.places)
 
-    def go_on(self, ydoc: Doc[Any]) -> None:
-        """Give the next parts to the document.
+    def advance(self, ydoc: Doc[Any]) -> None:
+        """Apply the next slices, up to `REPLAY_TRIES` and `REPLAY_STRUCTS`.
 
         Raises:
             DocumentDamagedError: The document panicked.
         """
-        tries = pieces = 0
-        while self._left and tries < TRIES and pieces < PIECES:
+        tries = structs = 0
+        while self._left and tries < REPLAY_TRIES and structs < REPLAY_STRUCTS:
             first, end = self._left.pop()
-            self._give(ydoc, (first, end))
-            tries, pieces = tries + 1, pieces + end - first
+            self._apply(ydoc, (first, end))
+            tries, structs = tries + 1, structs + end - first
 
-    def _give(self, ydoc: Doc[Any], part: Part) -> None:
+    def _apply(self, ydoc: Doc[Any], part: Slice) -> None:
         first, end = part
         try:
-            keeps_others = apply_update(ydoc, self._pieces.encode(first, end))
+            keeps_pending = apply_update(ydoc, self._structs.encode(first, end))
         except MisplacedError:
             self.is_clean = False
             if end - first == 1:
-                self._throw_out(first)
+                self._exclude(first)
             else:
                 middle = (first + end) // 2
                 self._left += ((middle, end), (first, middle))
             return
-        if not keeps_others:
+        if not keeps_pending:
             self.is_clean = False
-            self._left += reversed(self._inside)
-            self._inside.clear()
-        self._inside.append(part)
+            self._left += reversed(self._applied)
+            self._applied.clear()
+        self._applied.append(part)
 
-    def _throw_out(self, culprit: int) -> None:
-        """Leave a piece out, and in this pass what the same replica wrote later: nobody sees what is beyond a gap."""
-        self.places.add(self._pieces.key(culprit))
-        end = self._pieces.end_of_replica(culprit)
+    def _exclude(self, misplaced: int) -> None:
+        """Exclude a struct, and in this pass the later ones of its replica: they depend on it."""
+        self.places.add(self._structs.key(misplaced))
+        end = self._structs.end_of_replica(misplaced)
         parts = [
             part
             for first, last in self._left
-            for part in ((max(first, end), last), (first, min(last, culprit)))
+            for part in ((max(first, end), last), (first, min(last, misplaced)))
         ]
         self._left = [(first, last) for first, last in parts if first < last]
+
+
+class AppliedTracker:
+    """The applied clocks of a document, and its pending updates.
+
+    Attributes:
+        pending: The pending updates.
+        needs_replay: Whether the document may have dropped pending structs and must receive them again.
+        replay: The current replay. None before it starts.
+        has_completed_pending: Whether the last batch completed pending updates, so that its change contains them.
+    """
+
+    def __init__(self) -> None:
+        self.pending = PendingUpdates()
+        self.needs_replay = False
+        self.replay: PendingReplay | None = None
+        self.has_completed_pending = False
+        self._has_just_dropped = False
+        self._clocks: dict[int, int] = {}
+        self._rejected_bytes = 0
+
+    @property
+    def has_many_rejected(self) -> bool:
+        """Whether the document holds so many rejected structs that it is worth loading it again."""
+        return self._rejected_bytes > MAX_REJECTED_BYTES
+
+    @property
+    def pending_update(self) -> bytes:
+        """All pending updates merged into one."""
+        return self.add_pending(EMPTY_UPDATE)
+
+    def add_pending(self, state: bytes) -> bytes:
+        """Return an encoded state merged with the pending updates."""
+        return merge_updates(state, *self.pending.parts) if self.pending else state
+
+    def reset(self, ydoc: Doc[Any], updates: Sequence[bytes], is_complete: bool = True) -> None:
+        """Start with a document that was just loaded.
+
+        Args:
+            ydoc: The document.
+            updates: The updates that were applied to it.
+            is_complete: Whether the document took all of them. If not, everything beyond its state vector becomes
+                pending, every deletion too.
+
+        Raises:
+            DocumentDamagedError: The document panicked.
+        """
+        vector = read_vector(ydoc)
+        self._clocks = decode_state_vector(vector)
+        self.pending = PendingUpdates()
+        self._rejected_bytes = 0
+        self.needs_replay, self.replay = not is_complete, None
+        for start in range(0, len(updates), _MERGE_CHUNK):
+            beyond = get_update(merge_updates(*updates[start : start + _MERGE_CHUNK]), vector)
+            reach = check_update(beyond)
+            if self.needs_replay or not self._has(reach):
+                self.pending.add(PendingUpdate(beyond, reach))
+        self.needs_replay |= bool(self.pending)  # in another order the document may take more of it
+
+    def require_replay(self) -> None:
+        """Note that the document dropped its pending structs during a batch that is not recorded yet."""
+        self.needs_replay, self.replay = True, None
+        self._has_just_dropped = True
+
+    def finish_replay(self) -> None:
+        """Note that the document took all pending updates."""
+        self.needs_replay, self.replay = False, None
+        self.pending.remove_applied(self._has, self._encode_vector)
+
+    def remove(self, places: Collection[SliceKey]) -> list[PendingUpdate]:
+        """Remove the structs at some places, and return the pending updates that contained them. Any thread."""
+        self.pending, changed = without(self.pending, places)
+        return changed
+
+    def record(
+        self, entries: Sequence[QueuedUpdate], change: bytes | None
+    ) -> tuple[list[QueuedUpdate], list[bytes]]:
+        """Record an applied batch. Rejects an update that would become pending beyond the limits.
+
+        Args:
+            entries: The applied updates.
+            change: The update that the document's observer received. None if the document did not change.
+
+        Returns:
+            The accepted updates, and the new pending updates, which must be stored as they came.
+        """
+        count = len(self.pending)
+        self.has_completed_pending = change is not None and self._record_change(change, entries)
+        if change is not None and not self.needs_replay:
+            self.pending.remove_applied(self._has, self._encode_vector)
+        if self.has_completed_pending and self.pending and self.pending.is_small:
+            self._restart_replay()
+        self.has_completed_pending |= len(self.pending) < count
+        accepted: list[QueuedUpdate] = []
+        pending: list[bytes] = []
+        for entry in entries:
+            is_applied = self._has(entry.reach)
+            if not ((is_applied and not self._has_just_dropped) or self.pending.contains(entry.update)):
+                if not (is_applied or self.pending.has_space(entry.update)):
+                    self._reject(entry)
+                    continue
+                self.pending.add(PendingUpdate(entry.update, entry.reach, entry.peer))
+                pending.append(entry.update)
+            accepted.append(entry)
+        self._has_just_dropped = False
+        return accepted, pending
+
+    def reset_rejected(self) -> None:
+        """Reset the size of the rejected updates, before the document is loaded again."""
+        self._rejected_bytes = 0
+
+    def _reject(self, entry: QueuedUpdate) -> None:
+        self._rejected_bytes += len(entry.update) + REJECTED_OVERHEAD_BYTES
+        entry.reject(
+            UpdateRefusedError("it depends on missing updates, and the room has too many pending updates")
+        )
+
+    def _restart_replay(self) -> None:
+        self.needs_replay = True
+        if self.replay is not None:
+            self.replay.is_clean = False
+
+    def _encode_vector(self) -> bytes:
+        clocks = (encode_varuint(replica) + encode_varuint(clock) for replica, clock in self._clocks.items())
+        return encode_varuint(len(self._clocks)) + b"".join(clocks)
+
+    def _record_change(self, change: bytes, entries: Iterable[QueuedUpdate]) -> bool:
+        """Advance the clocks by a change, and return whether it contains more than the applied updates.
+
+        In that case pycrdt 0.14.13 may have missed that another pending update is complete: after a gap was filled, it
+        compares with the end of the structs beyond the gap. The last of them would be visible only after the next
+        edit of its replica.
+        """
+        reach = None
+        if change.endswith(_NO_DELETIONS) and _SKIPPED not in change:
+            reach = next((entry.reach for entry in entries if entry.update == change), None)
+        is_other, contains_more = reach is None, False
+        for replica, clock in (
+            read_update_meta(change).contiguous_ends() if reach is None else reach
+        ).items():
+            if clock > self._clocks.get(replica, 0):
+                self._clocks[replica] = clock
+                contains_more |= is_other and all(clock > entry.reach.get(replica, 0) for entry in entries)
+        return contains_more
+
+    def _has(self, reach: Mapping[int, int]) -> bool:
+        """Whether the document has every clock of a reach."""
+        return all(clock <= self._clocks.get(replica, 0) for replica, clock in reach.items())

@@ -1,157 +1,178 @@
-"""Saving what a room sends, in order, for as long as it takes.
+"""Loading and saving of one room: write batches are appended in order and retried until the store takes them.
 
-A store may fail for a while: its disk is full, another program locks it, a network file system is away. The
-room stays usable meanwhile, and says so; nothing is confirmed until it is committed (rules S4 and S5). So
-what a flush leaves waits here. Everything that waits goes into the next append, which is tried again until it
-succeeds.
-
-What peers are told about saving: that it was done, that it takes long, that the store fails.
+A store may fail for a while: its disk is full, another program locks it, a network file system is unreachable. The
+room stays usable meanwhile, and reports that it is not saved. Nothing is acknowledged before its commit (rules S4 and
+S5). All queued batches go into the next append.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from logging import Logger
 
 from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import SaveStatus, sync_update
+from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.write_queue import WriteBatch, WriteQueue, merged
 from streamlit_crdt_server.storage.store import RoomLog
+from streamlit_crdt_server.yjs.log_recovery import split_readable
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
+
+MIN_RETRY_S = 0.1
+MAX_RETRY_S = 5.0
+"""Delays in seconds before a failed save is retried. The delay doubles from the first to the second value.
+
+The second is the longest time that a room stays unsaved after its disk has space again.
+"""
+
+SHARE_AFTER_S = 0.05
+"""Duration of a commit in seconds after which its senders receive each other's updates before their acks."""
+
+MAX_SET_ASIDE_BYTES = 1024 * 1024
+"""Size of the misplaced structs that are set aside in the store while a room is open. More is only logged."""
 
 
 class Acknowledger:
-    """Speaks to those peers of a room that are still in it."""
+    """Messages to the peers of a room about the save status of their updates. Skips peers that have left."""
 
     def __init__(self, peers: set[Peer], room_log: RoomLog) -> None:
         self._peers = peers
         self._room_log = room_log
 
     def confirm(self, batch: WriteBatch) -> None:
-        """Tell those who wait for a batch that it is saved."""
+        """Acknowledge a saved batch to its senders."""
         if batch.update is not None:
             frame = sync_update(batch.update)
-            for peer in batch.echo_to & self._peers:
+            for peer in batch.ack_to & self._peers:
                 peer.deliver(frame, batch.update)
         for entry in batch.entries:
             entry.accept()
-        for peer, version in batch.questions.items():
+        for peer, version in batch.saved_queries.items():
             if isinstance(peer, SocketPeer):
-                peer.answer_saved(version, self._room_log.level, self._room_log.epoch)
+                peer.send_saved(version, self._room_log.level, self._room_log.epoch)
 
     def share(self, batch: WriteBatch) -> None:
-        """Give the senders of a batch each other's updates; their own come back when they are saved."""
-        for peer, update in batch.shares().items():
+        """Send the senders of an unsaved batch each other's updates. Their own follow as the ack."""
+        for peer, update in batch.updates_of_others().items():
             if peer in self._peers:
                 peer.deliver(sync_update(update), update)
 
-    def tell_failing(self, batches: Iterable[WriteBatch]) -> None:
-        """Tell those who asked that it is not saved yet; they are answered again once it is."""
+    def report_failing(self, batches: Iterable[WriteBatch]) -> None:
+        """Answer the saved queries of unsaved batches with FAILING. They are answered again after the save."""
         for batch in batches:
-            for peer in batch.questions:
+            for peer in batch.saved_queries:
                 if isinstance(peer, SocketPeer):
-                    peer.answer_unsaved(SaveStatus.FAILING, self._room_log.level, self._room_log.epoch)
-
-
-MIN_RETRY_S = 0.1
-MAX_RETRY_S = 5.0
-"""From the first failure to the rhythm of somebody who frees disk space and looks whether it helped."""
-
-PATIENCE_S = 0.05
-"""A commit that takes longer keeps nobody from the edits of those who were in the same batch."""
+                    peer.send_not_saved(SaveStatus.FAILING, self._room_log.level, self._room_log.epoch)
 
 
 class RoomPersister:
-    """The unsaved part of one room.
+    """The store's side of one room: loads its log, saves its write batches, compacts its log. Event loop only.
 
     Attributes:
-        is_failing: Whether the last attempt failed, so that what waits is in memory only.
+        is_failing: Whether the last attempt failed, so that the queued batches are in memory only.
+        lock: Held during a call to the store. A room has one call in progress at a time.
     """
 
     def __init__(
         self,
         room_log: RoomLog,
+        document: RoomDocument,
+        *,
+        acknowledger: Acknowledger,
         log: Logger,
         metrics: Metrics,
-        *,
-        confirmer: Acknowledger,
-        read_state: Callable[[], bytes | None],
-        on_damaged: Callable[[], None],
     ) -> None:
-        """Make the saver of a room; the callables are called in the loop's thread and do not wait.
+        """Create a persister. `run()` starts it.
 
         Args:
-            room_log: Where it saves.
-            log: Where failures are told.
-            metrics: Where they are counted, and how long a commit takes.
-            confirmer: Tells those who wait for a batch what becomes of it.
-            read_state: Encodes the document, with everything that it waits for, for compaction; None if it cannot.
-            on_damaged: Called when `read_state` found the document damaged.
+            room_log: The room's log in the store.
+            document: The document, whose state replaces a long log.
+            acknowledger: Receives the saved and the failed batches.
+            log: The logger of the room.
+            metrics: Counts failures, and the duration of saves.
         """
         self.is_failing = False
+        self.lock = Lock()
         self._room_log = room_log
+        self._document = document
         self._log = log
-        self._read_state = read_state
-        self._confirmer = confirmer
+        self._acknowledger = acknowledger
         self._metrics = metrics
-        self._on_damaged = on_damaged
-        self._backlog = WriteQueue()
+        self._queue = WriteQueue()
         self._bad_rows: list[tuple[bytes, str]] = []
-        self._thrown_out: list[tuple[bytes, str]] = []
+        self._misplaced: list[tuple[bytes, str]] = []
+        self._misplaced_bytes = 0
         self._has_work = Event()
         self._retry_s = MIN_RETRY_S
         self._failing_since = 0.0
-        self._is_dropped = False
-        self.lock = Lock()
-        """Held while the store is asked for something: a room has one call under way at a time."""
+        self._is_discarded = False
 
     @property
-    def waiting(self) -> tuple[WriteBatch, ...]:
-        """What is not saved yet, in order."""
-        return tuple(self._backlog.batches)
+    def unsaved(self) -> tuple[WriteBatch, ...]:
+        """The unsaved batches in order."""
+        return tuple(self._queue.batches)
 
     @property
     def is_idle(self) -> bool:
         """Whether everything is saved."""
-        return not (self._backlog.batches or self._bad_rows or self._thrown_out)
+        return not (self._queue.batches or self._bad_rows or self._misplaced)
+
+    async def load(self, unsaved: Iterable[bytes] = ()) -> list[bytes]:
+        """Return the updates that a document can apply: first the stored ones, then `unsaved`.
+
+        Stored updates that damage a document are set aside in the store.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        async with self.lock:
+            stored = await self._room_log.load()
+        if stored.set_aside:
+            self._log.warning(
+                "room %r: %d of its stored updates are set aside", self._room_log.room, stored.set_aside
+            )
+        updates, bad_rows = split_readable((*stored.updates, *unsaved))
+        for row in bad_rows:
+            self._set_aside_later(*row)
+        return updates
 
     def put(self, batch: WriteBatch) -> None:
-        """Save a batch soon; a room that was deleted saves nothing any more."""
-        if self._is_dropped:
+        """Queue a batch for saving. Ignored after `discard()`."""
+        if self._is_discarded:
             return
         if self.is_failing:
-            self._share_now(batch)
-            self._confirmer.tell_failing([batch])
-        self._backlog.put(batch)
-        if self._backlog.has_many or self._backlog.is_long:
+            self._share(batch)
+            self._acknowledger.report_failing([batch])
+        self._queue.put(batch)
+        if self._queue.has_many or self._queue.is_long:
             self._shorten()
         self._has_work.set()
 
-    def put_aside(self, row: bytes, why: str) -> None:
-        """Have a stored update that the room cannot live with moved out of its log."""
-        if (row, why) not in self._bad_rows:
-            self._bad_rows.append((row, why))
+    def remove_misplaced(self, update: bytes, why: str) -> None:
+        """Compact the log, which may contain misplaced structs that the document dropped, and set them aside."""
+        self._log.error(
+            "room %r: %d bytes of pending updates are removed: %s", self._room_log.room, len(update), why
+        )
+        self._metrics.set_aside.inc()
+        self._misplaced_bytes += len(update)
+        if self._misplaced_bytes <= MAX_SET_ASIDE_BYTES:
+            self._misplaced.append((update, why))
             self._has_work.set()
 
-    def throw_out(self, update: bytes, why: str) -> None:
-        """Keep what the document does not hold any more aside, and replace the log, which may hold it, by the state."""
-        self._thrown_out.append((update, why))
-        self._has_work.set()
-
-    def drop(self) -> None:
-        """Forget what waits, and what comes: the room is deleted."""
-        self._is_dropped = True
-        self._backlog.clear()
+    def discard(self) -> None:
+        """Drop the queued and all later batches, because the room is deleted."""
+        self._is_discarded = True
+        self._queue.clear()
         self._bad_rows.clear()
-        self._thrown_out.clear()
+        self._misplaced.clear()
         self.is_failing = False
 
     async def run(self) -> None:
-        """Save whatever comes, until cancelled."""
+        """Save queued batches until cancelled."""
         while True:
             await self._has_work.wait()
             self._has_work = Event()
@@ -159,7 +180,7 @@ class RoomPersister:
                 await sleep(self._retry_s)
 
     async def drain(self, timeout_s: float) -> bool:
-        """Save all that waits, trying again for `timeout_s`; return whether it is saved."""
+        """Save everything, with retries for `timeout_s`. Return whether everything is saved."""
         with move_on_after(timeout_s):
             while not self.is_idle:
                 if not await self.save():
@@ -167,35 +188,47 @@ class RoomPersister:
         return self.is_idle
 
     async def save(self) -> bool:
-        """Try once to save all that waits, and confirm it; return whether that succeeded."""
+        """Try once to save and acknowledge all queued batches. Return whether it succeeded."""
         async with self.lock:
-            batches = self._backlog.send()
+            batches = self._queue.start_write()
             try:
                 await self._set_aside()
                 await self._append(batches)
-            except Exception as error:  # a store may be anybody's: whatever it raises means "not saved"
-                self._backlog.came_back()
+            except Exception as error:  # a store of another author may raise any type
+                self._queue.fail_write()
                 self._fail(error)
                 return False
-            self._backlog.sent()
+            self._queue.finish_write()
             self._recover()
             for batch in batches:
                 if batch.update is not None:
                     self._metrics.saved_seconds.observe(time.monotonic() - batch.since)
-                self._confirmer.confirm(batch)
+                self._acknowledger.confirm(batch)
             await self._compact()
         return True
+
+    def _set_aside_later(self, update: bytes, why: str) -> None:
+        self._log.error(
+            "room %r: an update of %d bytes is set aside and the room opened without it: %s",
+            self._room_log.room,
+            len(update),
+            why,
+        )
+        self._metrics.set_aside.inc()
+        if (update, why) not in self._bad_rows:
+            self._bad_rows.append((update, why))
+            self._has_work.set()
 
     async def _set_aside(self) -> None:
         while self._bad_rows:
             await self._room_log.set_aside(*self._bad_rows[0])
             self._bad_rows.pop(0)
 
-    async def _append(self, batches: list[WriteBatch]) -> None:
+    async def _append(self, batches: Sequence[WriteBatch]) -> None:
         update = merged(batches)
         if update is None:
             return
-        if not any(batch.has_mates for batch in batches):
+        if not any(batch.needs_sharing for batch in batches):
             await self._room_log.append(update)
             return
         async with create_task_group() as tasks:
@@ -210,63 +243,64 @@ class RoomPersister:
         if failure is not None:
             raise failure
 
-    async def _share_late(self, batches: list[WriteBatch]) -> None:
-        await sleep(PATIENCE_S)
+    async def _share_late(self, batches: Sequence[WriteBatch]) -> None:
+        await sleep(SHARE_AFTER_S)
         for batch in batches:
-            self._share_now(batch)
+            self._share(batch)
 
-    def _share_now(self, batch: WriteBatch) -> None:
-        if batch.has_mates:
-            self._confirmer.share(batch)
+    def _share(self, batch: WriteBatch) -> None:
+        if batch.needs_sharing:
+            self._acknowledger.share(batch)
             batch.is_shared = True
 
     async def _compact(self) -> None:
-        """Replace the log by the state if it is long, or if it holds what was thrown out, which is put aside.
+        """Replace a long log, or one with misplaced structs, by the state. The misplaced structs are set aside.
 
-        The log is whole without it, so a failure waits for the next time, or until the room is opened again.
+        A failure is logged and not retried at once: the log is complete without compaction. Misplaced structs that
+        stay in the log are found again when the room is opened.
         """
-        thrown_out = () if self._backlog.batches else tuple(self._thrown_out)
-        if not (self._room_log.is_long or thrown_out):
+        misplaced = () if self._queue.batches else tuple(self._misplaced)
+        if not (self._room_log.is_long or misplaced):
             return
-        del self._thrown_out[: len(thrown_out)]
+        del self._misplaced[: len(misplaced)]
         try:
-            for update, why in thrown_out:
+            for update, why in misplaced:
                 await self._room_log.append(update)
                 await self._room_log.set_aside(update, why)
             if not (self._room_log.is_long or self._room_log.is_short):
-                return  # what was thrown out is found again when the room is opened
-            await self._room_log.compact(self._read_state())
+                return
+            await self._room_log.compact(self._document.read_whole_state())
         except DocumentDamagedError:
-            self._on_damaged()
+            self._document.mark_damaged()
         except Exception:
-            self._log.exception("room %r: its log could not be replaced by its state", self._room_log.room)
+            self._log.exception("room %r: its log could not be compacted", self._room_log.room)
 
     def _shorten(self) -> None:
-        for batch in self._backlog.waiting:
-            self._share_now(batch)
-        self._backlog.join()
-        if self._backlog.is_long:
+        for batch in self._queue.queued:
+            self._share(batch)
+        self._queue.join()
+        if self._queue.is_long:
             try:
-                self._backlog.replace(self._read_state())
+                self._queue.replace(self._document.read_whole_state())
             except DocumentDamagedError:
-                self._on_damaged()
-                self._backlog.replace(None)
+                self._document.mark_damaged()
+                self._queue.replace(None)
 
     def _fail(self, error: Exception) -> None:
-        is_news = not self.is_failing
-        self._retry_s = MIN_RETRY_S if is_news else min(2 * self._retry_s, MAX_RETRY_S)
+        is_first = not self.is_failing
+        self._retry_s = MIN_RETRY_S if is_first else min(2 * self._retry_s, MAX_RETRY_S)
         self.is_failing = True
         self._metrics.store_errors.inc()
         self._shorten()
-        if is_news:
+        if is_first:
             self._failing_since = time.monotonic()
             self._log.error(
-                "room %r is not saved: its edits are kept in memory and saving is tried again: %s",
+                "room %r is not saved; its edits are kept in memory and saving is retried: %s",
                 self._room_log.room,
                 error,
                 exc_info=error,
             )
-            self._confirmer.tell_failing(self._backlog.batches)
+            self._acknowledger.report_failing(self._queue.batches)
 
     def _recover(self) -> None:
         if not self.is_failing:

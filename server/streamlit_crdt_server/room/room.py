@@ -14,7 +14,7 @@ from typing import Any
 from anyio import CancelScope, Event, Lock, sleep
 from anyio.abc import TaskStatus
 
-from streamlit_crdt_server.errors import HubNotRunningError, RoomUnavailableError
+from streamlit_crdt_server.errors import RoomUnavailableError
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.connections import DELETED, RESTARTS, RoomConnections
 from streamlit_crdt_server.room.peers import LocalPeer, SocketPeer
@@ -51,14 +51,14 @@ class Room(RoomConnections):
         if self.is_closed:  # stopped before it ran
             self._task_group.cancel_scope.cancel()
             return
-        await self._load()
+        await self.load()
         if self.ready:
             self._observe()
         for task in (
             self._stopped.wait,
             self._watch_ready,
-            self._run_flushes,
-            self._saver.run,
+            self.run_flushes,
+            self.persister.run,
             self._close_silent,
             self._end_when_idle,
             self._run_provider,
@@ -72,6 +72,10 @@ class Room(RoomConnections):
     async def _watch_ready(self) -> None:
         await self.ready_event.wait()
         self._observe()
+
+    def _observe(self) -> None:
+        self.document.observe()
+        self.ydoc_observed.set()
 
     async def stop(self) -> None:
         """Close every socket with 1012, flush, and end (rule S2). May be called at any time, and again.
@@ -100,15 +104,15 @@ class Room(RoomConnections):
     def _dismiss_sockets(self) -> None:
         for peer in tuple(self.peers):
             if isinstance(peer, SocketPeer):
-                peer.dismiss(CloseCode.SERVICE_RESTART, RESTARTS)
+                peer.disconnect(CloseCode.SERVICE_RESTART, RESTARTS)
 
     async def _save_rest(self) -> None:
         try:
-            await self._flush()
+            await self.flush_inbox()
         except BaseException as error:  # a panic of pycrdt is no `Exception`
             safe_apply.reraise_exit(error)
             self.log.exception("room %r could not apply what waited when it ended", self.name)
-        if not await self._saver.drain(self.settings.flush_timeout_s):
+        if not await self.persister.drain(self.settings.flush_timeout_s):
             self.log.error("room %r ends with edits that its store did not take", self.name)
 
     async def delete(self) -> None:
@@ -117,21 +121,19 @@ class Room(RoomConnections):
         Raises:
             StoreError: The store failed; the room goes on as it was.
         """
-        async with self._saver.lock:
-            await self._log.delete()
+        async with self.persister.lock:
+            await self._room_log.delete()
             self.close(CloseCode.OTHER_EPOCH, DELETED)
-            self._saver.drop()
+            self.persister.discard()
         await self.stop()
 
     def close(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = RESTARTS) -> None:
         """Let everybody go, without a flush. May be called again."""
         self.is_closed = True
         for peer in tuple(self.peers):  # first, so that it is this code that they are told
-            peer.dismiss(code, reason)
-        unsaved = (entry for batch in self._saver.waiting for entry in batch.entries)
-        for entry in (*self._take_inbox(), *unsaved):  # also of those who have left meanwhile
-            entry.refuse(HubNotRunningError())
-        self._unobserve()
+            peer.disconnect(code, reason)
+        self.reject_unsaved()
+        self.document.unobserve()
         self.ydoc_observed.set()  # who waits to be served finds the room closed
 
     async def _end_when_idle(self) -> None:
@@ -152,8 +154,8 @@ class Room(RoomConnections):
         while True:
             await sleep(min(timeout_s / 4, MAX_SWEEP_INTERVAL_S))
             for peer in tuple(self.peers):
-                if isinstance(peer, SocketPeer) and time.monotonic() - peer.heard_at > timeout_s:
-                    peer.dismiss(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
+                if isinstance(peer, SocketPeer) and time.monotonic() - peer.last_frame_at > timeout_s:
+                    peer.disconnect(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
                     self._mark_leaving(peer.session, True)  # its session, which nobody told either, as well
 
     def open_local(
@@ -167,7 +169,7 @@ class Room(RoomConnections):
         try:
             state = safe_apply.read_state(self.ydoc)
         except safe_apply.DocumentDamagedError as error:
-            self._recover()
+            self.document.mark_damaged()
             raise RoomUnavailableError(self.name) from error
         peer = LocalPeer(self, state, post, session=session)
         self.peers.add(peer)
@@ -178,21 +180,3 @@ class Room(RoomConnections):
         """Forget a peer whose session leaves: the session's tab, which hangs up a moment later, has left too."""
         self.leave(peer)
         self._mark_leaving(peer.session, True)
-
-    def read_shared_state(self) -> bytes | None:
-        """Return a state that holds all that was delivered, read once for all who need it; None if damaged."""
-        if self._shared_state is None:
-            try:
-                self._shared_state = self._read_whole_state()
-            except safe_apply.DocumentDamagedError:
-                self._recover()
-        return self._shared_state
-
-    def _resync(self) -> None:
-        """Let every peer start over with the document that was loaded again."""
-        state = safe_apply.read_state(self.ydoc)
-        for peer in tuple(self.peers):
-            if isinstance(peer, LocalPeer):
-                peer.replace(state)
-            else:
-                peer.dismiss(CloseCode.SERVICE_RESTART, "the room was loaded again")

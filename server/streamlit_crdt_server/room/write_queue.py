@@ -1,10 +1,8 @@
-"""The batches of a room that are not saved yet, kept small for however long its store takes.
+"""Write batches of a room that are not saved yet, bounded in size while the store is slow or fails.
 
-Somebody who overwrites one key for an hour while the disk is full would otherwise fill the memory with what
-nobody sees any more. So what waits becomes one batch, and once that is larger than the room itself it is
-replaced by the room's whole state, which holds the same and more.
-
-What a flush leaves to be saved: an update, and everybody who waits to hear that it is.
+A participant may overwrite one key for an hour while the disk is full. Without a bound the memory would fill with
+overwritten content. Queued batches are therefore joined, and a joined batch larger than the room is replaced by the
+room's whole state.
 """
 
 from __future__ import annotations
@@ -18,146 +16,147 @@ from pycrdt import merge_updates
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.peers import Peer
 
+REPLACE_QUEUED_OVER_BYTES = 256 * 1024
+REPLACE_QUEUED_OVER_RATIO = 2
+"""A joined batch is compared with the state above this size, and above this multiple of the last state.
+
+The cost of reading the state is proportional to the room, so these bounds keep the cost per queued byte low.
+"""
+
+MAX_BATCHES = 256
+"""Queued batches that are joined. A merge costs the square of the number of updates: 1 ms for this many."""
+
 
 @dataclass(slots=True)
 class WriteBatch:
-    """One flush, from its being sent to its being saved.
+    """The result of one flush, between sending it to peers and saving it.
 
     Attributes:
-        update: What is to be stored; None if nothing was changed, and only the order is to be kept.
-        echo_to: Who gets the update back as confirmation.
-        entries: The updates that it consists of, as they came.
-        foreign: What it holds besides: changes that server code made to the document.
-        questions: Who asked whether everything before is saved, and under which version.
-        is_shared: Whether the senders have been given each other's updates, ahead of their own.
-        since: When it was sent to the others.
+        update: The update to store. None if the document did not change and only the order of acks must be kept.
+        ack_to: The peers that receive `update` as the ack after it is saved.
+        entries: The updates of peers that it consists of.
+        external: The changes in it that server code made to the document.
+        saved_queries: The peers that sent a saved query, and its version.
+        is_shared: Whether its senders already received each other's updates.
+        since: Monotonic time at which it was sent, in seconds.
     """
 
     update: bytes | None = None
-    echo_to: set[Peer] = field(default_factory=set)
+    ack_to: set[Peer] = field(default_factory=set)
     entries: list[QueuedUpdate] = field(default_factory=list)
-    foreign: bytes | None = None
-    questions: dict[Peer, int] = field(default_factory=dict)
+    external: bytes | None = None
+    saved_queries: dict[Peer, int] = field(default_factory=dict)
     is_shared: bool = False
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def has_mates(self) -> bool:
-        """Whether some of those who wait for the confirmation lack each other's updates meanwhile."""
-        return not self.is_shared and (len(self.echo_to) > 1 or bool(self.echo_to and self.foreign))
+    def needs_sharing(self) -> bool:
+        """Whether a peer that waits for the ack lacks updates of others in this batch."""
+        return not self.is_shared and (len(self.ack_to) > 1 or bool(self.ack_to and self.external))
 
-    def shares(self) -> Mapping[Peer, bytes]:
-        """What each sender lacks of its own batch: all but its own updates."""
+    def updates_of_others(self) -> Mapping[Peer, bytes]:
+        """Return for each peer in `ack_to` the updates in this batch that are not its own, merged."""
         updates = [(entry.peer, entry.update) for entry in self.entries]
-        foreign = [] if self.foreign is None else [self.foreign]
-        shares = {}
-        for peer in self.echo_to:
-            others = [*foreign, *(update for sender, update in updates if sender is not peer)]
+        external = [] if self.external is None else [self.external]
+        found = {}
+        for peer in self.ack_to:
+            others = [*external, *(update for sender, update in updates if sender is not peer)]
             if others:
-                shares[peer] = others[0] if len(others) == 1 else merge_updates(*others)
-        return shares
+                found[peer] = others[0] if len(others) == 1 else merge_updates(*others)
+        return found
 
 
 def join(batches: Sequence[WriteBatch]) -> WriteBatch:
-    """Make one of several that follow each other, so that what waits for long costs little.
-
-    The senders must have been given each other's updates: who sent what is forgotten.
-    """
+    """Join consecutive batches into one. They must be shared: the result does not record the senders' updates."""
     joined = WriteBatch(merged(batches), is_shared=True, since=batches[0].since)
     for batch in batches:
-        joined.echo_to |= batch.echo_to
+        joined.ack_to |= batch.ack_to
         joined.entries += (
             replace(entry, update=b"", reach={}) for entry in batch.entries if entry.done is not None
         )
-        joined.questions |= batch.questions
+        joined.saved_queries |= batch.saved_queries
     return joined
 
 
 def merged(batches: Sequence[WriteBatch]) -> bytes | None:
-    """Merge the updates of several into one; None if none of them has any."""
+    """Merge the updates of batches into one. None if no batch has an update."""
     updates = [batch.update for batch in batches if batch.update is not None]
     if len(updates) > 1:
         return merge_updates(*updates)
     return updates[0] if updates else None
 
 
-MIN_LONG_BYTES = 256 * 1024
-LONG_RATIO = 2
-"""What waits is worth comparing with the state above so many bytes and above so many times the last state:
-reading a state costs as much as the room is large, and so costs little per byte that waits."""
-
-MAX_BATCHES = 256
-"""Merging costs the square of the number of updates: this many take a millisecond."""
-
-
 class WriteQueue:
-    """The unsaved batches, in order; the first ones may be on their way into the store.
+    """The unsaved batches of a room in order. The first ones may be in a write to the store.
 
     Attributes:
-        batches: All of them.
+        batches: All unsaved batches.
     """
 
     def __init__(self) -> None:
         self.batches: list[WriteBatch] = []
-        self._sent = 0
-        self._waiting_bytes = 0
+        self._writing = 0
+        self._queued_bytes = 0
         self._state_bytes = 0
 
     @property
-    def waiting(self) -> list[WriteBatch]:
-        """Those which are not on their way into the store."""
-        return self.batches[self._sent :]
+    def queued(self) -> list[WriteBatch]:
+        """The batches that are not in a write."""
+        return self.batches[self._writing :]
 
     @property
     def has_many(self) -> bool:
-        """Whether those that wait are worth joining."""
-        return len(self.batches) - self._sent > MAX_BATCHES
+        """Whether the queued batches are worth joining."""
+        return len(self.batches) - self._writing > MAX_BATCHES
 
     @property
     def is_long(self) -> bool:
-        """Whether what waits is worth replacing by the state."""
-        return self._waiting_bytes > max(MIN_LONG_BYTES, LONG_RATIO * self._state_bytes)
+        """Whether the queued batches are worth comparing with the room's state."""
+        return self._queued_bytes > max(
+            REPLACE_QUEUED_OVER_BYTES, REPLACE_QUEUED_OVER_RATIO * self._state_bytes
+        )
 
     def put(self, batch: WriteBatch) -> None:
         self.batches.append(batch)
-        self._waiting_bytes += _size(batch)
+        self._queued_bytes += _size(batch)
 
-    def send(self) -> list[WriteBatch]:
-        """Return all, which are on their way until `sent` or `came_back` is called."""
-        self._sent = len(self.batches)
-        self._waiting_bytes = 0
+    def start_write(self) -> list[WriteBatch]:
+        """Return all batches. Call `finish_write` or `fail_write` afterwards."""
+        self._writing = len(self.batches)
+        self._queued_bytes = 0
         return list(self.batches)
 
-    def sent(self) -> None:
-        """Forget what was on its way: it is saved."""
-        del self.batches[: self._sent]
-        self._sent = 0
+    def finish_write(self) -> None:
+        """Remove the batches that were written."""
+        del self.batches[: self._writing]
+        self._writing = 0
 
-    def came_back(self) -> None:
-        """Have what was on its way wait again."""
-        self._sent = 0
-        self._waiting_bytes = sum(map(_size, self.batches))
+    def fail_write(self) -> None:
+        """Queue the batches of the write again."""
+        self._writing = 0
+        self._queued_bytes = sum(map(_size, self.batches))
 
     def join(self) -> None:
-        """Make one of those that wait; their senders must have been given each other's updates."""
-        if len(waiting := self.waiting) > 1:
-            self.batches[self._sent :] = [join(waiting)]
-            self._waiting_bytes = _size(self.batches[-1])
+        """Join the queued batches into one. They must be shared."""
+        if len(queued := self.queued) > 1:
+            self.batches[self._writing :] = [join(queued)]
+            self._queued_bytes = _size(self.batches[-1])
 
     def replace(self, state: bytes | None) -> None:
-        """Put `state`, which holds all that waits and was joined, in its place if it is smaller.
+        """Replace the update of the joined batch by `state`, which contains it, if that is smaller.
 
-        Without one, because it could not be read, this is put off until twice as much waits.
+        Args:
+            state: The room's state. None if it is unreadable: the next attempt follows when twice as much is queued.
         """
-        self._state_bytes = self._waiting_bytes if state is None else len(state)
-        if state is not None and len(state) < self._waiting_bytes:
+        self._state_bytes = self._queued_bytes if state is None else len(state)
+        if state is not None and len(state) < self._queued_bytes:
             self.batches[-1].update = state
-            self._waiting_bytes = len(state)
+            self._queued_bytes = len(state)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all batches."""
         self.batches.clear()
-        self._sent = self._waiting_bytes = 0
+        self._writing = self._queued_bytes = 0
 
 
 def _size(batch: WriteBatch) -> int:

@@ -23,7 +23,7 @@ from streamlit_crdt_server import (
     UpdateRefusedError,
     WrongThreadError,
 )
-from streamlit_crdt_server.room.peers import MIN_LONG_BYTES
+from streamlit_crdt_server.room.peers import REPLACE_RECEIVED_OVER_BYTES
 from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.support.unreliable_store import UnreliableStore
 
@@ -133,7 +133,7 @@ async def test_a_room_in_which_pycrdt_panics_does_not_take_the_others_with_it(
 
     async with Hub() as hub, connected(hub, "good") as ada, connected(hub, "bad") as bob:
         pushed = (await hub.aopen_local("bad")).push(an_update())
-        monkeypatch.setattr(hub.rooms["bad"], "_put", panic)
+        monkeypatch.setattr(hub.rooms["bad"], "_publish", panic)
         await until(lambda: bob.channel.closed_with == CloseCode.SERVICE_RESTART)
         with pytest.raises(HubNotRunningError):
             await done(pushed)
@@ -285,7 +285,7 @@ async def test_N1_a_local_peer_that_never_drains_costs_little() -> None:
         replica = Client(FakeChannel())
         for number in range(600):
             idle.deliver(b"", replica.set("k", number))
-        assert len(idle._waiting) <= 257
+        assert len(idle._received) <= 257
         assert values_of(idle.drain()) == {"k": 599}
 
 
@@ -297,7 +297,7 @@ async def test_N1_a_local_peer_that_never_drains_costs_no_more_than_the_room() -
         for number in range(60):
             await done(ada.push(replica.set("k", f"{number}" + "x" * 20_000)))
             for peer in idle:
-                assert sum(map(len, peer._waiting)) < MIN_LONG_BYTES + 30_000
+                assert sum(map(len, peer._received)) < REPLACE_RECEIVED_OVER_BYTES + 30_000
         await done(ada.push(replica.set("last", 1)))
         for peer in idle:
             found = values_of(peer.drain())

@@ -142,8 +142,8 @@ async def test_shipped_updates_beyond_a_full_buffer_are_dropped_in_silence(
         state = ours.ydoc.get("state", type=Map)
         for number in range(count):
             state["k"] = f"value {number}"
-        assert len(ours._outbox) == count
-        ours._outbox.clear()  # to merge so many takes a minute
+        assert len(ours.document.outbox) == count
+        ours.document.outbox.clear()  # to merge so many takes a minute
 
 
 async def test_shipped_stop_before_the_start_raises() -> None:

@@ -97,11 +97,11 @@ async def test_N2_a_log_with_an_update_that_lies_in_a_value_opens_with_all_else_
 
 
 async def waits(hub: Hub, count: int = 1) -> None:
-    await until(lambda: len(hub.rooms["room"]._holdings._premature) == count)
+    await until(lambda: len(hub.rooms["room"].document.applied.pending) == count)
 
 
 async def settled(hub: Hub) -> None:
-    await until(lambda: not hub.rooms["room"]._holdings.is_unsettled)
+    await until(lambda: not hub.rooms["room"].document.applied.needs_replay)
 
 
 async def test_N2_what_waits_and_proves_to_be_false_is_thrown_out_and_whoever_proves_it_is_accepted() -> None:
@@ -134,7 +134,7 @@ async def test_N2_a_log_that_proves_one_of_its_updates_false_opens_without_that_
         await until(lambda: ada.look() == {"x": 1})
         await settled(hub)
         await all_agree(hub, store, ada)
-        await until(lambda: hub.rooms["room"]._saver.is_idle)
+        await until(lambda: hub.rooms["room"].persister.is_idle)
         assert (await store.load("room")).set_aside == 1
         await done((await hub.aopen_local("room")).push(AWAITED))
         await all_agree(hub, store, ada)

@@ -27,7 +27,7 @@ from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.room import pending_updates
 from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
-from streamlit_crdt_server.room.write_queue import MIN_LONG_BYTES
+from streamlit_crdt_server.room.write_queue import REPLACE_QUEUED_OVER_BYTES
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
 from tests.server.support.expensive_updates import NULL, struct
 from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
@@ -135,14 +135,14 @@ async def test_S4_an_edit_that_waits_for_the_store_costs_no_more_the_longer_it_w
             await until(lambda number=number: bob.look() == {"k": number})
         attempts = store.attempts
         await until(lambda: store.attempts > attempts)
-        await until(lambda: len(room._saver.waiting) <= 1)
+        await until(lambda: len(room.persister.unsaved) <= 1)
         store.can_write = True
         await until(lambda: not room.is_saving_failing)
         assert await stored(store) == {"k": 49}
 
 
 def waiting_bytes(room: Room) -> int:
-    return sum(len(batch.update or b"") for batch in room._saver.waiting)
+    return sum(len(batch.update or b"") for batch in room.persister.unsaved)
 
 
 def numbers(room: Room) -> dict[str, str]:
@@ -167,12 +167,12 @@ async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_mor
             pushed = local.push(session.set("session", f"{number}" + "y" * 20_000))
             await until(lambda number=number: numbers(room) == {"ada": str(number), "session": str(number)})
             largest = max(largest, waiting_bytes(room))
-        assert largest < 2 * MIN_LONG_BYTES
+        assert largest < 2 * REPLACE_QUEUED_OVER_BYTES
         assert not pushed.done()
         store.can_write = True
         store.may_commit.set()
         await done(pushed)
-        await until(lambda: room._saver.is_idle)
+        await until(lambda: room.persister.is_idle)
         assert {key: value[:2] for key, value in (await stored(store)).items()} == {
             "ada": "59",
             "session": "59",
@@ -248,7 +248,7 @@ async def test_S5_an_update_that_a_room_which_ends_does_not_take_in_closes_its_s
         peer = next(peer for peer in room.peers if isinstance(peer, SocketPeer))
         room.is_closed = True
         room.submit(peer, ada.set("x", 1))
-        room.ask_saved(peer, 1)
+        room.query_saved(peer, 1)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         assert not answers(ada)
 
@@ -315,7 +315,7 @@ async def test_S4_who_pushed_to_a_room_that_cannot_be_loaded_again_is_told_so() 
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
         store.can_load = False
-        hub.rooms["room"]._recover()
+        hub.rooms["room"].document.mark_damaged()
         pushed = peer.push(Client(FakeChannel()).set("x", 1))
         peer.close()
         with pytest.raises(StoreUnavailableError):
@@ -342,7 +342,7 @@ async def test_N2_a_room_whose_log_was_poisoned_opens_without_the_bad_rows_which
         await store.append("room", update)
     async with Hub(store=store) as hub, connected(hub, "room") as ada:
         await until(lambda: ada.look() == {f"k{number}": number for number in range(9)})
-        await until(lambda: hub.rooms["room"]._saver.is_idle)
+        await until(lambda: hub.rooms["room"].persister.is_idle)
         assert (await store.load("room")).set_aside == 2
         assert len((await store.load("room")).updates) == 9
         assert hub.metrics.registry.get_sample_value("streamlit_crdt_set_aside_total") == 2
@@ -352,12 +352,11 @@ async def test_S3_what_server_code_writes_while_a_damaged_room_waits_for_its_log
     store = UnreliableStore()
     async with Room(store=store) as room:
         store.may_load.clear()
-        room._is_damaged = True
-        room._has_work.set()
+        room.document.mark_damaged()
         await until(lambda: store.loads == 2)  # the first was at the start
         room.ydoc.get("state", type=Map)["x"] = 1
         store.may_load.set()
-        await until(lambda: not room._is_damaged)
+        await until(lambda: not room.document.is_damaged)
         assert room.ydoc.get("state", type=Map).to_py() == {"x": 1}
         await room.flush(DEADLINE_S)
         assert await stored(store) == {"x": 1}
@@ -447,13 +446,13 @@ async def test_N2_who_sends_ever_more_that_needs_what_is_missing_is_closed_with_
             ada.channel.put(protocol.sync_update(update))
             ada.channel.put(protocol.sync_update(update))  # what waits already costs nothing
         await until(lambda: ada.channel.closed_with == CloseCode.MALFORMED)
-        assert len(room._holdings._premature) == MAX_UPDATES
-        assert len(room._holdings._premature.parts) <= 65
+        assert len(room.document.applied.pending) == MAX_UPDATES
+        assert len(room.document.applied.pending.parts) <= 65
         with pytest.raises(UpdateRefusedError):
             await done(peer.push(others[-1]))
         await done(peer.push(others[0]))
         await done(peer.push(first))
-        assert not room._holdings._premature
+        assert not room.document.applied.pending
         size = sum(map(len, (await store.load("room")).updates))
         assert size < 3 * sum(map(len, others))
     assert (await stored(store, "room"))["k"] == MAX_UPDATES + 1  # the document kept it inside
@@ -463,7 +462,7 @@ async def test_N2_a_document_lets_go_of_what_was_refused_and_nobody_notices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pending_updates, "MAX_UPDATES", 1)
-    monkeypatch.setattr(pending_updates, "MAX_REFUSED_BYTES", 1)
+    monkeypatch.setattr(pending_updates, "MAX_REJECTED_BYTES", 1)
     store = UnreliableStore()
     first, second, third = typed_in_order(3)
     async with Hub(store=store) as hub, connected(hub) as ada:

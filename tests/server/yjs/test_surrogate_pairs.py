@@ -72,7 +72,7 @@ async def test_S3_who_deletes_half_a_character_deletes_it_and_edits_on(
         assert text_of(room.ydoc) == "abcdZZ"
         assert is_whole(room)
         if is_compacted:
-            await room._log.compact(room._read_whole_state())
+            await room._room_log.compact(room.document.read_whole_state())
     async with opened(store, third) as (room, _):
         assert text_of(room.ydoc) == "abcdZZ👍"
         assert is_whole(room)
@@ -160,8 +160,8 @@ async def test_S3_a_log_is_not_replaced_by_a_state_that_lacks_some_of_it(
     updates = [*typed("a👍bcd"), FIRST_HALF]
     async with opened(store, *updates) as (room, _):
         assert not is_whole(room)
-        await room._log.compact(room._read_whole_state())
-        await room._log.compact(room._read_whole_state())
+        await room._room_log.compact(room.document.read_whole_state())
+        await room._room_log.compact(room.document.read_whole_state())
     assert len((await store.load("room")).updates) >= 1
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
     async with opened(store) as (room, _):
