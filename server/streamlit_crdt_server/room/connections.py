@@ -1,48 +1,104 @@
-"""The sockets of a room: how each is welcomed, what each of its frames does, and how it is let go."""
+"""Sockets of a room: the handshake, the effect of each received frame, and the close."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
-from typing import Any
+from logging import Logger
+from typing import Protocol
 
-from anyio import create_task_group, get_cancelled_exc_class
-from pycrdt import Channel
+from anyio import create_task_group, get_cancelled_exc_class, sleep
+from pycrdt import Awareness, Channel
 
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
+from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence
+from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.message_validation import decode_off_loop
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.permissions import may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
-from streamlit_crdt_server.room.presence import name_presences
+from streamlit_crdt_server.room.presence import PresenceOwners, name_presences
+from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 
-DELETED = "this room was deleted and begun anew"
-RESTARTS = "the server stops or restarts"
-VIEWS_ONLY = "you may look at this room and not change it"
+MAX_SWEEP_INTERVAL_S = 15.0
+"""Longest time in seconds between two checks for silent sockets or for an idle room."""
+
+DELETED = "the room was deleted"
+RESTARTS = "the server is stopping or restarting"
+READ_ONLY = "this connection has the role viewer and cannot edit the room"
 
 
-class RoomConnections(UpdatePipeline):
-    """The way of a frame from a socket into the room."""
+class MessageCallbacks(Protocol):
+    """The callbacks of a `YRoom` for received messages, which may change at any time."""
 
-    _empty_since = 0.0
+    @property
+    def on_message(self) -> Callable[[bytes], Awaitable[bool] | bool] | None: ...
+
+    @property
+    def on_message_error(self) -> Callable[[Exception, bytes, Channel], Awaitable[bool] | bool] | None: ...
+
+
+class RoomConnections:
+    """The peers of a room: serves sockets, and keeps their presences. Event loop only.
+
+    Attributes:
+        owners: The peer that announced each client id.
+        empty_since: Monotonic time at which the last peer left, in seconds.
+    """
+
+    def __init__(
+        self,
+        document: RoomDocument,
+        pipeline: UpdatePipeline,
+        room_log: RoomLog,
+        awareness: Awareness,
+        *,
+        peers: set[Peer],
+        channels: set[Channel],
+        callbacks: MessageCallbacks,
+        settings: Settings,
+        log: Logger,
+        metrics: Metrics,
+    ) -> None:
+        """Create the connections of a room.
+
+        Args:
+            document: The document that peers synchronize with.
+            pipeline: Receives the updates and presences of peers.
+            room_log: Gives the name and the epoch of the room.
+            awareness: The presences of the room.
+            peers: The peers of the room. Shared with the pipeline, changed here only.
+            channels: The served channels, `YRoom.clients`.
+            callbacks: Called for received messages.
+            settings: The limits.
+            log: The logger of the room.
+            metrics: Counts connections.
+        """
+        self.owners = PresenceOwners(awareness, settings.max_presences_per_connection)
+        self.empty_since = time.monotonic()
+        self._document = document
+        self._pipeline = pipeline
+        self._room_log = room_log
+        self._awareness = awareness
+        self._peers = peers
+        self._channels = channels
+        self._callbacks = callbacks
+        self._settings = settings
+        self._log = log
+        self._metrics = metrics
 
     async def serve(self, channel: Channel) -> None:
-        """Serve one connection until it or the room ends.
-
-        Mends the shipped one, which serves before the room is observed (rule S1); swallows malformed
-        messages, where here they end their own connection with 4400 (rule N2); lets a failed send end the
-        room's other tasks; and does not tell a joiner who is there, nor the others who left (rule A3).
-        """
-        await self.ydoc_observed.wait()
-        peer = SocketPeer(channel, self.settings, self.log)
-        self.clients.add(channel)
-        self.metrics.connections.inc()
+        """Serve one connection until it or the room closes."""
+        peer = SocketPeer(channel, self._settings, self._log)
+        self._channels.add(channel)
+        self._metrics.connections.inc()
         try:
             with peer.scope:
                 await self._serve_peer(peer)
@@ -50,65 +106,101 @@ class RoomConnections(UpdatePipeline):
             peer.disconnect(CloseCode.SERVICE_RESTART, RESTARTS)
             raise
         finally:
-            self.clients.discard(channel)
-            self.metrics.connections.dec()
+            self._channels.discard(channel)
+            self._metrics.connections.dec()
             self.leave(peer)
             await peer.send_close()
 
+    def join(self, peer: Peer) -> None:
+        """Add a peer. Its session counts as a participant."""
+        self._peers.add(peer)
+        self._mark_leaving(peer.session, False)
+
+    def leave(self, peer: Peer) -> None:
+        """Remove a peer, and send the removal of its presences. Does nothing if it has left."""
+        self._peers.discard(peer)
+        self.empty_since = time.monotonic()
+        self._pipeline.announce(self.owners.leave(peer))
+
+    def depart(self, peer: Peer) -> None:
+        """Remove a peer whose session leaves. The socket of its tab, which closes soon, no longer counts."""
+        self.leave(peer)
+        self._mark_leaving(peer.session, True)
+
+    def announce_local(self, client_ids: list[int]) -> None:
+        """Send the presences that server code set in the room's awareness, also to peers that join later."""
+        states, meta = dict(self._awareness.states), dict(self._awareness.meta)
+        presences = [
+            Presence(i, meta[i]["clock"], json.dumps(states.get(i)), states.get(i)) for i in client_ids
+        ]
+        self._pipeline.announce(self.owners.announce(self, presences))
+
+    async def close_silent(self) -> None:
+        """Close sockets without a frame for `silent_peer_timeout_s`, until cancelled. hypercorn ignores pongs."""
+        timeout_s = self._settings.silent_peer_timeout_s
+        while True:
+            await sleep(min(timeout_s / 4, MAX_SWEEP_INTERVAL_S))
+            for peer in tuple(self._peers):
+                if isinstance(peer, SocketPeer) and time.monotonic() - peer.last_frame_at > timeout_s:
+                    peer.disconnect(CloseCode.SILENT, f"no frame received for {timeout_s:g} s")
+                    self._mark_leaving(peer.session, True)  # its session did not receive a close either
+
+    def _mark_leaving(self, session: str | None, is_leaving: bool) -> None:
+        """Set `is_leaving` of every peer of a session."""
+        for peer in self._peers:
+            if session is not None and peer.session == session:
+                peer.is_leaving = is_leaving
+
     async def _serve_peer(self, peer: SocketPeer) -> None:
         async with create_task_group() as tasks:
-            self._join(peer)
+            self._accept(peer)
             tasks.start_soon(self._write, peer)
             await self._read(peer)
             tasks.cancel_scope.cancel()
 
-    def leave(self, peer: Peer) -> None:
-        """Forget a peer, and tell the others that whom it announced is gone. Does nothing if it has left."""
-        self.peers.discard(peer)
-        self._empty_since = time.monotonic()
-        self.announce(self.attendance.leave(peer))
-
-    def _join(self, peer: SocketPeer) -> None:
-        """Ask the newcomer for what it has, and tell it who is here."""
-        if self.is_closed:
+    def _accept(self, peer: SocketPeer) -> None:
+        """Add a socket, and send it SyncStep1 and the presences. Closes it if the room closed or the epoch differs."""
+        if self._pipeline.is_closed:
             peer.disconnect(CloseCode.SERVICE_RESTART, RESTARTS)
             return
         epoch = getattr(peer.channel, "epoch", None)
-        if epoch is not None and epoch != self.epoch:
+        if epoch is not None and epoch != self._room_log.epoch:
             peer.disconnect(CloseCode.OTHER_EPOCH, DELETED)
             return
-        self.peers.add(peer)
-        self._mark_leaving(peer.session, False)
+        self.join(peer)
         try:
-            peer.deliver(protocol.sync_step1(safe_apply.read_vector(self.ydoc)))
+            peer.deliver(protocol.sync_step1(safe_apply.read_vector(self._document.ydoc)))
         except safe_apply.DocumentDamagedError:
-            self.document.mark_damaged()
+            self._document.mark_damaged()
         self._introduce(peer)
 
-    def _mark_leaving(self, session: str | None, is_leaving: bool) -> None:
-        """Count a session no more, or again, however many peers it has."""
-        for peer in self.peers:
-            if session is not None and peer.session == session:
-                peer.is_leaving = is_leaving
+    def _introduce(self, newcomer: SocketPeer) -> None:
+        """Send all presences to a new peer under newer clocks, and each presence to its owner."""
+        renewed = self.owners.renew()
+        if renewed:
+            newcomer.deliver(protocol.awareness(presence for _, presence in renewed))
+        for owner, presence in renewed:
+            if isinstance(owner, SocketPeer):
+                owner.deliver(protocol.awareness((presence,)))
 
     async def _write(self, peer: SocketPeer) -> None:
-        """Write until the connection breaks; then nobody needs to read from it either."""
+        """Write until the connection fails, then stop reading from it too."""
         try:
             await peer.write()
         except Exception:
-            self.log.debug("room %r: a socket broke while it was written to", self.name, exc_info=True)
+            self._log.debug("room %r: a write to a socket failed", self._room_log.room, exc_info=True)
             peer.scope.cancel()
 
     async def _read(self, peer: SocketPeer) -> None:
         try:
             async for frame in peer.channel:
-                if peer.close_code is not None:  # what lay there already is not read any more
+                if peer.close_code is not None:  # a frame received before the close is ignored
                     return
                 peer.last_frame_at = time.monotonic()
                 try:
                     await self._receive(peer, frame)
                 except MalformedFrameError as error:
-                    if not await self._is_excused(error, frame, peer.channel):
+                    if not await self._is_handled(error, frame, peer.channel):
                         raise
         except FrameTooLargeError as error:
             peer.disconnect(CloseCode.TOO_LARGE, error.reason)
@@ -118,80 +210,59 @@ class RoomConnections(UpdatePipeline):
             if isinstance(error, get_cancelled_exc_class()):
                 raise
             safe_apply.reraise_exit(error)
-            self.log.exception("room %r: a socket failed and was closed", self.name)
+            self._log.exception("room %r: a socket failed and was closed", self._room_log.room)
             peer.disconnect(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
 
-    async def _is_excused(self, error: Exception, frame: bytes, channel: Channel) -> bool:
-        """Ask `on_message_error`, a callback of `YRoom`, whether to carry on after a malformed frame."""
-        if self.on_message_error is None:
+    async def _is_handled(self, error: Exception, frame: bytes, channel: Channel) -> bool:
+        """Return whether `on_message_error` handles a malformed frame, so that the connection continues."""
+        on_message_error = self._callbacks.on_message_error
+        if on_message_error is None:
             return False
-        answer = self.on_message_error(error, frame, channel)
+        answer = on_message_error(error, frame, channel)
         return bool(await answer if isawaitable(answer) else answer)
 
     async def _receive(self, peer: SocketPeer, frame: object) -> None:
         if not isinstance(frame, bytes):
-            raise MalformedFrameError("a text frame, where the protocol has binary ones only")
-        if self.on_message is not None:
-            skip = self.on_message(frame)
+            raise MalformedFrameError("the frame is text; the protocol has binary frames only")
+        on_message = self._callbacks.on_message
+        if on_message is not None:
+            skip = on_message(frame)
             if await skip if isawaitable(skip) else skip:
                 return
-        match await decode_off_loop(frame, self.settings):
+        match await decode_off_loop(frame, self._settings):
             case protocol.SyncStep1(state_vector):
-                self._answer(peer, state_vector)
+                self._send_step2(peer, state_vector)
             case protocol.SyncUpdate(update, reach):
-                await self._take(peer, update, reach)
+                await self._submit(peer, update, reach)
             case protocol.AwarenessUpdate(presences):
-                self.announce(self.attendance.announce(peer, name_presences(peer.channel, presences)))
+                named = name_presences(peer.channel, presences)
+                self._pipeline.announce(self.owners.announce(peer, named))
             case protocol.QueryAwareness():
-                self._tell_who_is_here(peer)
+                self._send_presences(peer)
             case protocol.SavedQuery(version):
-                self.query_saved(peer, version)
+                self._pipeline.query_saved(peer, version)
             case protocol.UnknownMessage(kind):
-                self.log.debug("room %r: ignored a message of type %d", self.name, kind)
+                self._log.debug("room %r: ignored a message of type %d", self._room_log.room, kind)
 
-    async def _take(self, peer: SocketPeer, update: bytes, reach: Mapping[int, int]) -> None:
-        """Have an update applied, unless it comes from a viewer, who is told once (rule A1)."""
+    async def _submit(self, peer: SocketPeer, update: bytes, reach: Mapping[int, int]) -> None:
+        """Submit an update of an editor. An update of a viewer is ignored; the first is answered (rule A1)."""
         if update == EMPTY_UPDATE:
             return
-        if may_write(peer.channel, self.name):
-            self.submit(peer, update, reach=reach)
-            await self.wait_for_space()
+        if may_write(peer.channel, self._room_log.room):
+            self._pipeline.submit(peer, update, reach=reach)
+            await self._pipeline.wait_for_space()
         elif not peer.was_denied:
             peer.was_denied = True
-            peer.deliver(protocol.permission_denied(VIEWS_ONLY))
+            peer.deliver(protocol.permission_denied(READ_ONLY))
 
-    def _answer(self, peer: SocketPeer, state_vector: bytes) -> None:
-        """Send what the peer lacks."""
+    def _send_step2(self, peer: SocketPeer, state_vector: bytes) -> None:
+        """Send the delta beyond a state vector."""
         try:
-            peer.deliver(protocol.sync_step2(safe_apply.read_state(self.ydoc, state_vector)))
+            peer.deliver(protocol.sync_step2(safe_apply.read_state(self._document.ydoc, state_vector)))
         except safe_apply.DocumentDamagedError:
-            self.document.mark_damaged()
+            self._document.mark_damaged()
 
-    def _introduce(self, newcomer: SocketPeer) -> None:
-        """Tell a newcomer who is here, under clocks that are news to it, and each of them its clock."""
-        renewed = self.attendance.renew()
-        if renewed:
-            newcomer.deliver(protocol.awareness(presence for _, presence in renewed))
-        for owner, presence in renewed:
-            if isinstance(owner, SocketPeer):
-                owner.deliver(protocol.awareness((presence,)))
-
-    def _tell_who_is_here(self, peer: SocketPeer) -> None:
-        present = self.attendance.present()
+    def _send_presences(self, peer: SocketPeer) -> None:
+        present = self.owners.present()
         if present:
             peer.deliver(protocol.awareness(present))
-
-    def send_server_awareness(self, type: str, changes: tuple[dict[str, Any], Any]) -> None:
-        """Send what server code says with `awareness.set_local_state()`, to joiners as well.
-
-        Mends the shipped one, which logs an error unless the room runs, and tells nobody who comes later.
-        """
-        if type != "update" or changes[1] != "local":
-            return
-        ids = [client_id for changed in changes[0].values() for client_id in changed]
-        states, meta = dict(self.awareness.states), dict(self.awareness.meta)
-        self.announce(
-            self.attendance.announce(
-                self, [Presence(i, meta[i]["clock"], json.dumps(states.get(i)), states.get(i)) for i in ids]
-            )
-        )

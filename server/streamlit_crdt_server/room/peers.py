@@ -243,7 +243,7 @@ class LocalPeer:
             self._unsaved.add(done)
         done.add_done_callback(self._forget)
         try:
-            self._post(lambda: self._room.submit(self, update, done, reach))
+            self._post(lambda: self._room.pipeline.submit(self, update, done, reach))
         except RuntimeError:  # the event loop is closed
             self.disconnect()
         return done
@@ -272,7 +272,7 @@ class LocalPeer:
             if self._is_closed:
                 return
             self._is_closed = True
-        leave = self._room.depart if for_good else self._room.leave
+        leave = self._room.connections.depart if for_good else self._room.connections.leave
         try:
             self._post(lambda: leave(self))
         except RuntimeError:
@@ -290,7 +290,7 @@ class LocalPeer:
             )
             if len(self._received) > _MERGE_AFTER:
                 self._received = [merge_updates(*self._received)]
-        if is_long and (state := self._room.read_shared_state()) is not None:
+        if is_long and (state := self._room.pipeline.read_shared_state()) is not None:
             self._set_received(state)
         self._notify()
 

@@ -13,15 +13,13 @@ of its own (see `persister`): while the store is slow or fails, other peers stil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
-from logging import Logger, getLogger
-from typing import Any
+from logging import Logger
 
 from anyio import Event, Lock, sleep, to_thread
-from pycrdt import Doc, merge_updates
-from pycrdt.websocket import YRoom
-from pycrdt.websocket.yroom import ProviderFactory
+from pycrdt import merge_updates
 
 from streamlit_crdt_server.errors import (
     HubNotRunningError,
@@ -35,11 +33,10 @@ from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.document import RoomDocument, WorkSignal
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
 from streamlit_crdt_server.room.pending_updates import PendingReplay
-from streamlit_crdt_server.room.persister import Acknowledger, RoomPersister
-from streamlit_crdt_server.room.presence import PresenceOwners, RoomAwareness
+from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.room.write_queue import WriteBatch
 from streamlit_crdt_server.settings import Settings
-from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
+from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import split_readable
@@ -52,7 +49,7 @@ MIN_FLUSH_PERIOD_RATIO = 3
 """Shortest time between two flush starts, as a multiple of the first one's duration. The rest is left for reading."""
 
 
-class UpdatePipeline(YRoom):
+class UpdatePipeline:
     """Applies the updates of peers, sends them to the others and queues them for saving. Event loop only.
 
     Attributes:
@@ -61,109 +58,55 @@ class UpdatePipeline(YRoom):
 
     def __init__(
         self,
-        ready: bool = True,
-        exception_handler: Callable[[Exception, Logger], bool] | None = None,
-        log: Logger | None = None,
-        ydoc: Doc[Any] | None = None,
-        provider_factory: ProviderFactory | None = None,
+        document: RoomDocument,
+        persister: RoomPersister,
+        room_log: RoomLog,
         *,
-        name: str = "",
-        settings: Settings | None = None,
-        store: Store | None = None,
-        metrics: Metrics | None = None,
+        peers: AbstractSet[Peer],
+        can_reload: bool,
+        has_work: WorkSignal,
+        settings: Settings,
+        log: Logger,
+        metrics: Metrics,
     ) -> None:
-        """Make a room; `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
+        """Create a pipeline. `run()` starts it.
 
         Args:
-            name: Its name in the store.
-            settings: The limits; the defaults if None.
-            store: Where its updates go. A room made by itself keeps them in memory.
-            metrics: What is counted; a room made by itself counts for itself.
+            document: Receives the updates.
+            persister: Saves the changes of the document.
+            room_log: The room's log in the store.
+            peers: The peers of the room. Changed by `RoomConnections`.
+            can_reload: Whether a damaged document may be replaced. A provider keeps a reference to the old one.
+            has_work: Wakes `run()`. The document sets it too.
+            settings: The limits.
+            log: The logger of the room.
+            metrics: Counts updates.
         """
-        log = log or getLogger(YRoom.__module__)
-        self.name = name
-        self.settings = settings or Settings()
-        self.metrics = metrics or Metrics()
-        self._room_log = RoomLog(store or MemoryStore(), name)
-        self._has_work = WorkSignal()
-        self.document = RoomDocument(
-            Doc() if ydoc is None else ydoc,
-            room=name,
-            settings=self.settings,
-            log=log,
-            has_work=self._has_work,
-        )
-        super().__init__(
-            ready,
-            exception_handler=exception_handler,
-            log=log,
-            ydoc=self.document.ydoc,
-            provider_factory=provider_factory,
-        )
-        self._applied = self.document.applied
-        self.peers: set[Peer] = set()
-        self.persister = RoomPersister(
-            self._room_log,
-            self.document,
-            acknowledger=Acknowledger(self.peers, self._room_log),
-            log=self.log,
-            metrics=self.metrics,
-        )
-        self._can_reload = provider_factory is None
         self.is_closed = False
+        self._document = document
+        self._applied = document.applied
+        self._persister = persister
+        self._room_log = room_log
+        self._peers = peers
+        self._can_reload = can_reload
+        self._has_work = has_work
+        self._settings = settings
+        self._log = log
+        self._metrics = metrics
         self._is_loaded = False
         self._inbox: list[QueuedUpdate] = []
         self._inbox_bytes = 0
         self._inbox_emptied = Event()
         self._saved_queries: dict[Peer, int] = {}
-        self._flushing = Lock()
-        self._next_flush_at = 0.0
-        self.awareness = RoomAwareness(self.ydoc)
-        self.awareness.observe(self.send_server_awareness)
-        self.attendance = PresenceOwners(self.awareness, self.settings.max_presences_per_connection)
         self._queued_presences: dict[int, Presence] = {}
         self._shared_state: bytes | None = None
-
-    @property
-    def ydoc(self) -> Doc[Any]:
-        """The Yjs document. The room replaces it after damage."""
-        return self.document.ydoc
-
-    @ydoc.setter
-    def ydoc(self, ydoc: Doc[Any]) -> None:
-        self.document.ydoc = ydoc
-
-    @property
-    def epoch(self) -> str:
-        return self._room_log.epoch
-
-    @property
-    def level(self) -> int:
-        return self._room_log.level
-
-    @property
-    def is_full(self) -> bool:
-        return self.document.is_full
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether nobody is here and nothing was ever written, so that it can be forgotten."""
-        return self.started.is_set() and not (self.peers or self.is_written)
-
-    @property
-    def is_written(self) -> bool:
-        """Whether anything was ever written, saved or not."""
-        return bool(self._room_log.size_bytes or self.has_unsaved)
-
-    @property
-    def is_saving_failing(self) -> bool:
-        """Whether the store fails at the moment, so that the latest edits are in memory only."""
-        return self.persister.is_failing
+        self._flushing = Lock()
+        self._next_flush_at = 0.0
 
     @property
     def has_unsaved(self) -> bool:
         """Whether an update is received and not saved yet."""
-        return bool(self._inbox or self.document.outbox or not self.persister.is_idle)
+        return bool(self._inbox or self._document.outbox or not self._persister.is_idle)
 
     async def load(self) -> None:
         """Load the room's log into the document. A document that was given with content is appended to the log.
@@ -175,11 +118,11 @@ class UpdatePipeline(YRoom):
         """
         if self._is_loaded:
             return
-        given = safe_apply.read_state(self.document.ydoc)
-        self.document.load(self.document.prepare_log(await self.persister.load()))
+        given = safe_apply.read_state(self._document.ydoc)
+        self._document.load(self._document.prepare_log(await self._persister.load()))
         if given != EMPTY_UPDATE:
             await self._room_log.append(given)
-        self.document.grow(len(given))
+        self._document.grow(len(given))
         self._is_loaded = True
 
     def submit(
@@ -224,24 +167,19 @@ class UpdatePipeline(YRoom):
 
     async def wait_for_space(self) -> None:
         """Wait while the inbox is full. A socket that is not read meanwhile slows its sender."""
-        while self._inbox_bytes > self.settings.max_inbox_bytes_per_room:
+        while self._inbox_bytes > self._settings.max_inbox_bytes_per_room:
             await self._inbox_emptied.wait()
 
     def read_shared_state(self) -> bytes | None:
         """Return the state with everything delivered so far, encoded once per flush. None if it cannot be read."""
         if self._shared_state is None:
             try:
-                self._shared_state = self.document.read_whole_state()
+                self._shared_state = self._document.read_whole_state()
             except DocumentDamagedError:
-                self.document.mark_damaged()
+                self._document.mark_damaged()
         return self._shared_state
 
-    async def flush(self, timeout_s: float) -> bool:
-        """Apply, send and save everything, with retries for `timeout_s`. Return whether everything is saved."""
-        await self.flush_inbox()
-        return await self.persister.drain(timeout_s)
-
-    async def run_flushes(self) -> None:
+    async def run(self) -> None:
         """Flush whenever there is work, until cancelled."""
         while True:
             await self._has_work.wait()
@@ -249,15 +187,15 @@ class UpdatePipeline(YRoom):
             if wait_s > 0:
                 await sleep(wait_s)
             self._has_work.clear()
-            await self.flush_inbox()
+            await self.flush()
 
-    async def flush_inbox(self) -> None:
+    async def flush(self) -> None:
         """Apply and send everything, and queue it for saving."""
         async with self._flushing:
             started_at = time.monotonic()
             self._send_presences()
             has_replayed = await self._replay_pending()
-            document = self.document
+            document = self._document
             if not (
                 has_replayed or self._inbox or document.outbox or self._saved_queries or document.is_damaged
             ):
@@ -273,7 +211,7 @@ class UpdatePipeline(YRoom):
 
     def reject_unsaved(self) -> None:
         """Reject every update that is not saved, those of peers that left too, because the room closes."""
-        unsaved = (entry for batch in self.persister.unsaved for entry in batch.entries)
+        unsaved = (entry for batch in self._persister.unsaved for entry in batch.entries)
         for entry in (*self._take_inbox(), *unsaved):
             entry.reject(HubNotRunningError())
 
@@ -294,28 +232,30 @@ class UpdatePipeline(YRoom):
 
     def _without_changes_if_full(self, batch: Sequence[QueuedUpdate]) -> Sequence[QueuedUpdate]:
         """Reject the updates that would change a full document."""
-        if not self.document.is_full or self.document.is_damaged:
+        if not self._document.is_full or self._document.is_damaged:
             return batch
         try:
-            changes = [entry for entry in batch if safe_apply.has_changes(self.document.ydoc, entry.update)]
+            changes = [entry for entry in batch if safe_apply.has_changes(self._document.ydoc, entry.update)]
         except DocumentDamagedError:
-            self.document.mark_damaged()
+            self._document.mark_damaged()
             return batch
         for entry in changes:
-            entry.reject(RoomFullError(self.name, self.settings.max_room_bytes))
+            entry.reject(RoomFullError(self._room_log.room, self._settings.max_room_bytes))
         return [entry for entry in batch if entry not in changes]
 
     async def _apply(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Apply a batch and return the accepted updates. The senders of the others are informed."""
-        if self.document.is_damaged:
+        if self._document.is_damaged:
             await self._reload()
             self._resync_peers()
         try:
-            batch = await self.document.repair(batch)
-            return self.document.apply(batch)
+            batch = await self._document.repair(batch)
+            return self._document.apply(batch)
         except DocumentDamagedError:
-            self.log.exception(
-                "room %r: one of %d updates damaged its document; loading it again", self.name, len(batch)
+            self._log.exception(
+                "room %r: one of %d updates damaged its document; loading it again",
+                self._room_log.room,
+                len(batch),
             )
         applied = await self._apply_one_by_one(batch)
         self._resync_peers()
@@ -324,11 +264,11 @@ class UpdatePipeline(YRoom):
     async def _apply_one_by_one(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Load the document again, then find and reject the update that damages it."""
         await self._reload()
-        batch = await self.document.repair(batch)
+        batch = await self._document.repair(batch)
         applied = []
         for entry in batch:
             try:
-                applied += self.document.apply([entry])
+                applied += self._document.apply([entry])
             except DocumentDamagedError:
                 entry.reject(UpdateRefusedError("it damages the room's document"))
                 await self._reload()
@@ -343,18 +283,18 @@ class UpdatePipeline(YRoom):
         """
         if not self._can_reload:
             raise DocumentDamagedError("a provider uses the damaged document; the room must be opened again")
-        document = self.document
-        unsaved = [batch.update for batch in self.persister.unsaved if batch.update is not None]
+        document = self._document
+        unsaved = [batch.update for batch in self._persister.unsaved if batch.update is not None]
         unsent = len(document.outbox)
-        updates = document.prepare_log(await self.persister.load([*unsaved, *document.outbox]))
+        updates = document.prepare_log(await self._persister.load([*unsaved, *document.outbox]))
         if len(document.outbox) > unsent:  # server code wrote to the old document meanwhile
             updates, _ = split_readable([*updates, *document.outbox[unsent:]])
         document.replace(updates)
 
     def _resync_peers(self) -> None:
         """Give every peer the state of the document that was loaded again."""
-        state = safe_apply.read_state(self.document.ydoc)
-        for peer in tuple(self.peers):
+        state = safe_apply.read_state(self._document.ydoc)
+        for peer in tuple(self._peers):
             if isinstance(peer, LocalPeer):
                 peer.replace(state)
             else:
@@ -366,13 +306,15 @@ class UpdatePipeline(YRoom):
         try:
             await self._reload()
         except Exception:
-            self.log.exception("room %r keeps the structs of rejected updates: its reload failed", self.name)
+            self._log.exception(
+                "room %r keeps the structs of rejected updates: its reload failed", self._room_log.room
+            )
 
     async def _replay_pending(self) -> bool:
         """Apply some of the pending structs again if the document dropped them. Return whether it did."""
-        if self.document.is_damaged or not self._applied.needs_replay:
+        if self._document.is_damaged or not self._applied.needs_replay:
             return False
-        replay = await self.document.advance_replay()
+        replay = await self._document.advance_replay()
         if replay.is_over:
             await self._finish_replay(replay)
         self._has_work.set()
@@ -389,27 +331,27 @@ class UpdatePipeline(YRoom):
             senders = {each.peer for each in changed}
             sent = (each.update for each in changed if each.peer is not None)
             why = MisplacedError().reason
-            self.persister.remove_misplaced(merge_updates(misplaced, *sent), why)
+            self._persister.remove_misplaced(merge_updates(misplaced, *sent), why)
             for peer in senders:
                 if isinstance(peer, SocketPeer):
                     peer.disconnect(CloseCode.MALFORMED, why)
 
     def _publish(self, applied: list[QueuedUpdate], external: bytes | None, queries: dict[Peer, int]) -> None:
         """Send the change of the document to the other peers, and queue it for saving."""
-        change = self.document.take_outbox()
+        change = self._document.take_outbox()
         self._shared_state = None
         senders = {entry.peer for entry in applied}
         if change is not None:
-            _deliver(self.peers - senders, sync_update(change), change)
+            _deliver(self._peers - senders, sync_update(change), change)
         applied, pending = self._applied.record(applied, change)
         if self._applied.needs_replay:
             self._has_work.set()
         parts = pending if change is None else [change, *pending]
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
         ack_to = set() if update is None else self._ack_receivers(senders, external is not None)
-        self.metrics.updates.inc(len(applied))
-        self.persister.put(WriteBatch(update, ack_to, applied, external, queries))
-        self.document.grow(len(update or b""))
+        self._metrics.updates.inc(len(applied))
+        self._persister.put(WriteBatch(update, ack_to, applied, external, queries))
+        self._document.grow(len(update or b""))
 
     def _ack_receivers(self, senders: set[Peer], has_external: bool) -> set[Peer]:
         """Return the senders that receive the batch back as the ack.
@@ -417,16 +359,16 @@ class UpdatePipeline(YRoom):
         A socket always does. A local peer does not if the whole batch is its own (rule R6).
         """
         if len(senders) == 1 and not (has_external or self._applied.has_completed_pending):
-            return {peer for peer in senders & self.peers if not isinstance(peer, LocalPeer)}
-        return senders & self.peers
+            return {peer for peer in senders & self._peers if not isinstance(peer, LocalPeer)}
+        return senders & self._peers
 
     def _send_presences(self) -> None:
         if self._queued_presences:
             presences, self._queued_presences = self._queued_presences, {}
-            _deliver(self.peers, awareness(presences.values()), None)
+            _deliver(self._peers, awareness(presences.values()), None)
 
 
-def _deliver(peers: set[Peer], frame: bytes, update: bytes | None) -> None:
+def _deliver(peers: AbstractSet[Peer], frame: bytes, update: bytes | None) -> None:
     """Queue one frame, encoded once, for each peer."""
     for peer in tuple(peers):
         peer.deliver(frame, update)

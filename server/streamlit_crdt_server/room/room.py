@@ -1,65 +1,195 @@
-"""A room: how it begins, who is in it, and how it ends.
+"""One room: its start, its eviction, its deletion and its stop.
 
-It is a `YRoom` of pycrdt-websocket: `ydoc`, `awareness`, `clients`, `serve(channel)`, `start()`, `stop()` and
-the callbacks are where people who know that library expect them. Each override names the fault that it mends.
-It is written in layers, each a class in a module of its own: `document`, `pipeline`, `reception`, and this.
+A `Room` is a `YRoom` of pycrdt-websocket: `ydoc`, `awareness`, `clients`, `serve(channel)`, `start()`, `stop()` and the
+callbacks keep their meaning. Each override names the bug of `YRoom` that it fixes. The work is done by its parts:
+
+| part | task |
+|---|---|
+| `document` | the Yjs document and its pending updates |
+| `pipeline` | the path of an update from a peer to the other peers |
+| `connections` | sockets, presences, peers |
+| `persister` | saving and acks |
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from logging import Logger, getLogger
 from typing import Any
 
 from anyio import CancelScope, Event, Lock, sleep
 from anyio.abc import TaskStatus
+from pycrdt import Channel, Doc
+from pycrdt.websocket import YRoom
+from pycrdt.websocket.yroom import ProviderFactory
 
 from streamlit_crdt_server.errors import RoomUnavailableError
+from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.room.connections import DELETED, RESTARTS, RoomConnections
-from streamlit_crdt_server.room.peers import LocalPeer, SocketPeer
+from streamlit_crdt_server.room.connections import DELETED, MAX_SWEEP_INTERVAL_S, RESTARTS, RoomConnections
+from streamlit_crdt_server.room.document import RoomDocument, WorkSignal
+from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
+from streamlit_crdt_server.room.persister import Acknowledger, RoomPersister
+from streamlit_crdt_server.room.pipeline import UpdatePipeline
+from streamlit_crdt_server.room.presence import RoomAwareness
+from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
 
-MAX_SWEEP_INTERVAL_S = 15.0
 
-
-class Room(RoomConnections):
-    """One document and everybody who edits it.
+class Room(YRoom):
+    """One room: a document and its peers. Event loop only.
 
     Attributes:
-        is_scheduled: Whether a hub has begun to run it.
-        opened: Set once it can be joined, or has failed.
-        ended: Set once it has ended and is no longer among its hub's rooms.
+        name: The name in the store.
+        settings: The limits.
+        metrics: The counters.
+        peers: The peers: sockets, and replicas in this process.
+        document, pipeline, connections, persister: The parts, see the module.
+        is_scheduled: Whether a hub has started to run it.
+        opened: Set after the room can be joined or has failed.
+        ended: Set after the room has ended and its hub has removed it.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Make a room; the arguments are those of `RoomPipeline`."""
-        super().__init__(*arguments, **options)
+    def __init__(
+        self,
+        ready: bool = True,
+        exception_handler: Callable[[Exception, Logger], bool] | None = None,
+        log: Logger | None = None,
+        ydoc: Doc[Any] | None = None,
+        provider_factory: ProviderFactory | None = None,
+        *,
+        name: str = "",
+        settings: Settings | None = None,
+        store: Store | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Create a room. `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
+
+        Args:
+            name: The name in the store.
+            settings: The limits. None takes the defaults.
+            store: The store of its updates. None keeps them in memory.
+            metrics: The counters. None creates counters for this room.
+        """
+        log = log or getLogger(YRoom.__module__)
+        self.name = name
+        self.settings = settings or Settings()
+        self.metrics = metrics or Metrics()
+        self.peers: set[Peer] = set()
+        self._room_log = RoomLog(store or MemoryStore(), name)
+        has_work = WorkSignal()
+        self.document = RoomDocument(
+            Doc() if ydoc is None else ydoc, room=name, settings=self.settings, log=log, has_work=has_work
+        )
+        super().__init__(
+            ready,
+            exception_handler=exception_handler,
+            log=log,
+            ydoc=self.document.ydoc,
+            provider_factory=provider_factory,
+        )
+        self.awareness = RoomAwareness(self.ydoc)
+        self.awareness.observe(self.send_server_awareness)
+        self.persister = RoomPersister(
+            self._room_log,
+            self.document,
+            acknowledger=Acknowledger(self.peers, self._room_log),
+            log=log,
+            metrics=self.metrics,
+        )
+        self.pipeline = UpdatePipeline(
+            self.document,
+            self.persister,
+            self._room_log,
+            peers=self.peers,
+            can_reload=provider_factory is None,
+            has_work=has_work,
+            settings=self.settings,
+            log=log,
+            metrics=self.metrics,
+        )
+        self.connections = RoomConnections(
+            self.document,
+            self.pipeline,
+            self._room_log,
+            self.awareness,
+            peers=self.peers,
+            channels=self.clients,
+            callbacks=self,
+            settings=self.settings,
+            log=log,
+            metrics=self.metrics,
+        )
         self.is_scheduled = False
         self.opened = Event()
         self.ended = Event()
-        self._ending = Lock()
-        self._empty_since = time.monotonic()
+        self._stopping = Lock()
+
+    @property
+    def ydoc(self) -> Doc[Any]:
+        """The Yjs document. The room replaces it after damage."""
+        return self.document.ydoc
+
+    @ydoc.setter
+    def ydoc(self, ydoc: Doc[Any]) -> None:
+        self.document.ydoc = ydoc
+
+    @property
+    def epoch(self) -> str:
+        """The epoch: 32 hex digits. Empty until the log is loaded."""
+        return self._room_log.epoch
+
+    @property
+    def level(self) -> int:
+        """The durability of a saved update, see `StoreLevel`."""
+        return self._room_log.level
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the room has closed. Open it again in its hub."""
+        return self.pipeline.is_closed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the document exceeds `max_room_bytes` and is read-only."""
+        return self.document.is_full
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the room has content, saved or not."""
+        return bool(self._room_log.size_bytes or self.pipeline.has_unsaved)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the room has neither peers nor content, so that it can be dropped."""
+        return self.started.is_set() and not (self.peers or self.is_written)
+
+    @property
+    def is_saving_failing(self) -> bool:
+        """Whether the store fails at present, so that the latest edits are in memory only."""
+        return self.persister.is_failing
 
     async def _start(self, task_status: TaskStatus[None]) -> None:
-        """Load, observe, and only then count as started (rule S1).
+        """Load the log, observe the document, and then report the start (rule S1).
 
-        Mends the shipped order, which says `started` first and attaches the observer in a task of its own:
-        edits that arrive in between are neither stored nor sent to anybody.
+        Fixes the order in `YRoom`, which reports the start and attaches its observer in a separate task: edits in
+        between are neither stored nor sent.
         """
         assert self._task_group is not None
         if self.is_closed:  # stopped before it ran
             self._task_group.cancel_scope.cancel()
             return
-        await self.load()
+        await self.pipeline.load()
         if self.ready:
             self._observe()
         for task in (
             self._stopped.wait,
             self._watch_ready,
-            self.run_flushes,
+            self.pipeline.run,
             self.persister.run,
-            self._close_silent,
+            self.connections.close_silent,
             self._end_when_idle,
             self._run_provider,
         ):
@@ -77,23 +207,67 @@ class Room(RoomConnections):
         self.document.observe()
         self.ydoc_observed.set()
 
+    async def serve(self, channel: Channel) -> None:
+        """Serve one connection until it or the room closes.
+
+        Fixes `YRoom`, which serves before the document is observed (rule S1); ignores malformed messages, which
+        close their connection with 4400 here (rule N2); stops the room's other tasks after a failed send; and sends
+        neither the presences to a new client nor the removal of a client that left (rule A3).
+        """
+        await self.ydoc_observed.wait()
+        await self.connections.serve(channel)
+
+    def open_local(
+        self, post: Callable[[Callable[[], None]], None], *, session: str | None = None
+    ) -> LocalPeer:
+        """Create a peer in this process. The room must be started.
+
+        Args:
+            post: See `LocalPeer`.
+            session: See `Peer`.
+
+        Raises:
+            RoomUnavailableError: The document is damaged. It is loaded again; retry.
+        """
+        try:
+            state = safe_apply.read_state(self.ydoc)
+        except safe_apply.DocumentDamagedError as error:
+            self.document.mark_damaged()
+            raise RoomUnavailableError(self.name) from error
+        peer = LocalPeer(self, state, post, session=session)
+        self.connections.join(peer)
+        return peer
+
+    def send_server_awareness(self, type: str, changes: tuple[dict[str, list[int]], Any]) -> None:
+        """Send a presence that server code set with `awareness.set_local_state()`.
+
+        Fixes `YRoom`, which logs an error unless the room runs, and does not send the presence to later clients.
+        """
+        if type == "update" and changes[1] == "local":
+            self.connections.announce_local([client_id for ids in changes[0].values() for client_id in ids])
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Apply, send and save everything, with retries for `timeout_s`. Return whether everything is saved."""
+        await self.pipeline.flush()
+        return await self.persister.drain(timeout_s)
+
     async def stop(self) -> None:
-        """Close every socket with 1012, flush, and end (rule S2). May be called at any time, and again.
+        """Close every socket with 1012, flush, and end (rule S2). May be called at any time and repeatedly.
 
-        Sockets go first: what one sends while the rest is saved could be neither taken in nor confirmed.
-        What the store does not take within `flush_timeout_s` is given up, and written about in the log: nobody
-        was told that it is saved, and the tabs that sent it still have it.
+        Sockets are closed first: a frame received during the flush could be neither applied nor acknowledged. Updates
+        that the store does not take within `flush_timeout_s` are dropped, and the log says so. They were not
+        acknowledged, and the tabs that sent them still have them.
 
-        Mends the shipped one, which drops what is still to be sent and written, raises if the room is not yet
-        or no longer running (a client that opens and closes at once then stops the whole server), and leaves
-        its provider.
+        Fixes `YRoom`, which drops everything that is not sent or written; raises if the room is not or no longer
+        running, so that a client that opens and closes at once stops the whole server; and leaves its provider
+        running.
         """
         with CancelScope(shield=True):
-            async with self._ending:  # whoever comes second goes on when everything is saved
+            async with self._stopping:  # a second call returns after everything is saved
                 if not self.is_closed:
-                    self.is_closed = True
-                    self._dismiss_sockets()
-                    await self._save_rest()
+                    self.pipeline.is_closed = True
+                    self._disconnect_sockets()
+                    await self._save_all()
                 self.close()
         self._stopped.set()
         self._provider_stop_event.set()
@@ -101,25 +275,25 @@ class Room(RoomConnections):
             self._task_group.cancel_scope.cancel()
             self._task_group = None
 
-    def _dismiss_sockets(self) -> None:
+    def _disconnect_sockets(self) -> None:
         for peer in tuple(self.peers):
             if isinstance(peer, SocketPeer):
                 peer.disconnect(CloseCode.SERVICE_RESTART, RESTARTS)
 
-    async def _save_rest(self) -> None:
+    async def _save_all(self) -> None:
         try:
-            await self.flush_inbox()
+            await self.pipeline.flush()
         except BaseException as error:  # a panic of pycrdt is no `Exception`
             safe_apply.reraise_exit(error)
-            self.log.exception("room %r could not apply what waited when it ended", self.name)
+            self.log.exception("room %r: the last updates could not be applied when it stopped", self.name)
         if not await self.persister.drain(self.settings.flush_timeout_s):
-            self.log.error("room %r ends with edits that its store did not take", self.name)
+            self.log.error("room %r stops with unsaved edits, which its store did not take", self.name)
 
     async def delete(self) -> None:
-        """Forget the content, and let everybody go for good: what they hold belongs to no room any more.
+        """Delete the room's log, close every peer with 4409, and end.
 
         Raises:
-            StoreError: The store failed; the room goes on as it was.
+            StoreError: The store failed. The room continues unchanged.
         """
         async with self.persister.lock:
             await self._room_log.delete()
@@ -128,55 +302,23 @@ class Room(RoomConnections):
         await self.stop()
 
     def close(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = RESTARTS) -> None:
-        """Let everybody go, without a flush. May be called again."""
-        self.is_closed = True
-        for peer in tuple(self.peers):  # first, so that it is this code that they are told
+        """Disconnect every peer and reject unsaved updates, without a flush. May be called repeatedly."""
+        self.pipeline.is_closed = True
+        for peer in tuple(self.peers):  # before the rejections, which would close with another code
             peer.disconnect(code, reason)
-        self.reject_unsaved()
+        self.pipeline.reject_unsaved()
         self.document.unobserve()
-        self.ydoc_observed.set()  # who waits to be served finds the room closed
+        self.ydoc_observed.set()  # a connection that waits for it then finds the room closed
 
     async def _end_when_idle(self) -> None:
-        """Leave memory once nobody was here for a while and all is saved (rule S2)."""
+        """Stop the room after it had no peers for `evict_after_s` and everything is saved (rule S2)."""
         after_s = self.settings.evict_after_s
         while True:
             await sleep(min(after_s / 4, MAX_SWEEP_INTERVAL_S))
             if self._is_idle(after_s) and await self.flush(after_s) and self._is_idle(after_s):
-                self.log.info("room %r leaves memory: nobody was in it for %g s", self.name, after_s)
+                self.log.info("room %r is evicted: it had no peers for %g s", self.name, after_s)
                 await self.stop()
 
     def _is_idle(self, for_s: float) -> bool:
-        return not (self.peers or self.clients) and time.monotonic() - self._empty_since >= for_s
-
-    async def _close_silent(self) -> None:
-        """Close sockets whose other end is gone without a word: hypercorn does not look at pongs."""
-        timeout_s = self.settings.silent_peer_timeout_s
-        while True:
-            await sleep(min(timeout_s / 4, MAX_SWEEP_INTERVAL_S))
-            for peer in tuple(self.peers):
-                if isinstance(peer, SocketPeer) and time.monotonic() - peer.last_frame_at > timeout_s:
-                    peer.disconnect(CloseCode.SILENT, f"nothing came from it for {timeout_s:g} s")
-                    self._mark_leaving(peer.session, True)  # its session, which nobody told either, as well
-
-    def open_local(
-        self, post: Callable[[Callable[[], None]], None], *, session: str | None = None
-    ) -> LocalPeer:
-        """Make a peer in this process. Loop thread only; the room must be started.
-
-        Raises:
-            RoomUnavailableError: The document is damaged; it is loaded again, so try again.
-        """
-        try:
-            state = safe_apply.read_state(self.ydoc)
-        except safe_apply.DocumentDamagedError as error:
-            self.document.mark_damaged()
-            raise RoomUnavailableError(self.name) from error
-        peer = LocalPeer(self, state, post, session=session)
-        self.peers.add(peer)
-        self._mark_leaving(session, False)
-        return peer
-
-    def depart(self, peer: LocalPeer) -> None:
-        """Forget a peer whose session leaves: the session's tab, which hangs up a moment later, has left too."""
-        self.leave(peer)
-        self._mark_leaving(peer.session, True)
+        is_empty = not (self.peers or self.clients)
+        return is_empty and time.monotonic() - self.connections.empty_since >= for_s

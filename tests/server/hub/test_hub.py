@@ -133,7 +133,7 @@ async def test_a_room_in_which_pycrdt_panics_does_not_take_the_others_with_it(
 
     async with Hub() as hub, connected(hub, "good") as ada, connected(hub, "bad") as bob:
         pushed = (await hub.aopen_local("bad")).push(an_update())
-        monkeypatch.setattr(hub.rooms["bad"], "_publish", panic)
+        monkeypatch.setattr(hub.rooms["bad"].pipeline, "_publish", panic)
         await until(lambda: bob.channel.closed_with == CloseCode.SERVICE_RESTART)
         with pytest.raises(HubNotRunningError):
             await done(pushed)

@@ -97,8 +97,8 @@ async def test_S5_those_who_edit_in_the_same_tick_see_each_other_while_the_commi
         store.may_commit.clear()
         first, second = ada.set("a", 1), bob.set("b", 2)
         by_channel = {getattr(peer, "channel", None): peer for peer in room.peers}
-        room.submit(by_channel[ada.channel], first)
-        room.submit(by_channel[bob.channel], second)
+        room.pipeline.submit(by_channel[ada.channel], first)
+        room.pipeline.submit(by_channel[bob.channel], second)
         await until(lambda: ada.look() == {"a": 1, "b": 2} and bob.look() == {"a": 1, "b": 2})
         assert echoes(ada) == [protocol.sync_update(second)]
         assert echoes(bob) == [protocol.sync_update(first)]
@@ -246,9 +246,9 @@ async def test_S5_what_comes_while_a_room_ends_is_not_taken_in_and_not_said_to_b
 async def test_S5_an_update_that_a_room_which_ends_does_not_take_in_closes_its_sender() -> None:
     async with Room() as room, connected(room) as ada:
         peer = next(peer for peer in room.peers if isinstance(peer, SocketPeer))
-        room.is_closed = True
-        room.submit(peer, ada.set("x", 1))
-        room.query_saved(peer, 1)
+        room.pipeline.is_closed = True
+        room.pipeline.submit(peer, ada.set("x", 1))
+        room.pipeline.query_saved(peer, 1)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         assert not answers(ada)
 

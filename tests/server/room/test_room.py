@@ -123,8 +123,8 @@ async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_witho
         local.drain()
         mallory_peer = next(p for p in room.peers if getattr(p, "channel", None) is mallory.channel)
         ada_peer = next(p for p in room.peers if getattr(p, "channel", None) is ada.channel)
-        room.submit(ada_peer, ada.set("y", value))
-        room.submit(mallory_peer, POISON)  # past the checks, as an unknown weakness would be
+        room.pipeline.submit(ada_peer, ada.set("y", value))
+        room.pipeline.submit(mallory_peer, POISON)  # past the checks, as an unknown weakness would be
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         async with connected(room) as late:
@@ -188,7 +188,7 @@ async def test_a_socket_that_breaks_does_not_disturb_the_room() -> None:
 async def test_A3_a_joiner_is_told_who_is_here_and_nobody_is_here_who_is_not() -> None:
     async with Room() as room, connected(room) as ada:
         ada.announce(1, 1)
-        await until(lambda: room.attendance.present())
+        await until(lambda: room.connections.owners.present())
         async with connected(room) as bob:
             await until(lambda: bob.look() is not None and bob.present == {1: {"name": "Ada"}})
 
@@ -241,7 +241,7 @@ async def test_S2_stopping_sends_and_saves_what_waits_then_closes() -> None:
     room = Room(store=store)
     async with room, connected(room) as ada:
         peer = next(iter(room.peers))
-        room.submit(peer, ada.set("x", 1))
+        room.pipeline.submit(peer, ada.set("x", 1))
         await room.stop()
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
     replica: Doc[Any] = Doc()

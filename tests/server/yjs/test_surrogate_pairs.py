@@ -90,7 +90,7 @@ async def test_S3_half_a_character_that_comes_and_goes_in_one_batch_is_mended() 
         async with Room() as room, connected(room) as ada:
             peer = next(iter(room.peers))
             for part in updates:
-                room.submit(peer, part)
+                room.pipeline.submit(peer, part)
             await room.flush(DEADLINE_S)
             assert (text_of(room.ydoc), ada.channel.closed_with) == ("ab", None)
             assert is_whole(room)
