@@ -1,9 +1,7 @@
-"""All rooms of one server, and the way into them from sockets and from threads of this process.
+"""All rooms of one server, for sockets and for threads of this process.
 
-It is a `WebsocketServer` of pycrdt-websocket: `rooms`, `serve(channel)`, `get_room(name)`, `start()`,
-`stop()` and `async with hub:` are what people who know that library expect.
-
-Asking a hub from a thread that is not its loop's, as Streamlit's scripts do.
+A `Hub` is a `WebsocketServer` of pycrdt-websocket: `rooms`, `serve(channel)`, `get_room(name)`, `start()`, `stop()` and
+`async with hub:` keep their meaning. Each override names the bug of `WebsocketServer` that it fixes.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from typing import Any, Self, TypeVar
 from anyio import TASK_STATUS_IGNORED, Event, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 from pycrdt import Channel
+from pycrdt.websocket import WebsocketServer, YRoom
 from pycrdt.websocket.yroom import ProviderFactory
 
 from streamlit_crdt_server.auth.key_ring import check_keys, ring_from_settings
@@ -32,11 +31,12 @@ from streamlit_crdt_server.errors import (
     ServerError,
     WrongThreadError,
 )
-from streamlit_crdt_server.hub.registry import RoomEntry, RoomListing
+from streamlit_crdt_server.hub.registry import RoomEntry, RoomRegistry
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import LocalPeer
+from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.storage.store_url import open_store
@@ -44,63 +44,19 @@ from streamlit_crdt_server.storage.store_url import open_store
 T = TypeVar("T")
 
 
-def begin(loop: asyncio.AbstractEventLoop | None, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-    """Have `work` done in the loop.
+class Hub(WebsocketServer):
+    """The rooms of one server and their start and stop. Use it as `async with hub:`. A hub runs once.
 
-    Raises:
-        HubNotRunningError: There is no loop, or it is closed.
-        WrongThreadError: This is the loop's thread, which would wait for itself.
-    """
-    if loop is None or loop.is_closed():
-        raise HubNotRunningError()
-    if running_loop() is loop:
-        raise WrongThreadError()
-    return asyncio.run_coroutine_threadsafe(work(), loop)
-
-
-def wait(
-    loop: asyncio.AbstractEventLoop | None,
-    work: Callable[[], Coroutine[Any, Any, T]],
-    timeout_s: float,
-    *,
-    may_stop: bool = True,
-) -> T:
-    """Have `work` done in the loop and return what it returns; raises what it raises, and as `begin` does.
-
-    Args:
-        may_stop: Whether it is told to stop when it takes too long. What writes is not: half done, it would leave
-            memory and disk apart.
-
-    Raises:
-        AnswerTimeoutError: It took longer.
-    """
-    working = begin(loop, work)
-    try:
-        return working.result(timeout_s)
-    except FutureTimeoutError as error:
-        if may_stop:
-            working.cancel()
-        raise AnswerTimeoutError(timeout_s) from error
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop of this thread; None in a thread without one, and under trio."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-class Hub(RoomListing):
-    """Serves rooms for as long as it runs; use it as `async with hub:`. A hub runs once.
+    The methods that block are for other threads, all others are for the event loop only.
 
     Attributes:
         settings: The limits.
-        store: Where the rooms' updates go. It is open for as long as the hub runs.
-        keys: What tokens are verified with; None where there are none. Where no token is required, a good one tells
-            whose a socket is.
-        metrics: What is counted.
-        loop: The event loop that it runs in; None while it does not run.
+        store: The store of the rooms' updates. It is open while the hub runs.
+        keys: The keys that verify tokens. None if there are none. If no token is required, a valid one still gives
+            the session of a socket.
+        metrics: The counters.
+        registry: Opens, evicts, deletes and lists rooms.
+        loop: The event loop of the hub. None while it does not run.
     """
 
     def __init__(
@@ -115,20 +71,20 @@ class Hub(RoomListing):
         log: Logger | None = None,
         provider_factory: ProviderFactory | None = None,
     ) -> None:
-        """Make a hub; all arguments but `settings`, `store` and `keys` are those of `WebsocketServer`.
+        """Create a hub. All arguments but `settings`, `store` and `keys` are those of `WebsocketServer`.
 
-        Without settings it is a `WebsocketServer` and no more: who is let in is up to whoever hands it channels.
-
-        Mends the faults of `auto_clean_rooms`, which is on as shipped: the last one who leaves takes the room
-        with it, and what was not yet written. It is off here; if it is on, an empty room is flushed and its
-        log is kept.
+        Fixes `auto_clean_rooms` of `WebsocketServer`, which is on by default: the last client that leaves removes the
+        room with its unwritten updates. Here it is off by default. If it is on, an empty room is flushed and its log
+        is kept.
 
         Args:
-            settings: The limits, and which store.
-            store: Where the rooms' updates go, instead of what the settings name.
+            settings: The limits and the store. Without settings, the hub requires no tokens: its caller authorizes
+                the channels that it serves.
+            store: The store, instead of the one in the settings.
+            keys: The keys that verify tokens, instead of those of the settings.
 
         Raises:
-            SettingsError: The settings require tokens and there are no keys to verify them with.
+            SettingsError: The settings require tokens and there are no keys to verify them.
         """
         keys = ring_from_settings(settings) if keys is None and settings is not None else keys
         check_keys(settings, keys)
@@ -137,18 +93,31 @@ class Hub(RoomListing):
         self.store = open_store(self.settings.store) if store is None else store
         self.keys = keys
         self.metrics = Metrics()
+        self.registry = RoomRegistry(
+            self.rooms,
+            settings=self.settings,
+            store=self.store,
+            metrics=self.metrics,
+            log=self.log,
+            rooms_ready=rooms_ready,
+            exception_handler=exception_handler,
+            provider_factory=provider_factory,
+        )
         self.loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
-        self._deleting = {}
-        self._failed_at = {}
         self._opened = AsyncExitStack()
         self._serving_count = 0
-        self._nobody_served = Event()
+        self._all_served = Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the hub accepts connections: it runs and is not draining."""
+        return self.running and not self._is_draining
 
     async def start(
         self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED, from_context_manager: bool = False
     ) -> None:
-        """Run until `stop()`: the low-level way, as in `WebsocketServer`."""
+        """Run until `stop()`. The low-level API of `WebsocketServer`."""
         self.loop = running_loop()
         if from_context_manager:
             await super().start(task_status=task_status, from_context_manager=True)
@@ -157,10 +126,10 @@ class Hub(RoomListing):
             await super().start(task_status=task_status)
 
     async def __aenter__(self) -> Self:
-        """Open the store, and run.
+        """Open the store and start.
 
         Raises:
-            StoreError: The store cannot be opened; nothing was started.
+            StoreError: The store could not be opened. Nothing was started.
         """
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.store)
@@ -169,10 +138,10 @@ class Hub(RoomListing):
         return self
 
     async def drain(self) -> None:
-        """Flush every room and close every socket with 1012; nobody is let in any more. May be called again.
+        """Flush every room and close every socket with 1012. No connection is accepted afterwards.
 
-        A store that fails holds this up for `flush_timeout_s`, however many rooms there are. It comes before
-        the ASGI server is told to end, which otherwise waits for its sockets and closes them with 1011.
+        May be called repeatedly. A failing store delays it by `flush_timeout_s`, for any number of rooms. Call it
+        before the ASGI server is stopped, which otherwise waits for its sockets and closes them with 1011.
         """
         self._is_draining = True
         async with create_task_group() as tasks:
@@ -180,13 +149,13 @@ class Hub(RoomListing):
                 tasks.start_soon(room.stop)
         with move_on_after(2 * self.settings.close_timeout_s):
             while self._serving_count:
-                await self._nobody_served.wait()
+                await self._all_served.wait()
 
     async def stop(self) -> None:
-        """Drain, and end. Code inside `async with hub:` is cancelled by it. May be called again.
+        """Drain and end. Cancels the body of `async with hub:`. May be called repeatedly.
 
-        Mends the shipped one, which cancels rooms with what they still had to send and write, leaves sockets
-        to the ASGI server, and raises when it is called twice.
+        Fixes `WebsocketServer`, which cancels rooms with unsent and unwritten updates, leaves sockets to the ASGI
+        server, and raises on a second call.
         """
         if self._task_group is None:
             return
@@ -208,15 +177,15 @@ class Hub(RoomListing):
     async def serve(self, websocket: Channel) -> None:
         """Serve one connection to the room that its path names, until either ends.
 
-        Mends the shipped one, which deletes a room that others are just opening, and lets what goes wrong
-        with one connection escape to the ASGI server, or to the task group of all.
+        Fixes `WebsocketServer`, which deletes a room that other clients are opening, and lets the failure of one
+        connection reach the ASGI server or the task group of all connections.
         """
         self._serving_count += 1
         try:
             room = await self.get_room(websocket.path.removeprefix("/"))
             await room.serve(websocket)
             if self.auto_clean_rooms and not (room.peers or room.is_closed):
-                await self.evict(room)
+                await self.registry.evict(room)
         except ServerError as error:
             self.log.warning("refused a connection: %s", error)
             await _close(websocket, CloseCode.TRY_AGAIN_LATER)
@@ -225,22 +194,85 @@ class Hub(RoomListing):
         finally:
             self._serving_count -= 1
             if not self._serving_count:
-                self._nobody_served.set()
-                self._nobody_served = Event()
+                self._all_served.set()
+                self._all_served = Event()
 
-    def open_local(self, room: str, *, session: str | None = None, timeout_s: float = 5.0) -> LocalPeer:
-        """Join a room from a thread that is not the loop's; blocks until the room is loaded.
-
-        Args:
-            session: What the token of its tab names as the session, so that the two are counted as one.
+    def check_can_open(self, name: str) -> None:
+        """Raise unless room `name` could be opened now. Opens nothing.
 
         Raises:
-            RoomNameRefused, TooManyRoomsError, RoomUnavailableError: As `get_room`.
-            HubNotRunningError: It is not started, or stopped.
-            OpenTimeoutError: It took longer than `timeout_s`.
+            RoomNameRefused: The name is invalid.
+            HubNotRunningError: The hub does not run or is draining.
+            TooManyRoomsError, RoomUnavailableError: See `RoomRegistry.check_can_open`.
+        """
+        check_room_name(name)
+        if not self.is_open:
+            raise HubNotRunningError()
+        self.registry.check_can_open(name)
+
+    async def get_room(self, name: str) -> Room:
+        """Return room `name`, loaded and observed. Opens it unless it is open.
+
+        Fixes `WebsocketServer`, in which two clients that open a room at the same time both start it, and the second
+        one waits forever.
+
+        Raises:
+            RoomNameRefused, HubNotRunningError, TooManyRoomsError, RoomUnavailableError: See `check_can_open`.
+        """
+        self.check_can_open(name)
+        room = await self.registry.obtain(name)
+        await self.start_room(room)
+        return room
+
+    async def start_room(self, room: YRoom) -> None:
+        """Start a room unless it is started, and wait until it can be joined.
+
+        Fixes two bugs of `WebsocketServer`: the room runs in the task of the first caller, whose cancellation stops
+        it for every client; and a room that fails stops the whole server.
+
+        Raises:
+            HubNotRunningError: The hub does not run.
+            RoomUnavailableError: The room's log could not be loaded.
+        """
+        if self._task_group is None:
+            raise HubNotRunningError()
+        if isinstance(room, Room):
+            await self.registry.start(room, self._task_group)
+        else:
+            await super().start_room(room)
+
+    async def delete_room(self, name: str | None = None, *, room: YRoom | None = None) -> None:
+        """Delete a room from memory and store. The next room of this name is empty and has another epoch.
+
+        Every socket in it is closed with 4409 and does not reconnect by itself, so that no old content is merged into
+        the new room.
+
+        Fixes `WebsocketServer`, which raises for a room that is not in memory and keeps its log.
+
+        Args:
+            name: The room's name. Pass either `name` or `room`, as in `WebsocketServer`.
+            room: The room.
+
+        Raises:
+            RoomNameRefused: The name is invalid.
+            StoreError: The store failed. The room is unchanged.
+        """
+        found = self.get_room_name(room) if name is None and room is not None else name or ""
+        await self.registry.delete(check_room_name(found))
+
+    def open_local(self, room: str, *, session: str | None = None, timeout_s: float = 5.0) -> LocalPeer:
+        """Join a room from another thread. Blocks until the room is loaded.
+
+        Args:
+            session: The session in the token of the peer's tab. Both then count as one participant.
+
+        Raises:
+            RoomNameRefused, TooManyRoomsError, RoomUnavailableError: See `get_room`.
+            HubNotRunningError: The hub does not run.
+            OpenTimeoutError: The room was not open within `timeout_s`.
         """
         check_room_name(room)
-        opening = begin(self.loop, lambda: self.aopen_local(room, session=session))
+        opening = schedule(self.loop, lambda: self.aopen_local(room, session=session))
         try:
             return opening.result(timeout_s)
         except FutureTimeoutError as error:
@@ -249,33 +281,85 @@ class Hub(RoomListing):
             raise OpenTimeoutError(room, timeout_s) from error
 
     async def aopen_local(self, room: str, *, session: str | None = None) -> LocalPeer:
-        """Join a room from the loop; see `open_local`."""
+        """Join a room from the event loop; see `open_local`."""
         loop = self.loop
         if loop is None:
             raise HubNotRunningError()
         opened = await self.get_room(room)
         await opened.ydoc_observed.wait()
-        while opened.is_closed:  # it left memory at this very moment
+        while opened.is_closed:  # evicted meanwhile
             opened = await self.get_room(room)
             await opened.ydoc_observed.wait()
         return opened.open_local(partial(_post, loop), session=session)
 
+    async def find_rooms(self, namespace: str = "") -> list[RoomEntry]:
+        """Return the rooms of a namespace; see `RoomRegistry.list_entries`."""
+        return await self.registry.list_entries(namespace)
+
     def list_rooms(self, namespace: str = "", *, timeout_s: float = 5.0) -> list[RoomEntry]:
-        """Return what `find_rooms` does, from a thread that is not the loop's.
+        """Call `find_rooms` from another thread, and wait for the result.
 
         Raises:
-            StoreError: As `find_rooms`.
-            HubNotRunningError: It is not started, or stopped.
+            StoreError: The store failed.
+            HubNotRunningError: The hub does not run.
             AnswerTimeoutError: It took longer than `timeout_s`.
         """
-        return wait(self.loop, lambda: self.find_rooms(namespace), timeout_s)
+        return wait(self.loop, lambda: self.registry.list_entries(namespace), timeout_s)
 
     def delete_room_and_wait(self, name: str, *, timeout_s: float = 10.0) -> None:
-        """Do what `delete_room` does, from a thread that is not the loop's; raises as that, and as `list_rooms`.
+        """Call `delete_room` from another thread, and wait for its end. Raises as `delete_room` and `list_rooms` do.
 
-        After an `AnswerTimeoutError` the deletion goes on, to its end.
+        After an `AnswerTimeoutError` the deletion continues to its end.
         """
-        wait(self.loop, lambda: self.delete_room(name), timeout_s, may_stop=False)
+        wait(self.loop, lambda: self.delete_room(name), timeout_s, may_cancel=False)
+
+
+def schedule(loop: asyncio.AbstractEventLoop | None, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+    """Run a coroutine in an event loop, from another thread.
+
+    Raises:
+        HubNotRunningError: The loop is None or closed.
+        WrongThreadError: The calling thread runs the loop and would wait for itself.
+    """
+    if loop is None or loop.is_closed():
+        raise HubNotRunningError()
+    if running_loop() is loop:
+        raise WrongThreadError()
+    return asyncio.run_coroutine_threadsafe(work(), loop)
+
+
+def wait(
+    loop: asyncio.AbstractEventLoop | None,
+    work: Callable[[], Coroutine[Any, Any, T]],
+    timeout_s: float,
+    *,
+    may_cancel: bool = True,
+) -> T:
+    """Run a coroutine in an event loop, from another thread, and return its result.
+
+    Args:
+        may_cancel: Whether the coroutine is cancelled after `timeout_s`. False for a write: half done, it would leave
+            memory and store different.
+
+    Raises:
+        HubNotRunningError, WrongThreadError: See `schedule`.
+        AnswerTimeoutError: It took longer than `timeout_s`.
+    """
+    working = schedule(loop, work)
+    try:
+        return working.result(timeout_s)
+    except FutureTimeoutError as error:
+        if may_cancel:
+            working.cancel()
+        raise AnswerTimeoutError(timeout_s) from error
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the asyncio loop of this thread. None in a thread without one, and under trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _post(loop: asyncio.AbstractEventLoop, task: Callable[[], None]) -> None:

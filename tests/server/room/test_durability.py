@@ -141,15 +141,16 @@ async def test_S2_what_the_last_one_sent_before_leaving_is_saved_200_times(tmp_p
 AT_EXIT = """
 import asyncio, sys
 from pycrdt import Doc, Map
-from streamlit_crdt_server import EmbeddedServer, Settings, SQLiteStore
+from streamlit_crdt_server import EmbeddedServer, Hub, Settings, SQLiteStore
 
 class SlowStore(SQLiteStore):
     async def append(self, room, update):
         await asyncio.sleep(float(sys.argv[2]))
         await super().append(room, update)
 
-server = EmbeddedServer(Settings(port=0, require_token=False, store=sys.argv[1], flush_timeout_s=float(sys.argv[3])))
-server.hub.store = SlowStore(sys.argv[1])
+settings = Settings(port=0, require_token=False, store=sys.argv[1], flush_timeout_s=float(sys.argv[3]))
+server = EmbeddedServer(settings)
+server.hub = Hub(settings, store=SlowStore(sys.argv[1]))
 server.start()
 print(server.port, flush=True)
 sys.stdin.readline()
@@ -207,4 +208,4 @@ async def test_S2_a_store_that_takes_too_long_holds_up_the_end_of_the_process_fo
         _, errors = await asyncio.to_thread(process.communicate, "go\n", timeout=DEADLINE_S)
         assert time.monotonic() - started_at < 0.5 + 4.0
         assert process.returncode == 3
-        assert "room 'room' ends with edits that its store did not take" in errors
+        assert "room 'room' stops with unsaved edits, which its store did not take" in errors

@@ -330,7 +330,7 @@ async def test_S4_a_room_is_served_again_once_it_can_be_loaded() -> None:
             await hub.aopen_local("room")
         with pytest.raises(RoomUnavailableError):  # refused before the store is asked again
             hub.check_can_open("room")
-        hub._failed_at.clear()  # instead of a second's wait
+        hub.registry._failed_at.clear()  # instead of a second's wait
         store.can_load = True
         assert not (await hub.aopen_local("room")).is_closed
 
