@@ -1,10 +1,10 @@
-"""What a stand-alone server is asked over HTTP by the apps that use it: which rooms there are, and to delete one.
+"""The admin API over HTTP: apps list and delete the rooms of their namespace on a stand-alone server.
 
     GET    /rooms          {"rooms": [{"name": "planning", "people": 3}]}
     DELETE /rooms/{name}   {}
 
-Each with the header `Authorization: Bearer` and a token for just that (see `errand`), and with the app's namespace.
-Who is refused is told nothing but that; why is in the log.
+A request has an `Authorization: Bearer` header with an admin token for exactly this operation (see `AdminScope`), and a
+header with the app's namespace. A refused request receives no reason; the reason is in the log.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _SCHEME = "bearer "
 
 
 class AdminApi:
-    """Answers apps about the rooms of their namespace."""
+    """The admin API of one hub."""
 
     def __init__(
         self, hub: Hub, settings: Settings, *, keys: KeyRing | None, clock: Callable[[], float]
     ) -> None:
-        """Make a desk; the arguments are those of `Gate`."""
+        """Create the API. The arguments are those of `WebSocketEndpoint`."""
         self._hub = hub
         self._settings = settings
         self._keys = keys if settings.require_token else None
@@ -58,55 +58,60 @@ class AdminApi:
         ]
 
     async def list(self, request: Request) -> Response:
-        """Tell which rooms there are in a namespace, and how many are in each."""
+        """Return the rooms of a namespace and the number of participants in each."""
 
-        async def answer(namespace: str) -> object:
+        async def list_rooms(namespace: str) -> object:
             entries = await self._hub.find_rooms(namespace)
             return {"rooms": [{"name": entry.name, "people": entry.people} for entry in entries]}
 
-        return await self._answer(request, AdminScope.listing(_namespace(request)), answer)
+        return await self._answer(request, AdminScope.listing(_namespace(request)), list_rooms)
 
     async def delete(self, request: Request) -> Response:
         """Delete a room of a namespace."""
         name = str(request.path_params["name"])
 
-        async def answer(namespace: str) -> object:
+        async def delete_room(namespace: str) -> object:
             if "~" in name:
                 raise RoomNameRefused(name)
             await self._hub.delete_room(qualified(name, namespace))
             return {}
 
-        return await self._answer(request, AdminScope.deletion(_namespace(request), name), answer)
+        return await self._answer(request, AdminScope.deletion(_namespace(request), name), delete_room)
 
     async def _answer(
-        self, request: Request, errand: AdminScope, answer: Callable[[str], Awaitable[object]]
+        self, request: Request, scope: AdminScope, operation: Callable[[str], Awaitable[object]]
     ) -> Response:
         try:
-            self._check(request, errand)
+            self._authorize(request, scope)
             if not self._hub.is_open:
                 raise HubNotRunningError()
-            return JSONResponse(await answer(errand.namespace))
+            return JSONResponse(await operation(scope.namespace))
         except _REFUSALS as error:
-            _log.warning("refused an errand: %s", error)
+            _log.warning("refused an admin request: %s", error)
             return JSONResponse({"error": "refused"}, status_code=403)
         except RoomNameRefused as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         except ServerError as error:
-            _log.error("an errand could not be done: %s", error)
+            _log.error("an admin request failed: %s", error)
             return JSONResponse({"error": str(error)}, status_code=503)
 
-    def _check(self, request: Request, errand: AdminScope) -> None:
-        """Raise a ServerError unless the request may come from here and brings a token for just this errand."""
+    def _authorize(self, request: Request, scope: AdminScope) -> None:
+        """Check host, origin and token of a request.
+
+        Raises:
+            HostRefused, OriginRefused: See `check_host` and `check_origin`.
+            TokenError: The token is missing or invalid, or its scope differs from `scope`.
+        """
         check_host(request.scope, self._settings)
         check_origin(request.scope, self._settings.allow_origin)
         if self._keys is None:
             return
-        given = request.headers.getlist("authorization")
-        if len(given) != 1 or not given[0].lower().startswith(_SCHEME):
+        headers = request.headers.getlist("authorization")
+        if len(headers) != 1 or not headers[0].lower().startswith(_SCHEME):
             raise TokenMissingError()
-        allowed = verify_errand(self._keys, given[0][len(_SCHEME) :].strip(), now=self._clock())
-        if allowed != errand:
-            raise AdminForbiddenError(errand.does)
+        allowed = verify_errand(self._keys, headers[0][len(_SCHEME) :].strip(), now=self._clock())
+        if allowed != scope:
+            raise AdminForbiddenError(scope.does)
 
 
 def _namespace(request: Request) -> str:

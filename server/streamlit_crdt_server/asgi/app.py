@@ -1,5 +1,4 @@
-"""The room server as an ASGI application: sockets at `/{room}`, health and numbers for whoever watches over it, and
-what apps ask about their rooms.
+"""The room server as an ASGI application: WebSockets at `/{room}`, health checks, metrics and the admin API.
 
 It runs by itself under any ASGI server, or mounted in another Starlette application.
 """
@@ -34,33 +33,33 @@ def create_app(
     keys: KeyRing | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
-    """Make the application.
+    """Create the application.
 
     Args:
-        settings: The limits, and who may connect.
-        hub: The hub to serve. Whoever passes one runs it: Starlette does not run the lifespan of a mounted
-            application. None makes one that the application's own lifespan runs. It is `app.state.hub` in
-            both cases.
-        keys: What tokens are verified with. None takes the hub's, and without a hub those of a server in a
-            process of its own, see `standalone_ring`.
-        clock: The time in seconds since the epoch, by which tokens end.
+        settings: The limits, and the rules for connections.
+        hub: The hub to serve. The caller runs it, because Starlette does not run the lifespan of a mounted
+            application. None creates a hub that the lifespan of this application runs. It is `app.state.hub` in both
+            cases.
+        keys: The keys that verify tokens. None takes those of the hub, and without a hub those of a stand-alone
+            server, see `standalone_ring`.
+        clock: Returns the time in seconds since the epoch, for the expiry of tokens.
 
     Raises:
-        SettingsError: Tokens are required and there is nothing to verify them with.
+        SettingsError: Tokens are required and there are no keys to verify them.
     """
     if hub is None and keys is None and settings.require_token:
         keys = standalone_ring(settings)
     served = Hub(settings, keys=keys) if hub is None else hub
     ring = served.keys if keys is None else keys
-    gate = WebSocketEndpoint(served, settings, keys=ring, clock=clock)
-    desk = AdminApi(served, settings, keys=ring, clock=clock)
+    endpoint = WebSocketEndpoint(served, settings, keys=ring, clock=clock)
+    admin_api = AdminApi(served, settings, keys=ring, clock=clock)
     app = Starlette(
         routes=[
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
             Route("/metrics", _metrics),
-            *desk.routes,
-            WebSocketRoute("/{room}", gate),
+            *admin_api.routes,
+            WebSocketRoute("/{room}", endpoint),
         ],
         middleware=[Middleware(HideQuery)],
         lifespan=_run_hub if hub is None else None,
@@ -82,9 +81,9 @@ async def _healthz(request: Request) -> PlainTextResponse:
 async def _readyz(request: Request) -> PlainTextResponse:
     hub: Hub = request.app.state.hub
     if not hub.is_open:
-        return PlainTextResponse("not ready: the hub does not run\n", status_code=503)
+        return PlainTextResponse("not ready: the hub is not running\n", status_code=503)
     if any(isinstance(room, Room) and room.is_saving_failing for room in hub.rooms.values()):
-        return PlainTextResponse("not ready: the store fails, see the log\n", status_code=503)
+        return PlainTextResponse("not ready: the store is failing; see the log\n", status_code=503)
     return PlainTextResponse("ready\n")
 
 

@@ -1,7 +1,7 @@
-"""What a connection brings along in its request: its token, and the epoch that it knows.
+"""Credentials in a WebSocket request: the token, and the epoch that the client has.
 
-A token travels as a subprotocol, `token.<jwt>`, because browsers can set no header on a WebSocket and addresses
-end up in logs. Stock clients can only add to the address; there it is taken out as soon as the request arrives.
+A token is sent as a subprotocol, `token.<jwt>`, because browsers cannot set headers on a WebSocket and addresses end up
+in logs. Stock Yjs clients can only extend the address; there the token is removed from the request on arrival.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _EPOCH = re.compile(r"[0-9a-f]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What was read from a request. The token is not shown in its repr, and nothing is verified yet."""
+    """The unverified credentials of a request. The repr omits the token."""
 
     token: str | None = field(repr=False)
     epoch: str | None
 
 
 class HideQuery:
-    """An ASGI middleware that takes the query out of a request before anything can log it.
+    """An ASGI middleware that removes the query from a request before it can be logged.
 
-    It changes the request in place: the ASGI servers write their access logs from the same dictionary. What they
-    write before they call the application is out of reach: uvicorn's level `debug` shows whole requests.
+    It changes the scope in place, because ASGI servers write their access logs from the same dictionary. It cannot
+    change a log entry from before the call: uvicorn logs whole requests at level `debug`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -50,11 +50,11 @@ class HideQuery:
 
 
 def read_credentials(scope: MutableMapping[str, Any]) -> Credentials:
-    """Read what a request brings.
+    """Read the credentials of a request.
 
     Raises:
-        QueryRefused: Its query does not parse, or says something twice.
-        TokenMalformedError: It brings more than one token.
+        QueryRefused: The query cannot be parsed, or has no valid epoch.
+        TokenMalformedError: The request has more than one token.
     """
     query: bytes = scope.get(_QUERY) or scope.get("query_string") or b""
     try:
@@ -62,19 +62,22 @@ def read_credentials(scope: MutableMapping[str, Any]) -> Credentials:
             query.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict"
         )
     except ValueError as error:
-        raise QueryRefused("it does not parse") from error
+        raise QueryRefused("it cannot be parsed") from error
     offered = scope.get("subprotocols", ())
     tokens = [text.removeprefix(TOKEN_PREFIX) for text in offered if text.startswith(TOKEN_PREFIX)]
     tokens += [value for name, value in pairs if name == "token"]
     epochs = [value for name, value in pairs if name == "epoch"]
     if len(tokens) > 1:
-        raise TokenMalformedError("a connection brings one token, and not several")
+        raise TokenMalformedError("the request has more than one token")
     if len(epochs) > 1 or not all(map(_EPOCH.fullmatch, epochs)):
-        raise QueryRefused("its epoch is none")
+        raise QueryRefused("its epoch is invalid")
     return Credentials(next(iter(tokens), None), next(iter(epochs), None))
 
 
 def choose_subprotocol(scope: MutableMapping[str, Any]) -> str | None:
-    """Which of the offered subprotocols to name: ours, else another; never a token, which would be sent back."""
+    """Return the subprotocol to accept: `SUBPROTOCOL` if offered, else the first one that is not a token.
+
+    A token must not be accepted, because the response would contain it.
+    """
     offered = [text for text in scope.get("subprotocols", ()) if not text.startswith(TOKEN_PREFIX)]
     return SUBPROTOCOL if SUBPROTOCOL in offered else next(iter(offered), None)

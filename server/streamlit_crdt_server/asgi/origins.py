@@ -1,8 +1,8 @@
-"""Which pages may connect, and under which names this server may be asked for.
+"""Checks of the Origin and Host headers of a request.
 
-A browser lets any page of any site open a WebSocket anywhere, and tells only the Origin. And a page whose name is
-made to point to this machine once it is loaded (DNS rebinding) counts as the same origin as a server that listens
-on loopback only; the Host that it asks for gives it away.
+A browser lets any page of any site open a WebSocket to any address, and sends only the page's Origin. With DNS
+rebinding a page's name points to this machine after the page was loaded. The page then has the same origin as a server
+on the loopback address, and only the Host header reveals it.
 """
 
 from __future__ import annotations
@@ -19,27 +19,33 @@ Scope = Mapping[str, Any]
 
 
 def check_host(scope: Scope, settings: Settings) -> None:
-    """Raise HostRefused unless this server may be asked for under the name in the request.
+    """Check the Host header of a request.
 
-    A server that listens on loopback has the names of this machine, and those of `allow_origin`, as which a proxy
-    on this machine may ask for it. On any other address its names are not known here.
+    A server on a loopback address accepts the names of this machine, and the hosts in `allow_origin`, which a proxy on
+    this machine may send. The names of any other address are not known here, so every host is accepted.
+
+    Raises:
+        HostRefused: The header is missing, repeated or not accepted.
     """
-    asked = _headers(scope, b"host")
-    if len(asked) > 1:
-        raise HostRefused(", ".join(asked))
+    hosts = _headers(scope, b"host")
+    if len(hosts) > 1:
+        raise HostRefused(", ".join(hosts))
     if not is_loopback(settings.host) or "*" in settings.allow_origin:
         return
-    host = _hostname("//" + asked[0]) if asked else None
+    host = _hostname("//" + hosts[0]) if hosts else None
     if host is None or not (is_loopback(host) or host in map(_hostname, settings.allow_origin)):
-        raise HostRefused(asked[0] if asked else "")
+        raise HostRefused(hosts[0] if hosts else "")
 
 
 def check_origin(scope: Scope, allow_origin: Iterable[str]) -> None:
-    """Raise OriginRefused unless a page of this origin may connect.
+    """Check the Origin header of a request.
 
-    Allowed are no origin (not a browser), the host that was asked for, whatever the port (the embedded
-    server's port is not the page's), what `allow_origin` lists, and any page of this machine if this machine was
-    asked for and the connection came over loopback.
+    Accepted are: no Origin (the client is no browser); the host of the request with any port, because the embedded
+    server has another port than the page; the origins in `allow_origin`; and any page of this machine, if the host is
+    this machine too and the connection uses a loopback address.
+
+    Raises:
+        OriginRefused: The header is repeated or not accepted.
     """
     origins = _headers(scope, b"origin")
     if not origins or "*" in allow_origin:
@@ -50,11 +56,11 @@ def check_origin(scope: Scope, allow_origin: Iterable[str]) -> None:
     if _is_listed(origin, allow_origin):
         return
     page_host = _hostname(origin) if origin.startswith(("http://", "https://")) else None
-    asked_host = _hostname("//" + "".join(_headers(scope, b"host")))
-    if page_host is None or asked_host is None:
+    request_host = _hostname("//" + "".join(_headers(scope, b"host")))
+    if page_host is None or request_host is None:
         raise OriginRefused(origin)
-    is_all_here = is_loopback(page_host) and is_loopback(asked_host) and _came_over_loopback(scope)
-    if page_host != asked_host and not is_all_here:
+    is_all_local = is_loopback(page_host) and is_loopback(request_host) and _uses_loopback(scope)
+    if page_host != request_host and not is_all_local:
         raise OriginRefused(origin)
 
 
@@ -62,16 +68,16 @@ def _headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
 
 
-def _came_over_loopback(scope: Scope) -> bool:
+def _uses_loopback(scope: Scope) -> bool:
     server = scope.get("server")
     return server is not None and is_loopback(str(server[0]))
 
 
 def _hostname(url: str) -> str | None:
-    """The host of an address, in lower case and without its port; None if it has none, or a user in front."""
+    """Return the host of a URL in lower case, without its port. None if it has no host, or has user information."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if it is no number
+        _ = parts.port  # raises ValueError if it is no number
         return None if "@" in parts.netloc else parts.hostname
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""How much one connection may send, and how many connections there may be. No I/O; the clock is passed in."""
+"""Rate limits of a connection and limits of the number of connections. No I/O; the clock is an argument."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from streamlit_crdt_server.names import is_loopback
 from streamlit_crdt_server.settings import Settings
 
 BURST_S = 10.0
-"""What was not used of a rate adds up for so long: people paste, and tabs come back with what they kept."""
+"""Seconds for which an unused rate accumulates. A paste and a reconnecting tab with unsaved edits need the burst."""
 
 
 class RateLimit:
-    """So much per second on average, and `burst` at once (a token bucket)."""
+    """A token bucket: `per_s` on average, `burst` at once."""
 
     def __init__(self, per_s: float, burst: float, now: float) -> None:
         self._per_s = per_s
@@ -24,24 +24,24 @@ class RateLimit:
         self._at = now
 
     def take(self, amount: float, now: float) -> bool:
-        """Use `amount` up, and return whether that much was left at `now`."""
+        """Take `amount` from the bucket, and return whether it was available at `now`."""
         self._left = min(self._burst, self._left + (now - self._at) * self._per_s) - amount
         self._at = now
         return self._left >= 0
 
 
 class RateLimiter:
-    """The rates of one connection."""
+    """The rate limits of one connection: messages and bytes."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         messages_per_s = settings.max_messages_per_s_per_connection
         bytes_per_s = settings.max_bytes_per_s_per_connection
         self._messages = RateLimit(messages_per_s, BURST_S * messages_per_s, now)
-        # A frame of the largest size must pass, however low the rate is.
+        # A frame of the largest size must pass at any rate.
         self._bytes = RateLimit(bytes_per_s, max(BURST_S * bytes_per_s, 2 * settings.max_frame_bytes), now)
 
     def find_excess(self, size_bytes: int, now: float) -> str | None:
-        """Count a frame, and return the name of the setting that it exceeds; None if it may pass."""
+        """Count a frame. Return the name of the exceeded setting, None if the frame may pass."""
         if not self._messages.take(1, now):
             return "max_messages_per_s_per_connection"
         if not self._bytes.take(size_bytes, now):
@@ -50,7 +50,7 @@ class RateLimiter:
 
 
 class ConnectionCounter:
-    """The connections of one server, by room, by user and by address."""
+    """The connections of one server, counted by room, by user and by address."""
 
     def __init__(self, settings: Settings) -> None:
         self._limits = {
@@ -61,14 +61,14 @@ class ConnectionCounter:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def check(self, *, room: str, user: str | None, address: str | None) -> None:
-        """Raise TooManyConnectionsError unless one more may be let in."""
+        """Raise TooManyConnectionsError if one more connection exceeds a limit."""
         for kind, name in _keys(room, user, address):
             if self._counts[kind, name] >= self._limits[kind]:
                 raise TooManyConnectionsError(kind, name, self._limits[kind])
 
     @contextmanager
     def counted(self, *, room: str, user: str | None, address: str | None) -> Iterator[None]:
-        """Count one more for as long as the block lasts. What is at zero is forgotten, so that nothing grows."""
+        """Count a connection during the block. A count of zero is removed, so that memory stays bounded."""
         keys = _keys(room, user, address)
         self._counts.update(keys)
         try:
@@ -80,14 +80,14 @@ class ConnectionCounter:
                     del self._counts[key]
 
     def __len__(self) -> int:
-        """How many things are counted; 0 when nobody is connected."""
+        """Return the number of counters above zero: 0 without connections."""
         return len(self._counts)
 
 
 def _keys(room: str, user: str | None, address: str | None) -> list[tuple[str, str]]:
-    """What a connection counts towards.
+    """Return the counters of a connection.
 
-    An address of this machine counts for nothing: it is that of a proxy, behind which is everybody, or one's own.
+    A loopback address has no counter: it belongs to a proxy, which all users share, or to a local user.
     """
     keys = [("room", room)]
     if user is not None:

@@ -1,6 +1,6 @@
-"""One ASGI WebSocket as a `Channel` of pycrdt, with what its token allows and how long.
+"""An ASGI WebSocket as a `Channel` of pycrdt, with the claims of its token, its expiry and its rate limits.
 
-The shipped `ASGIWebsocket` cannot close, hands text frames on as None, and serves whoever came in once for ever.
+pycrdt-websocket's `ASGIWebsocket` cannot close, returns text frames as None, and never ends an accepted connection.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Verify = Callable[[str, str], Claims]
 
 
 class WebSocketChannel(Channel):
-    """An ASGI WebSocket that may be accepted; `accept()` comes first, and then frames.
+    """An ASGI WebSocket. Call `accept()` before the first frame.
 
     Attributes:
-        claims: What its token says; None if none is required. A renewal replaces it.
-        session: Which session it belongs to, see `Peer`.
-        epoch: The document epoch that its client knows; None if it said nothing of it.
+        claims: The claims of its token. None if no token is required. A renewal replaces them.
+        session: The session of the client, see `Peer`.
+        epoch: The document epoch that the client has. None if it sent none.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class WebSocketChannel(Channel):
         session: str | None = None,
         epoch: str | None = None,
         verify: Verify | None = None,
-        meter: RateLimiter | None = None,
+        rate_limiter: RateLimiter | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Make a socket.
+        """Create a channel.
 
         Args:
-            receive: ASGI's.
-            send: ASGI's.
+            receive: The ASGI callable.
+            send: The ASGI callable.
             room: The room's name.
             claims: See Attributes.
             session: See Attributes.
             epoch: See Attributes.
-            verify: Returns the claims of a token if it opens a room, else raises TokenError.
-            meter: What it may send; None sets no limit.
-            metrics: Where its closing is counted.
-            clock: The time in seconds since the epoch.
+            verify: Returns the claims of a token for a room. Raises TokenError if the token does not open the room.
+            rate_limiter: The limits of received frames. None sets no limit.
+            metrics: Counts the close.
+            clock: Returns the time in seconds since the epoch.
         """
         self.claims = claims
         self.session = session
@@ -71,11 +71,11 @@ class WebSocketChannel(Channel):
         self._send = send
         self._room = room
         self._verify = verify
-        self._meter = meter
+        self._rate_limiter = rate_limiter
         self._metrics = metrics
         self._clock = clock
         self._is_open = True
-        self._last_end = 0.0 if claims is None else claims.expires_at
+        self._last_expiry = 0.0 if claims is None else claims.expires_at
 
     @property
     def path(self) -> str:
@@ -83,16 +83,16 @@ class WebSocketChannel(Channel):
         return self._room
 
     async def accept(self, subprotocol: str | None) -> None:
-        """Let the client in. A client that offered subprotocols fails unless one of them is named."""
+        """Accept the connection. A client that offered subprotocols fails unless one of them is accepted."""
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
 
     async def recv(self) -> bytes:
-        """Return the next frame that is for the room.
+        """Return the next frame for the room. Token renewals are handled here.
 
         Raises:
-            StopAsyncIteration: The connection is closed: by the client, or here because its token ended, it has
-                another user now, or it sent too much.
-            MalformedFrameError: A text frame came.
+            StopAsyncIteration: The connection is closed: by the client, or here because the token expired, the user
+                changed, or a rate limit was exceeded.
+            MalformedFrameError: A text frame was received.
         """
         while True:
             event = await self._next_event()
@@ -102,13 +102,13 @@ class WebSocketChannel(Channel):
             content: bytes | None = event.get("bytes")
             await self._count(len(content or event.get("text") or ""))
             if content is None:
-                raise MalformedFrameError("a text frame, where the protocol has binary ones only")
+                raise MalformedFrameError("the frame is text; the protocol has binary frames only")
             if not content.startswith(protocol.RENEWAL_PREFIX):
                 return content
             await self._renew(protocol.parse_renewal(content))
 
     async def _next_event(self) -> Mapping[str, Any]:
-        """Wait for the client, for as long as its token lasts (rule A2)."""
+        """Wait for the client until its token expires (rule A2)."""
         if self.claims is None:
             return await self._receive()
         event = None
@@ -116,27 +116,32 @@ class WebSocketChannel(Channel):
             async with asyncio.timeout(max(self.claims.expires_at - self._clock(), 0)):
                 event = await self._receive()
         except TimeoutError:
-            _log.debug("room %r: a token ended on an open socket", self._room)
-        # Asked again, because a computer that slept has waited for less than went by.
+            _log.debug("room %r: a token expired on an open socket", self._room)
+        # The clock is read again: a timeout does not advance while a computer sleeps.
         if event is None or self._clock() >= self.claims.expires_at:
-            await self.close(CloseCode.TOKEN_EXPIRED, "the token has ended: come back with a new one")
+            await self.close(CloseCode.TOKEN_EXPIRED, "the token expired; reconnect with a new one")
             raise StopAsyncIteration
         return event
 
     async def _count(self, size_bytes: int) -> None:
-        """Close the connection if it sends too much."""
-        excess = None if self._meter is None else self._meter.find_excess(size_bytes, time.monotonic())
+        """Close the connection if a frame exceeds a rate limit."""
+        excess = (
+            None
+            if self._rate_limiter is None
+            else self._rate_limiter.find_excess(size_bytes, time.monotonic())
+        )
         if excess is not None:
-            _log.warning("closed a socket of room %r: it exceeds %s", self._room, excess)
-            await self.close(CloseCode.TOO_FAST, f"more than {excess} allows")
+            _log.warning("closed a socket of room %r: it exceeded %s", self._room, excess)
+            await self.close(CloseCode.TOO_FAST, f"{excess} was exceeded")
             raise StopAsyncIteration
 
     async def _renew(self, token: str) -> None:
-        """Go on with a new token of the same session: at once if it may only look, else if it ends later.
+        """Replace the claims by those of a new token of the same session.
 
-        Later than all before, so that whoever became a viewer cannot become an editor again with the token from
-        before. A session that has another user now is let go, because what a connection is counted by and known
-        as does not change while it is open; its tab comes back with the new token.
+        A viewer's token applies at once. Any other must expire later than all earlier ones: otherwise a participant
+        that became a viewer could become an editor again with an earlier token. If the user of the session changed,
+        the connection is closed, because its counters and its presence belong to one user; its tab reconnects with
+        the new token.
         """
         if self.claims is None or self._verify is None:
             return
@@ -146,25 +151,28 @@ class WebSocketChannel(Channel):
             _log.warning("room %r: a renewal was ignored: %s", self._room, error)
             return
         if renewed.session != self.claims.session:
-            _log.warning("room %r: a renewal was ignored: it is another session's", self._room)
+            _log.warning("room %r: a renewal was ignored: its session differs", self._room)
         elif renewed.user != self.claims.user:
             await self.close(
-                CloseCode.TOKEN_EXPIRED, "the session has another user: come back with the new token"
+                CloseCode.TOKEN_EXPIRED, "the user of the session changed; reconnect with the new token"
             )
             raise StopAsyncIteration
-        elif renewed.role_in(self._room) is Role.VIEWER or renewed.expires_at > self._last_end:
-            self._last_end = max(self._last_end, renewed.expires_at)
+        elif renewed.role_in(self._room) is Role.VIEWER or renewed.expires_at > self._last_expiry:
+            self._last_expiry = max(self._last_expiry, renewed.expires_at)
             self.claims = renewed
         else:
-            _log.info("room %r: a renewal was ignored: it does not end later", self._room)
+            _log.info("room %r: a renewal was ignored: it does not expire later", self._room)
 
     async def send(self, message: bytes) -> None:
-        """Send a frame; does nothing once the connection is closed."""
+        """Send a frame. Does nothing after the connection was closed."""
         if self._is_open:
             await self._send({"type": "websocket.send", "bytes": message})
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
-        """Close the connection; does nothing if it is. The reason is cut to what a closing frame can hold."""
+        """Close the connection. Does nothing if it is closed. The reason is cut to 100 characters.
+
+        A close frame has space for 123 bytes.
+        """
         if not self._is_open:
             return
         self._is_open = False
@@ -173,4 +181,4 @@ class WebSocketChannel(Channel):
         try:
             await self._send({"type": "websocket.close", "code": int(code), "reason": reason[:100]})
         except (OSError, RuntimeError):
-            return  # uvicorn says so if the client was faster
+            return  # uvicorn raises if the client closed first

@@ -1,8 +1,8 @@
-"""The gate: what is asked of a connection before it is accepted.
+"""The WebSocket endpoint: the checks of a connection before it is accepted.
 
-Refusals are HTTP 403 before the socket is accepted: y-websocket resets its back-off when a connection opens, so
-that accept-then-close makes it come back ten times a second. They all look the same, whether a room exists or
-not; the reason is in the log and in the metrics.
+A refused connection receives HTTP 403 before the WebSocket is accepted. y-websocket resets its back-off when a
+connection opens, so a client that is accepted and then closed would reconnect ten times a second. All refusals look the
+same, whether a room exists or not; the reason is in the log and in the metrics.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ REASONS: dict[type[ServerError], str] = {
     TooManyConnectionsError: "too_many_connections",
     TooManyRoomsError: "too_many_rooms",
 }
-"""What the metric `refusals` says of an error; anything else is "unavailable"."""
+"""The `reason` label of an error in the metric `refusals`. Any other error is "unavailable"."""
 
 
 class WebSocketEndpoint:
-    """The ASGI endpoint of sockets: asks what is to be asked, accepts, and hands the socket to the hub."""
+    """The ASGI endpoint of WebSockets: checks a connection, accepts it and passes it to the hub."""
 
     def __init__(
         self, hub: Hub, settings: Settings, *, keys: KeyRing | None, clock: Callable[[], float] = time.time
     ) -> None:
-        """Make a gate.
+        """Create an endpoint.
 
         Args:
-            hub: Where the sockets go.
-            settings: Who is let in.
-            keys: What tokens are verified with. Where the settings require none, a good one tells whose a socket is,
-                so that nobody is counted twice, and no more.
-            clock: The time in seconds since the epoch.
+            hub: Serves the accepted connections.
+            settings: The limits, and the rules for connections.
+            keys: The keys that verify tokens. If the settings require no token, a valid one only gives the session
+                of a connection, so that its participant is counted once.
+            clock: Returns the time in seconds since the epoch.
 
         Raises:
             SettingsError: Tokens are required and there are no keys.
@@ -79,7 +79,7 @@ class WebSocketEndpoint:
         self._hub = hub
         self._settings = settings
         self._keys = keys if settings.require_token else None
-        self._known_by = keys
+        self._session_keys = keys
         self._clock = clock
         self._connections = ConnectionCounter(settings)
 
@@ -88,8 +88,8 @@ class WebSocketEndpoint:
         room = str(scope["path_params"]["room"])
         address = _address(scope)
         try:
-            socket = self._admit(scope, receive, send, room)
-            user = None if socket.claims is None else socket.claims.user
+            channel = self._check(scope, receive, send, room)
+            user = None if channel.claims is None else channel.claims.user
             self._connections.check(room=room, user=user, address=address)
         except ServerError as error:
             self._hub.metrics.refusals.labels(REASONS.get(type(error), "unavailable")).inc()
@@ -97,19 +97,25 @@ class WebSocketEndpoint:
             await _refuse(send)
             return
         with self._connections.counted(room=room, user=user, address=address):
-            await socket.accept(choose_subprotocol(scope))
-            await self._hub.serve(socket)
+            await channel.accept(choose_subprotocol(scope))
+            await self._hub.serve(channel)
 
-    def _admit(self, scope: Scope, receive: Receive, send: Send, room: str) -> WebSocketChannel:
-        """Make a socket that may be accepted, or raise a ServerError."""
+    def _check(self, scope: Scope, receive: Receive, send: Send, room: str) -> WebSocketChannel:
+        """Check a request, and return its channel, which is not accepted yet.
+
+        Raises:
+            ServerError: The connection must be refused.
+        """
         check_host(scope, self._settings)
         check_origin(scope, self._settings.allow_origin)
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if raw_path.partition(b"?")[0].rpartition(b"/")[2] != room.encode():
-            raise RoomNameRefused(raw_path.decode("latin-1"))  # encoded: two spellings would be one room
-        ticket = read_credentials(scope)
-        claims = None if self._keys is None else self._verify(ticket.token, room)
-        session = self._session_of(ticket.token) if claims is None else claims.session
+            raise RoomNameRefused(
+                raw_path.decode("latin-1")
+            )  # percent-encoded: one room would have two spellings
+        credentials = read_credentials(scope)
+        claims = None if self._keys is None else self._verify(credentials.token, room)
+        session = self._session_of(credentials.token) if claims is None else claims.session
         self._hub.check_can_open(room)
         return WebSocketChannel(
             receive,
@@ -117,15 +123,19 @@ class WebSocketEndpoint:
             room,
             claims=claims,
             session=session,
-            epoch=ticket.epoch,
+            epoch=credentials.epoch,
             verify=self._verify,
-            meter=RateLimiter(self._settings, time.monotonic()),
+            rate_limiter=RateLimiter(self._settings, time.monotonic()),
             metrics=self._hub.metrics,
             clock=self._clock,
         )
 
     def _verify(self, token: str | None, room: str) -> Claims:
-        """Return what a token says, if it opens `room`; else raise a TokenError."""
+        """Return the claims of a token that opens `room`.
+
+        Raises:
+            TokenError: The token is missing or invalid, or does not open the room.
+        """
         if token is None or self._keys is None:
             raise TokenMissingError()
         claims = verify(self._keys, token, now=self._clock())
@@ -134,11 +144,11 @@ class WebSocketEndpoint:
         return claims
 
     def _session_of(self, token: str | None) -> str | None:
-        """Return whose token it is, where none is needed; one that is not good says nothing."""
-        if token is None or self._known_by is None:
+        """Return the session of a token that is not required. None if it is missing or invalid."""
+        if token is None or self._session_keys is None:
             return None
         try:
-            return verify(self._known_by, token, now=self._clock()).session
+            return verify(self._session_keys, token, now=self._clock()).session
         except TokenError:
             return None
 
@@ -149,5 +159,5 @@ def _address(scope: Scope) -> str | None:
 
 
 async def _refuse(send: Send) -> None:
-    """Answer a connection that was not accepted with HTTP 403."""
+    """Refuse a connection that is not accepted yet. ASGI servers answer it with HTTP 403."""
     await send({"type": "websocket.close", "code": 1008})

@@ -1,4 +1,4 @@
-"""From a frame to a message that is safe to act on: the form of the frame, and the update in it."""
+"""Validation of received frames: the message, and the update in it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import validate_update
 
-CHECK_IN_THREAD_OVER_BYTES = 2 * 1024
-"""A larger frame is checked in a worker thread, so that it does not hold up other rooms: a smaller one has too few
-structs to be rehearsed, see `conflicts`."""
+VALIDATE_IN_THREAD_OVER_BYTES = 2 * 1024
+"""Size of a frame above which it is validated in a worker thread, so that it does not stall other rooms.
+
+A smaller frame has too few structs for a trial integration, see `integration_cost`.
+"""
 
 
 async def decode_off_loop(frame: bytes, settings: Settings) -> protocol.Message:
-    """As `decode`; a large frame costs the loop nothing but its turn."""
+    """Call `decode`, for a large frame in a worker thread.
+
+    Raises:
+        MalformedFrameError, FrameTooLargeError: See `decode`.
+    """
     limits = protocol.Limits(
         settings.max_frame_bytes, settings.max_awareness_bytes, settings.max_state_vector_bytes
     )
-    if len(frame) > CHECK_IN_THREAD_OVER_BYTES:
+    if len(frame) > VALIDATE_IN_THREAD_OVER_BYTES:
         return await to_thread.run_sync(decode, frame, limits)
     return decode(frame, limits)
 
 
 def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
-    """Parse a frame and try the update that it may carry. Any thread.
+    """Decode a frame and validate the update in it. Any thread.
 
     Raises:
-        MalformedFrameError: The connection that sent it is to be closed.
+        MalformedFrameError: The frame or its update is invalid. The connection must be closed.
+        FrameTooLargeError: The frame or a part of it exceeds its limit.
     """
     message = protocol.parse(frame, limits)
     if isinstance(message, protocol.SyncUpdate) and message.update != EMPTY_UPDATE:
