@@ -12,9 +12,9 @@ from typing import Final
 
 import streamlit as st
 
-from streamlit_crdt import _compat, rooms
+from streamlit_crdt import rooms
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError
-from streamlit_crdt.room.sync import private_key, session_of
+from streamlit_crdt.room.sync import private_key, script_run
 
 REFRESH_S: Final = 3.0
 """Seconds between two updates of the participant counts."""
@@ -103,8 +103,8 @@ def _show_form() -> None:
 def _show_participants(name: str, server: str | None) -> None:
     if rooms.current_room() != name:
         st.rerun()
-    ctx = _compat.script_context()
-    room_session = None if ctx is None else session_of(ctx).is_in(name)
+    run = script_run()
+    room_session = None if run is None else run.session.joined_room(name)
     if room_session is not None and room_session.connection.is_deleted:
         st.caption("This room was deleted. Your values stay in this session until you leave.")
         return

@@ -13,11 +13,10 @@ from typing import Any, Final, Self
 
 import streamlit as st
 
-from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import authorized_role
 from streamlit_crdt.backend import backend
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError, ViewOnlyError
-from streamlit_crdt.room.sync import private_key, session_of, validate_room_name
+from streamlit_crdt.room.sync import private_key, script_run, validate_room_name
 from streamlit_crdt_server import ServerError
 
 __all__ = ["ListedRoom", "current_room", "delete_room", "enter_room", "exit_room", "list_rooms"]
@@ -83,8 +82,8 @@ def current_room() -> str | None:
         _enter_from_query()
     name: str | None = st.session_state[CURRENT]
     if name is None:
-        if (ctx := _compat.script_context()) is not None:
-            session_of(ctx).note_outside()
+        if (run := script_run()) is not None:
+            run.session.note_outside()
     elif st.query_params.get(QUERY) != name:
         st.query_params[QUERY] = name  # each page of a multipage app has its own query parameters
     return name
@@ -143,24 +142,23 @@ def delete_room(name: str, *, server: str | None = None) -> None:
     """
     name = validate_room_name(name)
     room_backend = backend.find(server)
-    ctx = _compat.script_context()
-    session = None if ctx is None else session_of(ctx)
-    room_session = None if session is None else session.is_in(name)
+    run = script_run()
+    room_session = None if run is None else run.session.joined_room(name)
     is_viewer = room_session is not None and room_session.participant.is_viewer
     if authorized_role(name, "editor") != "editor" or is_viewer:
         raise ViewOnlyError(name)
     with _server_errors_as_unavailable(server):
         room_backend.delete_room(name)
-    if session is not None:
-        session.forget_room(ctx, name)
+    if run is not None:
+        run.session.forget_room(run, name)
         if st.session_state.get(CURRENT) == name:
             exit_room()
 
 
 def _leave(room: str) -> None:
-    ctx = _compat.script_context()
-    if ctx is not None:
-        session_of(ctx).leave_room(ctx, room)
+    run = script_run()
+    if run is not None:
+        run.session.leave_room(run, room)
 
 
 def _enter_from_query() -> None:

@@ -41,6 +41,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """The reruns that were asked for: of a fragment, or (None) of the whole script."""
     fragments: list[str | None] = []
     monkeypatch.setattr(
-        "streamlit_crdt._compat.request_rerun", lambda _ctx, fragment: fragments.append(fragment)
+        "streamlit_crdt._compat.RunContext.request_rerun", lambda _run, fragment: fragments.append(fragment)
     )
     return fragments

@@ -16,7 +16,7 @@ if st.button("fill"):
         st.session_state[f"key{number}"] = f"value {number}"
 if st.button("touch"):
     st.session_state[TOUCHED] = st.session_state.get(TOUCHED, 0) + 1
-session = registry.find(get_script_run_ctx())
+session = registry.get(get_script_run_ctx().session_id)
 with st.container(key="state"):
     st.code(
         json.dumps(

@@ -1,71 +1,65 @@
-"""Every private name of Streamlit that this library touches, and nothing else.
+"""Private names of Streamlit. No other package uses them.
 
-Why here: private names change without notice. Each entry says since when it looks like this (checked on 1.65 and
-1.67) and what is lost without it. `install()` wraps eleven functions of Streamlit once per process; where one of them
-is gone, the library says so in a single warning and goes on with what is left.
+Private names change without notice. Each entry states since when it exists in this form (checked on 1.65 and 1.67), and
+what fails without it. `install()` wraps eleven functions of Streamlit, once per process. If one is missing, a single
+warning names it, and the library continues with the rest.
 
-The wrapped functions never raise because of us: a fault on our side is logged with its traceback and Streamlit's own
-function runs as if we were not there.
+A wrapped function never raises because of the library: a failure is logged with its traceback, and Streamlit's own
+function runs.
 
-Nothing outside imports from the modules of this package, only from the package. Inside it, imports run one way:
-`wrapping → runs, turns, widget_making → forms → hooks → widget_state`, `waking → hooks`, and
-`runs, turns → browser_message, context → app_test`.
+Other packages import from this package, not from its modules. Inside, imports run one way:
+`install → script_runs, widget_hooks → hooks → session_state → run_context → app_test`.
 """
 
 from __future__ import annotations
 
 from streamlit_crdt._compat.app_test import key_of_app_test, rerun_app_test, state_of_app_test
+from streamlit_crdt._compat.hooks import RunHooks, WidgetHooks
 from streamlit_crdt._compat.install import install, require_streamlit
 from streamlit_crdt._compat.launch import command_line, load_config, makes_its_own_app
 from streamlit_crdt._compat.run_context import (
+    RunContext,
+    current_run,
     fragment_id,
-    fragments_of_run,
     is_app_test,
-    is_superseded,
-    request_rerun,
-    run_identity,
-    running_session_key,
-    script_context,
+    run_context_of,
     script_folder,
-    session_key,
-    state_lock,
 )
 from streamlit_crdt._compat.script_runs import request_fragment_rerun, watch_end
 from streamlit_crdt._compat.session_state import (
     RawState,
+    assigned_keys,
     caller_argument,
     drop_values,
-    first_message,
-    unseen_widgets,
+    first_client_state,
+    unread_widgets,
     widget_keys,
 )
 
 __all__ = [
     "RawState",
+    "RunContext",
+    "RunHooks",
+    "WidgetHooks",
+    "assigned_keys",
     "caller_argument",
     "command_line",
+    "current_run",
     "drop_values",
-    "first_message",
+    "first_client_state",
     "fragment_id",
-    "fragments_of_run",
     "install",
     "is_app_test",
-    "is_superseded",
     "key_of_app_test",
     "load_config",
     "makes_its_own_app",
     "request_fragment_rerun",
-    "request_rerun",
     "require_streamlit",
     "rerun_app_test",
-    "run_identity",
-    "running_session_key",
-    "script_context",
+    "run_context_of",
     "script_folder",
-    "session_key",
-    "state_lock",
     "state_of_app_test",
-    "unseen_widgets",
+    "unread_widgets",
     "watch_end",
     "widget_keys",
 ]

@@ -1,4 +1,4 @@
-"""Streamlit's AppTest from outside of its runs: which session it is, and a run that nobody in it has asked for."""
+"""Streamlit's AppTest outside of its runs: key and state of its session, and reruns for remote edits."""
 
 from __future__ import annotations
 
@@ -8,54 +8,57 @@ from typing import Any
 
 
 def app_test_key(state: Any) -> str:
-    """Return what tells an AppTest's session apart: the identity of its state (SafeSessionState, 1.65+)."""
+    """Return the key of an AppTest's session: the id of its state object (SafeSessionState, 1.65+)."""
     return f"AppTest {id(state._state)}"
 
 
 def key_of_app_test(app: Any) -> str:
-    """Return the key of the session that `app` runs its script in (AppTest._session_state, 1.65+)."""
+    """Return the key of the session in which `app` runs its script (AppTest._session_state, 1.65+)."""
     return app_test_key(app._session_state)
 
 
 def state_of_app_test(app: Any) -> dict[str, Any]:
-    """Return what the script's `st.session_state.to_dict()` would (SafeSessionState.filtered_state, 1.65+)."""
+    """Return the value of `st.session_state.to_dict()` in the script (SafeSessionState.filtered_state, 1.65+)."""
     return dict(app._session_state.filtered_state)
 
 
 def rerun_app_test(app: Any) -> dict[str, str]:
-    """Run the script as a tab does for a remote edit: what the test has set in widgets since the last run stays so.
+    """Run the script as a tab does for a remote edit. Values that the test set since the last run stay drafts.
 
-    AppTest's own `run` sends that, as if it had been committed at this moment; and of a form's fields that are not
-    submitted it is lost, because each run makes the widgets anew.
+    AppTest's own `run` sends these values as commits. It also loses the drafts in a form that is not submitted, because
+    each run creates the widgets anew.
 
     Returns:
-        The committed text of each field in which another one was set, by the field's id.
+        The committed text of each text widget with a draft, by the widget's id.
     """
-    with _holding_back(app) as begun_on:
+    with _without_drafts(app) as committed:
         app.run()
-    return begun_on
+    return committed
 
 
 @contextmanager
-def _holding_back(app: Any) -> Iterator[dict[str, str]]:
-    """Take out of the widgets what was set, and put it back (_has_pending_value, _unset_value_marker, 1.65+)."""
+def _without_drafts(app: Any) -> Iterator[dict[str, str]]:
+    """Remove the drafts from the widgets during the block (_has_pending_value, _unset_value_marker, 1.65+).
+
+    Without these names, a remote rerun of an AppTest commits the drafts.
+    """
     try:
         from streamlit.testing.v1.element_tree import Widget, _has_pending_value, _unset_value_marker
     except ImportError:
         yield {}
         return
-    held: dict[str, tuple[str, Any]] = {}
-    begun_on = {}
+    drafts: dict[str, tuple[str, Any]] = {}
+    committed = {}
     for node in app:
         if isinstance(node, Widget) and _has_pending_value(node):
             attribute, unset = _unset_value_marker(node)
-            held[node.id] = (attribute, getattr(node, attribute))
+            drafts[node.id] = (attribute, getattr(node, attribute))
             setattr(node, attribute, unset)
             if isinstance(node.value, str):
-                begun_on[node.id] = node.value
+                committed[node.id] = node.value
     try:
-        yield begun_on
+        yield committed
     finally:
         for node in app:
-            if isinstance(node, Widget) and node.id in held:
-                setattr(node, *held[node.id])
+            if isinstance(node, Widget) and node.id in drafts:
+                setattr(node, *drafts[node.id])

@@ -1,4 +1,4 @@
-"""What the session side does where Streamlit's functions are wrapped, and how its faults are kept out of the app."""
+"""Hooks that the wrapped functions of Streamlit call, and their isolation from the app."""
 
 from __future__ import annotations
 
@@ -7,74 +7,117 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from streamlit_crdt._compat.run_context import RunContext, current_run
 from streamlit_crdt._compat.session_state import RawState
 
 _log = logging.getLogger("streamlit_crdt")
 
 
-class Hooks(Protocol):
-    """What the session side does at the eleven places; see `hooks.py` beside this package."""
+class WidgetHooks(Protocol):
+    """One call of a widget function, from its identity to its registration."""
 
-    def key_for(self, ctx: Any, element_type: str, native_hash: Callable[[], str]) -> str | None:
-        """Name the key of an unkeyed widget, or None to leave it alone."""
+    @property
+    def key(self) -> str:
+        """Key of the widget. A widget without a key gets a deterministic one."""
 
-    def form_opened(self, ctx: Any, form_id: str, *, clears: bool) -> None:
-        """Remember that the script makes a form, and whether it is cleared when it is submitted."""
+    @property
+    def scope(self) -> str | None:
+        """Part of the widget's identity that differs between rooms; None if the widget is not shared."""
 
-    def scope_of(self, ctx: Any, element_type: str, key: str) -> str | None:
-        """Name what tells a shared widget from the same one in another room; None if it is not shared."""
+    def before_register(self, state: RawState, metadata: Any) -> None:
+        """Validate the value that session state has for the widget."""
 
-    def see_identity(
-        self, ctx: Any, element_type: str, key: str, arguments: Mapping[str, Any], form_id: str
-    ) -> None:
-        """Remember the arguments under which a keyed widget is about to be made, and the form that it is in."""
+    def withholds(self, value: Any, *, assigned: bool) -> bool:
+        """Return whether the browser does not get the value of the widget (rule P7)."""
 
-    def before_rules(self, ctx: Any, key: str, *, writes_allowed: bool) -> bool:
-        """Say whether the value that waits for `key` was written by this library."""
+    def after_register(self, value: Any, *, assigned: bool) -> None:
+        """Record the value that the widget shows."""
 
-    def before_register(self, ctx: Any, state: RawState, metadata: Any, key: str) -> None:
-        """Check the value that waits for widget `key`."""
 
-    def withholds(self, ctx: Any, metadata: Any, key: str, value: Any, *, assigned: bool) -> bool:
-        """Say whether the page is not to be told of the value of widget `key`."""
+class RunHooks(Protocol):
+    """One run of a session that is in a room, or was in one."""
 
-    def after_register(self, ctx: Any, metadata: Any, key: str, value: Any, assigned: bool) -> None:
-        """Learn what widget `key` shows."""
+    def identify_widget(
+        self,
+        element_type: str,
+        key: str | None,
+        arguments: Mapping[str, Any],
+        form_id: Callable[[], str],
+        native_hash: Callable[[], str],
+    ) -> WidgetHooks | None:
+        """Begin the call of a widget function; return None for a widget without a key that is not shared.
 
-    def turn(self, ctx: Any) -> AbstractContextManager[bool]:
-        """Keep the session's other runs from its state meanwhile; False if a newer one has had it already."""
-
-    def browser_message(
-        self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
-    ) -> frozenset[str]:
-        """Keep the widget states that the browser sent with this run, and the number of its request.
-
-        Returns those that the session is not to take.
+        Args:
+            form_id: returns the id of the form around the widget, "" outside of forms.
+            native_hash: returns a hash of the widget's identity that is equal in every process.
         """
 
-    def run_begins(self, ctx: Any) -> None:
-        """Bring state and room together where no `crdt_sync` will: callbacks have run, and a fragment comes next."""
+    def widget(self, key: str) -> WidgetHooks | None:
+        """Return the call that `identify_widget` began for this key."""
 
-    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
-        """Push what the run assigned; `complete` if it was a full run, `reruns` if another follows at once."""
+    def before_rules(self, key: str, *, writes_allowed: bool) -> bool:
+        """Return whether this library wrote the value that session state has for `key`."""
 
-    def needs_whole_run(self, session_id: str, triggers: frozenset[str]) -> bool:
-        """Say whether a click is among these, which are not of the fragment asked for. In the event loop's thread."""
+    def form_opened(self, form_id: str, *, clears: bool) -> None:
+        """Record a form, and whether it is cleared when it is submitted."""
 
-    def requested(self, session_id: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
-        """Number a request of the page, if its session is known. In the event loop's thread."""
+    def turn(self) -> AbstractContextManager[bool]:
+        """Exclude the session's other runs from its state. The value is False if the run is superseded."""
 
-    def knows(self, session_id: str) -> bool:
-        """Say whether a session is in a room, or was. In the event loop's thread."""
+    def client_state_received(
+        self, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
+    ) -> frozenset[str]:
+        """Take the client state of this run, and the number of its request.
 
-    def output_dropped(self, session_id: str) -> None:
-        """Note that the page may lack what the last run drew. In the event loop's thread."""
+        Returns:
+            Ids of the widgets whose value in the client state is older than the one in session state.
+        """
+
+    def run_begins(self) -> None:
+        """Synchronize session state and room before fragments run. Callbacks have run, the script has not."""
+
+
+class Hooks(Protocol):
+    """Session side of the wrapped functions."""
+
+    def find_run(self, context: RunContext) -> RunHooks | None:
+        """Return the hooks of a run; None if its session is in no room."""
+
+    def run_ended(self, context: RunContext, *, complete: bool, reruns: bool) -> None:
+        """Push what the run assigned.
+
+        Args:
+            complete: whether it was a full run that no newer run stopped.
+            reruns: whether another run follows at once.
+        """
+
+    def needs_whole_run(self, session_key: str, triggers: frozenset[str]) -> bool:
+        """Return whether a trigger outside of the requested fragment is a click. Runs in the event loop's thread."""
+
+    def requested(self, session_key: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
+        """Number a rerun request of the browser; None in an unknown session. Runs in the event loop's thread."""
+
+    def is_known(self, session_key: str) -> bool:
+        """Return whether a session is in a room, or was in one. Runs in the event loop's thread."""
+
+    def output_dropped(self, session_key: str) -> None:
+        """Record that the browser may lack elements of the last run. Runs in the event loop's thread."""
+
+
+def hooks_of_run(hooks: Hooks) -> RunHooks | None:
+    """Return the hooks of the run in this thread; None outside of runs and in sessions that are in no room."""
+    run = current_run()
+    if run is None:
+        return None
+    if run.hooks is None:
+        run.hooks = guarded(lambda: hooks.find_run(run))
+    return run.hooks
 
 
 def guarded(call: Callable[[], Any]) -> Any:
+    """Return the result of `call`. A failure of the library must not stop the app: it is logged, and None returned."""
     try:
         return call()
     except Exception:
-        # The outer edge between Streamlit and us: an app must not fail because sharing did.
         _log.exception("streamlit-crdt failed beside a Streamlit call; the app goes on without it")
         return None

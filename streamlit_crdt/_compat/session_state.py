@@ -1,65 +1,64 @@
-"""A session's state beneath `st.session_state`: the keys of widgets, and their values while they are made.
-
-What the browser sent: the serialized value of each widget, and which triggers are set.
-"""
+"""Session state below `st.session_state`: client states from the browser, keys and values of widgets."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from streamlit_crdt._compat.run_context import state_lock
+from streamlit_crdt._compat.run_context import RunContext
 
 _NUMBER_ID: Final = "streamlit-crdt-request"
-"""As whose value a request's number travels with the values of the page's widgets, from the request to its run."""
+"""Id of the pseudo widget whose value is the number of a request. It travels from the request to its run."""
 
 
-def first_message(ctx: Any) -> tuple[dict[str, bytes], frozenset[str]] | None:
-    """Return what the browser sent with this run, read from the session's state (WStates, 1.65+).
+def first_client_state(run: RunContext) -> tuple[dict[str, bytes], frozenset[str]] | None:
+    """Return the client state of this run, read from session state (WStates, 1.65+).
 
-    A tab whose app was restarted brings its values into a session of which nobody told us yet.
+    After a restart of the app, a tab sends its values to a session that the library does not know yet. Without WStates,
+    the values count as unknown, and the run as caused by code.
     """
     try:
-        held = list(ctx.session_state._state._new_widget_state.states.values())
+        values = list(run.streamlit_context.session_state._state._new_widget_state.states.values())
     except AttributeError:
         return None
-    sent = [entry.value for entry in held if hasattr(entry.value, "WhichOneof")]
+    sent = [entry.value for entry in values if hasattr(entry.value, "WhichOneof")]
     return _read_states(sent) if sent else None
 
 
 def read_client_state(widget_states: Any) -> tuple[dict[str, bytes], frozenset[str]]:
+    """Return the serialized values by widget id, and the ids of the triggers that are set (WidgetStates, 1.65+)."""
     return _read_states(widget_states.widgets)
 
 
 def put_number(widget_states: Any, number: int) -> None:
-    """Number a request. What Streamlit joins it with has the number of the newest of them (WidgetStates, 1.65+)."""
+    """Add the number of a request. Streamlit joins requests; the result has the newest number (WidgetStates, 1.65+)."""
     widget_states.widgets.add(id=_NUMBER_ID, int_value=number)
 
 
 def drop_triggers(widget_states: Any, triggers: frozenset[str]) -> None:
-    """Leave out what was clicked."""
-    for place in reversed(range(len(widget_states.widgets))):
-        if widget_states.widgets[place].id in triggers:
-            del widget_states.widgets[place]
+    """Remove these triggers from a client state (WidgetStates, 1.65+)."""
+    for index in reversed(range(len(widget_states.widgets))):
+        if widget_states.widgets[index].id in triggers:
+            del widget_states.widgets[index]
 
 
 def take_number(widget_states: Any) -> int | None:
-    """Take the number out again, before anybody takes it for a widget's value; None if there is none."""
-    for place, state in enumerate(widget_states.widgets):
+    """Remove the number of the request, which is no widget's value, and return it; None without a number."""
+    for index, state in enumerate(widget_states.widgets):
         if state.id == _NUMBER_ID:
             number = int(state.int_value)
-            del widget_states.widgets[place]
+            del widget_states.widgets[index]
             return number
     return None
 
 
-def without(widget_states: Any, outdated: frozenset[str]) -> Any:
-    """Return the message less what it says of these elements; the session's state then keeps what it has of them."""
-    if not outdated:
+def without(widget_states: Any, stale: frozenset[str]) -> Any:
+    """Return a client state without these widgets. Session state then keeps their values (WidgetStates, 1.65+)."""
+    if not stale:
         return widget_states
     kept = type(widget_states)()
-    kept.widgets.extend(state for state in widget_states.widgets if state.id not in outdated)
+    kept.widgets.extend(state for state in widget_states.widgets if state.id not in stale)
     return kept
 
 
@@ -75,13 +74,13 @@ def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]
 
 
 class RawState:
-    """The one write that public API refuses: to a widget's value while that widget is being made."""
+    """Write access to the value of a widget during its registration, which public API refuses (SessionState, 1.65+)."""
 
     def __init__(self, session_state: Any) -> None:
         self._session_state = session_state
 
     def is_new(self, key: str) -> bool:
-        """Say whether `key` was assigned by code since the last browser message (SessionState, 1.65+)."""
+        """Return whether code assigned `key` since the last client state."""
         return key in self._session_state._new_session_state
 
     def value(self, key: str) -> Any:
@@ -91,57 +90,70 @@ class RawState:
         return key in self._session_state
 
     def replace(self, key: str, value: Any) -> None:
+        """Assign a value. The widget then shows it and sends it to the browser."""
         self._session_state._new_session_state[key] = value
 
     def discard(self, key: str) -> None:
-        """Forget `key` wholly, so that the widget starts from its own default."""
+        """Remove `key`. The widget then starts from its own default."""
         if key in self._session_state:
             del self._session_state[key]
 
 
-def widget_keys(ctx: Any) -> frozenset[str]:
-    """Return the keys that belong to widgets drawn so far (SessionState's key mapping, 1.65+)."""
+def widget_keys(run: RunContext) -> frozenset[str]:
+    """Return the keys of all widgets that the session registered (SessionState's key mapping, 1.65+).
+
+    Without the mapping, a widget whose registration the library missed counts as a plain value.
+    """
     try:
-        return frozenset(ctx.session_state._state._key_id_mapper._key_id_mapping)
+        return frozenset(run.streamlit_context.session_state._state._key_id_mapper._key_id_mapping)
     except AttributeError:
         return frozenset()
 
 
-def drop_values(ctx: Any, keys: Iterable[str]) -> None:
-    """Take values out of a session's state, all of them or none: a run cannot be interrupted meanwhile (1.65+).
+def assigned_keys(run: RunContext, state: Mapping[str, Any]) -> set[str]:
+    """Return the keys of `state` that code assigned since the last client state (SafeSessionState, 1.65+)."""
+    session_state = run.streamlit_context.session_state
+    return {key for key in state if session_state.is_new_state_value(key)}
 
-    `del st.session_state[key]` is a point at which Streamlit may end the run.
+
+def drop_values(run: RunContext, keys: Iterable[str]) -> None:
+    """Remove values from session state, all or none (SessionState, 1.65+).
+
+    `del st.session_state[key]` is a yield point: Streamlit may end the run there.
     """
-    with state_lock(ctx):
-        state = ctx.session_state._state
+    with run.state_lock():
+        state = run.streamlit_context.session_state._state
         for key in keys:
             if key in state:
                 del state[key]
 
 
-def unseen_widgets(ctx: Any) -> dict[str, str | None]:
-    """Return the ids of widgets of which the browser sent a value that no script has seen, with their keys.
+def unread_widgets(run: RunContext) -> dict[str, str | None]:
+    """Return the widgets with a value from the browser that no script read: their keys by id.
 
-    That is Streamlit's own test for calling `on_change` (SessionState._widget_changed, 1.65+), for widgets that the
-    present run has not drawn (SharedScriptRunState.widget_ids_this_run, 1.65+).
+    That is Streamlit's own condition for `on_change` (SessionState._widget_changed, 1.65+), for widgets that the run
+    did not register (SharedScriptRunState.widget_ids_this_run, 1.65+). Without these names, no edit counts as unread;
+    a script may then miss an edit that arrived together with a fragment's edit until its next full run.
     """
     try:
+        ctx = run.streamlit_context
         state = ctx.session_state._state
         keys = state._key_id_mapper.id_key_mapping
-        drawn = ctx.shared.widget_ids_this_run
+        registered = ctx.shared.widget_ids_this_run
         return {
             known: keys.get(known)
             for known in list(state._new_widget_state)
-            if known not in drawn and state._widget_changed(known)
+            if known not in registered and state._widget_changed(known)
         }
     except AttributeError:
         return {}
 
 
 def caller_argument(function: str, name: str) -> Any:
-    """Return the local variable `name` of the nearest calling function called `function`, or None.
+    """Return the local variable `name` of the nearest calling function named `function`; None without one.
 
-    Needed for `st.text_input(type="password")`: a keyed widget's type is in no argument that the wrapped functions see.
+    The wrapped functions get no argument with the type of `st.text_input(type="password")`, or with the form around a
+    keyed widget (checked on 1.65 and 1.67).
     """
     frame = sys._getframe(1)
     while frame is not None:

@@ -1,7 +1,4 @@
-"""The wrapped functions that a widget passes while it is made.
-
-In which form a widget stands, and whether that form is cleared when it is submitted.
-"""
+"""Wrapped functions of widgets and forms: identity, rules for session state, registration."""
 
 from __future__ import annotations
 
@@ -13,15 +10,16 @@ from typing import Any
 
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt._compat.hooks import Hooks, guarded
+from streamlit_crdt._compat.hooks import Hooks, guarded, hooks_of_run
 from streamlit_crdt._compat.run_context import page_name
 from streamlit_crdt._compat.session_state import RawState, caller_argument
 
 
 def wrap_block(hooks: Hooks) -> None:
-    """`DeltaGenerator._block`: every form is made by it, `st.form` as well as a column's (1.65+).
+    """Wrap `DeltaGenerator._block`, which creates every form, of `st` as well as of a column (1.65+).
 
-    What a form does when it is submitted is told to the page only; the form's own object knows no more than its id.
+    Only the browser gets `clear_on_submit`; the form's own object has just its id. Without it, a form that is cleared
+    on submit counts as one that is not, and other sessions show what a session submitted (rule P7).
     """
     from streamlit.delta_generator import DeltaGenerator
 
@@ -29,30 +27,33 @@ def wrap_block(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def block(self: Any, block_proto: Any = None, *arguments: Any, **options: Any) -> Any:
-        ctx = get_script_run_ctx(suppress_warning=True)
-        if ctx is not None and block_proto is not None and block_proto.WhichOneof("type") == "form":
-            form = block_proto.form
-            guarded(lambda: hooks.form_opened(ctx, form.form_id, clears=form.clear_on_submit))
+        if block_proto is not None and block_proto.WhichOneof("type") == "form":
+            run, form = hooks_of_run(hooks), block_proto.form
+            if run is not None:
+                guarded(lambda: run.form_opened(form.form_id, clears=form.clear_on_submit))
         return native(self, block_proto, *arguments, **options)
 
     DeltaGenerator._block = block  # type: ignore[method-assign]
 
 
 def form_of_caller() -> str:
-    """Return the id of the form that the widget being identified stands in, "" outside of forms (1.65+).
+    """Return the id of the form around the widget that is being identified, "" outside of forms (1.65+).
 
-    A keyed widget's identity does not hold it; the function that asks for the identity has the place of the widget.
+    The identity of a keyed widget does not contain it. The calling function has the widget's container as `dg`.
     """
     try:
         from streamlit.elements.lib.form_utils import current_form_id
     except ImportError:
         return ""
-    place = caller_argument("compute_and_register_element_id", "dg")
-    return "" if place is None else current_form_id(place)
+    container = caller_argument("compute_and_register_element_id", "dg")
+    return "" if container is None else current_form_id(container)
 
 
 def wrap_identity(hooks: Hooks) -> None:
-    """`_compute_element_id`: the one place that every widget with or without a key passes (1.51 to 1.67)."""
+    """Wrap `_compute_element_id`, which every widget calls, with a key or without (1.51 to 1.67).
+
+    Without it, widgets without a key are not shared, and a widget in two rooms is one widget for the browser.
+    """
     from streamlit.elements.lib import utils
 
     native = utils._compute_element_id
@@ -60,21 +61,26 @@ def wrap_identity(hooks: Hooks) -> None:
     @functools.wraps(native)
     def compute(element_type: str, user_key: str | None = None, **arguments: Any) -> str:
         element_id = native(element_type, user_key, **arguments)
-        ctx = get_script_run_ctx(suppress_warning=True)
-        if ctx is None:
+        run = hooks_of_run(hooks)
+        if run is None:
             return element_id
-        if user_key is not None:
-            guarded(lambda: hooks.see_identity(ctx, element_type, user_key, arguments, form_of_caller()))
-            return _scoped(hooks, ctx, element_type, user_key, element_id)
-        key = guarded(
-            lambda: hooks.key_for(ctx, element_type, lambda: _stable_hash(ctx, element_type, arguments))
+        widget = guarded(
+            lambda: run.identify_widget(
+                element_type,
+                user_key,
+                arguments,
+                form_of_caller,
+                lambda: _stable_hash(element_type, arguments),
+            )
         )
-        if key is None:
+        if widget is None:
             return element_id
-        guarded(lambda: hooks.see_identity(ctx, element_type, key, arguments, form_of_caller()))
-        return _scoped(hooks, ctx, element_type, key, f"{element_id.removesuffix('None')}{key}")
+        if user_key is None:
+            element_id = f"{element_id.removesuffix('None')}{widget.key}"
+        return _scoped(element_id, widget.scope)
 
-    def _stable_hash(ctx: Any, element_type: str, arguments: Mapping[str, Any]) -> str:
+    def _stable_hash(element_type: str, arguments: Mapping[str, Any]) -> str:
+        ctx = get_script_run_ctx(suppress_warning=True)
         page = page_name(ctx, str(arguments.get("active_script_hash", "")))
         stable = native(element_type, None, **{**arguments, "active_script_hash": page})
         return stable.split("-")[1]
@@ -82,12 +88,11 @@ def wrap_identity(hooks: Hooks) -> None:
     utils._compute_element_id = compute
 
 
-def _scoped(hooks: Hooks, ctx: Any, element_type: str, key: str, element_id: str) -> str:
-    """Make a shared widget another one in each room: the page keeps what it shows for as long as it is the same one.
+def _scoped(element_id: str, scope: str | None) -> str:
+    """Return an id that differs between rooms. The browser keeps the value of a widget while its id is the same.
 
-    An id is a prefix, a hash and the key; the page reads the key from it.
+    An id consists of a prefix, a hash and the key; the browser parses the key.
     """
-    scope = guarded(lambda: hooks.scope_of(ctx, element_type, key))
     prefix, dash, rest = element_id.partition("-")
     native, _, _ = rest.partition("-")
     if scope is None or not dash:
@@ -97,18 +102,21 @@ def _scoped(hooks: Hooks, ctx: Any, element_type: str, key: str, element_id: str
 
 
 def wrap_rules(hooks: Hooks) -> None:
-    """`check_session_state_rules`: refuses, or complains about, values that this library wrote (1.65+)."""
+    """Wrap `check_session_state_rules`, which refuses or reports values that this library wrote (1.65+).
+
+    Without it, a shared widget with a default shows Streamlit's warning about a default beside a value.
+    """
     from streamlit.elements.lib import policies
 
     native = policies.check_session_state_rules
 
     @functools.wraps(native)
     def check(default_value: Any, key: str | None, writes_allowed: bool = True) -> None:
-        ctx = get_script_run_ctx(suppress_warning=True)
+        run = None if key is None else hooks_of_run(hooks)
         if (
-            ctx is not None
+            run is not None
             and key is not None
-            and guarded(lambda: hooks.before_rules(ctx, key, writes_allowed=writes_allowed))
+            and guarded(lambda: run.before_rules(key, writes_allowed=writes_allowed))
         ):
             if not writes_allowed:
                 return
@@ -119,26 +127,28 @@ def wrap_rules(hooks: Hooks) -> None:
 
 
 def wrap_register(hooks: Hooks) -> None:
-    """`SessionState.register_widget`: the one place where a widget's kind and value are both known (1.65+)."""
+    """Wrap `SessionState.register_widget`, which has a widget's serializer and its value (1.65+).
+
+    Without it, a widget's default counts as an edit, and a value that the widget cannot show makes the app fail.
+    """
     from streamlit.runtime.state.session_state import SessionState
 
     native = SessionState.register_widget
 
     @functools.wraps(native)
     def register(self: Any, metadata: Any, user_key: str | None) -> Any:
-        ctx = get_script_run_ctx(suppress_warning=True)
-        if ctx is None or user_key is None:
+        run = None if user_key is None else hooks_of_run(hooks)
+        widget = None if run is None or user_key is None else run.widget(user_key)
+        if widget is None or user_key is None:
             return native(self, metadata, user_key)
         state = RawState(self)
         was_assigned = state.is_new(user_key)
-        guarded(lambda: hooks.before_register(ctx, state, metadata, user_key))
-        assigned = state.is_new(user_key)
+        guarded(lambda: widget.before_register(state, metadata))
+        is_assigned = state.is_new(user_key)
         result = native(self, metadata, user_key)
-        if result.value_changed and guarded(
-            lambda: hooks.withholds(ctx, metadata, user_key, result.value, assigned=was_assigned)
-        ):
+        if result.value_changed and guarded(lambda: widget.withholds(result.value, assigned=was_assigned)):
             result = replace(result, value_changed=False)
-        guarded(lambda: hooks.after_register(ctx, metadata, user_key, result.value, assigned))
+        guarded(lambda: widget.after_register(result.value, assigned=is_assigned))
         return result
 
     SessionState.register_widget = register  # type: ignore[method-assign]

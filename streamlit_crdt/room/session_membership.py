@@ -25,6 +25,7 @@ from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.snapshot_menu import show_snapshot_menu
 from streamlit_crdt.session import component
 from streamlit_crdt.session.room_session import PendingClicks, RoomSession
+from streamlit_crdt.session.script_run import ScriptRun
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.transport.frame import Status
 
@@ -34,10 +35,10 @@ _log = logging.getLogger("streamlit_crdt")
 class SessionMembership:
     """Membership of a session in a room, valid for one script run."""
 
-    def __init__(self, session: Session, room_session: RoomSession, ctx: Any) -> None:
-        self._session = session
+    def __init__(self, run: ScriptRun, room_session: RoomSession) -> None:
+        self._session = run.session
         self._room_session = room_session
-        self._ctx = ctx
+        self._run = run
 
     @property
     def replica(self) -> Replica:
@@ -76,27 +77,27 @@ class SessionMembership:
     def write(self, key: str, value: Any) -> None:
         self._push_before_callback()
         self._room_session.writer.assign(key, value)
-        self._session.wrote(self._ctx, self._room_session)
+        self._session.request_frame(self._run, self._room_session)
 
     def remove(self, key: str) -> None:
         self._push_before_callback()
         self._room_session.writer.remove(key)
-        self._session.wrote(self._ctx, self._room_session)
+        self._session.request_frame(self._run, self._room_session)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
         self._push_before_callback()
         self._room_session.writer.change(key, rule, empty, change)
-        self._session.wrote(self._ctx, self._room_session)
+        self._session.request_frame(self._run, self._room_session)
 
     def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
         self._push()
         if self._room_session.writer.travel(action):
-            self._room_session.owe_rerun()
-            self._session.wrote(self._ctx, self._room_session)
+            self._room_session.request_full_run()
+            self._session.request_frame(self._run, self._room_session)
 
     def broadcast(self, name: str, payload: Any) -> None:
         self._room_session.writer.broadcast(name, payload)
-        self._session.wrote(self._ctx, self._room_session)
+        self._session.request_frame(self._run, self._room_session)
 
     def events(self, name: str) -> Iterator[Event]:
         return self._room_session.writer.events.take(self.replica, name)
@@ -118,19 +119,19 @@ class SessionMembership:
 
     def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         self._room_session.writer.keep(name, snapshot)
-        self._session.wrote(self._ctx, self._room_session)
+        self._session.request_frame(self._run, self._room_session)
 
     def restore(self, subject: str, state: State) -> None:
         if self._room_session.writer.restore(subject, state):
-            self._room_session.owe_rerun()
-            self._session.wrote(self._ctx, self._room_session)
+            self._room_session.request_full_run()
+            self._session.request_frame(self._run, self._room_session)
 
     def show_snapshot_menu(self, room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
         show_snapshot_menu(room, label, key, options)
 
     def leave(self, error: BaseException | None) -> None:
         """Push the assignments of the block. Raise the first rejected value, unless `error` ends the block."""
-        rejected = self._session.leave(self._ctx, self._room_session)
+        rejected = self._session.leave(self._session.run_of(self._run.context.latest()), self._room_session)
         if rejected and error is None:
             raise rejected[0]
         for rejection in rejected:
@@ -142,13 +143,14 @@ class SessionMembership:
         A callback belongs to a newer run than the one that created this object; there, push the client state of the
         newer run.
         """
-        self._session.push(_compat.script_context() or self._ctx, self._room_session)
+        context = _compat.current_run() or self._run.context.latest()
+        self._session.push(self._session.run_of(context), self._room_session)
 
     def _push_before_callback(self) -> None:
         """In a callback, push the values that the browser sent with the click, which are older than the callback's."""
-        ctx = _compat.script_context()
-        if ctx is not None and self._session.is_in_callbacks(ctx):
-            self._session.push(ctx, self._room_session)
+        context = _compat.current_run()
+        if context is not None and (run := self._session.run_of(context)).is_in_callbacks:
+            self._session.push(run, self._room_session)
 
 
 class DetachedMembership:
@@ -223,9 +225,9 @@ class DetachedMembership:
 
     def leave(self, error: BaseException | None) -> None:
         """End the block. Nothing is pushed."""
-        ctx = _compat.script_context()
-        if self._session is not None and ctx is not None:
-            self._session.leave_none(ctx)
+        context = _compat.current_run()
+        if self._session is not None and context is not None:
+            self._session.run_of(context).close_block(None)
 
 
 def _show_button(clicks: PendingClicks, label: str, key: str, options: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.session_membership import DetachedMembership, SessionMembership
 from streamlit_crdt.session import component
-from streamlit_crdt.session.session import Session
+from streamlit_crdt.session.script_run import ScriptRun
 from streamlit_crdt.session.streamlit_hooks import SessionHooks, registry
 
 _ROOM_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -86,37 +86,37 @@ def crdt_sync(
     _compat.require_streamlit()
     room = None if room is None else validate_room_name(room)
     policy = MergePolicy(dict(merge or {}))
-    ctx = _compat.script_context()
-    if ctx is None:
+    run = script_run()
+    if run is None:
         detached = DetachedMembership()
         guest = draw_guest()
         detached.begin_run(
             Participant(role_of(role), guest) if user is None else participant_for(role_of(role), user, guest)
         )
         return Room(room, detached)
-    session = session_of(ctx)
+    session = run.session
     if room is None:
         participant = participant_for(role_of(role), user, session.guest)
-        return Room(room, _detached_membership(session, ctx, participant))
+        return Room(room, _detached_membership(run, participant))
     try:
         allowed = authorized_role(room, role_of(role))
     except Exception:
-        session.shut_out(ctx, room)  # an earlier run may have been authorized
+        session.revoke_room(run, room)  # an earlier run may have been authorized
         raise
     participant = participant_for(allowed, user, session.guest)
-    room_session = session.bind(room, server, ctx)
+    room_session = session.open_room(room, server)
     key_filter = KeyFilter(None if keys is None else tuple(keys), tuple(private))
-    session.select(ctx, room_session, key_filter, policy, participant)
-    written = session.enter(ctx, room_session)
+    session.select(run, room_session, key_filter, policy, participant)
+    written = session.enter(run, room_session)
     if written is not None:
         is_held = room_session.holds()
-        component.mount(session, room_session, held=is_held)
+        component.mount(run, room_session, is_held=is_held)
         if is_held:
             st.stop()
-        room_session.view_only_notice.tell()
+        room_session.view_only_notice.show()
         if written and on_change is not None:
             on_change(*args, **(kwargs or {}))
-    return Room(room, SessionMembership(session, room_session, ctx))
+    return Room(room, SessionMembership(run, room_session))
 
 
 def private_key(key: str) -> str:
@@ -135,25 +135,33 @@ def validate_room_name(room: object) -> str:
     return str(room)
 
 
-def session_of(ctx: Any) -> Session:
-    """Return the library's session of this script. The first call creates it and installs the hooks for its runs."""
-    hooks = SessionHooks(registry)
-    _compat.install(hooks)
-    _compat.watch_end(hooks, ctx)
-    session = registry.open(ctx)
-    _lifetime(session.id)
-    return session
+def script_run() -> ScriptRun | None:
+    """Return the present script run of this thread; None outside of runs.
+
+    The first call of a session creates the library's session and installs the hooks for its runs.
+    """
+    context = _compat.current_run()
+    if context is None:
+        return None
+    if context.hooks is None:
+        hooks = SessionHooks(registry)
+        _compat.install(hooks)
+        _compat.watch_end(hooks, context)
+    run = registry.open(context)
+    _lifetime(run.session.id)
+    return run
 
 
-def _detached_membership(session: Session, ctx: Any, participant: Participant) -> DetachedMembership:
+def _detached_membership(run: ScriptRun, participant: Participant) -> DetachedMembership:
     """Return the session's membership outside of any room.
 
     It is one object for all runs: the following run reads the values that a callback wrote.
     """
-    if session.alone is None:
-        session.alone = DetachedMembership(session)
-    membership: DetachedMembership = session.alone
-    session.enter_none(ctx)
+    session = run.session
+    if session.detached_membership is None:
+        session.detached_membership = DetachedMembership(session)
+    membership: DetachedMembership = session.detached_membership
+    session.enter_none(run)
     membership.begin_run(participant)
     return membership
 

@@ -1,15 +1,4 @@
-"""One session in one room: its way there, its tab, and the runs in which its state and the room come together.
-
-PendingClicks of `room.button` that no script has seen yet.
-
-Streamlit's own button is true in the run that its click causes. If a newer run takes that one's place before it has
-come to the button, nobody ever sees the click.
-
-What a viewer is told whose widget goes back (rule A1).
-
-A toast, because a widget belongs to the app's author, who may not show the badge either: what a viewer has just moved
-and does not find moved would look like a fault.
-"""
+"""One session in one room: its connection, its tab, and the exchange between session state and room in each run."""
 
 from __future__ import annotations
 
@@ -20,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -41,119 +30,89 @@ from streamlit_crdt.transport.frame import Frame, Status, StatusReport
 from streamlit_crdt.transport.tab import TabConnection
 from streamlit_crdt_server import qualified
 
+if TYPE_CHECKING:
+    from streamlit_crdt.session.script_run import ScriptRun
 
-class PendingClicks:
-    """Counts the clicks of one session's buttons in one room, by key. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: Counter[str] = Counter()
-        self._drawn: set[str] = set()
-
-    def clicked(self, key: str) -> None:
-        with self._lock:
-            self._waiting[key] += 1
-
-    def take(self, key: str) -> bool:
-        """Say whether a click waits, and let this run be the one that sees it."""
-        with self._lock:
-            self._drawn.add(key)
-            if not self._waiting[key]:
-                return False
-            self._waiting[key] -= 1
-            return True
-
-    def end_run(self, *, complete: bool) -> bool:
-        """Close a run; say whether another click waits. What waits for a button that is gone is dropped."""
-        with self._lock:
-            if complete:
-                self._waiting = Counter({key: self._waiting[key] for key in self._drawn})
-                self._drawn = set()
-            return any(self._waiting.values())
-
+_log = logging.getLogger("streamlit_crdt")
 
 NOTICE: Final = "**View only.** What you change here goes back."
 ICON: Final = ":material/visibility:"
 SHOWN_S: Final = 4.0
-"""So long a toast stays, and another one beside it would say the same."""
-
-
-class ViewOnlyNotice:
-    """Notes that something goes back which a person has moved, until the person is told."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._told_at = -math.inf
-        self._is_due = False
-
-    def owe(self) -> None:
-        """Note that a widget was moved, in this run or in a fragment's run before it."""
-        self._is_due = True
-
-    def tell(self) -> None:
-        """Say so on the page, once for all that goes back, and not while it is still said."""
-        is_due, self._is_due = self._is_due, False
-        now = self._clock()
-        if is_due and now - self._told_at >= SHOWN_S:
-            self._told_at = now
-            st.toast(NOTICE, icon=ICON)
-
-
-_log = logging.getLogger("streamlit_crdt")
+"""Seconds that a toast stays. A second toast beside it would say the same."""
 
 
 class RoomSession:
-    """A session's membership in a room. Made by the first `crdt_sync` of the session for that room.
+    """One session in one room. The session's first `crdt_sync` for the room creates it.
 
     Attributes:
-        is_away: whether the session is elsewhere, and has yet to come (back): what it holds then is no edit here.
+        room: name of the room, as the script gives it.
+        backend: location of the room server.
+        connection: connection to the room.
+        binding: binding between session state and the replica.
+        tab: connection to the session's tab.
+        writer: writes of the script past widgets and session state.
+        clicks: clicks of `room.button`.
+        view_only_notice: message to a viewer whose change is reverted.
+        is_away: whether the session has left the room, or has yet to enter it. Then its state contains no edit here.
     """
 
-    def __init__(self, room: str, place: RoomBackend) -> None:
+    def __init__(self, room: str, backend: RoomBackend) -> None:
         self.room = room
-        self.backend = place
+        self.backend = backend
         context = RoomContext(room, Participant("editor", draw_guest()))
-        self.connection = RoomConnection(qualified(room, place.namespace), place, context.participant)
+        self.connection = RoomConnection(qualified(room, backend.namespace), backend, context.participant)
         self.binding = StateBinding(self.replica, context)
         self.writer = RoomWriter(self.binding)
         self.clicks = PendingClicks()
         self.view_only_notice = ViewOnlyNotice()
-        self.tab = TabConnection(place, self.connection, self.binding)
-        self._rerun_owed = False
-        self._taken: ClientState | None = None
-        self._is_asking = False
+        self.tab = TabConnection(backend, self.connection, self.binding)
         self.is_away = False
-        self._private_later: tuple[str, ...] = ()
-        self._reported: set[str] = set()
+        self._is_rerun_due = False
+        self._is_rerun_for_news = False
+        self._pushed_client_state: ClientState | None = None
+        self._private_in_later_calls: tuple[str, ...] = ()
+        self._logged_errors: set[str] = set()
         self._displaced: dict[str, Any] = {}
-        self._written_in_part: list[str] = []
+        self._written_by_fragments: list[str] = []
 
-    def select(self, selection: KeyFilter, rules: MergePolicy, part: Participant, *, again: bool) -> None:
-        """Choose what is shared. What only a later call of a run names as private stays so at the top of the next."""
+    def select(
+        self, key_filter: KeyFilter, merge_policy: MergePolicy, participant: Participant, *, again: bool
+    ) -> None:
+        """Set the participant, shared keys and merge rules.
+
+        A key that only a later call of a run declares private is private from the top of the next run on.
+
+        Args:
+            again: whether this is a later call of the same run, which combines with the former ones.
+        """
         context = self.binding.context
         if again:
-            self._private_later = tuple({*self._private_later, *selection.private})
-            part = context.participant.combine(part)
-            selection = context.key_filter.combine(selection)
-            rules = context.merge_policy.joined(rules)
+            self._private_in_later_calls = tuple({*self._private_in_later_calls, *key_filter.private})
+            participant = context.participant.combine(participant)
+            key_filter = context.key_filter.combine(key_filter)
+            merge_policy = context.merge_policy.joined(merge_policy)
         else:
-            selection = selection.combine(KeyFilter(selection.keys, self._private_later))
-        self.connection.participant = part
-        self.binding.context = replace(context, participant=part, key_filter=selection, merge_policy=rules)
+            key_filter = key_filter.combine(KeyFilter(key_filter.keys, self._private_in_later_calls))
+        self.connection.participant = participant
+        self.binding.context = replace(
+            context, participant=participant, key_filter=key_filter, merge_policy=merge_policy
+        )
+
+    def set_alone(self, is_only_room: bool) -> None:
+        """Set whether this is the session's only room. If not, plain values have no merge rule (see `RoomContext`)."""
+        self.binding.context = replace(self.binding.context, merges_plain_values=is_only_room)
+
+    # -- connection and tab --------------------------------------------------------------------------------------
 
     @property
     def participant(self) -> Participant:
+        """Role and user of the session."""
         return self.binding.context.participant
 
     @property
     def key_filter(self) -> KeyFilter:
+        """The shared keys."""
         return self.binding.context.key_filter
-
-    def set_company(self, has_company: bool) -> None:
-        """Set whether the session is in several rooms."""
-        self.binding.context = replace(self.binding.context, merges_plain_values=not has_company)
-
-    # -- the connections to the room and the tab -------------------------------------------------------------------
 
     @property
     def replica(self) -> Replica:
@@ -169,16 +128,16 @@ class RoomSession:
 
     @property
     def saved(self) -> bool:
-        """Whether every edit of this session is saved; the script runs again when that has changed."""
+        """Whether every edit of this session is saved. A change of the value causes a run."""
         return self.tab.save_status.read_is_saved()
 
     @property
     def unsaved_count(self) -> int:
-        """How many edits of this session are not saved; likewise."""
+        """Number of unsaved edits of this session. A change of the value causes a run."""
         return self.tab.save_status.read_count()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until what this session wrote is saved; say whether it is."""
+        """Wait until the edits of this session are saved; return whether they are."""
         with self.binding.locked() as keys:
             is_held_back = bool(keys.held_back())
         return not is_held_back and self.connection.unsaved.wait(timeout_s)
@@ -188,33 +147,34 @@ class RoomSession:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the session has left the room, but not all of its edits are there."""
+        """Whether the session has left the room, and some of its edits have not reached it."""
         return not self.connection.is_local and self.connection.unsaved_count > 0
 
     def detach(self) -> None:
         self.connection.close()
 
-    def step_out(self) -> set[str]:
+    def leave(self) -> set[str]:
         """Leave the room, because the session is in another one now, or in none.
 
-        Returns the keys under which the session's state has something of this room.
+        Returns:
+            The keys of session state that belong to this room.
         """
         with self.binding.locked() as keys:
             bound_keys = keys.bound_keys()
         self.connection.close(for_good=True)
         self.is_away = True
         if self.connection.is_deleted or (self.backend.is_tab_only and not self.connection.unsaved_count):
-            self.begin_anew()
+            self.start_over()
         return bound_keys
 
-    def begin_anew(self) -> None:
-        """Forget what the room was: it is another one now, or will be brought whole when the session comes back."""
+    def start_over(self) -> None:
+        """Drop the replica: the room was deleted, or its tab sends it again, whole, when the session returns."""
         self.connection.reset()
         self.binding.start_over(self.replica)
 
     @property
     def scope(self) -> str:
-        """What tells the room's widgets from those of another room, for the page."""
+        """Part of the identity of the room's widgets that differs between rooms."""
         return f"{self.room}{self.connection.generation}"
 
     def holds(self) -> bool:
@@ -223,121 +183,141 @@ class RoomSession:
     def frame(self) -> bytes:
         return self.tab.frame()
 
-    def receive(self, frame: Frame, report: StatusReport, message: ClientState | None) -> bool:
-        """Apply a frame of the tab. Return whether the script must run."""
-        needs_run = self.tab.receive(frame, report, message) or self.writer.has_news
+    def receive(self, frame: Frame, report: StatusReport, client_state: ClientState | None) -> bool:
+        """Apply a frame of the tab; return whether the script must run."""
+        needs_run = self.tab.receive(frame, report, client_state) or self.writer.has_news
         return needs_run or self.tab.save_status.request_run()
 
-    # -- a run ---------------------------------------------------------------------------------------------------
+    # -- runs ----------------------------------------------------------------------------------------------------
 
-    def begin_run(self, message: ClientState | None, *, remote: bool, whole: bool = True) -> list[str]:
-        """Local first, then merge, then write remote values. Returns the keys that were written.
+    def begin_run(self, run: ScriptRun) -> list[str]:
+        """Push local edits, merge remote updates, write remote values into session state, in this order.
 
-        Args:
-            whole: whether the whole script runs, not fragments that call `crdt_sync` themselves.
+        Returns:
+            The keys that were written.
         """
-        if whole:  # what it asked for counts for fragments as well
-            self.tab.begin_run(message)
+        client_state, is_full = run.client_state, not run.context.fragments
+        if is_full:  # what the script reads in a full run counts for fragments as well
+            self.tab.begin_run(client_state)
             self.writer.begin_run()
-            self._rerun_owed = False  # this is it
-        self._is_asking = self._is_asking and not (message is not None and message.has_changes)
+            self._is_rerun_due = False
+        self._is_rerun_for_news = self._is_rerun_for_news and not run.has_changes
         state = st.session_state.to_dict()
         if self.is_away:
             self.is_away = False
-            self._start_over(state)
-        is_new = message is None or message is not self._taken
-        self._report(self._push(state, message, remote=remote, at_top=is_new))
+            self._enter_with(state, run)
+        is_new = client_state is None or client_state is not self._pushed_client_state
+        self._log_errors(self._push(run, state, is_remote=run.is_remote, at_top=is_new))
         self.connection.drain()
         if self.synced:
             self.writer.events.join(self.replica)
         self.binding.begin_run()
-        written = self._write_remote(state)
+        written = self._write_remote_values(state)
         with self.binding.locked() as keys:
-            self._written_in_part = [] if whole else [key for key in written if not keys.get(key).is_volatile]
+            self._written_by_fragments = (
+                [] if is_full else [key for key in written if not keys.get(key).is_volatile]
+            )
         return written
 
-    def begin_fragments(self, message: ClientState) -> set[str]:
-        """Before fragments run: push what the browser sent, and write again what its values would have undone here.
+    def begin_fragments(self, run: ScriptRun, client_state: ClientState) -> set[str]:
+        """Push the client state before fragments run, and replace its echoes by the values in flight.
 
-        Nothing new is written: the widgets outside of these fragments would not be told of it. Returns the keys.
+        No new remote value is written: the widgets outside of these fragments would not get it.
+
+        Returns:
+            The keys of the echoes.
         """
         state = st.session_state.to_dict()
-        self._report(self._push(state, message, at_top=True))
-        self._taken = (
-            message  # a fragment's own `crdt_sync` does not look at it again: the state is another one then
-        )
-        if message.is_timers:
-            self.replica.pause_history()  # what the fragments assign now, nobody did
+        self._log_errors(self._push(run, state, at_top=True))
+        # A fragment's own `crdt_sync` must not push it again: session state changes below.
+        self._pushed_client_state = client_state
+        if client_state.is_timers:
+            self.replica.pause_history()  # what the fragments assign is no person's edit
         with self.binding.locked() as keys:
             echoes = remote_writes.replace_echoes(keys, state)
         for key, value in echoes.items():
             st.session_state[key] = value
         return set(echoes)
 
-    def push_now(
-        self, message: ClientState | None, *, remote: bool, has_drawn: bool = True
-    ) -> list[ValueNotShareableError]:
-        """Push what the block assigned, or, in a callback, which comes before a run draws, what came with it."""
-        state = st.session_state.to_dict()
-        if has_drawn:
-            self.binding.check_registered(state)
-        return self._push(state, message, remote=remote)
+    def push_now(self, run: ScriptRun, *, has_registered: bool = True) -> list[ValueNotShareableError]:
+        """Push what the run assigned so far; return the values that cannot be shared.
 
-    def end_run(
-        self, state: Mapping[str, Any], message: ClientState | None, *, complete: bool, remote: bool
-    ) -> None:
-        """Close a full run, however it ended."""
+        Args:
+            has_registered: False in a callback, which runs before any widget registers.
+        """
+        state = st.session_state.to_dict()
+        if has_registered:
+            self.binding.check_registered(state)
+        return self._push(run, state, is_remote=run.is_remote)
+
+    def push_before_leaving(self, run: ScriptRun) -> None:
+        """Push the client state that contains the click by which the session leaves the room."""
+        self._log_errors(self._push(run, st.session_state.to_dict(), at_top=True))
+
+    def end_run(self, run: ScriptRun, state: Mapping[str, Any], *, complete: bool) -> None:
+        """End a run that entered the room.
+
+        Args:
+            complete: whether it was a full run that no newer run stopped.
+        """
         self.binding.check_registered(state)
-        self._report(self._push(state, message, remote=remote))
+        self._log_errors(self._push(run, state, is_remote=run.is_remote))
         with self.binding.locked() as keys:
-            if not all(keys.get(key).is_registered_now for key in self._written_in_part):
-                self.owe_rerun()  # of what was taken over in a fragment, the rest of the script has seen nothing
-            self.binding.end_run(is_complete=complete, is_remote=remote)
-            if complete and _compat.is_app_test():
-                in_flight.close_all(keys)  # AppTest's page is what the run has drawn: nothing is on its way
+            if not all(keys.get(key).is_registered_now for key in self._written_by_fragments):
+                self.request_full_run()  # a fragment wrote remote values that the rest of the script has not read
+            self.binding.end_run(is_complete=complete, is_remote=run.is_remote)
+            if complete and run.context.is_app_test:
+                in_flight.close_all(keys)  # AppTest shows what the run rendered; nothing is in flight
             self._displaced = remote_writes.displaced_values(keys, state) if keys.context.is_read_only else {}
-        self._rerun_owed = self.clicks.end_run(complete=complete) or self._rerun_owed
+        self._is_rerun_due = self.clicks.end_run(complete=complete) or self._is_rerun_due
         self.tab.save_status.end_run()
 
-    def end_fragment(self, ctx: Any, state: Mapping[str, Any], message: ClientState | None) -> None:
-        """Push what a rerun of one of the app's own fragments changed."""
+    def end_fragment(self, run: ScriptRun, state: Mapping[str, Any]) -> None:
+        """Push what a rerun of fragments changed."""
         self.binding.check_registered(state)
-        self._report(self._push(state, message, remote=message is not None and message.is_timers))
-        if self.participant.is_viewer and _compat.fragments_of_run(ctx) != (self.tab.channel_fragment,):
-            self._owe_putting_back(state)
+        self._log_errors(self._push(run, state, is_remote=run.is_by_timer))
+        if self.participant.is_viewer and run.context.fragments != (self.tab.channel_fragment,):
+            self._revert_viewer_edits(state)
 
-    def owe_rerun(self) -> None:
-        """Ask for a full run once the present one is over."""
-        self._rerun_owed = True
+    def has_echo(self, key: str | None, state: Mapping[str, Any]) -> bool:
+        """Return whether `state` has the echo of a value in flight under `key` (P1)."""
+        with self.binding.locked() as keys:
+            return key is not None and key in state and keys.get(key).is_echo(state[key])
 
-    def takes_owed_run(self) -> bool:
-        """Say whether a full run is owed, which the caller asks for."""
+    def request_full_run(self) -> None:
+        """Request a full run after the present run."""
+        self._is_rerun_due = True
+
+    def take_due_run(self) -> bool:
+        """Return whether a full run is due, which the caller requests."""
         with self.binding.locked() as keys:
             has_merged = keys.has_merged
-        to_show = has_merged or self.writer.has_news
-        if not (self._rerun_owed or (to_show and not self._is_asking)):
+        has_news = has_merged or self.writer.has_news
+        if not (self._is_rerun_due or (has_news and not self._is_rerun_for_news)):
             return False
-        self._rerun_owed = False
-        self._is_asking = to_show  # once: a script that does not take it in would run for ever (P4)
+        self._is_rerun_due = False
+        self._is_rerun_for_news = (
+            has_news  # once: a script that does not read the news would run without end (P4)
+        )
         return True
 
-    def request_frame(self, ctx: Any) -> None:
-        """Ask for a run of the channel's fragment if the tab needs a frame, once the present run is over."""
+    def request_frame(self, run: ScriptRun) -> None:
+        """Request a run of the channel's fragment after the present run if the tab needs a frame."""
         if self.tab.channel_fragment and (self.connection.is_tab_behind or self.tab.is_frame_due):
-            _compat.request_rerun(ctx, self.tab.channel_fragment)
+            run.context.request_rerun(self.tab.channel_fragment)
 
-    def _owe_putting_back(self, state: Mapping[str, Any]) -> None:
-        """Ask for a full run, which alone puts widgets back, if a viewer's fragment run moved one.
+    def _revert_viewer_edits(self, state: Mapping[str, Any]) -> None:
+        """Request a full run, which alone restores widgets, if a viewer moved a widget in a fragment's run.
 
-        Not for what was so before it, nor for plain values: a script that assigns one on each run would be run whole
-        for each rerun of a fragment.
+        A difference from before the run does not count, and neither does a plain value: a script that assigns one in
+        each run would have a full run for each rerun of a fragment.
         """
-        if self._was_moved(state):
-            self._rerun_owed = True
-            self.view_only_notice.owe()
+        if self._has_moved_widget(state):
+            self._is_rerun_due = True
+            self.view_only_notice.request()
 
-    def _was_moved(self, state: Mapping[str, Any], assigned: Container[str] = ()) -> bool:
-        """Say whether a viewer's widget has been moved, and not by code, since this was last asked."""
+    def _has_moved_widget(self, state: Mapping[str, Any], assigned: Container[str] = ()) -> bool:
+        """Return whether a viewer, and not code, moved a widget since the last call."""
         with self.binding.locked() as keys:
             before, self._displaced = self._displaced, remote_writes.displaced_values(keys, state)
         return any(
@@ -345,7 +325,7 @@ class RoomSession:
             for key, shown in self._displaced.items()
         )
 
-    def _write_remote(self, state: Mapping[str, Any]) -> list[str]:
+    def _write_remote_values(self, state: Mapping[str, Any]) -> list[str]:
         written = []
         for write in self.binding.plan(state):
             try:
@@ -362,48 +342,97 @@ class RoomSession:
                 written.append(write.key)
         return written
 
-    def push_last(self, message: ClientState | None) -> None:
-        """Push what the browser brought along with the click that leaves the room."""
-        self._report(self._push(st.session_state.to_dict(), message, at_top=True))
-
-    def _start_over(self, state: Mapping[str, Any]) -> None:
+    def _enter_with(self, state: Mapping[str, Any], run: ScriptRun) -> None:
+        """Enter the room with a session state that contains no edit for it."""
         self.binding.start_over(self.replica)
         self.writer.events.start_over()
-        self._exclude_unknown()
+        self._exclude_unknown_widgets(run)
         with self.binding.locked() as keys:
             local_edits.ignore_existing(keys, state)
 
     def _push(
-        self,
-        state: Mapping[str, Any],
-        message: ClientState | None,
-        *,
-        remote: bool = False,
-        at_top: bool = False,
+        self, run: ScriptRun, state: Mapping[str, Any], *, is_remote: bool = False, at_top: bool = False
     ) -> list[ValueNotShareableError]:
-        ctx = _compat.script_context()
-        assigned = {key for key in state if ctx.session_state.is_new_state_value(key)}
-        if at_top and self.participant.is_viewer and self._was_moved(state, assigned):
-            self.view_only_notice.owe()
-        self._exclude_unknown()
+        assigned = _compat.assigned_keys(run.context, state)
+        if at_top and self.participant.is_viewer and self._has_moved_widget(state, assigned):
+            self.view_only_notice.request()
+        self._exclude_unknown_widgets(run)
         return self.binding.push(
             state,
-            message,
+            run.client_state,
             is_synced=self.synced,
-            is_remote=remote,
+            is_remote=is_remote,
             is_at_top=at_top,
             assigned=assigned,
         )
 
-    def _exclude_unknown(self) -> None:
-        """Leave out what is a widget all the same, if one that its making did not tell us of."""
-        widget_keys = _compat.widget_keys(_compat.script_context())
+    def _exclude_unknown_widgets(self, run: ScriptRun) -> None:
+        """Exclude widgets whose registration the library missed. They would count as plain values."""
+        widget_keys = _compat.widget_keys(run.context)
         with self.binding.locked() as keys:
             widget_registration.exclude_unknown(keys, widget_keys)
 
-    def _report(self, errors: list[ValueNotShareableError]) -> None:
-        """Log each refusal once: the value is there at every run."""
+    def _log_errors(self, errors: list[ValueNotShareableError]) -> None:
+        """Log each error once: the value is still there in every later run."""
         for error in errors:
-            if (text := str(error)) not in self._reported:
-                self._reported.add(text)
+            if (text := str(error)) not in self._logged_errors:
+                self._logged_errors.add(text)
                 _log.warning("%s", text)
+
+
+class PendingClicks:
+    """Clicks of one session's `room.button` widgets in one room that no script has read yet. Thread-safe.
+
+    Streamlit's own button is true in the run that its click causes. If a newer run replaces that one before it reaches
+    the button, no script reads the click.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: Counter[str] = Counter()
+        self._rendered: set[str] = set()
+
+    def clicked(self, key: str) -> None:
+        with self._lock:
+            self._pending[key] += 1
+
+    def take(self, key: str) -> bool:
+        """Return whether a click is pending, and consume it."""
+        with self._lock:
+            self._rendered.add(key)
+            if not self._pending[key]:
+                return False
+            self._pending[key] -= 1
+            return True
+
+    def end_run(self, *, complete: bool) -> bool:
+        """End a run; return whether another click is pending. A complete run drops clicks of missing buttons."""
+        with self._lock:
+            if complete:
+                self._pending = Counter({key: self._pending[key] for key in self._rendered})
+                self._rendered = set()
+            return any(self._pending.values())
+
+
+class ViewOnlyNotice:
+    """Toast for a viewer whose change is reverted (rule A1).
+
+    The app's author may not show the badge. Without a message, a widget that returns to its former value looks broken.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._shown_at = -math.inf
+        self._is_due = False
+
+    def request(self) -> None:
+        """Record that a viewer moved a widget, in this run or in a fragment's run before it."""
+        self._is_due = True
+
+    def show(self) -> None:
+        """Show the toast once for all reverted changes, unless the last one is still visible."""
+        is_due, self._is_due = self._is_due, False
+        now = self._clock()
+        if is_due and now - self._shown_at >= SHOWN_S:
+            self._shown_at = now
+            st.toast(NOTICE, icon=ICON)

@@ -1,18 +1,10 @@
-"""One Streamlit session: its bindings to rooms, and which of them the widget being drawn belongs to.
-
-Which rooms a session is in, and how it leaves them: in time, and with nothing of theirs left behind.
-
-Edits that came with a frame of the tab, or with what happened in another fragment, and that no script has seen.
-
-A page sends what happens within one timer as one message, and if one of it belongs to a fragment, all of it asks for
-that fragment's rerun alone. On a busy machine somebody's edit and a frame of the tab meet like that again and again.
-"""
+"""One Streamlit session: its runs, and the order in which they read and write session state and rooms."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,518 +14,382 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, draw_guest
 from streamlit_crdt.access.room_context import KeyFilter, is_private
 from streamlit_crdt.backend import backend
-from streamlit_crdt.binding import StateBinding, form_drafts, widget_registration
+from streamlit_crdt.binding import form_drafts, widget_registration
 from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.rerun_requests import RerunCause, RerunRequests
+from streamlit_crdt.session.room_memberships import RoomMemberships
 from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.session.script_run import ScriptRun, WidgetCalls
-
-
-class RoomMemberships:
-    """Where a session is and was. Its methods are called under the session's lock.
-
-    Attributes:
-        rooms: the rooms that it is in, as its last full run left them.
-        was_outside: whether it was in no room, or has left one: what its state holds is nobody's edit in the next one.
-        drawn: keys of the widgets that were drawn in the block of no room, and that make way for a room's.
-    """
-
-    def __init__(self) -> None:
-        self.rooms: list[RoomSession] = []
-        self.was_outside = False
-        self.drawn: set[str] = set()
-        self._calls: dict[str | None, list[RoomSession | None]] = {}
-        self._left_behind: set[str] = set()
-
-    def call(self, ctx: Any, run: ScriptRun, room_session: RoomSession | None) -> None:
-        """Leave the room that this very call of `crdt_sync` entered in the last run, if it enters another one now.
-
-        Before the other is entered, so that nothing goes from one into the other. A script that takes the former one up
-        again further below finds it as it left it.
-        """
-        if run.in_callbacks:
-            return  # the script has not come to any of its places
-        self.clear(ctx)
-        fragment = _compat.fragment_id()
-        calls, former_calls = run.calls.setdefault(fragment, []), self._calls.get(fragment, [])
-        place = len(calls)
-        calls.append(room_session)
-        former = former_calls[place] if place < len(former_calls) else room_session
-        if former is room_session or (room_session is not None and room_session in self.rooms):
-            return
-        if former is None:
-            _compat.drop_values(ctx, self.drawn)
-            self.drawn = set()
-        elif former in self.rooms and former not in run.entered:
-            former.push_last(run.message)
-            self.leave(ctx, run, [former])
-
-    def leave(self, ctx: Any, run: ScriptRun | None, rooms: list[RoomSession]) -> None:
-        """Leave rooms, and take out of the state what is theirs alone."""
-        _compat.drop_values(ctx, self._step_out(run, rooms))
-
-    def clear(self, ctx: Any) -> None:
-        """Take out of the state what the last run has left there of a room that was left at its end.
-
-        Not at that end: until the next run, what the page shows and the state belong together.
-        """
-        _compat.drop_values(ctx, self._left_behind)
-        self._left_behind = set()
-
-    def end_run(self, ctx: Any, run: ScriptRun, *, complete: bool) -> None:
-        """Remember the rooms of a full run, and leave those that others, or none, have taken the place of.
-
-        What a run that was interrupted did not come to is as it was.
-        """
-        if not run.calls:
-            return
-        self._calls = dict(run.calls) if complete else {**self._calls, **self._with_the_rest(run)}
-        absent = [room_session for room_session in self.rooms if room_session not in run.entered]
-        self.rooms = [*run.entered, *absent]
-        self._leave_at_end(run, [*run.leaving, *(absent if complete else ())])
-
-    def end_fragments(self, run: ScriptRun) -> bool:
-        """Remember the rooms that fragments have entered by calls of their own; say whether they have left any."""
-        self._calls.update(run.calls)
-        self.rooms += [room_session for room_session in run.entered if room_session not in self.rooms]
-        return self._leave_at_end(run, run.leaving)
-
-    def _with_the_rest(self, run: ScriptRun) -> dict[str | None, list[RoomSession | None]]:
-        """Return the calls of a run that was interrupted, each list with the former ones that it did not come to."""
-        return {part: [*calls, *self._calls.get(part, [])[len(calls) :]] for part, calls in run.calls.items()}
-
-    def _leave_at_end(self, run: ScriptRun, left: list[RoomSession]) -> bool:
-        if left:
-            run.entered = [room_session for room_session in run.entered if room_session not in left]
-            self._left_behind |= self._step_out(run, left)
-        return bool(left)
-
-    def _step_out(self, run: ScriptRun | None, rooms: list[RoomSession]) -> set[str]:
-        """Leave rooms, and return the keys of the state that are theirs alone."""
-        entered = [] if run is None else run.entered
-        staying = [one for one in {*self.rooms, *entered} if one not in rooms]
-        self.rooms = [one for one in self.rooms if one not in rooms]
-        self.was_outside = True
-        kept = {key for one in staying for key in one.replica}
-        return {key for room_session in rooms for key in room_session.step_out()} - kept
-
-
-def has_unread_edit(
-    ctx: Any,
-    message: ClientState,
-    state: Mapping[str, Any],
-    bindings: Iterable[StateBinding],
-    rewritten: Container[str],
-) -> bool:
-    """Say whether `message`, with which fragments ran, holds an edit that needs a full run.
-
-    What the browser still sends from before a value on its way to it is none (P1), and neither is what it has sent
-    before: a value that never equals itself would ask for runs without end.
-
-    Args:
-        state: the session's state at the end of that run.
-        bindings: those of the rooms that the session is in.
-        rewritten: keys of which it held an old value, in the place of which the one on its way stands again.
-    """
-    return any(
-        message.is_changed(widget)
-        and key not in rewritten
-        and not any(_has_echo(binding, key, state) for binding in bindings)
-        for widget, key in _compat.unseen_widgets(ctx).items()
-    )
-
-
-def _has_echo(binding: StateBinding, key: str | None, state: Mapping[str, Any]) -> bool:
-    with binding.locked() as keys:
-        return key is not None and key in state and keys.get(key).is_echo(state[key])
+from streamlit_crdt.session.script_run import ScriptRun
+from streamlit_crdt.session.widget_calls import FormRegistry
 
 
 class Session:
-    """What the library knows of one Streamlit session.
+    """One Streamlit session.
 
-    `lock` is held while a run compares the state with the room and writes into it. A newer run's browser message
-    waits for it, and a run that was superseded finds out under it: else an older run could put its own snapshot,
-    or a remote value, over what the user just did. `calls` is what its widgets were last called with, `alone` its
-    membership in no room.
+    Attributes:
+        lock: held while a run compares session state with a room, and writes into either. A newer run waits for it
+            before it takes its client state, and a superseded run detects that under it. Otherwise an older run could
+            write its own snapshot, or a remote value, over an edit of the newer one.
+        guest: the user if no person is logged in.
+        room_sessions: every room that the session has been in, by name.
+        released_at: `time.monotonic()` when the session's tab closed; None while it is open.
+        requests: the rerun requests of the browser.
+        forms: the forms of the session.
+        anchor: an object whose id must stay unique while the session exists.
+        detached_membership: the membership in no room; None before the first `crdt_sync(None)`.
     """
 
-    def __init__(self, session_id: str) -> None:
-        self.id = session_id
+    def __init__(self, session_key: str) -> None:
+        self.id = session_key
         self.guest = draw_guest()
         self.lock = threading.RLock()
         self.room_sessions: dict[str, RoomSession] = {}
         self.released_at: float | None = None
-        self._run: ScriptRun | None = None
-        self._last_states: Mapping[str, bytes] = {}
         self.requests = RerunRequests()
-        self.calls = WidgetCalls()
-        self._fragments: dict[str, RoomSession | None] = {}
-        self._stay = RoomMemberships()
-        self._page = ""
-        self._remote_wake = False
-        self._output_dropped = False
-        self._whole_run_owed = False
-        self._run_lock = threading.Lock()
+        self.forms = FormRegistry()
         self.anchor: object = None
-        self.alone: Any = None
+        self.detached_membership: Any = None
+        self._run: ScriptRun | None = None
+        self._run_lock = threading.Lock()
+        self._memberships = RoomMemberships()
+        self._last_states: Mapping[str, bytes] = {}
+        self._fragment_rooms: dict[str, RoomSession | None] = {}
+        self._page = ""
+        self._has_remote_cause = False
+        self._has_dropped_output = False
+        self._is_full_run_due = False
 
-    def bind(self, room: str, server: str | None, ctx: Any) -> RoomSession:
-        """Return the room_session to `room`, made on first use."""
-        room_session = self.room_sessions.get(room)
-        where = backend.find(server)
-        if room_session is None or room_session.backend != where:
-            if room_session is not None:
-                room_session.detach()
-            room_session = self.room_sessions[room] = RoomSession(room, where)
-            if self._stay.was_outside:
-                room_session.is_away = True
-        return room_session
+    # -- rooms ---------------------------------------------------------------------------------------------------
 
     @property
     def rooms(self) -> tuple[RoomSession, ...]:
-        """The rooms that the session is in, by its last whole run."""
-        return tuple(self._stay.rooms)
+        """The rooms that the session is in, as of its last full run."""
+        return tuple(self._memberships.joined)
 
-    def shut_out(self, ctx: Any, room: str) -> None:
-        """Leave a room that this session may not be in any more."""
-        with self._holding(ctx):
-            room_session, run = self.room_sessions.get(room), self.run_of(ctx)
-            if room_session is not None and run is not None and not room_session.is_away:
-                self._stay.leave(ctx, run, [room_session])
+    def open_room(self, room: str, server: str | None) -> RoomSession:
+        """Return the session's side of a room. The first call creates it; another backend replaces it."""
+        room_session = self.room_sessions.get(room)
+        room_backend = backend.find(server)
+        if room_session is None or room_session.backend != room_backend:
+            if room_session is not None:
+                room_session.detach()
+            room_session = self.room_sessions[room] = RoomSession(room, room_backend)
+            room_session.is_away = self._memberships.was_outside
+        return room_session
 
-    def leave_room(self, ctx: Any, room: str) -> None:
-        """Leave a room and take what came from it out of the state: now, or, if this run was in it, at its end."""
+    def joined_room(self, room: str) -> RoomSession | None:
+        """Return a room that the session is in now; None if it is not in that room."""
+        room_session, run = self.room_sessions.get(room), self._run
+        is_joined = room_session in self._memberships.joined
+        return room_session if is_joined or (run is not None and room_session in run.entered) else None
+
+    def revoke_room(self, run: ScriptRun, room: str) -> None:
+        """Leave a room that this session must not be in any more."""
+        with self._locked(run):
+            room_session = self.room_sessions.get(room)
+            if room_session is not None and not run.is_superseded and not room_session.is_away:
+                self._memberships.leave(run, [room_session])
+
+    def leave_room(self, run: ScriptRun, room: str) -> None:
+        """Leave a room and remove its values from session state: now, or at the end of a run that entered the room."""
         room_session = self.room_sessions.get(room)
         if room_session is None:
             return
-        if not (
-            room_session.connection.is_local
-            or room_session.connection.is_deleted
-            or _compat.is_superseded(ctx)
-        ):
-            self.attach(room_session)  # what the page brought along must get there
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is None:
+        connection = room_session.connection
+        if not (connection.is_local or connection.is_deleted or run.context.is_superseded):
+            self.attach(room_session)  # the client state may contain edits for the room
+        with self._locked(run):
+            if run.is_superseded:
                 return
             if room_session in run.entered:
                 run.leaving += [room_session] if room_session not in run.leaving else []
-            elif room_session in self._stay.rooms:
-                room_session.push_last(run.message)
-                self._stay.leave(ctx, run, [room_session])
-                self._whole_run_owed = self._whole_run_owed or bool(_compat.fragments_of_run(ctx))
+            elif room_session in self._memberships.joined:
+                room_session.push_before_leaving(run)
+                self._memberships.leave(run, [room_session])
+                self._is_full_run_due = self._is_full_run_due or bool(run.context.fragments)
 
-    def forget_room(self, ctx: Any, room: str) -> None:
+    def forget_room(self, run: ScriptRun, room: str) -> None:
         """Leave a room that this session has deleted."""
         room_session = self.room_sessions.get(room)
         if room_session is not None:
             room_session.connection.close_deleted()
-            self.leave_room(ctx, room)
-
-    def is_in(self, room: str) -> RoomSession | None:
-        """Return the room_session to a room that the session is in now; None if it is not."""
-        room_session = self.room_sessions.get(room)
-        run = self._run
-        return (
-            room_session
-            if room_session in self._stay.rooms or (run is not None and room_session in run.entered)
-            else None
-        )
+            self.leave_room(run, room)
 
     def note_outside(self) -> None:
-        """Note that the script is in no room: what it has had until it enters one is nobody's edit there."""
-        self._stay.was_outside = True
-
-    # -- runs ----------------------------------------------------------------------------------------------------
-
-    def run_of(self, ctx: Any) -> ScriptRun | None:
-        """Return the run that `ctx` is in, None if a newer one has taken its place.
-
-        Under a lock of its own, which is never held while calling out: a parallel fragment that is registering a widget
-        holds Streamlit's lock for the state here, and whoever holds `lock` may be waiting for that one.
-        """
-        with self._run_lock:
-            identity = _compat.run_identity(ctx)
-            if self._run is not None and self._run.identity is identity:
-                return self._run
-            if _compat.is_superseded(ctx):
-                return None
-            self._run = ScriptRun(identity)
-            if not _compat.fragments_of_run(ctx):
-                self._output_dropped = self._whole_run_owed = False  # all is drawn again
-            return self._run
-
-    @contextmanager
-    def _holding(self, ctx: Any) -> Iterator[None]:
-        """Hold `lock`, and Streamlit's for the state before it: a run that begins or ends has that one already."""
-        with _compat.state_lock(ctx), self.lock:
-            yield
-
-    @contextmanager
-    def turn(self, ctx: Any) -> Iterator[bool]:
-        """Hold `lock`, and say whether the run that `ctx` is in still has the session's state."""
-        with self.lock:
-            yield self.run_of(ctx) is not None
-
-    def select(
-        self, ctx: Any, room_session: RoomSession, selection: KeyFilter, rules: MergePolicy, part: Participant
-    ) -> None:
-        """Choose what is shared in the room of `binding`, how it merges and as whom, with what this run has chosen."""
-        with self.lock:
-            run = self.run_of(ctx)
-            if run is not None:
-                room_session.select(selection, rules, part, again=room_session in run.entered)
-
-    def enter(self, ctx: Any, room_session: RoomSession) -> list[str] | None:
-        """Make `binding` the room of the widgets that follow; the first time in a run, bring state and room together.
-
-        Returns the keys that others have changed, None if the run has entered this room before.
-        """
-        if not _compat.is_superseded(ctx):  # else nobody would leave the room again
-            self.attach(room_session)
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is None:
-                return None
-            self._stay.call(ctx, run, room_session)
-            run.open.append((room_session, _compat.fragment_id()))
-            if room_session in run.entered:
-                return None
-            self._turn_page(str(ctx.page_script_hash))
-            whole = not _compat.fragments_of_run(ctx)
-            if not whole:
-                run.is_remote = run.message is not None and run.message.is_timers
-            elif not run.entered:
-                run.is_remote = self._remote_wake and not (
-                    run.message is not None and run.message.has_changes
-                )
-                self._remote_wake = False
-            run.entered.append(room_session)
-            if run.is_remote:
-                room_session.replica.pause_history()
-            rooms = {*self._stay.rooms, *run.entered}
-            for one in rooms:
-                one.set_company(len(rooms) > 1)
-            return room_session.begin_run(run.message, remote=run.is_remote, whole=whole)
-
-    def begin_callbacks(self, ctx: Any) -> None:
-        """Note that callbacks come next: what they enter is no place of the script, and no widget's room."""
-        run = self.run_of(ctx)
-        if run is not None:
-            run.in_callbacks = True
-
-    def end_callbacks(self, ctx: Any) -> None:
-        """Note that the script comes next, or fragments of it."""
-        run = self.run_of(ctx)
-        if run is not None:
-            run.in_callbacks = False
-            run.open.clear()
-
-    def is_in_callbacks(self, ctx: Any) -> bool:
-        """Say whether callbacks of the run that `ctx` is in run at the moment."""
-        run = self.run_of(ctx)
-        return run is not None and run.in_callbacks
-
-    def begin_fragments(self, ctx: Any) -> None:
-        """Before the app's fragments run again: push what the browser sent, and keep its echoes from their scripts."""
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is not None and run.message is not None:
-                for room_session in self._stay.rooms:
-                    run.rewritten |= room_session.begin_fragments(run.message)
-
-    def enter_none(self, ctx: Any) -> None:
-        """Be in no room where the script stands, instead of in the one that the same call has entered before."""
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is not None:
-                self.note_outside()
-                self._stay.call(ctx, run, None)
-                run.open.append((None, _compat.fragment_id()))
-
-    def leave_none(self, ctx: Any) -> None:
-        """End the `with` block of no room."""
-        run = self.run_of(ctx)
-        if run is not None:
-            run.close(None)
-
-    def push(self, ctx: Any, room_session: RoomSession) -> list[ValueNotShareableError]:
-        """Push what the script has assigned so far; return what cannot be shared."""
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is None:
-                return []
-            return room_session.push_now(
-                run.message, remote=run.is_remote, has_drawn=room_session in run.entered
-            )
-
-    def leave(self, ctx: Any, room_session: RoomSession) -> list[ValueNotShareableError]:
-        """End the `with` block of `binding` and push what it assigned; widgets below belong to the room around it."""
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is None:
-                return []  # the newer run sees what this one assigned
-            run.close(room_session)
-            return room_session.push_now(run.message, remote=run.is_remote)
-
-    def run_ended(self, ctx: Any, *, complete: bool, reruns: bool = False) -> None:
-        """Push what the run assigned, unless a newer one has taken its place."""
-        self._end_run(ctx, complete=complete, reruns=reruns)
-        for room_session in list(self.room_sessions.values()):
-            if self.released_at is not None and room_session.is_behind:  # the page was closed during the run
-                self.attach(room_session)
-                if self.released_at is not None:
-                    room_session.detach()
+        """Record that the script is in no room. Values that it has until it enters a room are no edits there."""
+        self._memberships.was_outside = True
 
     def attach(self, room_session: RoomSession) -> None:
-        """Join the room of `binding`. Its loop is waited for without the lock, for which that loop may be waiting."""
+        """Connect to a room. Waits for the room's event loop without the lock, which the loop may be waiting for."""
         peer = room_session.connection.open()
-        if (
-            room_session.is_away and room_session.connection.is_deleted
-        ):  # it comes back on purpose, into the room that there is now
-            with self.lock:
-                room_session.begin_anew()
+        if room_session.is_away and room_session.connection.is_deleted:
+            with self.lock:  # the session returns on purpose, into the new room of that name
+                room_session.start_over()
             peer = room_session.connection.open()
         with self.lock:
             room_session.connection.sync(peer)
 
-    def _end_run(self, ctx: Any, *, complete: bool, reruns: bool) -> None:
-        with self._holding(ctx):
-            run = self.run_of(ctx)
-            if run is None:
+    # -- runs ----------------------------------------------------------------------------------------------------
+
+    def run_of(self, context: _compat.RunContext) -> ScriptRun:
+        """Return the run with this context. A context that is not superseded becomes the session's present run.
+
+        The lock of this method is not held during any other call: a parallel fragment that registers a widget holds
+        Streamlit's lock for session state here, and a thread that holds `lock` may be waiting for that one.
+        """
+        with self._run_lock:
+            present = self._run
+            if present is not None and present.context is context:
+                return present
+            run = ScriptRun(self, context)
+            if context.is_superseded:
+                run.is_superseded = True
+                return run
+            if present is not None:
+                present.is_superseded = True
+            if not context.fragments:
+                self._has_dropped_output = self._is_full_run_due = (
+                    False  # a full run writes all elements again
+                )
+            self._run = run
+            return run
+
+    @contextmanager
+    def _locked(self, run: ScriptRun) -> Iterator[None]:
+        """Hold `lock`, and Streamlit's lock for session state before it: a run that begins or ends has that one."""
+        with run.context.state_lock(), self.lock:
+            yield
+
+    def receive_client_state(
+        self, run: ScriptRun, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None = None
+    ) -> frozenset[str]:
+        """Take the client state of a run; return the ids of the widgets for which it is older than session state (P7).
+
+        Args:
+            number: number of the browser's request; None without one.
+        """
+        with self.lock:
+            if run.is_superseded:
+                return frozenset()
+            self._memberships.drop_left_values(run)
+            cause = None if number is None else self.requests.take(number)
+            cause = cause or RerunCause(bool(run.context.fragments) and states == self._last_states, None)
+            run.client_state = ClientState(
+                states, triggers, self._last_states, cause.is_timers, cause.changed
+            )
+            self._last_states = states
+            submitted = self.forms.submitted(triggers)
+            stale: frozenset[str] = frozenset()
+            for room_session in self.room_sessions.values():
+                room_session.replica.begin_group()  # callbacks come next
+                with room_session.binding.locked() as keys:
+                    stale |= form_drafts.receive(keys, states, submitted)
+            if self._has_remote_cause and run.context.is_app_test:
+                run.client_state = None  # AppTest needs one for every run; this one contains no edit
+            return stale
+
+    def begin_fragments(self, run: ScriptRun) -> None:
+        """Push the client state before fragments run, and replace its echoes."""
+        with self._locked(run):
+            if run.client_state is not None and not run.is_superseded:
+                for room_session in self._memberships.joined:
+                    run.rewritten |= room_session.begin_fragments(run, run.client_state)
+
+    def select(
+        self,
+        run: ScriptRun,
+        room_session: RoomSession,
+        key_filter: KeyFilter,
+        merge_policy: MergePolicy,
+        participant: Participant,
+    ) -> None:
+        """Set the participant, shared keys and merge rules of a room, combined with former calls of this run."""
+        with self.lock:
+            if not run.is_superseded:
+                again = room_session in run.entered
+                room_session.select(key_filter, merge_policy, participant, again=again)
+
+    def enter(self, run: ScriptRun, room_session: RoomSession) -> list[str] | None:
+        """Make a room the room of the widgets that follow. The first call in a run synchronizes session state and room.
+
+        Returns:
+            The keys with new remote values; None if the run has entered this room before.
+        """
+        if not run.context.is_superseded:  # otherwise no later run would leave the room
+            self.attach(room_session)
+        with self._locked(run):
+            if run.is_superseded:
+                return None
+            self._memberships.switch(run, room_session)
+            run.open_blocks.append((room_session, _compat.fragment_id()))
+            if room_session in run.entered:
+                return None
+            self._note_page(run.context.page)
+            if run.context.fragments:
+                run.is_remote = run.is_by_timer
+            elif not run.entered:
+                run.is_remote = self._has_remote_cause and not run.has_changes
+                self._has_remote_cause = False
+            run.entered.append(room_session)
+            if run.is_remote:
+                room_session.replica.pause_history()
+            rooms = {*self._memberships.joined, *run.entered}
+            for one in rooms:
+                one.set_alone(len(rooms) == 1)
+            return room_session.begin_run(run)
+
+    def enter_none(self, run: ScriptRun) -> None:
+        """Make no room the room of the widgets that follow."""
+        with self._locked(run):
+            if not run.is_superseded:
+                self.note_outside()
+                self._memberships.switch(run, None)
+                run.open_blocks.append((None, _compat.fragment_id()))
+
+    def push(self, run: ScriptRun, room_session: RoomSession) -> list[ValueNotShareableError]:
+        """Push what the script assigned so far; return the values that cannot be shared."""
+        with self._locked(run):
+            if run.is_superseded:
+                return []
+            return room_session.push_now(run, has_registered=room_session in run.entered)
+
+    def leave(self, run: ScriptRun, room_session: RoomSession) -> list[ValueNotShareableError]:
+        """End the `with` block of a room and push what it assigned. Widgets below belong to the room around it."""
+        with self._locked(run):
+            if run.is_superseded:
+                return []  # the newer run reads what this one assigned
+            run.close_block(room_session)
+            return room_session.push_now(run)
+
+    def run_ended(self, run: ScriptRun, *, complete: bool, reruns: bool = False) -> None:
+        """Push what a run assigned, unless it is superseded.
+
+        Args:
+            complete: whether it was a full run that no newer run stopped.
+            reruns: whether another run follows at once.
+        """
+        self._end_run(run, complete=complete, reruns=reruns)
+        for room_session in list(self.room_sessions.values()):
+            if self.released_at is not None and room_session.is_behind:  # the tab was closed during the run
+                self.attach(room_session)
+                if self.released_at is not None:
+                    room_session.detach()
+
+    def _end_run(self, run: ScriptRun, *, complete: bool, reruns: bool) -> None:
+        with self._locked(run):
+            if run.is_superseded:
                 return
             state = st.session_state.to_dict()
-            self._remote_wake = self._remote_wake and not complete
-            run.open = []
+            self._has_remote_cause = self._has_remote_cause and not complete
+            run.open_blocks = []
             run.is_over = True
-            ended = list(self._stay.rooms) if _compat.fragments_of_run(ctx) else []
+            ended = list(self._memberships.joined) if run.context.fragments else []
             for room_session in ended:
-                room_session.end_fragment(ctx, state, run.message)
+                room_session.end_fragment(run, state)
             for room_session in run.entered:
-                room_session.end_run(state, run.message, complete=complete, remote=run.is_remote)
-            if not _compat.fragments_of_run(ctx):
-                self._stay.end_run(ctx, run, complete=complete)
-                if complete:
-                    self.calls.forms.end_run()
-            else:
-                has_left = self._stay.end_fragments(run)
+                room_session.end_run(run, state, complete=complete)
+            if run.context.fragments:
+                has_left = self._memberships.end_fragments(run)
                 ended = [room_session for room_session in ended if room_session not in run.leaving]
-                if has_left or self._output_dropped or self._left_unseen(ctx, run, state):
-                    self._whole_run_owed = True
-            if not reruns:  # else the next run is under way, and one that is asked for would interrupt it
-                self._request_runs(ctx, [*ended, *run.entered])
+                if has_left or self._has_dropped_output or self._has_unread_edit(run, state):
+                    self._is_full_run_due = True
+            else:
+                self._memberships.end_run(run, complete=complete)
+                if complete:
+                    self.forms.end_run()
+            if not reruns:  # a request would interrupt the run that follows
+                self._request_runs(run, [*ended, *run.entered])
 
-    def _request_runs(self, ctx: Any, bindings: list[RoomSession]) -> None:
-        """Ask for what is owed once the present run is over: one whole run at most."""
-        owing = [room_session for room_session in bindings if room_session.takes_owed_run()]
-        if owing or self._whole_run_owed:
-            self._whole_run_owed = self._output_dropped = False
-            _compat.request_rerun(ctx, None)
+    def _request_runs(self, run: ScriptRun, room_sessions: list[RoomSession]) -> None:
+        """Request the runs that are due after the present one: one full run, or the fragments of the channels."""
+        due = [room_session for room_session in room_sessions if room_session.take_due_run()]
+        if due or self._is_full_run_due:
+            self._is_full_run_due = self._has_dropped_output = False
+            run.context.request_rerun(None)
             return
-        for room_session in bindings:
-            room_session.request_frame(ctx)
+        for room_session in room_sessions:
+            room_session.request_frame(run)
 
-    def _left_unseen(self, ctx: Any, run: ScriptRun, state: Mapping[str, Any]) -> bool:
-        if run.message is None:
-            return False
-        bindings = [room_session.binding for room_session in self._stay.rooms]
-        return has_unread_edit(ctx, run.message, state, bindings, run.rewritten)
+    def _has_unread_edit(self, run: ScriptRun, state: Mapping[str, Any]) -> bool:
+        """Return whether the client state with which fragments ran contains an edit that needs a full run.
 
-    def _turn_page(self, page: str) -> None:
+        The browser sends everything that happens within one timer as one request. If one part belongs to a fragment,
+        the request asks for that fragment alone. On a busy machine, an edit and a frame of the tab coincide again and
+        again.
+
+        An echo is no edit (P1), and neither is a value that the browser sent before: a value that never equals itself
+        would request runs without end.
+        """
+        client_state = run.client_state
+        return client_state is not None and any(
+            client_state.is_changed(widget_id)
+            and key not in run.rewritten
+            and not any(room.has_echo(key, state) for room in self._memberships.joined)
+            for widget_id, key in _compat.unread_widgets(run.context).items()
+        )
+
+    def _note_page(self, page: str) -> None:
         if page != self._page:
             self._page = page
             for room_session in self.room_sessions.values():
                 with room_session.binding.locked() as keys:
                     widget_registration.leave_page(keys)
 
-    def room_of(self, ctx: Any) -> RoomSession | None:
-        """Return the room_session that a widget made just now belongs to."""
-        run = self.run_of(ctx)
-        if run is None:
-            return None
-        fragment, is_rerun = _compat.fragment_id(), bool(_compat.fragments_of_run(ctx))
-        room_session = run.innermost(fragment)
-        if room_session is not None or run.is_outside(fragment) or not is_rerun:
+    def note_dropped_output(self) -> None:
+        """Record that the browser may lack elements of the last run. A full run is requested unless one comes next."""
+        self._has_dropped_output = True
+
+    def note_remote_cause(self) -> None:
+        """Record that a remote edit causes the next run (rule P4)."""
+        self._has_remote_cause = True
+
+    def request_frame(self, run: ScriptRun, room_session: RoomSession) -> None:
+        """Request a frame for the tab after a write outside of runs. Otherwise the end of the run sends it."""
+        present, fragment = self._run, room_session.tab.channel_fragment
+        if (present is None or present.is_over) and fragment and room_session.tab.needs_fetch():
+            _compat.request_fragment_rerun(run.context, fragment)
+
+    # -- widgets -------------------------------------------------------------------------------------------------
+
+    def room_of_widget(self, run: ScriptRun) -> RoomSession | None:
+        """Return the room of the widget that this thread's script calls next; None for no room.
+
+        In a rerun of a fragment that opens no block, it is the room in which the last full run called the fragment.
+        """
+        fragment, is_rerun = _compat.fragment_id(), bool(run.context.fragments)
+        block = run.innermost_block(fragment)
+        if block is not None or not is_rerun:
+            room_session = None if block is None else block[0]
             if fragment is not None and (room_session is not None or not is_rerun):
-                self._fragments[fragment] = room_session
+                self._fragment_rooms[fragment] = room_session
             return room_session
-        held = self._fragments.get(fragment or "")
-        return None if held is None or held.is_away else held
+        former = self._fragment_rooms.get(fragment or "")
+        return None if former is None or former.is_away else former
 
-    def wrote(self, ctx: Any, room_session: RoomSession) -> None:
-        """Have the tab fetch what was written, if no run is under way at the end of which it would."""
-        run = self._run
-        if (
-            (run is None or run.is_over)
-            and room_session.tab.channel_fragment
-            and room_session.tab.needs_fetch()
-        ):
-            _compat.request_fragment_rerun(ctx, room_session.tab.channel_fragment)
-
-    def output_dropped(self) -> None:
-        """Note that the page may lack what the last run drew: unless a full run comes next, one is asked for."""
-        self._output_dropped = True
-
-    def woke_remotely(self) -> None:
-        """Note that the next run is caused by a remote edit (rule P4)."""
-        self._remote_wake = True
-
-    # -- what Streamlit tells ------------------------------------------------------------------------------------
-
-    def received(
-        self, ctx: Any, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None = None
-    ) -> frozenset[str]:
-        """Take note of a message; return the elements of which it holds an older value than the state does (P7).
+    def widget_registered(
+        self, run: ScriptRun, room_session: RoomSession | None, widget: Widget, value: Any, *, assigned: bool
+    ) -> None:
+        """Record the value that a widget shows in its room, and exclude the widget from the session's other rooms.
 
         Args:
-            number: that of the page's request, if it was noted.
+            room_session: the room of the widget; None for no room.
+            assigned: whether code assigned the value.
         """
-        with self.lock:
-            run = self.run_of(ctx)
-            if run is None:
-                return frozenset()
-            self._stay.clear(ctx)
-            cause = None if number is None else self.requests.take(number)
-            cause = cause or RerunCause(
-                bool(_compat.fragments_of_run(ctx)) and states == self._last_states, None
-            )
-            run.message = ClientState(states, triggers, self._last_states, cause.is_timers, cause.changed)
-            self._last_states = states
-            submitted = self.calls.forms.submitted(triggers)
-            outdated: frozenset[str] = frozenset()
-            for room_session in self.room_sessions.values():
-                room_session.replica.begin_group()  # callbacks come next
-                with room_session.binding.locked() as keys:
-                    outdated |= form_drafts.receive(keys, states, submitted)
-            if self._remote_wake and _compat.is_app_test():
-                # AppTest cannot run a script without one. With this one nobody has acted.
-                run.message = None
-            return outdated
-
-    def browser_shows(self, ctx: Any, widget: Widget) -> bool:
-        """Say whether the browser holds a value of `widget`, so that it need not be told one."""
-        run = self.run_of(ctx)
-        return run is not None and run.message is not None and run.message.contains(widget)
-
-    def drew(self, ctx: Any, widget: Widget, value: Any, *, assigned: bool) -> None:
-        """Learn what a widget shows. It belongs to one room, and outside of every room's block to none."""
-        run = self.run_of(ctx)
-        if run is None:
-            return
-        room_session = self.room_of(ctx)
-        if room_session is None and run.is_outside(_compat.fragment_id()) and not is_private(widget.key):
-            self._stay.drawn.add(widget.key)
         if room_session is not None:
-            carried = run.message is not None and run.message.contains(widget)
-            room_session.binding.register(widget, value, is_assigned=assigned, is_in_browser=carried)
-        for other in {*self._stay.rooms, *run.entered} - {room_session}:
+            is_in_browser = run.is_shown_by_browser(widget)
+            room_session.binding.register(widget, value, is_assigned=assigned, is_in_browser=is_in_browser)
+        elif run.innermost_block(_compat.fragment_id()) is not None and not is_private(widget.key):
+            self._memberships.outside_keys.add(widget.key)
+        for other in {*self._memberships.joined, *run.entered} - {room_session}:
             with other.binding.locked() as keys:
                 widget_registration.exclude(keys, widget)
 
+    # -- end -----------------------------------------------------------------------------------------------------
+
     def release(self) -> None:
-        """Leave the rooms; keep the replicas for a while in case the session comes back."""
+        """Leave the rooms when the tab closes. The replicas are kept for a while: the tab may come back."""
         self.released_at = time.monotonic()
         for room_session in list(self.room_sessions.values()):
             room_session.detach()

@@ -261,10 +261,10 @@ class Sessions(Sequence[AppTest]):
 
     def _running_network(self) -> SimulatedNetwork | None:
         """Return the network of the session whose script is running, None if it does not belong to these sessions."""
-        key = _compat.running_session_key()
-        if key is None or key not in self._networks:
+        run = _compat.current_run()
+        if run is None or run.session_key not in self._networks:
             return None
-        network = self._networks[key]
+        network = self._networks[run.session_key]
         if network is None:
             raise SessionGoneError("run its script")
         return network

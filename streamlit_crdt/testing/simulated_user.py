@@ -127,7 +127,7 @@ class SimulatedUser:
         self._causes.clear()
         if self.session is None:
             return
-        self.session.woke_remotely()
+        self.session.note_remote_cause()
         begun_on = _compat.rerun_app_test(self.app)
         self._drafts_page = self._page
         self._note_drafts(begun_on)

@@ -156,7 +156,7 @@ def assigns_on_each_run(room: str, role: str) -> None:
 
     from streamlit_crdt import _compat, crdt_sync
 
-    if _compat.fragments_of_run(_compat.script_context()):
+    if _compat.current_run().fragments:
         st.stop()  # in this fragment there is nothing to draw
     with crdt_sync(room, role=role):  # type: ignore[arg-type]
         st.session_state["refreshed_at"] = time.time()
@@ -214,7 +214,7 @@ def watcher(room: str) -> None:
 
     from streamlit_crdt import _compat, crdt_sync
 
-    if _compat.fragments_of_run(_compat.script_context()):
+    if _compat.current_run().fragments:
         st.stop()  # in this fragment there is nothing to draw
     crdt_sync(room, role="viewer")
 

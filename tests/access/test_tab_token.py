@@ -180,7 +180,7 @@ def test_a_room_that_was_deleted_gets_nothing_of_its_old_history_until_the_sessi
     assert "'mine'" in caplog.text
     assert list(binding.replica) == ["mine", "old"]
     assert (probed.updates, probed.is_closed) == ([], True)
-    binding.begin_anew()
+    binding.start_over()
     binding.attach()
     assert list(binding.replica) == ["new"]
     assert binding.replica.replica_id != former.replica_id

@@ -13,6 +13,7 @@ import pytest
 
 import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
+from streamlit_crdt._compat import run_context_of
 from streamlit_crdt.backend.backend import RemoteBackend
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
@@ -405,8 +406,7 @@ def test_a_session_that_changes_rooms_carries_no_edit_from_one_into_the_other(
     one.button[0].click().run()
     one.button[0].click().run()
     with monkeypatch.context() as patch:
-        for module in ("_compat", "_compat.script_runs"):
-            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: ("f",))
+        patch.setattr("streamlit_crdt._compat.run_context.fragments_of_run", lambda _ctx: ("f",))
         one.run()
     one.run()
     caught_up(two)
@@ -572,7 +572,8 @@ def test_options_that_change_with_each_run_do_not_pile_up(room: str) -> None:
     assert not one.exception
     mine = [s for s in registry.sessions() for name in s.room_sessions if name == room]
     assert len(mine[0].room_sessions[room].binding.widgets) == 1
-    assert mine[0].calls._calls == {}
+    assert mine[0]._run is not None
+    assert mine[0]._run.context.hooks.calls._calls == {}
 
 
 def test_R4_a_widget_that_its_making_did_not_tell_of_is_no_plain_value(
@@ -582,7 +583,7 @@ def test_R4_a_widget_that_its_making_did_not_tell_of_is_no_plain_value(
         raise RuntimeError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LiveSession, "drew", fails)
+        patch.setattr(LiveSession, "widget_registered", fails)
         one = session(out_of_range, room, top=10).run()
     session(out_of_range, room, top=10)
     bindings = [b for s in registry.sessions() for name, b in s.room_sessions.items() if name == room]
@@ -654,13 +655,16 @@ def test_a_room_that_cannot_be_joined_does_not_stop_the_app(caplog: pytest.LogCa
 
 def test_a_parallel_fragment_need_not_wait_for_the_sessions_lock() -> None:
     class Ctx:
+        session_id = "s"
         cursors = ()
         script_requests = None
 
     live = LiveSession("s")
     asked: list[object] = []
     with live.lock:
-        worker = threading.Thread(target=lambda: asked.append(live.run_of(Ctx())), daemon=True)
+        worker = threading.Thread(
+            target=lambda: asked.append(live.run_of(run_context_of(Ctx()))), daemon=True
+        )
         worker.start()
         worker.join(5)
         assert asked
@@ -751,7 +755,7 @@ def leaving(room: str) -> None:
 
     crdt_sync(room)
     if st.button("go"):
-        live = registry.find(_compat.script_context())
+        live = registry.get(_compat.current_run().session_key)
         assert live is not None
         live.release()  # as Streamlit does when the page closes
         st.session_state["result"] = 42

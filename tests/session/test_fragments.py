@@ -27,7 +27,7 @@ def hiding(room: str) -> None:
             st.slider("inside", key="inside")
             st.slider("unkeyed inside")
 
-    if not _compat.fragments_of_run(_compat.script_context()):
+    if not _compat.current_run().fragments:
         crdt_sync(room)
     panel()
 
@@ -74,7 +74,7 @@ def two_parts(room: str) -> None:
         st.slider("inside", key="inside")
         st.write(str(st.session_state.get("outside")))
 
-    whole = not _compat.fragments_of_run(_compat.script_context())
+    whole = not _compat.current_run().fragments
     if whole:
         crdt_sync(room)
     panel()
@@ -137,7 +137,7 @@ def test_a_frame_that_comes_with_what_happened_in_another_fragment_is_acknowledg
     binding.frame()
     run_fragment(one, monkeypatch)
     assert asked == ["channel"]
-    assert _compat.script_context() is None
+    assert _compat.current_run() is None
 
 
 def inside(room: str) -> None:
@@ -151,7 +151,7 @@ def inside(room: str) -> None:
         st.slider("inside", key="inside")
 
     panel()
-    if not _compat.fragments_of_run(_compat.script_context()):
+    if not _compat.current_run().fragments:
         st.write(str(st.session_state.get("plain")))
 
 
@@ -177,6 +177,6 @@ def test_a_run_that_is_owed_is_not_taken_for_made_by_a_fragment_that_calls_crdt_
 ) -> None:
     one = session(inside, room)
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
-    binding.owe_rerun()
+    binding.request_full_run()
     run_fragment(one, monkeypatch)
     assert asked == [None]

@@ -15,6 +15,7 @@ from streamlit.runtime.state.common import WidgetMetadata
 from streamlit.runtime.state.session_state import SessionState
 
 from streamlit_crdt import _compat
+from streamlit_crdt._compat.run_context import begin_run
 from streamlit_crdt.binding.widgets import ClientState, Widget
 from streamlit_crdt.session.rerun_requests import MAX_REQUESTS, RerunRequests
 from streamlit_crdt.session.session import Session
@@ -128,14 +129,14 @@ def message(**sent: int | bool) -> WidgetStates:
 def runner() -> Iterator[Runner]:
     _compat.install(SessionHooks(registry))
     runner = Runner(SessionState(), "only")
-    registry.open(runner.context)
+    registry.open(_compat.run_context_of(runner.context))
     yield runner
     registry._sessions.pop("overtaken")
 
 
 @pytest.fixture
 def session(runner: Runner) -> Session:
-    return registry.open(runner.context)
+    return registry.open(_compat.run_context_of(runner.context)).session
 
 
 @pytest.fixture
@@ -146,12 +147,11 @@ def page(session: Session) -> Page:
 def begin(session: Session, runner: Runner, data: RerunData) -> ClientState:
     """Begin a run as Streamlit's script runner does, and return the message that it has."""
     runner.context.fragment_ids_this_run = list(data.fragment_id_queue) or None
-    runner.context.streamlit_crdt_run = object()  # type: ignore[attr-defined]
+    begin_run(runner.context)
     runner.start(runner.state.on_script_will_rerun, data.widget_states).join(WAIT_S)
-    run = session.run_of(runner.context)
-    assert run is not None
-    assert run.message is not None
-    return run.message
+    run = session.run_of(_compat.run_context_of(runner.context))
+    assert run.client_state is not None
+    return run.client_state
 
 
 def test_P1_a_run_that_code_asked_for_is_no_edit_though_a_timers_message_comes_with_it(

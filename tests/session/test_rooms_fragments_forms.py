@@ -14,6 +14,7 @@ from streamlit_crdt.access.participant import Role
 from streamlit_crdt.binding import StateBinding, form_drafts, in_flight
 from streamlit_crdt.binding.widgets import ClientState, FormInfo, Widget
 from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.session.script_run import ScriptRun
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt.testing import sessions_of
@@ -34,16 +35,15 @@ def press(app: AppTest, label: str) -> AppTest:
 @pytest.fixture
 def by_timer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Messages come from the timers of fragments."""
-    received = Session.received
+    native = Session.receive_client_state
 
-    def receive(self: Session, ctx: Any, *arguments: Any) -> frozenset[str]:
-        outdated = received(self, ctx, *arguments)
-        run = self.run_of(ctx)
-        if run is not None and run.message is not None and _compat.fragments_of_run(ctx):
-            run.message = dataclasses.replace(run.message, is_timers=True)
-        return outdated
+    def receive(self: Session, run: ScriptRun, *arguments: Any) -> frozenset[str]:
+        stale = native(self, run, *arguments)
+        if run.client_state is not None and run.context.fragments:
+            run.client_state = dataclasses.replace(run.client_state, is_timers=True)
+        return stale
 
-    monkeypatch.setattr(Session, "received", receive)
+    monkeypatch.setattr(Session, "receive_client_state", receive)
     yield
 
 
@@ -95,7 +95,7 @@ def partly_in_no_room() -> None:
         with crdt_sync(None):
             st.text_input("mine", key="mine")
 
-    if not _compat.fragments_of_run(_compat.script_context()):
+    if not _compat.current_run().fragments:
         crdt_sync("A")
     panel()
 
@@ -122,7 +122,7 @@ def left_behind() -> None:
         st.text_input("x", key="x")
 
     join = st.toggle("join", key=private_key("join"), value=True)
-    if _compat.fragments_of_run(_compat.script_context()):
+    if _compat.current_run().fragments:
         panel()
     else:
         with crdt_sync("A" if join else None):
@@ -340,7 +340,7 @@ def hearing() -> None:
         with crdt_sync("A"):
             st.slider("x", key="x")
 
-    if not _compat.fragments_of_run(_compat.script_context()):
+    if not _compat.current_run().fragments:
         room = crdt_sync("A")
         for event in room.events("hi"):
             st.toast(event.name)

@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.widgets import FormInfo
-from streamlit_crdt.session.script_run import FormRegistry
 from streamlit_crdt.session.streamlit_hooks import registry
+from streamlit_crdt.session.widget_calls import FormRegistry
 from tests.support.app_sessions import caught_up, session
 
 
@@ -100,8 +100,8 @@ def test_P7_code_that_fills_a_cleared_form_in_is_seen_in_its_own_page(room: str)
 
 def test_forms_and_their_buttons_are_forgotten_once_they_are_not_drawn() -> None:
     forms = FormRegistry()
-    forms.opened("one", clears=True)
-    forms.has_button("$$ID-1-send", "one")
+    forms.add("one", clears=True)
+    forms.add_button("$$ID-1-send", "one")
     assert forms.submitted(["$$ID-1-send", "another"]) == {"one"}
     forms.end_run()
     assert forms.submitted(["$$ID-1-send"]) == {"one"}

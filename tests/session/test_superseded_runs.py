@@ -94,7 +94,7 @@ def older(state: SessionState) -> Iterator[Runner]:
     """A session that the library knows, and its first run."""
     _compat.install(SessionHooks(registry))
     runner = Runner(state, "older")
-    registry.open(runner.context)
+    registry.open(_compat.run_context_of(runner.context))
     yield runner
 
 
@@ -158,7 +158,7 @@ def test_P5_the_end_of_an_older_run_takes_no_click_from_the_newer_one(
 def test_P1_what_an_older_run_writes_does_not_hide_what_the_browser_sends_with_the_newer_one(
     state: SessionState, older: Runner, newer: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = registry.open(older.context)
+    session = registry.open(_compat.run_context_of(older.context)).session
     compacted = threading.Event()
     come_between("set_widgets_from_proto", monkeypatch, compacted.set)
     with session.lock:  # as while the mirror writes
@@ -183,7 +183,7 @@ class Watched:
         self.begun, self.go_on = threading.Event(), threading.Event()
         self._state = state
 
-    def push_now(self, message: object, *, remote: bool, has_drawn: bool) -> list[Any]:
+    def push_now(self, run: object, *, has_registered: bool) -> list[Any]:
         self.begun.set()
         self.go_on.wait(WAIT_S)
         assert self._state["number"] == 21
@@ -195,7 +195,8 @@ def test_a_thread_that_pushes_and_a_run_that_ends_do_not_wait_for_each_other_for
 ) -> None:
     older.begin(21).join(WAIT_S)
     binding = Watched(older.state)
-    pushing = older.start(registry.open(older.context).push, older.context, binding)
+    run = registry.open(_compat.run_context_of(older.context))
+    pushing = older.start(run.session.push, run, binding)
     assert binding.begun.wait(WAIT_S)
     ending = older.start(older.state.on_script_finished, frozenset({"number", "button"}))
     ending.join(MEANWHILE_S)
@@ -222,14 +223,14 @@ class Drawn:
 def test_what_a_full_run_drew_of_a_fragment_reaches_the_page_though_the_fragment_runs_again(
     older: Runner, session_id: str, left: int
 ) -> None:
-    registry.open(older.context)
+    registry.open(_compat.run_context_of(older.context))
     page = Drawn(session_id)
     AppSession._clear_queue(page, ["panel"])  # type: ignore[arg-type]
     assert len(page._browser_queue.flush()) == left
 
 
 def test_what_a_full_run_draws_drops_what_fragments_have_drawn_before_it(older: Runner) -> None:
-    registry.open(older.context)
+    registry.open(_compat.run_context_of(older.context))
     page = Drawn("overtaken")
     AppSession._clear_queue(page, None)  # type: ignore[arg-type]
     assert page._browser_queue.is_empty()

@@ -70,11 +70,11 @@ def test_what_is_still_being_said_is_not_said_again(said: list[str]) -> None:
     now = 100.0
     telling = ViewOnlyNotice(clock=lambda: now)
     for told in (1, 1, 2):
-        telling.owe()
-        telling.tell()
+        telling.request()
+        telling.show()
         assert len(said) == told
         now += room_session.SHOWN_S * 0.6
-    telling.tell()
+    telling.show()
     assert len(said) == 2
 
 

@@ -32,6 +32,5 @@ def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
 def run_fragment(one: AppTest, monkeypatch: pytest.MonkeyPatch, fragment: str = "panel") -> None:
     """Run `one` as Streamlit runs a fragment: the script's other parts look where they are run, and do nothing."""
     with monkeypatch.context() as patch:
-        for module in ("_compat", "_compat.script_runs"):
-            patch.setattr(f"streamlit_crdt.{module}.fragments_of_run", lambda _ctx: (fragment,))
+        patch.setattr("streamlit_crdt._compat.run_context.fragments_of_run", lambda _ctx: (fragment,))
         one.run()
