@@ -1,4 +1,4 @@
-"""Several people, one Streamlit app, concurrent edits merged."""
+"""Concurrent use of one Streamlit app: the session state of all people in a room merges through a CRDT document."""
 
 from streamlit_crdt import rooms
 from streamlit_crdt.access.participant import Visitor

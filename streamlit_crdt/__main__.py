@@ -1,4 +1,4 @@
-"""`python -m streamlit_crdt` is the same as the command `streamlit-crdt`."""
+"""Entry point of `python -m streamlit_crdt`, which runs the command `streamlit-crdt`."""
 
 import sys
 

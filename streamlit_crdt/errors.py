@@ -1,19 +1,22 @@
-"""What can go wrong, as one tree.
+"""The error tree of the library.
 
-Every error derives from `CrdtError`, so that an app can catch all of them at once, and from the builtin that
-a user would expect, so that nobody has to know this module. The parts of a message are attributes and the
-sentence is built in `__str__`: code that reacts to an error never has to read its text.
+Every error derives from `CrdtError` and from the matching builtin exception, so that an app can catch either. Each part
+of a message is an attribute, and `__str__` composes the message: code that handles an error does not parse its text.
 """
 
 from __future__ import annotations
 
 
 class CrdtError(Exception):
-    """Anything that streamlit-crdt refuses or cannot do."""
+    """Base class of all errors of streamlit-crdt."""
 
 
 class RoomNameError(CrdtError, ValueError):
-    """A room's name is not 1 to 128 of the characters that are safe in an address and a file name."""
+    """Raised when a room name is not 1 to 128 characters that are safe in a URL and a file name.
+
+    Attributes:
+        name: the rejected name.
+    """
 
     def __init__(self, name: object) -> None:
         super().__init__(name)
@@ -21,15 +24,18 @@ class RoomNameError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.name!r} cannot be a room's name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - "
-            "(and neither '.' nor '..' alone)."
+            f"Room name {self.name!r} is invalid. Use 1 to 128 of the characters A-Z a-z 0-9 . _ - "
+            "(but not '.' or '..' alone)."
         )
 
 
 class ValueNotShareableError(CrdtError, TypeError):
-    """A value has no form in which others could get it back unchanged. Nothing was stored.
+    """Raised when a value has no lossless stored form, or must not be shared. Nothing was stored.
 
-    Attributes: `key` (None until the key is known), `type_name`, `reason`.
+    Attributes:
+        key: the key of the value; None until it is known.
+        type_name: the type of the rejected value or part.
+        reason: the reason, as a clause.
     """
 
     def __init__(self, type_name: str, reason: str, *, key: str | None = None) -> None:
@@ -39,17 +45,20 @@ class ValueNotShareableError(CrdtError, TypeError):
         self.reason = reason
 
     def __str__(self) -> str:
-        where = "This value" if self.key is None else f"The value of {self.key!r}"
+        if self.key is None:
+            return f"This value (type {self.type_name}) cannot be shared: {self.reason}. Use a value of plain types."
         return (
-            f"{where} (type {self.type_name}) cannot be shared: {self.reason}. Store something else "
-            f"under this key, or keep it to this session with crdt_sync(..., private=[{self.key!r}])."
+            f"The value of {self.key!r} (type {self.type_name}) cannot be shared: {self.reason}. Store another value "
+            f"under this key, or make the key private: crdt_sync(..., private=[{self.key!r}])."
         )
 
 
 class MergeRuleError(CrdtError, ValueError):
-    """`merge=` names a rule that does not exist.
+    """Raised when `merge=` names an unknown merge rule.
 
-    Attributes: `key`, `rule`.
+    Attributes:
+        key: the key in `merge=`.
+        rule: the unknown rule.
     """
 
     def __init__(self, key: object, rule: object) -> None:
@@ -59,15 +68,18 @@ class MergeRuleError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"merge={{{self.key!r}: {self.rule!r}}} names no merge rule: "
-            'use "value", "text", "list", "map", "set" or "counter".'
+            f"merge={{{self.key!r}: {self.rule!r}}} is not a merge rule. "
+            'Use "value", "text", "list", "map", "set" or "counter".'
         )
 
 
 class SharedTypeError(CrdtError, TypeError):
-    """A key holds a value that is of another kind than the shared type asked for.
+    """Raised when the value of a key does not match the requested shared type.
 
-    Attributes: `key`, `wanted`, `type_name`.
+    Attributes:
+        key: the key.
+        wanted: the requested shared type, such as "list".
+        type_name: the type of the value in the room.
     """
 
     def __init__(self, key: str, wanted: str, type_name: str) -> None:
@@ -78,24 +90,32 @@ class SharedTypeError(CrdtError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"room.{self.wanted}({self.key!r}) cannot be used: the room's value of this key is of the type "
-            f"{self.type_name}. Use another key, or assign room.state[{self.key!r}] anew."
+            f"room.{self.wanted}({self.key!r}) does not match the value of this key in the room, which has the type "
+            f"{self.type_name}. Use another key, or assign a new value to room.state[{self.key!r}]."
         )
 
 
 class RoleError(CrdtError, ValueError):
-    """A role is neither "editor" nor "viewer"."""
+    """Raised when a role is neither "editor" nor "viewer".
+
+    Attributes:
+        role: the rejected role.
+    """
 
     def __init__(self, role: object) -> None:
         super().__init__(role)
         self.role = role
 
     def __str__(self) -> str:
-        return f'role={self.role!r} does not exist: use "editor" or "viewer".'
+        return f'role={self.role!r} is invalid. Use "editor" or "viewer".'
 
 
 class UserError(CrdtError, ValueError):
-    """What was given as the user does not say who it is."""
+    """Raised when the argument `user` has neither a name nor an id.
+
+    Attributes:
+        user: the rejected argument.
+    """
 
     def __init__(self, user: object) -> None:
         super().__init__(user)
@@ -103,15 +123,17 @@ class UserError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"user={self.user!r:.200} does not say who it is: give a name, or a mapping with an 'id' or a 'name', or "
-            "leave it out for whoever is logged in."
+            f"user={self.user!r:.200} has neither a name nor an id. Pass a name, or a mapping with "
+            "an 'id' or a 'name'; or leave it out to use the user who is logged in."
         )
 
 
 class ViewOnlyError(CrdtError, PermissionError):
-    """A viewer's session was to change the room. Nothing was changed.
+    """Raised when the session of a viewer changes the room. Nothing was changed.
 
-    Attributes: `key` (None where it is the room itself that was to be deleted), `room`.
+    Attributes:
+        room: the name of the room.
+        key: the key of the change; None for the deletion of the room.
     """
 
     def __init__(self, room: str, key: str | None = None) -> None:
@@ -121,17 +143,18 @@ class ViewOnlyError(CrdtError, PermissionError):
 
     def __str__(self) -> str:
         if self.key is None:
-            return f"Room {self.room!r} was not deleted, because this session may only look at it."
+            return f"Room {self.room!r} was not deleted: this session has the role viewer."
         return (
-            f"{self.key!r} was not changed, because this session may only look at room {self.room!r}: "
-            'check  room.role == "editor"  first.'
+            f"{self.key!r} was not changed: this session has the role viewer in room {self.room!r}. "
+            'Check `room.role == "editor"` first.'
         )
 
 
 class EntryForbiddenError(CrdtError, PermissionError):
-    """The app's `authorize` hook keeps this session out of a room.
+    """Raised when the app's `authorize` hook denies this session access to a room.
 
-    Attributes: `room`.
+    Attributes:
+        room: the name of the room.
     """
 
     def __init__(self, room: str) -> None:
@@ -139,13 +162,17 @@ class EntryForbiddenError(CrdtError, PermissionError):
         self.room = room
 
     def __str__(self) -> str:
-        return f"You may not enter the room {self.room!r}. Who may is decided by authorize= of crdt_app."
+        return (
+            f"You may not enter the room {self.room!r}. The `authorize` hook of crdt_app decides on access."
+        )
 
 
 class ValueUnreadableError(CrdtError, ValueError):
-    """Something stored in the room cannot be turned into a Python value here.
+    """Raised when this process cannot decode a stored value.
 
-    Attributes: `key` (None until the key is known), `reason`.
+    Attributes:
+        key: the key of the value; None until it is known.
+        reason: the reason, as a clause.
     """
 
     def __init__(self, reason: str, *, key: str | None = None) -> None:
@@ -154,14 +181,15 @@ class ValueUnreadableError(CrdtError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        where = "A shared value" if self.key is None else f"The shared value of {self.key!r}"
-        return f"{where} cannot be read here: {self.reason}."
+        subject = "A shared value" if self.key is None else f"The shared value of {self.key!r}"
+        return f"{subject} is unreadable: {self.reason}."
 
 
 class RoomNotLoadedError(CrdtError, RuntimeError):
-    """A room was to be kept or restored as a whole, and its content has not come yet. Nothing was changed.
+    """Raised when a room is saved or restored as a whole before its content has arrived. Nothing was changed.
 
-    Attributes: `room`.
+    Attributes:
+        room: the name of the room.
     """
 
     def __init__(self, room: str) -> None:
@@ -169,16 +197,15 @@ class RoomNotLoadedError(CrdtError, RuntimeError):
         self.room = room
 
     def __str__(self) -> str:
-        return (
-            f"The content of room {self.room!r} is not here yet, so it can be neither kept nor restored: try again "
-            'once  room.status == "connected".'
-        )
+        return f'Room {self.room!r} is not synced yet. Retry when `room.status` is "connected".'
 
 
 class SnapshotNameError(CrdtError, ValueError):
-    """Something cannot be a snapshot's name. Nothing was saved.
+    """Raised when the name of a snapshot is invalid. Nothing was saved.
 
-    Attributes: `name`, `limit` (in characters).
+    Attributes:
+        name: the rejected name.
+        limit: the limit of a name in characters.
     """
 
     def __init__(self, name: object, limit: int) -> None:
@@ -188,15 +215,16 @@ class SnapshotNameError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.name!r:.200} cannot be a snapshot's name: use a text of 1 to {self.limit} characters, in one line "
-            "and not blank."
+            f"Snapshot name {self.name!r:.200} is invalid. Use one line of 1 to {self.limit} characters "
+            "that is not blank."
         )
 
 
 class SnapshotMissingError(CrdtError, KeyError):
-    """The room has no snapshot of that name.
+    """Raised when the room has no snapshot with the given name.
 
-    Attributes: `name`.
+    Attributes:
+        name: the given name.
     """
 
     def __init__(self, name: object) -> None:
@@ -204,13 +232,15 @@ class SnapshotMissingError(CrdtError, KeyError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"The room has no snapshot {self.name!r:.200}; it may have been deleted."
+        return f"The room has no snapshot {self.name!r:.200}. It may have been deleted."
 
 
 class SnapshotLimitError(CrdtError, ValueError):
-    """A snapshot is more than a room can keep. Nothing was saved.
+    """Raised when a snapshot exceeds a limit of the room. Nothing was saved.
 
-    Attributes: `name`, `reason`.
+    Attributes:
+        name: the name of the snapshot.
+        reason: the exceeded limit, as a clause.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -219,13 +249,17 @@ class SnapshotLimitError(CrdtError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"Snapshot {self.name!r} was not saved: {self.reason}. Delete others, or keep a file (room.export)."
+        return (
+            f"Snapshot {self.name!r} was not saved: {self.reason}. Delete other snapshots, "
+            "or save a file with room.export()."
+        )
 
 
 class RoomFileError(CrdtError, ValueError):
-    """What was to be loaded is not a room that `room.export` has written. Nothing was changed.
+    """Raised when a loaded file is not a file of `room.export`. Nothing was changed.
 
-    Attributes: `reason`.
+    Attributes:
+        reason: the reason, as a clause.
     """
 
     def __init__(self, reason: str) -> None:
@@ -233,33 +267,46 @@ class RoomFileError(CrdtError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"This file cannot be loaded, and nothing was changed: {self.reason}."
+        return f"The file was not loaded, and nothing was changed: {self.reason}."
 
 
 class FrameError(CrdtError, ValueError):
-    """Bytes from the component's channel are not a frame that this version reads. Nothing was applied."""
+    """Raised when bytes from the component's channel are not a frame of this version. Nothing was applied.
+
+    Attributes:
+        reason: the reason, as a clause.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"A frame from the browser was refused: {self.reason}. Reload the page if this goes on."
+        return f"A frame from the browser was rejected: {self.reason}. Reload the page if this is repeated."
 
 
 class UpdateRefusedError(CrdtError, ValueError):
-    """An update is malformed or dangerous. The replica is as it was before."""
+    """Raised when an update is malformed or dangerous. The replica is unchanged.
+
+    Attributes:
+        reason: the reason, as a clause.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"An update was refused and nothing of it was applied: {self.reason}."
+        return f"An update was rejected and not applied: {self.reason}."
 
 
 class ServerUnavailableError(CrdtError, RuntimeError):
-    """No room server answers at `address`."""
+    """Raised when the room server at an address does not answer.
+
+    Attributes:
+        address: the address of the room server.
+        reason: the reason, as a clause.
+    """
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(address, reason)
@@ -271,7 +318,12 @@ class ServerUnavailableError(CrdtError, RuntimeError):
 
 
 class StreamlitTooOldError(CrdtError, RuntimeError):
-    """The installed Streamlit lacks what the library needs."""
+    """Raised when the installed Streamlit is older than the minimum.
+
+    Attributes:
+        found: the installed version.
+        needed: the minimum version.
+    """
 
     def __init__(self, found: str, needed: str) -> None:
         super().__init__(found, needed)
@@ -280,8 +332,8 @@ class StreamlitTooOldError(CrdtError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"streamlit-crdt needs Streamlit {self.needed} or newer and found {self.found}: "
-            f'run  pip install "streamlit>={self.needed}"'
+            f"streamlit-crdt needs Streamlit {self.needed} or newer, but {self.found} is installed. "
+            f'Run  pip install "streamlit>={self.needed}"'
         )
 
 

@@ -479,7 +479,7 @@ def test_A1_a_viewer_changes_nothing_and_may_export(room: str) -> None:
     caught_up(eve)
     said = [text.value for text in press(eve, "try all").text]
     assert [text.startswith("'v' was not changed") for text in said[:3]] == [True] * 3
-    assert "may only look" in said[3] and said[4] == "True"
+    assert "the role viewer" in said[3] and said[4] == "True"
     assert press(caught_up(ada), "list").text[0].value.startswith("['v']")
 
 
@@ -525,7 +525,7 @@ def test_R4_nothing_is_kept_of_a_room_whose_content_is_not_here(
     monkeypatch.setattr("streamlit_crdt.transport.tab.HOLD_S", 0.0)
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "one secret for the app and the room server")
     said = [text.value for text in session(unloaded, room).text]
-    assert len(said) == 5 and all("is not here yet" in text for text in said)
+    assert len(said) == 5 and all("is not synced yet" in text for text in said)
     assert issubclass(RoomNotLoadedError, RuntimeError) and issubclass(ViewOnlyError, PermissionError)
 
 
