@@ -1,4 +1,4 @@
-"""Where an app keeps its rooms when nobody said so, and when it may do without its file."""
+"""Default store of an app, and its fallback to memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ APP = "from streamlit_crdt import crdt_app\n\nmade = crdt_app()\n"
 
 
 @pytest.fixture
-def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_configured_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
@@ -35,21 +35,21 @@ def hub_of(made: dict[str, object]) -> Hub:
     return hub
 
 
-@pytest.mark.usefixtures("nothing_chosen")
-def test_rooms_are_kept_beside_the_script_wherever_it_is_started_from(
+@pytest.mark.usefixtures("no_configured_store")
+def test_default_store_is_beside_the_script_for_any_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, elsewhere = tmp_path / "app", tmp_path / "elsewhere"
+    folder, other = tmp_path / "app", tmp_path / "other"
     folder.mkdir()
-    elsewhere.mkdir()
+    other.mkdir()
     (folder / "app.py").write_text(APP, encoding="utf-8")
-    monkeypatch.chdir(elsewhere)
+    monkeypatch.chdir(other)
     made = runpy.run_path(str(folder / "app.py"))["made"]
     assert hub_of(made).settings.store == str(folder / "rooms.db")
 
 
 @pytest.mark.parametrize("word", ["", " ", "memory"])
-def test_the_environment_can_ask_for_memory(
+def test_environment_selects_a_store_in_memory(
     word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, word)
@@ -57,17 +57,15 @@ def test_the_environment_can_ask_for_memory(
     assert hub_of(crdt_app()).store.level == 1
 
 
-def test_the_environment_can_name_another_file_and_an_argument_wins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_store_argument_overrides_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "named.db"))
     assert hub_of(crdt_app()).settings.store == str(tmp_path / "named.db")
     assert hub_of(crdt_app(store="given.db")).settings.store == "given.db"
     assert hub_of(crdt_app(store=None)).settings.store is None
 
 
-@pytest.mark.usefixtures("nothing_chosen")
-def test_S4_only_a_file_that_hides_no_rooms_may_be_done_without(
+@pytest.mark.usefixtures("no_configured_store")
+def test_S4_memory_fallback_requires_that_no_rooms_are_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rooms.db"
@@ -99,9 +97,10 @@ sys.stdin.read()
 
 
 def embedded(folder: Path, *, store: Path | None = None) -> subprocess.Popen[str]:
-    """The process of the app `folder/app.py` with the room server embedded, up to where it waits for its input's end.
+    """Start a process of `folder/app.py` with an embedded server. It runs until its input ends.
 
-    Its store is the default one unless one is chosen.
+    Args:
+        store: Configured store. None for the default store.
     """
     env = {name: value for name, value in os.environ.items() if name != VARIABLE}
     env |= {"STREAMLIT_CRDT_PORT": "0", "STREAMLIT_CRDT_FREEZE_GC": "0"}
@@ -112,32 +111,32 @@ def embedded(folder: Path, *, store: Path | None = None) -> subprocess.Popen[str
     )  # fmt: skip
 
 
-def test_an_app_that_is_run_twice_keeps_the_second_ones_rooms_in_memory_and_says_so_once(
+def test_second_process_of_an_app_keeps_rooms_in_memory_and_logs_it_once(
     tmp_path: Path,
 ) -> None:
     with embedded(tmp_path) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "level 2\n"
         with embedded(tmp_path) as second:
-            said, error = second.communicate("", timeout=60)
-        assert said.count("kept in memory") == 1, error
-        assert "rooms.db" in said
-        assert "level 1\n" in said
+            output, error = second.communicate("", timeout=60)
+        assert output.count("kept in memory") == 1, error
+        assert "rooms.db" in output
+        assert "level 1\n" in output
         first.communicate("", timeout=60)
 
 
-def test_who_waits_for_a_file_goes_on_once_its_owner_lets_it_go_and_waits_no_longer_than_said(
+def test_wait_until_unlocked_ends_at_the_release_or_at_its_timeout(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "rooms.db"
-    lease = FileLock(store)
+    lock = FileLock(store)
     assert not wait_until_unlocked(str(store), timeout_s=0.2)
-    threading.Timer(0.2, lease.release).start()
+    threading.Timer(0.2, lock.release).start()
     assert wait_until_unlocked(str(store), timeout_s=30)
     assert wait_until_unlocked(None, timeout_s=0)
 
 
-def test_S4_a_chosen_store_that_another_process_owns_is_an_error_by_name_and_not_memory(
+def test_S4_configured_store_in_use_raises_StoreBusyError_with_the_owner(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "named.db"
@@ -145,19 +144,19 @@ def test_S4_a_chosen_store_that_another_process_owns_is_an_error_by_name_and_not
         assert first.stdout is not None
         assert first.stdout.readline() == "level 2\n"
         with embedded(tmp_path, store=store) as second:
-            said, error = second.communicate("", timeout=60)
+            output, error = second.communicate("", timeout=60)
         first.communicate("", timeout=60)
-    assert "level" not in said
+    assert "level" not in output
     last = error.strip().splitlines()[-1]
     assert "StoreBusyError" in last
     assert str(store) in last
     assert f"process {first.pid} " in last
 
 
-def test_S4_an_app_whose_file_is_damaged_does_not_show_empty_rooms(tmp_path: Path) -> None:
+def test_S4_corrupt_store_raises_instead_of_showing_empty_rooms(tmp_path: Path) -> None:
     store = tmp_path / "rooms.db"
     store.write_bytes(b"this is no database" * 1000)
     with embedded(tmp_path, store=store) as app:
-        said, error = app.communicate("", timeout=60)
-    assert "level" not in said
+        output, error = app.communicate("", timeout=60)
+    assert "level" not in output
     assert "StoreCorruptError" in error.strip().splitlines()[-1]

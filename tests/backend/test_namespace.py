@@ -1,4 +1,4 @@
-"""A namespace per app: apps that share a room server do not meet in rooms of one name."""
+"""Namespaces: apps with different namespaces on one server share no room."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def slider(room: str) -> None:
     st.slider("Level", key="level")
 
 
-def test_apps_with_other_namespaces_do_not_meet_in_a_room_of_one_name(
+def test_room_of_one_name_is_separate_in_each_namespace(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend._process, "embedded", EmbeddedBackend(server))
-    at = session(slider, "planning")
-    at.slider[0].set_value(7).run()
+    app = session(slider, "planning")
+    app.slider[0].set_value(7).run()
     settle()
     with connect("planning", server=address(server), namespace="sales") as room:
         assert dict(room.state) == {"level": 7}
@@ -52,27 +52,29 @@ def test_apps_with_other_namespaces_do_not_meet_in_a_room_of_one_name(
             assert dict(room.state) == {}
 
 
-def test_a_namespace_is_set_for_a_process(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespace_of_the_environment_applies_to_the_process(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_NAMESPACE", "ops")
     with connect("planning", server=address(server)) as room:
         room.state["a"] = 1
         assert room.name == "planning"
     assert "ops~planning" in server.hub.rooms
     assert crdt_app(store=None, namespace="sales")["routes"]
-    elsewhere = backend.find(address(server))
-    assert RoomSession("r", elsewhere).connection.room == "ops~r"
+    remote = backend.find(address(server))
+    assert RoomSession("r", remote).connection.room == "ops~r"
     assert RoomSession("r", RemoteBackend(address(server))).connection.room == "r"
 
 
 @pytest.mark.parametrize("namespace", ["a~b", "a/b", "a b", "ä", "x" * 65])
-def test_a_namespace_of_other_characters_is_refused(namespace: str) -> None:
+def test_namespace_with_invalid_characters_is_rejected(namespace: str) -> None:
     with pytest.raises(SettingsError, match="namespace"):
         Settings(namespace=namespace)
     with pytest.raises(RoomNameError), connect("planning", server="ws://127.0.0.1:9", namespace=namespace):
         pass
 
 
-def test_no_script_can_name_a_room_of_another_namespace() -> None:
+def test_room_name_with_a_namespace_raises_RoomNameError() -> None:
     def script(room: str) -> None:
         from streamlit_crdt import crdt_sync
 

@@ -1,4 +1,4 @@
-"""Frames, and who has seen what, over a channel that loses, repeats and delays."""
+"""Frames and acknowledgements of a channel that loses, repeats and delays frames."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from streamlit_crdt.transport.frame import (
 )
 
 
-def linked() -> tuple[Replica, Channel, Replica, Channel]:
-    """Return a session and a tab, each with its end of the channel; the protocol is the same both ways."""
+def make_pair() -> tuple[Replica, Channel, Replica, Channel]:
+    """Return a session and a tab, each with its end of the channel. Both directions use the same protocol."""
     session, tab = Replica(), Replica()
     return session, Channel(session), tab, Channel(tab)
 
 
-def carry(sender: Channel, receiver: Channel) -> frozenset[str]:
+def deliver(sender: Channel, receiver: Channel) -> frozenset[str]:
     return receive(receiver, decode_frame(sender.frame()))
 
 
@@ -62,13 +62,13 @@ HEADER = {"id": 1, "v": 2, "since": 0, "ack_of": None, "ack": 0, "build": "b"}
         ),
     )
 )
-def test_a_frame_comes_back_as_it_is(frame: Frame) -> None:
+def test_encoded_frame_decodes_to_an_equal_frame(frame: Frame) -> None:
     assert decode_frame(encode_frame(frame)) == frame
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=60).map(lambda tail: b"\x01" + tail) | st.binary(max_size=60))
-def test_N2_any_bytes_are_a_frame_or_a_frame_error(content: bytes) -> None:
+def test_N2_random_bytes_decode_to_a_frame_or_raise_FrameError(content: bytes) -> None:
     try:
         decode_frame(content)
     except FrameError as error:
@@ -89,12 +89,12 @@ def test_N2_any_bytes_are_a_frame_or_a_frame_error(content: bytes) -> None:
     ],
     ids=lambda content: content[:30].hex(),
 )  # fmt: skip
-def test_N2_a_malformed_frame_is_refused(content: bytes) -> None:
+def test_N2_malformed_frame_is_rejected(content: bytes) -> None:
     with pytest.raises(FrameError):
         decode_frame(content)
 
 
-def test_N2_a_header_beyond_its_limit_is_refused() -> None:
+def test_N2_header_over_its_size_limit_is_rejected() -> None:
     with pytest.raises(FrameError, match="header"):
         decode_frame(encode_frame(Frame(id=1, v=1, build="x" * (MAX_HEADER_BYTES + 1))))
 
@@ -102,37 +102,37 @@ def test_N2_a_header_beyond_its_limit_is_refused() -> None:
 @pytest.mark.parametrize(
     "extra", [{"why": "because"}, {"status": 1}, {"synced": 1}, {"confirmed": -1}, {"error": 5}, {"n": "1"}]
 )
-def test_N2_a_malformed_report_changes_nothing(extra: dict[str, Any]) -> None:
-    session, link, tab, _ = linked()
+def test_N2_malformed_report_leaves_the_channel_unchanged(extra: dict[str, Any]) -> None:
+    session, channel, tab, _ = make_pair()
     tab.set("a", 1)
     with pytest.raises(FrameError):
-        receive(link, Frame(id=tab.replica_id, v=1, update=tab.diff(), extra=extra))
-    assert session.keys() == [] and link.tab_id is None and link.report == StatusReport()
+        receive(channel, Frame(id=tab.replica_id, v=1, update=tab.diff(), extra=extra))
+    assert session.keys() == [] and channel.tab_id is None and channel.report == StatusReport()
 
 
-def test_N2_a_refused_update_changes_nothing() -> None:
-    _session, link, tab, _ = linked()
+def test_N2_rejected_update_leaves_the_channel_unchanged() -> None:
+    _session, channel, tab, _ = make_pair()
     with pytest.raises(UpdateRefusedError):
-        receive(link, Frame(id=tab.replica_id, v=5, update=b"junk", extra={"synced": True}))
-    assert link.tab_id is None and not link.is_synced and link.compose().ack == 0
+        receive(channel, Frame(id=tab.replica_id, v=5, update=b"junk", extra={"synced": True}))
+    assert channel.tab_id is None and not channel.is_synced and channel.compose().ack == 0
 
 
-def test_the_tabs_report_is_read_and_an_older_one_is_not_believed() -> None:
-    _, link, tab, _ = linked()
+def test_channel_keeps_the_newest_report_and_ignores_an_older_one() -> None:
+    _, channel, tab, _ = make_pair()
     extra = {"why": "status", "status": "connected", "synced": True, "confirmed": 3, "error": None, "n": 7}
-    receive(link, Frame(id=tab.replica_id, v=1, extra=extra))
-    assert (link.status, link.is_synced, link.report.confirmed, link.report.error) == (
+    receive(channel, Frame(id=tab.replica_id, v=1, extra=extra))
+    assert (channel.status, channel.is_synced, channel.report.confirmed, channel.report.error) == (
         "connected",
         True,
         3,
         None,
     )
-    receive(link, Frame(id=tab.replica_id, v=1, extra={**extra, "status": "offline", "n": 6}))
-    assert link.status == "connected"
+    receive(channel, Frame(id=tab.replica_id, v=1, extra={**extra, "status": "offline", "n": 6}))
+    assert channel.status == "connected"
     receive(
-        link, Frame(id=tab.replica_id, v=1, extra={"status": "offline", "error": "mixed-content", "n": 8})
+        channel, Frame(id=tab.replica_id, v=1, extra={"status": "offline", "error": "mixed-content", "n": 8})
     )
-    assert (link.status, link.is_synced, link.report.confirmed, link.report.error) == (
+    assert (channel.status, channel.is_synced, channel.report.confirmed, channel.report.error) == (
         "offline",
         False,
         None,
@@ -141,200 +141,200 @@ def test_the_tabs_report_is_read_and_an_older_one_is_not_believed() -> None:
     assert read_report(Frame(id=1, v=1)) == StatusReport()
 
 
-def test_the_first_frame_carries_everything_and_a_state_vector() -> None:
-    session, link, _, _ = linked()
+def test_first_frame_has_a_complete_update_and_a_state_vector() -> None:
+    session, channel, _, _ = make_pair()
     session.set("a", 1)
-    frame = link.compose(room="planning")
+    frame = channel.compose(room="planning")
     assert (frame.since, frame.v, frame.ack_of, frame.ack) == (0, 1, None, 0)
     assert frame.sv == session.state_vector() and frame.extra == {"room": "planning"}
 
 
-def test_R2_a_repeated_frame_changes_nothing() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R2_repeated_frame_changes_nothing() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     session.set("a", 1)
-    frame = link.compose()
-    assert receive(tab_link, frame) == {"a"}
-    assert receive(tab_link, frame) == frozenset()
-    assert tab_link.compose().ack == 1
+    frame = channel.compose()
+    assert receive(tab_channel, frame) == {"a"}
+    assert receive(tab_channel, frame) == frozenset()
+    assert tab_channel.compose().ack == 1
 
 
-def test_R3_a_lost_frame_is_covered_by_the_next() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R3_next_frame_contains_the_update_of_a_lost_frame() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     session.set("a", 1)
     session.set("gone", 1)
-    carry(link, tab_link)
-    carry(tab_link, link)
+    deliver(channel, tab_channel)
+    deliver(tab_channel, channel)
     session.set("b", 1)
-    link.frame()
+    channel.frame()
     session.delete("gone")
-    link.frame()
+    channel.frame()
     session.set("c", 1)
-    assert carry(link, tab_link) == {"b", "c", "gone"}
-    carry(tab_link, link)
-    assert link.is_settled and link.compose().update == b""
+    assert deliver(channel, tab_channel) == {"b", "c", "gone"}
+    deliver(tab_channel, channel)
+    assert channel.is_settled and channel.compose().update == b""
 
 
-def test_R3_an_old_acknowledgement_takes_nothing_back() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R3_old_ack_does_not_revert_a_newer_ack() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     session.set("a", 1)
-    carry(link, tab_link)
-    old = tab_link.compose()
+    deliver(channel, tab_channel)
+    old = tab_channel.compose()
     session.set("b", 1)
-    carry(link, tab_link)
-    carry(tab_link, link)
-    receive(link, old)
-    assert link.is_settled and link.compose().since == 2
+    deliver(channel, tab_channel)
+    deliver(tab_channel, channel)
+    receive(channel, old)
+    assert channel.is_settled and channel.compose().since == 2
 
 
-def test_R3_a_frame_that_begins_after_what_is_known_is_applied_but_not_acknowledged() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R3_frame_after_a_gap_is_applied_but_not_acknowledged() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     session.set("a", 1)
-    carry(link, tab_link)
-    carry(tab_link, link)
+    deliver(channel, tab_channel)
+    deliver(tab_channel, channel)
     session.set("b", 1)
-    late = link.compose()
+    late = channel.compose()
     assert late.since == 1
     reloaded = Replica()
-    reloaded_link = Channel(reloaded)
-    assert receive(reloaded_link, late) == {"b"}
-    assert reloaded_link.compose().ack == 0
-    carry(reloaded_link, link)
-    assert carry(link, reloaded_link) == {"a"}
-    carry(reloaded_link, link)
-    assert link.is_settled and reloaded_link.compose().ack == session.version
+    reloaded_channel = Channel(reloaded)
+    assert receive(reloaded_channel, late) == {"b"}
+    assert reloaded_channel.compose().ack == 0
+    deliver(reloaded_channel, channel)
+    assert deliver(channel, reloaded_channel) == {"a"}
+    deliver(reloaded_channel, channel)
+    assert channel.is_settled and reloaded_channel.compose().ack == session.version
 
 
-def test_R3_a_reloaded_tab_gets_what_its_predecessor_sent() -> None:
-    _session, link, tab, tab_link = linked()
+def test_R3_reloaded_tab_receives_the_edits_of_its_predecessor() -> None:
+    _session, channel, tab, tab_channel = make_pair()
     tab.set("from the tab", 1)
-    carry(tab_link, link)
+    deliver(tab_channel, channel)
     reloaded = Replica()
-    reloaded_link = Channel(reloaded)
-    carry(reloaded_link, link)
-    assert carry(link, reloaded_link) == {"from the tab"}
+    reloaded_channel = Channel(reloaded)
+    deliver(reloaded_channel, channel)
+    assert deliver(channel, reloaded_channel) == {"from the tab"}
 
 
-def test_R3_a_reloaded_tab_that_has_the_room_gets_the_difference_alone() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R3_reloaded_tab_with_the_room_receives_only_the_delta() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     session.set("large", "x" * 10_000)
-    carry(link, tab_link)
-    carry(tab_link, link)
+    deliver(channel, tab_channel)
+    deliver(tab_channel, channel)
     reloaded = Replica()
     reloaded.apply(session.diff(), origin=ROOM)
-    reloaded_link = Channel(reloaded)
+    reloaded_channel = Channel(reloaded)
     session.set("new", 1)
-    carry(reloaded_link, link)
-    frame = link.compose()
+    deliver(reloaded_channel, channel)
+    frame = channel.compose()
     assert frame.since == 0 and 0 < len(frame.update) < 200
-    assert receive(reloaded_link, frame) == {"new"}
+    assert receive(reloaded_channel, frame) == {"new"}
 
 
-def test_R3_a_session_that_began_anew_gets_everything_again() -> None:
-    session, link, tab, tab_link = linked()
+def test_R3_restarted_session_receives_the_whole_document() -> None:
+    session, channel, tab, tab_channel = make_pair()
     session.set("a", 1)
     tab.set("b", 1)
-    carry(link, tab_link)
-    carry(tab_link, link)
-    carry(link, tab_link)
-    assert tab_link.is_settled
+    deliver(channel, tab_channel)
+    deliver(tab_channel, channel)
+    deliver(channel, tab_channel)
+    assert tab_channel.is_settled
     restarted = Replica()
-    restarted_link = Channel(restarted)
-    assert carry(tab_link, restarted_link) == frozenset()
-    carry(restarted_link, tab_link)
-    assert carry(tab_link, restarted_link) == {"a", "b"}
+    restarted_channel = Channel(restarted)
+    assert deliver(tab_channel, restarted_channel) == frozenset()
+    deliver(restarted_channel, tab_channel)
+    assert deliver(tab_channel, restarted_channel) == {"a", "b"}
 
 
-def test_R3_a_late_frame_of_the_former_tab_is_merged_and_the_new_tab_gets_it() -> None:
-    _session, link, tab, tab_link = linked()
+def test_R3_late_frame_of_the_former_tab_reaches_the_new_tab() -> None:
+    _session, channel, tab, tab_channel = make_pair()
     tab.set("late", 1)
-    late = tab_link.compose()
+    late = tab_channel.compose()
     reloaded = Replica()
-    reloaded_link = Channel(reloaded)
-    carry(reloaded_link, link)
-    carry(link, reloaded_link)
-    carry(reloaded_link, link)
-    assert receive(link, late) == {"late"}
-    carry(reloaded_link, link)
-    carry(link, reloaded_link)
+    reloaded_channel = Channel(reloaded)
+    deliver(reloaded_channel, channel)
+    deliver(channel, reloaded_channel)
+    deliver(reloaded_channel, channel)
+    assert receive(channel, late) == {"late"}
+    deliver(reloaded_channel, channel)
+    deliver(channel, reloaded_channel)
     assert "late" in reloaded
 
 
-def test_R3_a_log_that_was_dropped_is_replaced_by_a_diff() -> None:
-    session, link, tab, tab_link = linked()
-    carry(tab_link, link)
+def test_R3_diff_replaces_a_truncated_update_log() -> None:
+    session, channel, tab, tab_channel = make_pair()
+    deliver(tab_channel, channel)
     for number in range(600):
         session.set("a", number)
     session.delete("a")
     session.set("b", 1)
     session.set("large", b"x" * 1_100_000)
-    frame = link.compose()
+    frame = channel.compose()
     assert frame.since == 0
-    receive(tab_link, frame)
-    carry(tab_link, link)
-    assert link.is_settled and tab.keys() == ["b", "large"]
+    receive(tab_channel, frame)
+    deliver(tab_channel, channel)
+    assert channel.is_settled and tab.keys() == ["b", "large"]
 
 
-def test_R6_what_the_tab_sent_is_not_sent_back() -> None:
-    _session, link, tab, tab_link = linked()
+def test_R6_update_of_the_tab_is_not_sent_back_to_it() -> None:
+    _session, channel, tab, tab_channel = make_pair()
     tab.set("a", 1)
-    carry(tab_link, link)
-    assert link.compose().update == b""
+    deliver(tab_channel, channel)
+    assert channel.compose().update == b""
 
 
-def test_R7_a_settled_frame_is_small_however_large_the_room_is() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R7_settled_frame_has_constant_size_in_a_large_room() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     for number in range(300):
         other = Replica()
         other.set(f"key {number}", "x" * 100)
         session.apply(other.diff(), origin=ROOM)
     for _ in range(2):
-        carry(link, tab_link)
-        carry(tab_link, link)
-    for end in (link, tab_link):
+        deliver(channel, tab_channel)
+        deliver(tab_channel, channel)
+    for end in (channel, tab_channel):
         assert end.is_settled
         assert len(end.frame()) < 200
         assert end.compose().sv is None
 
 
-def test_R7_without_an_update_nothing_counts_as_sent() -> None:
-    session, link, _tab, tab_link = linked()
+def test_R7_frame_without_an_update_does_not_count_as_sent() -> None:
+    session, channel, _tab, tab_channel = make_pair()
     session.set("a", 1)
-    frame = link.compose(with_update=False)
+    frame = channel.compose(with_update=False)
     assert frame.update == b"" and frame.since == frame.v == 1
-    receive(tab_link, frame)
-    carry(tab_link, link)
-    assert not link.is_settled
-    assert carry(link, tab_link) == {"a"}
+    receive(tab_channel, frame)
+    deliver(tab_channel, channel)
+    assert not channel.is_settled
+    assert deliver(channel, tab_channel) == {"a"}
 
 
-def test_an_acknowledgement_of_what_was_never_sent_is_not_believed() -> None:
-    session, link, tab, _ = linked()
+def test_R3_ack_of_an_unsent_version_is_ignored() -> None:
+    session, channel, tab, _ = make_pair()
     session.set("a", 1)
-    receive(link, Frame(id=tab.replica_id, v=1, ack_of=session.replica_id, ack=99))
-    assert not link.is_settled and link.compose().update
+    receive(channel, Frame(id=tab.replica_id, v=1, ack_of=session.replica_id, ack=99))
+    assert not channel.is_settled and channel.compose().update
 
 
-def test_a_frame_from_this_very_replica_is_refused() -> None:
-    _, link, _, _ = linked()
+def test_R6_frame_of_the_own_replica_is_rejected() -> None:
+    _, channel, _, _ = make_pair()
     with pytest.raises(UpdateRefusedError):
-        receive(link, link.compose())
+        receive(channel, channel.compose())
 
 
-def test_the_tab_says_what_is_saved_and_of_which_history() -> None:
-    said = {"why": "saved", "saved_v": 4, "unsaved": 2, "failing": True, "epoch": "0f" * 16, "n": 1}
-    report = read_report(Frame(id=1, v=1, extra=said))
+def test_S5_report_has_the_save_status_and_the_epoch() -> None:
+    fields = {"why": "saved", "saved_v": 4, "unsaved": 2, "failing": True, "epoch": "0f" * 16, "n": 1}
+    report = read_report(Frame(id=1, v=1, extra=fields))
     assert (report.saved_v, report.unsaved, report.failing, report.epoch) == (4, 2, True, "0f" * 16)
 
 
-def test_the_tab_repeats_what_was_written_over_before_it_was_sent() -> None:
-    said = {"overwritten": {"notes": {"base": "0f" * 8, "text": "mine"}}}
-    assert read_report(Frame(id=1, v=1, extra=said)).overwritten == {"notes": ("0f" * 8, "mine")}
+def test_report_has_overwritten_texts_with_the_digest_of_their_base() -> None:
+    fields = {"overwritten": {"notes": {"base": "0f" * 8, "text": "mine"}}}
+    assert read_report(Frame(id=1, v=1, extra=fields)).overwritten == {"notes": ("0f" * 8, "mine")}
 
 
-def test_P7_a_tab_names_the_fields_that_a_form_has_not_submitted() -> None:
+def test_P7_report_has_the_unsubmitted_widgets_of_a_form() -> None:
     assert read_report(Frame(id=1, v=1)).unsubmitted == frozenset()
-    said = {"why": "form", "unsubmitted": ["$$ID-1-size"]}
-    assert read_report(Frame(id=1, v=1, extra=said)).unsubmitted == {"$$ID-1-size"}
+    fields = {"why": "form", "unsubmitted": ["$$ID-1-size"]}
+    assert read_report(Frame(id=1, v=1, extra=fields)).unsubmitted == {"$$ID-1-size"}
 
 
 @pytest.mark.parametrize(
@@ -366,6 +366,6 @@ def test_P7_a_tab_names_the_fields_that_a_form_has_not_submitted() -> None:
         {"overwritten": {str(number): {"base": "0" * 16, "text": ""} for number in range(17)}},
     ],
 )
-def test_N2_a_report_with_a_field_of_another_kind_is_refused(field: dict[str, Any]) -> None:
+def test_N2_report_with_a_field_of_the_wrong_type_is_rejected(field: dict[str, Any]) -> None:
     with pytest.raises(FrameError):
         read_report(Frame(id=1, v=1, extra=field))

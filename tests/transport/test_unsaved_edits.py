@@ -1,4 +1,4 @@
-"""`room.saved`, `unsaved_count` and `flush`: no edit counts as saved before it is."""
+"""`room.saved`, `unsaved_count` and `flush`: save status of a session's edits (rules S4, S5)."""
 
 from __future__ import annotations
 
@@ -25,86 +25,86 @@ def room() -> str:
     return f"room-{uuid.uuid4().hex[:12]}"
 
 
-def test_S5_an_edit_counts_as_saved_only_once_its_push_is_answered() -> None:
+def test_S5_edit_is_unsaved_until_its_push_completes() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(peer))
-    binding.attach()
-    assert binding.unsaved_count == 0
-    binding.replica.set("a", 1)
-    binding.replica.set("b", 1)
-    assert binding.unsaved_count == 2
+    room_session = RoomSession("r", ScriptedBackend(peer))
+    room_session.attach()
+    assert room_session.unsaved_count == 0
+    room_session.replica.set("a", 1)
+    room_session.replica.set("b", 1)
+    assert room_session.unsaved_count == 2
     peer.answers[0].set_result(None)
-    assert binding.unsaved_count == 1
-    assert not binding.flush(0.01)
+    assert room_session.unsaved_count == 1
+    assert not room_session.flush(0.01)
     peer.answers[1].set_result(None)
-    assert binding.unsaved_count == 0
-    assert binding.flush(0)
+    assert room_session.unsaved_count == 0
+    assert room_session.flush(0)
 
 
-def test_S5_flush_returns_as_soon_as_the_answer_is_there() -> None:
+def test_S5_flush_returns_when_the_push_completes() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(peer))
-    binding.attach()
-    binding.replica.set("a", 1)
+    room_session = RoomSession("r", ScriptedBackend(peer))
+    room_session.attach()
+    room_session.replica.set("a", 1)
     flushed: list[bool] = []
-    waiting = threading.Thread(target=lambda: flushed.append(binding.flush(30)), daemon=True)
+    waiting = threading.Thread(target=lambda: flushed.append(room_session.flush(30)), daemon=True)
     waiting.start()
     peer.answers[0].set_result(None)
     waiting.join(5)
     assert flushed == [True]
 
 
-def test_S5_an_edit_that_the_room_did_not_take_stays_unsaved_until_the_next_room_took_it() -> None:
+def test_S5_edit_of_a_failed_push_is_unsaved_until_a_later_push_completes() -> None:
     first, second = ScriptedPeer(), ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(first, second))
-    binding.attach()
-    binding.replica.set("a", 1)
+    room_session = RoomSession("r", ScriptedBackend(first, second))
+    room_session.attach()
+    room_session.replica.set("a", 1)
     first.answers[0].set_exception(HubNotRunningError())
-    assert binding.unsaved_count == 1
-    assert not binding.flush(30)  # with nobody to take it, waiting is of no use
-    binding.replica.set("b", 2)
-    binding.attach()
-    assert binding.unsaved_count == 2
+    assert room_session.unsaved_count == 1
+    assert not room_session.flush(30)  # returns at once: no push is in progress
+    room_session.replica.set("b", 2)
+    room_session.attach()
+    assert room_session.unsaved_count == 2
     second.answers[0].set_result(None)
-    assert binding.unsaved_count == 0
+    assert room_session.unsaved_count == 0
     copy = Replica()
     copy.apply(second.updates[0])
     assert (copy.get("a"), copy.get("b")) == (1, 2)
 
 
-def test_S5_a_later_edit_that_was_saved_does_not_vouch_for_an_earlier_one_that_failed() -> None:
-    saving, failed, done = UnsavedEdits(), Future[None](), Future[None]()
-    saving.add(1, ["a"])
-    saving.mark_pushed(range(1, 2), failed)
-    saving.add(2, ["b"])
+def test_S5_saved_later_edit_leaves_a_failed_earlier_edit_unsaved() -> None:
+    unsaved, failed, done = UnsavedEdits(), Future[None](), Future[None]()
+    unsaved.add(1, ["a"])
+    unsaved.mark_pushed(range(1, 2), failed)
+    unsaved.add(2, ["b"])
     failed.set_exception(HubNotRunningError())
-    saving.mark_pushed(range(2, 3), done)
+    unsaved.mark_pushed(range(2, 3), done)
     done.set_result(None)
-    assert saving.keys() == ["a"]
+    assert unsaved.keys() == ["a"]
 
 
-def test_S5_an_edit_that_a_full_room_refuses_stays_unsaved_and_is_told_once(
+def test_S5_edit_rejected_by_a_full_room_stays_unsaved_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(peer))
-    binding.attach()
+    room_session = RoomSession("r", ScriptedBackend(peer))
+    room_session.attach()
     for number in range(3):
-        binding.replica.set("a", number)
+        room_session.replica.set("a", number)
         peer.answers[-1].set_exception(RoomFullError("r", 1000))
-    binding.attach()
-    assert (binding.status, binding.unsaved_count, len(peer.updates)) == ("connected", 3, 3)
+    room_session.attach()
+    assert (room_session.status, room_session.unsaved_count, len(peer.updates)) == ("connected", 3, 3)
     assert len(caplog.records) == 1
 
 
-def test_S5_what_came_from_the_tab_is_not_counted_as_an_edit_of_the_script() -> None:
+def test_S5_update_of_the_tab_does_not_count_as_unsaved() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(peer))
-    binding.attach()
+    room_session = RoomSession("r", ScriptedBackend(peer))
+    room_session.attach()
     other = Replica()
     other.set("a", 1)
-    binding.replica.apply(other.diff(), origin=TAB)
-    assert (len(peer.updates), binding.unsaved_count) == (1, 0)
+    room_session.replica.apply(other.diff(), origin=TAB)
+    assert (len(peer.updates), room_session.unsaved_count) == (1, 0)
 
 
 def app(room: str) -> None:
@@ -123,22 +123,22 @@ def app(room: str) -> None:
         joined.status_badge()
 
 
-def test_S5_flush_pushes_what_the_script_has_assigned_so_far(room: str) -> None:
+def test_S5_flush_pushes_the_values_that_the_script_has_assigned(room: str) -> None:
     one = AppTest.from_function(app, kwargs={"room": room}).run()
     one.button[0].click().run()
     assert not one.exception
     before, *after = one.session_state["crdt-private:seen"]
-    assert before in (0, 1)  # the room may have been faster
+    assert before in (0, 1)  # 0 if the room saved it before the read
     assert after == [True, True, 0]
 
 
-def test_in_no_room_nothing_is_ever_saved() -> None:
+def test_outside_of_a_room_no_edit_is_saved() -> None:
     room = crdt_sync(None)
     assert (room.saved, room.unsaved_count, room.flush()) == (False, 0, False)
     room.status_badge()
 
 
-def shows_saving(room: str, role: str = "editor") -> None:
+def shows_save_status(room: str, role: str = "editor") -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync
@@ -152,8 +152,8 @@ def shows_saving(room: str, role: str = "editor") -> None:
     st.session_state["crdt-private:seen"] = (joined.saved, joined.unsaved_count, joined.flush(0.01))
 
 
-def test_S4_nothing_counts_as_saved_while_the_rooms_content_is_not_here(room: str) -> None:
-    one = AppTest.from_function(shows_saving, kwargs={"room": room}).run()
+def test_S4_edits_before_the_first_sync_are_unsaved(room: str) -> None:
+    one = AppTest.from_function(shows_save_status, kwargs={"room": room}).run()
     assert one.session_state["crdt-private:seen"] == (True, 0, True)  # nothing was edited
     one.slider[0].set_value(7).run()
     assert one.session_state["crdt-private:seen"] == (False, 1, False)
@@ -163,14 +163,14 @@ def test_S4_nothing_counts_as_saved_while_the_rooms_content_is_not_here(room: st
     assert one.session_state["crdt-private:seen"] == (False, 1, False)
 
 
-def test_A1_a_viewer_has_nothing_to_save_where_the_rooms_content_is_not_here(room: str) -> None:
-    one = AppTest.from_function(shows_saving, kwargs={"room": room, "role": "viewer"}).run()
+def test_A1_viewer_has_no_unsaved_edits_before_the_first_sync(room: str) -> None:
+    one = AppTest.from_function(shows_save_status, kwargs={"room": room, "role": "viewer"}).run()
     one.slider[0].set_value(7).run()
     assert one.session_state["crdt-private:seen"] == (True, 0, True)
 
 
-def test_S4_what_waited_for_the_rooms_content_is_saved_once_it_is_pushed(room: str) -> None:
-    one = AppTest.from_function(shows_saving, kwargs={"room": room}).run()
+def test_S4_edits_before_the_first_sync_are_saved_after_their_push(room: str) -> None:
+    one = AppTest.from_function(shows_save_status, kwargs={"room": room}).run()
     one.slider[0].set_value(7).run()
     tab = Tab(room)
     tab.frame()
@@ -182,21 +182,29 @@ def test_S4_what_waited_for_the_rooms_content_is_saved_once_it_is_pushed(room: s
 
 
 class Tab:
-    """A tab that is connected, and whose server commits at once."""
+    """Connected tab whose server commits every update at once."""
 
     def __init__(self, room: str) -> None:
-        self.binding = next(
+        self.room_session = next(
             live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions
         )
         self.sent = 0
 
     def frame(self) -> bool:
-        """Answer the session's newest frame; return whether its script must run."""
+        """Acknowledge the session's newest frame as saved. Return whether the script must run."""
         self.sent += 1
-        said = decode_frame(self.binding.frame())
-        report = {"why": "saved", "status": "connected", "synced": True, "n": self.sent, "saved_v": said.v}
-        frame = Frame(id=77, v=self.sent, ack_of=said.id, ack=said.v, build=said.build, extra=report)
-        return self.binding.receive(frame, read_report(frame), None)
+        received = decode_frame(self.room_session.frame())
+        report = {
+            "why": "saved",
+            "status": "connected",
+            "synced": True,
+            "n": self.sent,
+            "saved_v": received.v,
+        }
+        frame = Frame(
+            id=77, v=self.sent, ack_of=received.id, ack=received.v, build=received.build, extra=report
+        )
+        return self.room_session.receive(frame, read_report(frame), None)
 
 
 def assigns_on_each_run(room: str) -> None:
@@ -226,7 +234,7 @@ def assigns_after_reading(room: str) -> None:
 
 
 @pytest.mark.parametrize("app", [assigns_on_each_run, assigns_after_reading])
-def test_P4_a_script_that_shows_what_is_saved_and_assigns_on_each_run_comes_to_rest(
+def test_P4_script_that_reads_saved_and_assigns_in_each_run_comes_to_rest(
     room: str, app: Callable[..., None]
 ) -> None:
     one = AppTest.from_function(app, kwargs={"room": room}).run()
@@ -241,8 +249,8 @@ def test_P4_a_script_that_shows_what_is_saved_and_assigns_on_each_run_comes_to_r
             one.run()
 
 
-def test_P4_a_change_of_what_the_script_has_shown_is_worth_one_run(room: str) -> None:
-    one = AppTest.from_function(shows_saving, kwargs={"room": room}).run()
+def test_P4_changed_save_status_causes_one_run(room: str) -> None:
+    one = AppTest.from_function(shows_save_status, kwargs={"room": room}).run()
     tab = Tab(room)
     tab.frame()
     one.run()
@@ -255,28 +263,28 @@ def test_P4_a_change_of_what_the_script_has_shown_is_worth_one_run(room: str) ->
     assert not tab.frame()
 
 
-def refused_edits(binding: RoomSession) -> object:
-    return decode_frame(binding.frame()).extra["refused_edits"]
+def refused_edits(room_session: RoomSession) -> object:
+    return decode_frame(room_session.frame()).extra["refused_edits"]
 
 
 @pytest.mark.parametrize("refusal", [RoomFullError("r", 1000), UpdateRefusedError("it is malformed")])
-def test_S5_a_refused_edit_is_told_to_the_tab_until_a_later_push_holds_it(refusal: Exception) -> None:
+def test_S5_frame_counts_a_rejected_edit_until_a_later_push_contains_it(refusal: Exception) -> None:
     first, second = ScriptedPeer(), ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(first, second))
-    binding.attach()
-    binding.replica.set("a", 1)
-    assert refused_edits(binding) == 0
+    room_session = RoomSession("r", ScriptedBackend(first, second))
+    room_session.attach()
+    room_session.replica.set("a", 1)
+    assert refused_edits(room_session) == 0
     first.answers[0].set_exception(refusal)
-    assert (refused_edits(binding), binding.unsaved_count) == (1, 1)
+    assert (refused_edits(room_session), room_session.unsaved_count) == (1, 1)
     first.is_closed = True
-    binding.attach()
-    assert refused_edits(binding) == 0
+    room_session.attach()
+    assert refused_edits(room_session) == 0
 
 
-def test_S5_an_edit_that_a_stopped_room_did_not_take_is_not_refused() -> None:
+def test_S5_edit_of_a_stopped_room_is_unsaved_but_not_rejected() -> None:
     peer = ScriptedPeer()
-    binding = RoomSession("r", ScriptedBackend(peer))
-    binding.attach()
-    binding.replica.set("a", 1)
+    room_session = RoomSession("r", ScriptedBackend(peer))
+    room_session.attach()
+    room_session.replica.set("a", 1)
     peer.answers[0].set_exception(HubNotRunningError())
-    assert (refused_edits(binding), binding.unsaved_count) == (0, 1)
+    assert (refused_edits(room_session), room_session.unsaved_count) == (0, 1)
