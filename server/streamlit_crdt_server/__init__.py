@@ -1,4 +1,4 @@
-"""A room server for Yjs clients that is also a pycrdt-websocket server: the public names."""
+"""Room server for Yjs clients, based on pycrdt-websocket."""
 
 import warnings
 

@@ -1,26 +1,25 @@
-"""Everything that the room server raises on purpose, in one tree.
+"""Error tree of the room server.
 
-The message is made in `__str__` from the attributes, so that a caller matches on types and attributes and
-never on text. Each leaf also inherits the builtin that somebody who has never seen this package would catch.
+`__str__` builds the message from the attributes, so that callers match on types and attributes instead of text. Each
+leaf also inherits the builtin error that callers without knowledge of this package would catch.
 
-Why a connection is not accepted, or a token not taken: part of the tree in `errors`.
-
-What these say is for the log. Whoever was refused is told nothing, lest it learns which rooms there are.
+The texts of refused connections and tokens are for the log only. The client receives no reason, because it would
+reveal which rooms exist.
 """
 
 from __future__ import annotations
 
 
 class ServerError(Exception):
-    """The root of this package's errors."""
+    """Base class of all errors of this package."""
 
 
 class SettingsError(ServerError, ValueError):
-    """A setting is unknown, does not parse, or contradicts another; the message says what to change."""
+    """Raised when a setting is unknown, cannot be parsed, or contradicts another. The message says what to change."""
 
 
 class PortTakenError(ServerError, OSError):
-    """Another program listens where the room server was to listen."""
+    """Raised when another program listens on the address of the room server."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(host, port)
@@ -29,13 +28,13 @@ class PortTakenError(ServerError, OSError):
 
     def __str__(self) -> str:
         return (
-            f"port {self.port} on {self.host} is in use by another program: stop that program, or give the "
-            f"room server another port with STREAMLIT_CRDT_PORT (0 picks a free one)"
+            f"port {self.port} on {self.host} is in use by another program: stop that program, or set "
+            f"STREAMLIT_CRDT_PORT to another port (0 picks a free one)"
         )
 
 
 class CannotListenError(ServerError, OSError):
-    """The address cannot be listened on for a reason other than being taken."""
+    """Raised when the server cannot listen on its address for another reason than a port in use."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__(host, port, reason)
@@ -52,7 +51,7 @@ class CannotListenError(ServerError, OSError):
 
 
 class RoomNameRefused(ServerError, ValueError):
-    """The name is not one that a room may have."""
+    """Raised for an invalid room name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -66,7 +65,7 @@ class RoomNameRefused(ServerError, ValueError):
 
 
 class OriginRefused(ServerError, PermissionError):
-    """A page of another site wants to connect."""
+    """Raised when a page of an origin that is not allowed connects."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(origin)
@@ -74,13 +73,13 @@ class OriginRefused(ServerError, PermissionError):
 
     def __str__(self) -> str:
         return (
-            f"pages of {self.origin[:200]!r} may not connect: if they should, add that to "
+            f"origin {self.origin[:200]!r} is not allowed: to allow its pages, add it to "
             f"STREAMLIT_CRDT_ALLOW_ORIGIN"
         )
 
 
 class TooManyRoomsError(ServerError, RuntimeError):
-    """A new room would exceed `max_rooms`, and no room can be dropped without losing something."""
+    """Raised when a new room would exceed `max_rooms` and no open room can be closed without loss."""
 
     def __init__(self, name: str, max_rooms: int) -> None:
         super().__init__(name, max_rooms)
@@ -89,24 +88,24 @@ class TooManyRoomsError(ServerError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"room {self.name!r} was not opened because {self.max_rooms} rooms are in use: raise "
+            f"room {self.name!r} was not opened, because {self.max_rooms} rooms are in use: raise "
             f"STREAMLIT_CRDT_MAX_ROOMS, or use fewer rooms"
         )
 
 
 class RoomUnavailableError(ServerError, RuntimeError):
-    """The room could not be opened, or it failed; its `__cause__` says why."""
+    """Raised when a room failed or could not be opened. `__cause__` is the reason."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
 
     def __str__(self) -> str:
-        return f"room {self.name!r} is not available at the moment: see the server's log, then try again"
+        return f"room {self.name!r} is not available: see the log of the server, then retry"
 
 
 class RoomFullError(ServerError, RuntimeError):
-    """The room's document has reached `max_room_bytes`: it is read-only, and the update was not taken in."""
+    """Raised when an update is rejected because the document has reached `max_room_bytes` and is read-only."""
 
     def __init__(self, name: str, max_room_bytes: int) -> None:
         super().__init__(name, max_room_bytes)
@@ -116,21 +115,21 @@ class RoomFullError(ServerError, RuntimeError):
     def __str__(self) -> str:
         return (
             f"room {self.name!r} is full and read-only ({self.max_room_bytes} bytes): raise "
-            f"STREAMLIT_CRDT_MAX_ROOM_BYTES, or go on in a new room"
+            f"STREAMLIT_CRDT_MAX_ROOM_BYTES, or continue in a new room"
         )
 
 
 class HubNotRunningError(ServerError, RuntimeError):
-    """The hub was asked for a room before it was started or after it was stopped."""
+    """Raised when a room is requested before the hub was started or after it was stopped."""
 
     def __str__(self) -> str:
         return (
-            "the room server does not run: start it first, in a lifespan for instance with `async with hub:`"
+            "the room server is not running: start it first, for example with `async with hub:` in a lifespan"
         )
 
 
 class OpenTimeoutError(ServerError, TimeoutError):
-    """Opening a room from another thread took too long."""
+    """Raised when another thread waited too long for a room to open."""
 
     def __init__(self, name: str, timeout_s: float) -> None:
         super().__init__(name, timeout_s)
@@ -138,43 +137,43 @@ class OpenTimeoutError(ServerError, TimeoutError):
         self.timeout_s = timeout_s
 
     def __str__(self) -> str:
-        return f"room {self.name!r} did not open within {self.timeout_s:g} s: try again, or raise timeout_s"
+        return f"room {self.name!r} did not open within {self.timeout_s:g} s: retry, or raise timeout_s"
 
 
 class AnswerTimeoutError(ServerError, TimeoutError):
-    """The hub took too long to answer a question from another thread."""
+    """Raised when another thread waited too long for an answer of the hub."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(timeout_s)
         self.timeout_s = timeout_s
 
     def __str__(self) -> str:
-        return f"the room server did not answer within {self.timeout_s:g} s: try again, or raise timeout_s"
+        return f"the room server did not answer within {self.timeout_s:g} s: retry, or raise timeout_s"
 
 
 class WrongThreadError(ServerError, RuntimeError):
-    """A blocking call was made in the event loop's own thread, which would wait for itself."""
+    """Raised when a blocking call is made in the thread of the event loop, which would wait for itself."""
 
     def __str__(self) -> str:
         return (
-            "this blocks and cannot be called in the event loop: await the coroutine of the hub there, such as "
+            "a blocking call was made in the event loop: await the coroutine of the hub instead, for example "
             "`await hub.aopen_local(...)`"
         )
 
 
 class UpdateRefusedError(ServerError, ValueError):
-    """An update is malformed, or would have damaged the room; the room is as it was."""
+    """Raised for an update that is malformed or would damage the room. The room is unchanged."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"the update was refused and the room left as it was: {self.reason}"
+        return f"the update was refused and the room is unchanged: {self.reason}"
 
 
 class MalformedFrameError(ServerError, ValueError):
-    """A frame from a socket does not follow the y-websocket protocol."""
+    """Raised when a frame does not follow the y-websocket protocol."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -185,30 +184,30 @@ class MalformedFrameError(ServerError, ValueError):
 
 
 class FrameTooLargeError(MalformedFrameError):
-    """A frame, or a part of it, is larger than the setting allows."""
+    """Raised when a frame, or a part of it, exceeds its limit."""
 
     def __init__(self, what: str, size_bytes: int, max_bytes: int) -> None:
-        super().__init__(f"{what} of {size_bytes} bytes where at most {max_bytes} are allowed")
+        super().__init__(f"{what} has {size_bytes} bytes, but at most {max_bytes} are allowed")
         self.size_bytes = size_bytes
         self.max_bytes = max_bytes
 
 
 class ServerStoppedError(ServerError, RuntimeError):
-    """The embedded server could not be started; its `__cause__` says why."""
+    """Raised when the embedded server could not be started. `__cause__` is the reason."""
 
     def __str__(self) -> str:
-        return "the embedded room server stopped while it was starting: the error that caused this says why"
+        return "the embedded room server stopped during its start: see the error that caused this"
 
 
 class StoreError(ServerError, OSError):
-    """The store failed. Nothing is confirmed, nothing is lost that was confirmed; trying again may succeed.
+    """Raised when the store failed. Acknowledged updates are not lost, and a retry may succeed.
 
     Attributes:
-        where: The store, by the path of its file.
-        reason: What the layer below said.
+        where: Path of the store file.
+        reason: Text of the underlying error.
     """
 
-    advice = "see the server's log"
+    advice = "see the log of the server"
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(where, reason)
@@ -220,35 +219,35 @@ class StoreError(ServerError, OSError):
 
 
 class StoreBusyError(StoreError):
-    """Another process owns the file."""
+    """Raised when another process owns the file."""
 
-    advice = "let one process serve these rooms, or give this one another file with STREAMLIT_CRDT_STORE"
+    advice = "serve these rooms from one process, or set STREAMLIT_CRDT_STORE to another file for this one"
 
 
 class StoreFullError(StoreError):
-    """No room is left on the disk."""
+    """Raised when the disk is full."""
 
-    advice = "make room on its disk; what waits is saved then"
+    advice = "free space on its disk; unsaved updates are then saved"
 
 
 class StoreReadOnlyError(StoreError, PermissionError):
-    """The file, or the directory it is in, cannot be written."""
+    """Raised when the file or its directory is not writable."""
 
-    advice = "let this user write to the file and to its directory; what waits is saved then"
+    advice = "let this user write to the file and its directory; unsaved updates are then saved"
 
 
 class StoreCorruptError(StoreError):
-    """The file is damaged, or it is not one of ours; it is left as it is."""
+    """Raised when the file is damaged or not a room store. It is unchanged."""
 
     advice = "keep the file for repair and restore a backup"
 
 
 class StoreUnavailableError(StoreError):
-    """The store failed for any other reason: it is closed, locked by another program, or its disk fails."""
+    """Raised when the store is closed, locked by another program, or its disk fails."""
 
 
 class HostRefused(ServerError, PermissionError):
-    """A server that listens on this machine only was asked for under another machine's name."""
+    """Raised when the Host header of a request to a loopback server names another machine."""
 
     def __init__(self, host: str) -> None:
         super().__init__(host)
@@ -256,27 +255,27 @@ class HostRefused(ServerError, PermissionError):
 
     def __str__(self) -> str:
         return (
-            f"the server listens on this machine only and was asked for as {self.host[:200]!r}: if a proxy does so, "
-            f"add the address of its pages to STREAMLIT_CRDT_ALLOW_ORIGIN"
+            f"host {self.host[:200]!r} is not allowed, because the server listens on this machine only: behind a "
+            f"proxy, add the origin of its pages to STREAMLIT_CRDT_ALLOW_ORIGIN"
         )
 
 
 class QueryRefused(ServerError, ValueError):
-    """What follows the question mark of an address cannot be read; it is not shown, a token may be in it."""
+    """Raised for an invalid query string. The message does not contain it, because a token may be in it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"a connection's query is wrong: {self.reason}"
+        return f"the query of a connection is invalid: {self.reason}"
 
 
 class TooManyConnectionsError(ServerError, RuntimeError):
-    """One more connection would exceed a limit.
+    """Raised when a connection would exceed a limit.
 
     Attributes:
-        kind: What is counted: "room", "user" or "address".
+        kind: The limit: "room", "user" or "address".
     """
 
     def __init__(self, kind: str, name: str, max_connections: int) -> None:
@@ -287,24 +286,24 @@ class TooManyConnectionsError(ServerError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"{self.kind} {self.name!r} has {self.max_connections} connections: if that is not too many, raise "
+            f"{self.kind} {self.name!r} has {self.max_connections} connections: to allow more, raise "
             f"STREAMLIT_CRDT_MAX_CONNECTIONS_PER_{self.kind.upper()}"
         )
 
 
 class TokenError(ServerError, PermissionError):
-    """A token opens nothing here. Why is for the log; whoever brought it is told nothing."""
+    """Base class of token errors. The reason is for the log; the client does not receive it."""
 
 
 class TokenMissingError(TokenError):
-    """A connection brought no token where one is required."""
+    """Raised when a required token is missing."""
 
     def __str__(self) -> str:
-        return "a connection brought no token"
+        return "a connection has no token"
 
 
 class TokenMalformedError(TokenError):
-    """It is not a token of ours."""
+    """Raised for a token that this package did not sign."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -315,7 +314,7 @@ class TokenMalformedError(TokenError):
 
 
 class TokenKeyUnknownError(TokenError):
-    """It was signed with a key that is not, or no longer, in the ring."""
+    """Raised when the key of a token is not in the key ring."""
 
     def __init__(self, key_id: str) -> None:
         super().__init__(key_id)
@@ -329,14 +328,14 @@ class TokenKeyUnknownError(TokenError):
 
 
 class TokenForgedError(TokenError):
-    """Its signature is not that of what it says."""
+    """Raised when the signature of a token does not match its content."""
 
     def __str__(self) -> str:
-        return "a token's signature is not that of what it says"
+        return "the signature of a token does not match its content"
 
 
 class TokenExpiredError(TokenError):
-    """It has ended."""
+    """Raised when a token has expired."""
 
     def __init__(self, expired_at: float, now: float) -> None:
         super().__init__(expired_at, now)
@@ -344,26 +343,26 @@ class TokenExpiredError(TokenError):
         self.now = now
 
     def __str__(self) -> str:
-        return f"a token ended {self.now - self.expired_at:.0f} s ago"
+        return f"a token expired {self.now - self.expired_at:.0f} s ago"
 
 
 class AdminForbiddenError(TokenError):
-    """A token is good, but for another errand, or another namespace."""
+    """Raised when a valid admin token is for another operation or namespace."""
 
     def __init__(self, does: str) -> None:
         super().__init__(does)
         self.does = does
 
     def __str__(self) -> str:
-        return f"a token is not for this errand: {self.does[:140]!r}"
+        return f"a token does not authorize the operation {self.does[:140]!r}"
 
 
 class RoomForbiddenError(TokenError):
-    """A token is good, but not for this room."""
+    """Raised when a valid token grants no access to the room."""
 
     def __init__(self, room: str) -> None:
         super().__init__(room)
         self.room = room
 
     def __str__(self) -> str:
-        return f"a token does not open room {self.room[:140]!r}"
+        return f"a token grants no access to room {self.room[:140]!r}"

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus: each hub has a registry of its own, so that two hubs are not added up."""
+"""Prometheus metrics. Each hub has its own registry, so that two hubs are not added up."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from prometheus_client import (
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 SAVED_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""From an idle disk to one that people notice."""
+"""Seconds, from an idle disk to a delay that users notice."""
 
 
 class Metrics:
-    """The numbers of one hub.
+    """Metrics of one hub.
 
     Attributes:
         rooms: Rooms in memory.
-        connections: Sockets being served.
-        updates: Updates that were applied.
-        saved_seconds: From an update's arrival until it was saved.
-        store_errors: Failures of the store; each may be a retry of the same update.
-        set_aside: Stored updates that could not be read and were put aside.
-        refusals: Connections that were not accepted, by `reason`; why is said here and in the log only.
+        connections: Open sockets.
+        updates: Applied updates.
+        saved_seconds: Time from the arrival of an update until it was saved.
+        store_errors: Failed calls of the store, retries of the same update included.
+        set_aside: Stored updates that could not be read and were set aside.
+        refusals: Refused connections by `reason`. The reason is only shown here and in the log.
         closes: Sockets that the server closed, by `code`.
     """
 
@@ -59,5 +59,5 @@ class Metrics:
         )
 
     def encode(self) -> bytes:
-        """All of them in Prometheus' text format, which `CONTENT_TYPE` names."""
+        """Encode all metrics in the text format of Prometheus, see `CONTENT_TYPE`."""
         return generate_latest(self.registry)

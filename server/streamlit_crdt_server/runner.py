@@ -1,10 +1,7 @@
-"""Running the application on hypercorn, in a process of its own (`serve`) or for `embedded` in a thread.
+"""Room server on hypercorn, in a process (`serve`) or in a daemon thread of another process (`EmbeddedServer`).
 
-Order at the end: sockets are closed with 1012 and updates flushed first, then hypercorn is told to stop. The
-other way round it waits for its `graceful_timeout`, closes what is still open with 1011, and only then lets
-the application flush.
-
-The room server inside another process: hypercorn in a daemon thread with an event loop of its own.
+At shutdown, sockets are closed with 1012 and updates flushed before hypercorn stops. In the other order, hypercorn
+would wait for its `graceful_timeout`, close the remaining sockets with 1011, and only then let the application flush.
 """
 
 from __future__ import annotations
@@ -34,18 +31,18 @@ from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.settings import Settings
 
 GRACE_S = 1.0
-"""How long hypercorn may take to end once every socket was closed."""
+"""Seconds that hypercorn may take to stop after all sockets are closed."""
 
 BACKLOG = 1024
-"""Browsers that may knock at the same moment, after a restart for instance."""
+"""Connections that may wait to be accepted, for example after a restart. The system refuses more."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket, so that the port is known and ours before anything else starts.
+    """Open the listening socket, so that the port is known and reserved before the server starts.
 
     Raises:
         PortTakenError: Another program listens there.
-        CannotListenError: The address is not of this machine, or the port needs privileges.
+        CannotListenError: The address does not belong to this machine, or the port needs privileges.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -53,7 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise CannotListenError(host, port, error.strerror or str(error)) from error
     try:
-        if sys.platform != "win32":  # there it would let two programs share the port
+        if sys.platform != "win32":  # on Windows it would let two programs share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
@@ -72,7 +69,7 @@ async def run(
     stop: Callable[[], Awaitable[object]],
     on_started: Callable[[], object],
 ) -> None:
-    """Serve `hub` on `listener`, which is closed at the end, until `stop()` returns."""
+    """Serve `hub` on `listener` until `stop()` returns, and close `listener`."""
     stopped = asyncio.Event()
 
     async def until_stopped() -> None:
@@ -107,20 +104,20 @@ def _hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
     config.graceful_timeout = GRACE_S
     config.errorlog = _quiet_logger()
     config.accesslog = None
-    # Ours closes with 4413, and y-websocket stays away; after hypercorn's 1009 it would come back for ever.
+    # The server closes with 4413, after which y-websocket does not reconnect; after hypercorn's 1009 it would.
     config.websocket_max_message_size = 2 * settings.max_frame_bytes
     return config
 
 
 def _quiet_logger() -> logging.Logger:
-    """hypercorn's own words, without those about starting: they name a file descriptor and confuse."""
+    """Return a logger without hypercorn's messages at startup, which show a file descriptor instead of the port."""
     logger = logging.getLogger("streamlit_crdt_server.hypercorn")
     logger.setLevel(logging.WARNING)
     return logger
 
 
 def address_of(listener: socket.socket) -> tuple[str, int]:
-    """The host and port that a socket really listens on."""
+    """Return the actual host and port of a listening socket."""
     host, port = listener.getsockname()[:2]
     return str(host), int(port)
 
@@ -130,11 +127,11 @@ async def serve(
 ) -> None:
     """Run a room server until SIGTERM or SIGINT, or until `shutdown_trigger()` returns.
 
-    Then sockets are closed with 1012, so that clients reconnect to whatever comes next, and this returns.
+    Then sockets are closed with 1012, so that clients reconnect to the next server, and this returns.
 
     Raises:
-        PortTakenError, CannotListenError: It cannot listen there; nothing was started.
-        SettingsError: It needs a secret, see `standalone_ring`; nothing was started.
+        PortTakenError, CannotListenError: The server cannot listen on its address; it was not started.
+        SettingsError: A secret is missing, see `standalone_ring`; the server was not started.
     """
     keys = standalone_ring(settings) if settings.require_token else None
     listener = listen(settings.host, settings.port)
@@ -151,24 +148,24 @@ async def serve(
 
 
 def _signalled() -> Callable[[], Awaitable[object]]:
-    """Return a trigger that returns at the first SIGTERM or SIGINT."""
-    asked = asyncio.Event()
+    """Return an async function that waits for the first SIGTERM or SIGINT."""
+    received = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
-            loop.add_signal_handler(number, asked.set)
+            loop.add_signal_handler(number, received.set)
         except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(asked.set))
-    return asked.wait
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(received.set))
+    return received.wait
 
 
 class EmbeddedServer:
-    """A room server in a thread. It is started once, and stopped once: by the end of the process at the latest.
+    """A room server in a thread. It is started once, and stopped once, at the latest when the process ends.
 
     Attributes:
-        hub: Its rooms; `hub.open_local()` works between `start()` and `stop()`.
-        host: Address that it listens on.
-        port: Port that it listens on; the real one after `start()`, also when the settings say 0.
+        hub: The rooms. `hub.open_local()` works between `start()` and `stop()`.
+        host: Address of the listening socket.
+        port: Port of the listening socket. After `start()` it is the actual port, also if the setting is 0.
     """
 
     def __init__(self, settings: Settings, *, keys: KeyRing | None = None) -> None:
@@ -181,13 +178,13 @@ class EmbeddedServer:
         self._stop: asyncio.Event | None = None
 
     def start(self, *, timeout_s: float = 10.0) -> None:
-        """Listen, and return once connections are answered.
+        """Start the server, and return once it accepts connections.
 
         Raises:
-            PortTakenError, CannotListenError: It cannot listen there; nothing was started.
-            StoreError: The store cannot be opened, because another process owns it for instance.
-            ServerStoppedError: The server failed while it started.
-            TimeoutError: It took longer than `timeout_s`.
+            PortTakenError, CannotListenError: The server cannot listen on its address; it was not started.
+            StoreError: The store cannot be opened, for example because another process owns it.
+            ServerStoppedError: The server failed during its start.
+            TimeoutError: The start took longer than `timeout_s`.
         """
         if self._thread is not None:
             return
@@ -214,14 +211,15 @@ class EmbeddedServer:
             raise
         except BaseException as error:
             raise ServerStoppedError() from error
-        # A daemon thread goes on until all of these have run. By then no thread can be started any more, and
-        # no executor be used; stopping needs neither, because the store's threads have been there from the start.
+        # A daemon thread runs until all atexit functions have returned. By then no thread can be started and no
+        # executor be used. `stop` needs neither, because the threads of the store exist from the start.
         atexit.register(self.stop)
 
     def stop(self, *, timeout_s: float | None = None) -> None:
-        """Flush, close every socket with 1012, and end the thread. May be called again, by any thread.
+        """Flush, close all sockets with 1012, and end the thread. May be called again, by any thread.
 
-        Waits for `timeout_s`; None waits as long as a store that fails may hold the rooms up, and a little.
+        Args:
+            timeout_s: Longest wait in seconds; None for `flush_timeout_s` and a few seconds more.
         """
         atexit.unregister(self.stop)
         thread, loop, stop = self._thread, self._loop, self._stop
@@ -230,7 +228,7 @@ class EmbeddedServer:
         try:
             loop.call_soon_threadsafe(stop.set)
         except RuntimeError:
-            return  # it has ended by itself
+            return  # the loop has already ended
         thread.join(self._settings.flush_timeout_s + GRACE_S + 5.0 if timeout_s is None else timeout_s)
 
     async def _serve(self, listener: socket.socket, started: Future[None]) -> None:

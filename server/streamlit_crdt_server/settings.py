@@ -1,7 +1,7 @@
-"""What can be set about a room server, and where a setting comes from.
+"""Settings of a room server, from arguments, environment variables and defaults.
 
-Arguments win over `STREAMLIT_CRDT_*` variables, and those over the defaults. A misspelt variable is an error
-instead of being ignored, because a limit that silently does not apply is found out on the day it was needed.
+Arguments override `STREAMLIT_CRDT_*` variables, which override the defaults. A misspelled variable is an error, because
+a limit that silently does not apply would be noticed too late.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from streamlit_crdt_server.storage.store_url import store_path
 
 PREFIX = "STREAMLIT_CRDT_"
 
-READ_BY_OTHERS = ("SERVER", "DEBUG", "DEMO_", "E2E_", "TEST_", "BENCH_")
-"""Beginnings of variables with our prefix that belong to the Streamlit side and its tests."""
+_FOREIGN_VARIABLES = ("SERVER", "DEBUG", "DEMO_", "E2E_", "TEST_", "BENCH_")
+"""Prefixes of variables that belong to the Streamlit app and the tests. They are no settings of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +28,40 @@ class Settings:
     """The settings of one room server; `load()` also reads the environment.
 
     Attributes:
-        host: Address to listen on. Anything but loopback lets other machines in.
+        host: Address to listen on. An address other than loopback admits other machines.
         port: Port to listen on; 0 picks a free one.
-        store: The file to keep rooms in, as a path or `sqlite:///path`; None or `memory` keeps them in memory
-            until the server stops.
-        namespace: Of the app's rooms, so that several apps can share a server or a file and each has rooms of
-            its own; 1 to 64 of the characters A-Z a-z 0-9 . _ - . Empty: none.
-        freeze_gc: Take what is loaded at start out of the garbage collector's sight (see `freeze`).
-        require_token: Whether a connection needs a token. Without one anybody who can reach the port can read
-            and write every room.
-        secret: Secrets that tokens are signed with, at least 16 characters each: the first signs, all verify.
-        secret_file: A file with one such secret per line, instead of `secret`.
-        allow_origin: Origins, as `scheme://host[:port]`, whose pages may connect besides the server's own;
-            `*` is any.
+        store: File of the rooms, as a path or `sqlite:///path`. None or `memory` keeps rooms in memory until the
+            server stops.
+        namespace: Namespace of the app's rooms, so that several apps can share a server or a file. 1 to 64 of the
+            characters A-Z a-z 0-9 . _ - . Empty for none.
+        freeze_gc: Whether the garbage collector ignores the objects loaded at startup (see `gc_freeze`).
+        require_token: Whether a connection needs a token. Without tokens, every client that can reach the port can
+            read and write every room.
+        secret: Secrets that sign tokens, at least 16 characters each. The first signs, all verify.
+        secret_file: File with one secret per line, instead of `secret`.
+        allow_origin: Origins, as `scheme://host[:port]`, whose pages may connect in addition to the server's own.
+            `*` allows all.
         max_frame_bytes: A larger frame closes its connection with 4413.
-        max_awareness_bytes: The same for what one awareness frame carries.
+        max_awareness_bytes: The same for the content of an awareness frame.
         max_state_vector_bytes: The same for a state vector.
-        max_presences_per_connection: How many client ids one connection may announce.
-        max_backlog_bytes_per_peer: A peer that lets more than this wait for it is closed, and resyncs.
-        max_inbox_bytes_per_room: With more than this waiting to be applied, a room stops reading its sockets.
-        warn_room_bytes: A larger document is written about in the log.
-        max_room_bytes: A larger document is read-only: who edits it is told with 4414.
+        max_presences_per_connection: Client ids that one connection may announce.
+        max_backlog_bytes_per_peer: Unsent bytes above which a peer is closed. It resyncs when it reconnects.
+        max_inbox_bytes_per_room: Bytes that wait to be applied above which a room stops reading its sockets.
+        warn_room_bytes: Size of a document above which the log contains a warning.
+        max_room_bytes: Size above which a document is read-only. An edit closes its connection with 4414.
         max_messages_per_s_per_connection: A connection that sends more, on average over ten seconds, is closed
             with 4303.
-        max_bytes_per_s_per_connection: The same for what its frames hold.
-        max_connections_per_room: Further connections are refused.
-        max_connections_per_user: The same for one user, as the token names it.
+        max_bytes_per_s_per_connection: The same for the bytes of its frames.
+        max_connections_per_room: Connections of one room. Further connections are refused.
+        max_connections_per_user: The same for one user, by the user id of the token.
         max_connections_per_address: The same for one address other than this machine's own. Behind a proxy on another
-            machine everybody has the proxy's, unless the ASGI server is told to trust what it forwards.
+            machine, all clients have the address of the proxy, unless the ASGI server trusts its forwarded headers.
         max_rooms: Rooms open at a time.
-        evict_after_s: A room in which nobody was for so long leaves memory; its log stays.
-        flush_timeout_s: How long a room that ends may take to save what waits, while its store fails.
-        silent_peer_timeout_s: A socket from which nothing came for so long is closed. A hidden browser tab
-            may speak once a minute only, hence two minutes and a half.
-        close_timeout_s: How long a socket has to take the closing message.
+        evict_after_s: Seconds without a peer after which a room leaves memory. Its log stays.
+        flush_timeout_s: Seconds that a closing room may take to save its unsaved updates while its store fails.
+        silent_peer_timeout_s: Seconds without a frame after which a socket is closed. A hidden browser tab may send
+            only once a minute.
+        close_timeout_s: Seconds that a socket has to accept the closing message.
     """
 
     host: str = "127.0.0.1"
@@ -95,15 +95,15 @@ class Settings:
     def __post_init__(self) -> None:
         store_path(self.store)
         if not self.host:
-            raise SettingsError("host is empty: give an address to listen on, such as 127.0.0.1")
+            raise SettingsError("host is empty: set it to an address to listen on, such as 127.0.0.1")
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port={self.port} is not a port: use 1 to 65535, or 0 to pick a free one")
         if self.namespace and not re.fullmatch(NAMESPACE_PATTERN, self.namespace):
             raise SettingsError(
-                f"namespace={self.namespace!r} has other characters: use 1 to 64 of A-Z a-z 0-9 . _ -"
+                f"namespace={self.namespace!r} is invalid: use 1 to 64 of the characters A-Z a-z 0-9 . _ -"
             )
         if self.secret and self.secret_file is not None:
-            raise SettingsError("secret and secret_file are both set: keep one of them")
+            raise SettingsError("secret and secret_file are both set: remove one of them")
         for origin in self.allow_origin:
             _check_origin(origin)
         for setting in fields(self):
@@ -116,10 +116,10 @@ class Settings:
 
     @classmethod
     def load(cls, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
-        """Make settings from arguments, then from `STREAMLIT_CRDT_*` variables, then from the defaults.
+        """Return settings from arguments, then from `STREAMLIT_CRDT_*` variables, then from the defaults.
 
         Raises:
-            SettingsError: A name is unknown, a value does not parse, or two settings contradict each other.
+            SettingsError: A name is unknown, a value cannot be parsed, or two settings contradict each other.
         """
         known = {field.name: field.type for field in fields(cls)}
         for name in overrides:
@@ -130,34 +130,34 @@ class Settings:
 
     @classmethod
     def names_port(cls, *, environ: Mapping[str, str] | None = None) -> bool:
-        """Whether the environment asks for a certain port, so that taking another one would surprise."""
+        """Return whether the environment sets the port, so that the server must not pick another one."""
         return bool((os.environ if environ is None else environ).get(f"{PREFIX}PORT"))
 
 
 def _tuples(overrides: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Let a list be given for a tuple, and a single text for a tuple of one."""
-    given = dict(overrides)
+    """Convert lists, and single texts, to tuples for settings that are tuples."""
+    converted = dict(overrides)
     for name, value in overrides.items():
         if isinstance(value, list):
-            given[name] = tuple(value)
+            converted[name] = tuple(value)
         elif isinstance(value, str) and str(known[name]).startswith("tuple"):
-            given[name] = (value,)
-    return given
+            converted[name] = (value,)
+    return converted
 
 
 def _from_environ(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable, text in environ.items():
         rest = variable.removeprefix(PREFIX)
-        if rest == variable or rest.startswith(READ_BY_OTHERS):
+        if rest == variable or rest.startswith(_FOREIGN_VARIABLES):
             continue
         name = rest.lower()
         if name not in known or variable != PREFIX + name.upper():
-            raise SettingsError(_unknown(f"the variable {variable}", name, known))
+            raise SettingsError(_unknown(f"variable {variable}", name, known))
         try:
             values[name] = _PARSERS[str(known[name])](text.strip())
         except ValueError as error:
-            raise SettingsError(f"{variable}={text!r} does not parse: {error}") from error
+            raise SettingsError(f"{variable}={text!r} cannot be parsed: {error}") from error
     return values
 
 
@@ -171,7 +171,7 @@ def _check_origin(origin: str) -> None:
     scheme, separator, host = origin.partition("://")
     if origin != "*" and not (scheme and separator and host and "/" not in host):
         raise SettingsError(
-            f"allow_origin {origin!r} is not an origin: write it like https://app.example.com"
+            f"allow_origin={origin!r} is not an origin: use a form such as https://app.example.com"
         )
 
 
@@ -180,7 +180,7 @@ def _parse_bool(text: str) -> bool:
         return True
     if text.lower() in ("0", "false", "no", "off"):
         return False
-    raise ValueError("write true or false")
+    raise ValueError("use true or false")
 
 
 def _parse_list(text: str) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def error_line(*words: str) -> str:
         (["token", "a/b", "--user", "Ada"], "cannot be a room's name"),
         (["token", "plan", "--all-rooms", "--user", "Ada"], "--all-rooms"),
         (["token", "plan", "--user", "Ada", "--role", "owner"], "viewer"),
-        (["token", "plan", "--user", "", "--secret-file", "/dev/null"], "holds no secret"),
+        (["token", "plan", "--user", "", "--secret-file", "/dev/null"], "contains no secret"),
         (["run", "no_such_file.py"], "give the path of a Streamlit script"),
         (["run", "https://example.com/app.py"], "download the script"),
         (["run", "app.py", "--server.prot", "1"], "--server.port"),

@@ -45,17 +45,17 @@ def test_variables_of_the_streamlit_side_are_left_alone() -> None:
     [
         ({"STREAMLIT_CRDT_PROT": "1"}, {}, "did you mean 'port'"),
         ({"STREAMLIT_CRDT_port": "1"}, {}, "STREAMLIT_CRDT_port"),
-        ({"STREAMLIT_CRDT_PORT": "http"}, {}, "STREAMLIT_CRDT_PORT='http' does not parse"),
-        ({"STREAMLIT_CRDT_FREEZE_GC": "perhaps"}, {}, "write true or false"),
+        ({"STREAMLIT_CRDT_PORT": "http"}, {}, "STREAMLIT_CRDT_PORT='http' cannot be parsed"),
+        ({"STREAMLIT_CRDT_FREEZE_GC": "perhaps"}, {}, "use true or false"),
         ({}, {"max_room": 1}, "did you mean 'max_rooms'"),
         ({}, {"colour": 1}, "the settings are host, port"),
         ({}, {"port": 70000}, "use 1 to 65535"),
-        ({}, {"host": ""}, "give an address"),
+        ({}, {"host": ""}, "set it to an address"),
         ({}, {"max_frame_bytes": 0}, "max_frame_bytes=0 must be greater than 0"),
         ({}, {"silent_peer_timeout_s": float("nan")}, "must be greater than 0"),
         ({}, {"allow_origin": ("app.example.com",)}, "https://app.example.com"),
-        ({}, {"store": "redis://cache"}, "write a path such as rooms.db"),
-        ({}, {"store": "sqlite:///"}, "write a path such as rooms.db"),
+        ({}, {"store": "redis://cache"}, "use a path such as rooms.db"),
+        ({}, {"store": "sqlite:///"}, "use a path such as rooms.db"),
     ],
 )
 def test_a_wrong_setting_is_an_error_that_says_what_to_change(

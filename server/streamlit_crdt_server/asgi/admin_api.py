@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamlit_crdt_server.asgi.origins import check_host, check_origin
-from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_errand
+from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_admin_token
 from streamlit_crdt_server.errors import (
     AdminForbiddenError,
     HostRefused,
@@ -109,7 +109,7 @@ class AdminApi:
         headers = request.headers.getlist("authorization")
         if len(headers) != 1 or not headers[0].lower().startswith(_SCHEME):
             raise TokenMissingError()
-        allowed = verify_errand(self._keys, headers[0][len(_SCHEME) :].strip(), now=self._clock())
+        allowed = verify_admin_token(self._keys, headers[0][len(_SCHEME) :].strip(), now=self._clock())
         if allowed != scope:
             raise AdminForbiddenError(scope.does)
 

@@ -1,14 +1,13 @@
-"""Tokens: which rooms somebody may enter, in which role, under which name, until when. No I/O, no clock.
+"""Signed tokens of connections and of the admin API. No I/O, no clock.
 
-A token is a JWT signed with HS256, and with nothing else: the algorithm is never taken from the token. What
-PyJWT is lenient about is checked here first, so that a token has exactly one spelling and one meaning: unknown
-header fields, and characters that a base64 decoder skips. Keys are derived from secrets, each under a label of
-its own, so that a signature made elsewhere with the same secret opens nothing here.
+A token is a JWT signed with HS256; the algorithm is never taken from the token. PyJWT accepts unknown header fields,
+and characters that a base64 decoder skips. Both are rejected here first, so that a token has exactly one spelling and
+one meaning. Keys are derived from secrets with a label, so that a signature made elsewhere with the same secret is not
+valid here.
 
-Tokens for errands: one thing that an app asks of its room server, over HTTP, such as which rooms there are.
-
-A token for a socket opens none of this, nor does one for an errand open a socket: they are for different audiences. It
-names the one thing that it is for, and ends after seconds.
+A connection token states user, rooms, roles and expiry. An admin token authorizes one request of the admin API, such
+as the listing of rooms, and expires after seconds. The two have different audiences, so that neither replaces the
+other.
 """
 
 from __future__ import annotations
@@ -34,12 +33,13 @@ from streamlit_crdt_server.errors import (
 from streamlit_crdt_server.names import check_room_name
 
 ANY_ROOM = "*"
-"""Stands for every room in a token's claims. No room can be called so."""
+"""Key of a token's claims that matches every room. It is not a valid room name."""
 
 MAX_TOKEN_CHARS = 8192
-"""Longer ones do not fit into a request's headers anyway; verifying costs in proportion."""
+"""Characters. A longer token does not fit into the headers of a request, and costs more to verify."""
 
 MAX_NAME_CHARS = 256
+"""Characters of user, name and session. Longer ones are not signed; a longer name is cut when it is verified."""
 
 ALGORITHM = "HS256"
 _AUDIENCE = "streamlit-crdt"
@@ -48,7 +48,7 @@ _HEADER_FIELDS = {"alg", "typ", "kid"}
 
 
 class Role(StrEnum):
-    """What somebody may do in a room."""
+    """Permission of a user in a room."""
 
     VIEWER = "viewer"
     EDITOR = "editor"
@@ -56,15 +56,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says.
+    """Claims of a verified token.
 
     Attributes:
-        rooms: The role per room's name; `ANY_ROOM` stands for those that are not named.
-        user: Who it is, for limits and for the others.
-        name: What the others see.
-        session: Which session it was made for; a token that replaces it on an open socket names the same.
-        expires_at: When it ends, in seconds since the epoch.
-        key_id: The key that it was signed with.
+        rooms: Role per room name. `ANY_ROOM` matches the rooms that are not named.
+        user: User id, for limits and presence.
+        name: Name that other users see.
+        session: Session of the token. A token that replaces it on an open socket must have the same session.
+        expires_at: Expiry, in seconds since the Unix epoch.
+        key_id: Id of the key that signed the token.
     """
 
     rooms: Mapping[str, Role]
@@ -75,17 +75,17 @@ class Claims:
     key_id: str
 
     def role_in(self, room: str) -> Role | None:
-        """The role in `room`; None if this token does not open it."""
+        """Return the role in `room`, or None if the token grants no access to it."""
         return self.rooms.get(room, self.rooms.get(ANY_ROOM))
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Keys by their ids: all verify, the current one signs. A second one makes rotation possible.
+    """Keys by id. All keys verify; the current key signs. A second key makes rotation possible.
 
     Attributes:
-        keys: 32 bytes per key id. They are not shown in its repr.
-        current: The id of the key that signs.
+        keys: 32 bytes per key id. The repr does not contain them.
+        current: Id of the key that signs.
     """
 
     keys: Mapping[str, bytes] = field(repr=False)
@@ -97,7 +97,7 @@ class KeyRing:
 
     @classmethod
     def from_secret(cls, *secrets: str, label: str = "shared secret") -> Self:
-        """Derive a key from each secret; the first one signs. An equal label and secret give an equal key."""
+        """Derive a key from each secret and the label. The first key signs."""
         keys = [_derive(secret, label) for secret in secrets]
         ids = [_key_id(key) for key in keys]
         return cls(dict(zip(ids, keys, strict=True)), ids[0])
@@ -113,18 +113,18 @@ def mint(
     ttl_s: float,
     now: float,
 ) -> str:
-    """Sign a token that is valid from `now`, in seconds since the epoch, for `ttl_s`.
+    """Sign a token that is valid for `ttl_s` from `now`, in seconds since the Unix epoch.
 
     Raises:
-        RoomNameRefused: A key of `rooms` is neither a room's name nor `ANY_ROOM`.
-        ValueError: Nothing is opened by it, it would end at once, or user, name or session is empty or too long.
+        RoomNameRefused: A key of `rooms` is neither a room name nor `ANY_ROOM`.
+        ValueError: `rooms` is empty, `ttl_s` is not positive, or user, name or session is empty or too long.
     """
     _check_rooms(rooms)
     if not ttl_s > 0:
         raise ValueError(f"ttl_s={ttl_s} must be greater than 0")
-    for what, text in (("user", user), ("name", name), ("session", session)):
+    for field_name, text in (("user", user), ("name", name), ("session", session)):
         if not 0 < len(text) <= MAX_NAME_CHARS:
-            raise ValueError(f"{what} must have 1 to {MAX_NAME_CHARS} characters")
+            raise ValueError(f"{field_name} must have 1 to {MAX_NAME_CHARS} characters")
     payload = {
         "aud": _AUDIENCE,
         "sub": user,
@@ -138,13 +138,13 @@ def mint(
 
 
 def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
-    """Return what a token says, once its signature and its end have been checked.
+    """Verify the signature and the expiry of a connection token, and return its claims.
 
     Raises:
-        TokenMalformedError: It is not a token of ours.
-        TokenKeyUnknownError: It was signed with a key that is not, or no longer, in the ring.
-        TokenForgedError: The signature is not that of what it says.
-        TokenExpiredError: It has ended.
+        TokenMalformedError: `text` is not a connection token.
+        TokenKeyUnknownError: Its key is not in the ring.
+        TokenForgedError: Its signature does not match its content.
+        TokenExpiredError: It has expired.
     """
     payload, key_id, expires_at = verified_payload(ring, text, audience=_AUDIENCE, now=now)
     return _read_claims(payload, key_id, expires_at)
@@ -153,13 +153,13 @@ def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
 def verified_payload(
     ring: KeyRing, text: str, *, audience: str, now: float
 ) -> tuple[Mapping[str, Any], str, float]:
-    """Return what a token for `audience` says, the id of its key and its end; raises as `verify` does."""
+    """Return the payload, the key id and the expiry of a token for `audience`. Raises the errors of `verify`."""
     key_id = _read_key_id(text)
     key = ring.keys.get(key_id)
     if key is None:
         raise TokenKeyUnknownError(key_id)
     payload = _read_payload(text, key, audience)
-    expires_at = _read_end(payload)
+    expires_at = _read_expiry(payload)
     if expires_at <= now:
         raise TokenExpiredError(expires_at, now)
     return payload, key_id, expires_at
@@ -167,24 +167,24 @@ def verified_payload(
 
 def _read_key_id(text: str) -> str:
     if len(text) > MAX_TOKEN_CHARS or not _FORM.fullmatch(text):
-        raise TokenMalformedError("it does not have the form of a token")
+        raise TokenMalformedError("its form is not that of a token")
     signature = text.rpartition(".")[2]
-    if _spell(base64.urlsafe_b64decode(signature + "=")) != signature:
-        raise TokenMalformedError("its signature is not spelt as encoders do")
+    if _base64url(base64.urlsafe_b64decode(signature + "=")) != signature:
+        raise TokenMalformedError("its signature is not canonical base64")
     try:
         header = jwt.get_unverified_header(text)
     except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise TokenMalformedError("its header does not decode") from error
     if header.get("alg") != ALGORITHM or not header.keys() <= _HEADER_FIELDS:
-        raise TokenMalformedError(f"its header asks for something other than {ALGORITHM}")
+        raise TokenMalformedError(f"its header has unknown fields or another algorithm than {ALGORITHM}")
     key_id = header.get("kid")
     if not isinstance(key_id, str):
-        raise TokenMalformedError("it does not name its key")
+        raise TokenMalformedError("its header has no key id")
     return key_id
 
 
 def _read_payload(text: str, key: bytes, audience: str) -> Mapping[str, Any]:
-    """Check the signature, and that the token is for us; times are checked against the caller's clock."""
+    """Verify signature and audience. The caller checks the expiry against its own clock."""
     options: Any = {"require": ["aud", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     try:
         payload = jwt.decode(text, key, algorithms=[ALGORITHM], audience=audience, options=options)
@@ -195,20 +195,20 @@ def _read_payload(text: str, key: bytes, audience: str) -> Mapping[str, Any]:
     return dict(payload)
 
 
-def _read_end(payload: Mapping[str, Any]) -> float:
-    expires_at = payload.get("exp")
-    if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)):
-        raise TokenMalformedError("its end is not a time")
+def _read_expiry(payload: Mapping[str, Any]) -> float:
+    value = payload.get("exp")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TokenMalformedError("its expiry is not a time")
     try:
-        ends_at = float(expires_at)
+        expires_at = float(value)
     except OverflowError as error:
-        raise TokenMalformedError("its end is not a time") from error
-    if not math.isfinite(ends_at):
-        raise TokenMalformedError("its end is not a time")
-    return ends_at
+        raise TokenMalformedError("its expiry is not a time") from error
+    if not math.isfinite(expires_at):
+        raise TokenMalformedError("its expiry is not a time")
+    return expires_at
 
 
-def _read_claims(payload: Mapping[str, Any], key_id: str, ends_at: float) -> Claims:
+def _read_claims(payload: Mapping[str, Any], key_id: str, expires_at: float) -> Claims:
     texts = [payload.get(name) for name in ("sub", "name", "sid")]
     rooms = payload.get("rooms")
     if not isinstance(rooms, dict) or not all(isinstance(text, str) and text for text in texts):
@@ -217,48 +217,49 @@ def _read_claims(payload: Mapping[str, Any], key_id: str, ends_at: float) -> Cla
         checked = {room: Role(role) for room, role in rooms.items()}
         _check_rooms(checked)
     except (RoomNameRefused, ValueError) as error:
-        raise TokenMalformedError("a claim has no meaning") from error
+        raise TokenMalformedError("a room or role in its claims is invalid") from error
     user, name, session = map(str, texts)
-    return Claims(checked, user, name[:MAX_NAME_CHARS], session, ends_at, key_id)
+    return Claims(checked, user, name[:MAX_NAME_CHARS], session, expires_at, key_id)
 
 
 def _check_rooms(rooms: Mapping[str, Role]) -> None:
     if not rooms:
-        raise ValueError("a token that opens no room is of no use")
+        raise ValueError("rooms is empty: a token needs at least one room")
     for room in rooms:
         if room != ANY_ROOM:
             check_room_name(room)
 
 
 def _derive(secret: str, label: str) -> bytes:
-    """Make a key of 32 bytes from a secret; keys of different labels say nothing about each other."""
+    """Return a key of 32 bytes. Keys of different labels are independent of each other."""
     return hashlib.blake2b(f"{label}\0{secret}".encode(), digest_size=32, person=b"streamlit-crdt").digest()
 
 
 def _key_id(key: bytes) -> str:
-    """Name a key without giving anything of it away."""
+    """Return the id of a key, which reveals nothing about the key."""
     return hashlib.blake2b(key, digest_size=6, person=b"key id").hexdigest()
 
 
-def _spell(content: bytes) -> str:
+def _base64url(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-ERRAND_TTL_S = 30.0
-"""How long a token is valid: it is made for a request that is on its way at once."""
+ADMIN_TTL_S = 30.0
+"""Lifetime of an admin token in seconds. It is signed for one request that is sent immediately."""
 
 NAMESPACE_HEADER = "streamlit-crdt-namespace"
+"""Header of an admin request with the namespace of the app."""
 
 _ADMIN_AUDIENCE = "streamlit-crdt errand"
 
 
 @dataclass(frozen=True, slots=True)
 class AdminScope:
-    """What is asked for.
+    """One operation of the admin API.
 
     Attributes:
-        namespace: Whose rooms; "" is that of none.
-        does: "list", or "delete" and the room's name.
+        namespace: Namespace of the rooms; "" for none.
+        does: "list", or "delete" and the name of the room.
     """
 
     namespace: str
@@ -266,35 +267,35 @@ class AdminScope:
 
     @classmethod
     def listing(cls, namespace: str) -> AdminScope:
-        """Ask which rooms there are."""
+        """Return the scope of listing all rooms of a namespace."""
         return cls(namespace, "list")
 
     @classmethod
     def deletion(cls, namespace: str, room: str) -> AdminScope:
-        """Ask to delete a room, whose name is without the namespace."""
+        """Return the scope of deleting a room, named without its namespace."""
         return cls(namespace, f"delete {room}")
 
 
-def mint_admin_token(ring: KeyRing, errand: AdminScope, *, now: float) -> str:
-    """Sign a token for one errand, valid for `ERRAND_TTL_S` from `now`."""
+def mint_admin_token(ring: KeyRing, scope: AdminScope, *, now: float) -> str:
+    """Sign an admin token that is valid for `ADMIN_TTL_S` from `now`."""
     payload = {
         "aud": _ADMIN_AUDIENCE,
-        "namespace": errand.namespace,
-        "does": errand.does,
+        "namespace": scope.namespace,
+        "does": scope.does,
         "iat": int(now),
-        "exp": now + ERRAND_TTL_S,
+        "exp": now + ADMIN_TTL_S,
     }
     return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
 
 
-def verify_errand(ring: KeyRing, text: str, *, now: float) -> AdminScope:
-    """Return what a token is for, once its signature and its end have been checked.
+def verify_admin_token(ring: KeyRing, text: str, *, now: float) -> AdminScope:
+    """Verify the signature and the expiry of an admin token, and return its scope.
 
     Raises:
-        TokenError: As `token.verify`; a token for a socket is malformed here.
+        TokenError: As `verify`. A connection token is malformed here.
     """
     payload, _, _ = verified_payload(ring, text, audience=_ADMIN_AUDIENCE, now=now)
     namespace, does = payload.get("namespace"), payload.get("does")
     if not isinstance(namespace, str) or not isinstance(does, str):
-        raise TokenMalformedError("it does not say what it is for")
+        raise TokenMalformedError("its scope is missing")
     return AdminScope(namespace, does)

@@ -1,8 +1,8 @@
-"""That one process owns a file: a second one would append to logs that the first believes to know.
+"""Lock that gives a store file one owner. A second process would append to logs that the first one has in memory.
 
-The lease is an operating system's lock on a file of its own beside the owned one. It is held for as long as
-its owner lives and is gone with it, also after kill -9, so that no timeout has to guess whether somebody is
-still there. The file stays when the lease is released: removing it would race with the next owner's lock.
+The lock is an operating system lock on a separate file beside the store. It ends with its process, also after
+kill -9, so that no timeout is needed. The lock file stays after the release: removing it would race with the lock of
+the next owner.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from streamlit_crdt_server.errors import StoreBusyError
 if sys.platform == "win32":
     import msvcrt
 
-    _BEYOND_THE_TEXT = 1 << 20
-    """Windows' locks forbid others to read what they cover; the owner's name must be readable."""
+    _LOCK_OFFSET = 1 << 20
+    """Byte position of the lock. Windows lets no other process read a locked range, and the owner's name at the start
+    of the file must stay readable."""
 
     def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, _BEYOND_THE_TEXT, os.SEEK_SET)
+        os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
 
@@ -29,21 +30,21 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
-        # flock, not lockf: two stores of one process exclude each other too, and a closed copy releases nothing.
+        # flock instead of lockf: it also excludes a second store in this process, and closing a copy releases nothing.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class FileLock:
-    """The right to use a file, from its making until `release()`."""
+    """Exclusive ownership of a file, from construction until `release()`."""
 
-    def __init__(self, owned: Path) -> None:
-        """Take the lease of `owned`, whether or not that file exists.
+    def __init__(self, locked_file: Path) -> None:
+        """Lock `locked_file`, which need not exist.
 
         Raises:
-            StoreBusyError: Somebody has it; the error names the process.
-            OSError: The lease's own file cannot be made or locked.
+            StoreBusyError: Another store owns it; the error names the process.
+            OSError: The lock file cannot be created or locked.
         """
-        path = Path(f"{owned}-lease")
+        path = Path(f"{locked_file}-lease")
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(self._descriptor)
@@ -52,11 +53,11 @@ class FileLock:
         except (BlockingIOError, PermissionError) as error:
             self.release()
             owner = path.read_text("utf-8", "replace").strip() or "another process"
-            raise StoreBusyError(str(owned), f"{owner} uses it") from error
+            raise StoreBusyError(str(locked_file), f"{owner} uses it") from error
         except BaseException:
             self.release()
             raise
 
     def release(self) -> None:
-        """Give it up. Must not be called again."""
+        """Release the lock. Must be called once only."""
         os.close(self._descriptor)

@@ -1,8 +1,8 @@
-"""Opening a database so that nothing is made by half, and nothing that is refused is touched.
+"""One SQLite file: safe creation, checks before it is opened, transactions.
 
-SQLite, given a damaged file, helps itself: it leaves out the end of a damaged write-ahead log, and deletes
-that log when it closes. So the file is looked at through a connection that only reads, and is opened for
-writing once it was found whole. A new file is made under another name and then renamed.
+SQLite repairs a damaged file silently: it skips the end of a damaged write-ahead log, and deletes that log when it
+closes. The file is therefore checked through a read-only connection, and opened for writing only if it is intact. A
+new file is created under another name and then renamed, so that no partial file appears.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from streamlit_crdt_server.storage.high_water_mark import HighWaterMark
 from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
 
 Connect = Callable[..., sqlite3.Connection]
-"""`sqlite3.connect`, or a test's."""
+"""Signature of `sqlite3.connect`. Tests pass their own function."""
 
 _log = logging.getLogger(__name__)
 
 
 class SQLiteFile:
-    """An open database. It belongs to the thread that opened it.
+    """An open database, used only by the thread that opened it.
 
     Attributes:
-        log: Its tables.
+        log: The tables.
     """
 
     def __init__(self, path: Path, mark: HighWaterMark, connect: Connect, busy_timeout_s: float) -> None:
-        """Check the file and open it. `create_file` has made it; here a missing one is an error.
+        """Check and open a file that `create_file` created. A missing file is an error.
 
         Raises:
-            StoreError, sqlite3.Error, OSError: A damaged file is left as it was.
+            StoreError, sqlite3.Error, OSError: The file is damaged or cannot be opened. It is unchanged.
         """
         self._path = path
         self._mark = mark
@@ -46,43 +46,43 @@ class SQLiteFile:
         try:
             mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
-                raise StoreUnavailableError(str(path), f"its journal mode is {mode} and cannot be changed")
+                raise StoreUnavailableError(str(path), f"its journal mode {mode} could not be changed to wal")
             self._db.execute("PRAGMA synchronous = FULL")
             self.log = SQLiteLog(self._db, str(path))
-            self._identity: list[int] | None = None
+            self._inodes: list[int] | None = None
         except BaseException:
             self._db.close()
             raise
 
     def transact(self, writes: Sequence[Callable[[SQLiteLog], Any]]) -> list[Any]:
-        """Make all `writes` in one transaction; what they wrote is on the disk when this returns.
+        """Run all `writes` in one transaction, and commit it to disk.
 
         Returns:
-            What each of them returned, or the StoreError that it raised: then it alone wrote nothing.
+            For each write its result, or its StoreError. A failed write is rolled back alone.
 
         Raises:
-            sqlite3.Error, OSError, StoreError: Nothing was written, as far as SQLite knows.
+            sqlite3.Error, OSError, StoreError: The transaction was rolled back, as far as SQLite reports.
         """
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [self._separately(write) for write in writes]
+            outcomes = [self._run_in_savepoint(write) for write in writes]
             last_seq = self.log.last_seq()
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        identity = self._identify()
-        self._identity = self._identity or identity  # the first commit makes the write-ahead log
-        if identity != self._identity:
-            raise StoreUnavailableError(str(self._path), "it was moved or deleted while it was in use")
+        inodes = self._read_inodes()
+        self._inodes = self._inodes or inodes  # the first commit creates the write-ahead log
+        if inodes != self._inodes:
+            raise StoreUnavailableError(str(self._path), "the file was moved or deleted while it was in use")
         self._mark.write(last_seq)
         return outcomes
 
     def close(self) -> None:
         self._db.close()
 
-    def _separately(self, write: Callable[[SQLiteLog], Any]) -> Any:
+    def _run_in_savepoint(self, write: Callable[[SQLiteLog], Any]) -> Any:
         self._db.execute("SAVEPOINT one")
         try:
             outcome = write(self.log)
@@ -92,25 +92,25 @@ class SQLiteFile:
         self._db.execute("RELEASE one")
         return outcome
 
-    def _identify(self) -> list[int]:
-        """Tell this file and its log from others of their names: SQLite writes on into deleted ones."""
+    def _read_inodes(self) -> list[int]:
+        """Return the inodes of the file and its log. SQLite continues to write into deleted files."""
         paths = [Path(f"{self._path}{suffix}") for suffix in ("", "-wal")]
         return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
 def create_file(path: Path, mark: HighWaterMark, connect: Connect) -> None:
-    """Make an empty store at `path`, readable by this user alone, unless something is there.
+    """Create an empty store at `path`, readable by this user only, unless the file exists.
 
     Raises:
-        StoreCorruptError: Nothing is there, but something was, and not all of it was taken away on purpose.
-        OSError, sqlite3.Error: It could not be made.
+        StoreCorruptError: The file is missing or empty, but files that belong to it exist.
+        OSError, sqlite3.Error: The file could not be created.
     """
     if path.exists() and path.stat().st_size:
         return
     if _size_of(f"{path}-wal") or (path.exists() and mark.read()):
-        raise StoreCorruptError(str(path), "it is empty or gone, and what belongs to it is still there")
+        raise StoreCorruptError(str(path), "the file is empty or missing, but files that belong to it exist")
     if mark.read():
-        _log.warning("%s was deleted; an empty store begins in its place", path)
+        _log.warning("%s was deleted; an empty store replaces it", path)
     fresh = Path(f"{path}-new")
     for suffix in ("", "-journal", "-wal", "-shm"):
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
@@ -130,13 +130,13 @@ def _check(log: SQLiteLog, path: Path, mark: HighWaterMark) -> None:
     if behind > 0:
         raise StoreCorruptError(
             str(path),
-            f"its last {behind} writes are missing; if you put an older file here on purpose, "
+            f"its last {behind} writes are missing; if you restored an older file on purpose, "
             f"delete {mark.path}",
         )
 
 
 def _connect(path: Path, mode: str, connect: Connect, busy_timeout_s: float) -> sqlite3.Connection:
-    """Connect without creating anything; transactions are begun and ended by this package alone."""
+    """Connect without creating a file, and without implicit transactions."""
     return connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=busy_timeout_s, isolation_level=None)
 
 

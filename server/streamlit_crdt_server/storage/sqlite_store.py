@@ -1,8 +1,8 @@
-"""All rooms in one SQLite file: the store that people's work is trusted to.
+"""Store of all rooms in one SQLite file.
 
-*Saved* means committed with a write-ahead log and `synchronous=FULL` (rule S5): kill -9 loses nothing that was
-confirmed. It is the standard library's SQLite in one thread, because what SQLite serialises anyway gains
-nothing from a pool, and a commit that blocks must not block the event loop.
+*Saved* means committed with a write-ahead log and `synchronous=FULL` (rule S5): kill -9 loses no saved update. The
+standard library's SQLite runs in one thread. A pool gains nothing, because SQLite serializes writes, and a commit must
+not block the event loop.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from streamlit_crdt_server.storage.file_lock import FileLock
 from streamlit_crdt_server.storage.high_water_mark import HighWaterMark
 from streamlit_crdt_server.storage.sqlite_file import Connect, SQLiteFile, create_file
 from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
-from streamlit_crdt_server.storage.sqlite_writer import SQLiteWriter, explain
+from streamlit_crdt_server.storage.sqlite_writer import SQLiteWriter, to_store_error
 from streamlit_crdt_server.storage.store import StoredRoom
 
 
 class SQLiteStore:
-    """Keeps rooms in one file, and owns that file while it is entered; see `Store`.
+    """A `Store` in one file, which it owns between `__aenter__` and `__aexit__`.
 
-    Beside the file lie SQLite's `-wal` and `-shm`, a `-lease` (which process owns it) and a `-mark` (how far it
-    has come). To copy a store that is in use, use SQLite's backup, not `cp`.
+    Beside the file are SQLite's `-wal` and `-shm`, a `-lease` (file lock) and a `-mark` (sequence number of the last
+    commit). Copy a store that is in use with SQLite's backup, not with `cp`.
     """
 
     level = 2
@@ -39,26 +39,26 @@ class SQLiteStore:
     def __init__(
         self, path: str | PathLike[str], *, busy_timeout_s: float = 1.0, connect: Connect = sqlite3.connect
     ) -> None:
-        """Name the file; it is opened, and made if it is not there, by `async with`.
+        """Set the file. `async with` opens it, and creates it if it does not exist.
 
         Args:
             path: The file.
-            busy_timeout_s: How long a write waits while another program, a backup perhaps, has the file locked.
-            connect: Makes a connection, as `sqlite3.connect` does.
+            busy_timeout_s: Seconds that a write waits while another program, such as a backup, locks the file.
+            connect: Replacement of `sqlite3.connect`.
         """
-        self.path = Path(path).resolve()  # one file has one lease, by whatever name it is reached
+        self.path = Path(path).resolve()  # one file has one lock, whichever path leads to it
         self._busy_timeout_s = busy_timeout_s
         self._connect = connect
         self._writer: SQLiteWriter | None = None
         self._closing = ExitStack()
 
     async def __aenter__(self) -> Self:
-        """Take the lease, check the file and open it.
+        """Lock, check and open the file.
 
         Raises:
             StoreBusyError: Another store owns the file.
-            StoreCorruptError: It is damaged, or no store; it is left as it was.
-            StoreFullError, StoreReadOnlyError, StoreUnavailableError: It cannot be opened for writing.
+            StoreCorruptError: The file is damaged or not a store. It is unchanged.
+            StoreFullError, StoreReadOnlyError, StoreUnavailableError: The file cannot be opened for writing.
         """
         with CancelScope(shield=True):
             await to_thread.run_sync(self._open)
@@ -70,59 +70,57 @@ class SQLiteStore:
         exc_value: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Finish what was asked for, close the file and give up the lease."""
+        """Complete the pending calls, close the file and release the lock."""
         self._writer = None
         with CancelScope(shield=True):
             await to_thread.run_sync(self._closing.close)
 
     async def load(self, room: str) -> StoredRoom:
-        """Return all of `room`; what of it is damaged is moved out of the log, kept, logged and counted."""
-        found: StoredRoom | None = await self._ask(lambda log: log.find(room), is_write=False)
+        """Return `room`. Its damaged updates are moved out of the log, kept, logged and counted."""
+        found: StoredRoom | None = await self._submit(lambda log: log.find(room), is_write=False)
         if found is not None:
             return found
-        stored: StoredRoom = await self._ask(lambda log: log.load(room))
+        stored: StoredRoom = await self._submit(lambda log: log.load(room))
         return stored
 
     async def append(self, room: str, update: bytes) -> None:
-        await self._ask(lambda log: log.append(room, update))
+        await self._submit(lambda log: log.append(room, update))
 
     async def compact(self, room: str, state: bytes) -> None:
-        await self._ask(lambda log: log.compact(room, state))
+        await self._submit(lambda log: log.compact(room, state))
 
     async def set_aside(self, room: str, update: bytes, why: str) -> None:
-        await self._ask(lambda log: log.set_aside(room, update, why))
+        await self._submit(lambda log: log.set_aside(room, update, why))
 
     async def delete(self, room: str) -> None:
-        await self._ask(lambda log: log.delete(room))
+        await self._submit(lambda log: log.delete(room))
 
     async def rooms(self) -> Sequence[str]:
-        names: Sequence[str] = await self._ask(lambda log: log.rooms(), is_write=False)
+        names: Sequence[str] = await self._submit(lambda log: log.rooms(), is_write=False)
         return names
 
     async def written(self) -> Sequence[str]:
-        names: Sequence[str] = await self._ask(lambda log: log.written(), is_write=False)
+        names: Sequence[str] = await self._submit(lambda log: log.written(), is_write=False)
         return names
 
-    async def _ask(self, work: Callable[[SQLiteLog], Any], *, is_write: bool = True) -> Any:
+    async def _submit(self, work: Callable[[SQLiteLog], Any], *, is_write: bool = True) -> Any:
         if self._writer is None:
-            raise StoreUnavailableError(str(self.path), "it is not open")
+            raise StoreUnavailableError(str(self.path), "the store is not open")
         return await asyncio.wrap_future(self._writer.submit(work, is_write=is_write))
 
     def _open(self) -> None:
         with ExitStack() as stack:
             try:
-                lease = FileLock(self.path)
-                stack.callback(lease.release)
+                lock = FileLock(self.path)
+                stack.callback(lock.release)
                 mark = HighWaterMark(self.path)
                 stack.callback(mark.close)
                 create_file(self.path, mark, self._connect)
             except (OSError, sqlite3.Error) as error:
-                raise explain(error, str(self.path)) from error
+                raise to_store_error(error, str(self.path)) from error
             writer = SQLiteWriter(lambda: self._open_file(mark), str(self.path))
             stack.callback(writer.close)
-            writer.submit(
-                SQLiteLog.advance, is_write=True
-            ).result()  # finds out now whether it can be written
+            writer.submit(SQLiteLog.advance, is_write=True).result()  # fails now if the file is not writable
             self._closing = stack.pop_all()
             self._writer = writer
 

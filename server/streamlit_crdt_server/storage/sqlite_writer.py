@@ -1,10 +1,10 @@
-"""One thread that does everything with a database, and makes one commit of all that waits for one.
+"""Thread that runs all reads and writes of a database, with one commit for all queued writes.
 
-A commit waits for the disk, a millisecond or fifty. What is asked for meanwhile queues up and shares the next
-commit, so that a hundred rooms which save at once wait for two commits and not for a hundred.
+A commit waits for the disk, 1 to 50 ms. Writes that arrive meanwhile share the next commit, so that a hundred rooms
+that save at once wait for two commits instead of a hundred.
 
-An error of the disk ends the connection, because SQLite's idea of the file may be wrong then; the next
-request opens and checks the file anew. So a store has no failed state to be brought out of.
+A disk error closes the connection, because SQLite's view of the file may be wrong afterwards. The next job opens and
+checks the file again. The store therefore has no failed state.
 """
 
 from __future__ import annotations
@@ -31,24 +31,25 @@ from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
 
 _log = logging.getLogger(__name__)
 
-_SAID_BY_SQLITE: dict[int, type[StoreError]] = {
+_SQLITE_ERRORS: dict[int, type[StoreError]] = {
     sqlite3.SQLITE_FULL: StoreFullError,
     sqlite3.SQLITE_READONLY: StoreReadOnlyError,
     sqlite3.SQLITE_CORRUPT: StoreCorruptError,
     sqlite3.SQLITE_NOTADB: StoreCorruptError,
 }
-_SAID_BY_THE_SYSTEM: dict[int | None, type[StoreError]] = {
+_OS_ERRORS: dict[int | None, type[StoreError]] = {
     errno.ENOSPC: StoreFullError,
     errno.EROFS: StoreReadOnlyError,
     errno.EACCES: StoreReadOnlyError,
     errno.EPERM: StoreReadOnlyError,
 }
-_CONNECTION_IS_SOUND = (
+_RECOVERABLE = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_READONLY,
 )
+"""SQLite errors after which the connection stays usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class _Job:
 
 
 class SQLiteWriter:
-    """The thread, from its making until `close()`. `submit` and `close` are called from one thread only."""
+    """The thread, from construction until `close()`. `submit` and `close` must be called from one thread only."""
 
     def __init__(self, open_file: Callable[[], SQLiteFile], where: str) -> None:
         self._open_file = open_file
@@ -71,38 +72,41 @@ class SQLiteWriter:
         self._thread.start()
 
     def submit(self, work: Callable[[SQLiteLog], Any], *, is_write: bool) -> Future[Any]:
-        """Have `work` done; the future fails with a StoreError, or is done once a write is on the disk.
+        """Queue `work`.
 
-        Reads of one group come before its writes, and do not fail with them.
+        Of all jobs that are queued at one time, reads run before writes, and do not fail with them.
+
+        Returns:
+            A future that fails with a StoreError, or completes once a write is committed to disk.
         """
         job = _Job(work, is_write)
         if self._is_closed:
-            job.done.set_exception(StoreUnavailableError(self._where, "it is closed"))
+            job.done.set_exception(StoreUnavailableError(self._where, "the store is closed"))
         else:
             self._jobs.put(job)
         return job.done
 
     def close(self) -> None:
-        """Do what was submitted, close the file, and wait for that. May be called again."""
+        """Run the queued jobs, close the file, and wait for both. May be called again."""
         if not self._is_closed:
             self._is_closed = True
             self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        goes_on = True
-        while goes_on:
-            waiting = [self._jobs.get()]
+        is_open = True
+        while is_open:
+            queued = [self._jobs.get()]
             while not self._jobs.empty():
-                waiting.append(self._jobs.get())
-            goes_on = None not in waiting
-            group = [job for job in waiting if job is not None and job.done.set_running_or_notify_cancel()]
+                queued.append(self._jobs.get())
+            is_open = None not in queued
+            group = [job for job in queued if job is not None and job.done.set_running_or_notify_cancel()]
             for job in group:
                 if not job.is_write:
-                    self._settle([job], self._read)
+                    self._complete([job], self._read)
             writes = [job for job in group if job.is_write]
             if writes:
-                self._settle(writes, self._write)
+                self._complete(writes, self._write)
         self._close_file()
 
     def _read(self, jobs: Sequence[_Job]) -> list[Any]:
@@ -111,13 +115,13 @@ class SQLiteWriter:
     def _write(self, jobs: Sequence[_Job]) -> list[Any]:
         return self._opened().transact([job.work for job in jobs])
 
-    def _settle(self, jobs: Sequence[_Job], act: Callable[[Sequence[_Job]], list[Any]]) -> None:
-        """Act on the jobs and tell each how it went: the outer edge of the thread, which nothing ends."""
+    def _complete(self, jobs: Sequence[_Job], run: Callable[[Sequence[_Job]], list[Any]]) -> None:
+        """Run the jobs and complete their futures. This is the outer edge of the thread: no error ends it."""
         try:
-            outcomes = act(jobs)
+            outcomes = run(jobs)
         except Exception as error:
-            outcomes = [explain(error, self._where)] * len(jobs)
-            if getattr(error, "sqlite_errorcode", 0) not in _CONNECTION_IS_SOUND:
+            outcomes = [to_store_error(error, self._where)] * len(jobs)
+            if getattr(error, "sqlite_errorcode", 0) not in _RECOVERABLE:
                 self._close_file()
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, StoreError):
@@ -136,20 +140,20 @@ class SQLiteWriter:
             if file is not None:
                 file.close()
         except sqlite3.Error as error:
-            _log.warning("the store %s did not close well: %s", self._where, error)
+            _log.warning("the store %s failed while it was closing: %s", self._where, error)
 
 
-def explain(error: Exception, where: str) -> StoreError:
-    """Say in this package's terms what SQLite or the operating system said."""
+def to_store_error(error: Exception, where: str) -> StoreError:
+    """Convert an error of SQLite or the operating system."""
     if isinstance(error, StoreError):
         return error
     if isinstance(error, sqlite3.Error):
-        leaf = _SAID_BY_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, StoreUnavailableError)
+        leaf = _SQLITE_ERRORS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, StoreUnavailableError)
     elif isinstance(error, OSError):
-        leaf = _SAID_BY_THE_SYSTEM.get(error.errno, StoreUnavailableError)
+        leaf = _OS_ERRORS.get(error.errno, StoreUnavailableError)
     else:
         _log.error("the store %s failed", where, exc_info=error)
         leaf = StoreUnavailableError
-    explained = leaf(where, str(error) or type(error).__name__)
-    explained.__cause__ = error
-    return explained
+    converted = leaf(where, str(error) or type(error).__name__)
+    converted.__cause__ = error
+    return converted

@@ -1,10 +1,8 @@
-"""Where a room's updates are kept.
+"""The `Store` protocol, the log of one room, and the store in memory.
 
-A store is a log per room: updates in the order in which they were appended, now and then replaced by one
-update that holds the same state. A room appends before it confirms an update to its sender (rule S5), and a
-store that fails raises: it never answers with an empty or a partial room (rule S4).
-
-One room's part of a store, and when it is worth replacing by the room's state.
+A store is one log per room: updates in the order in which they were appended, which `compact` replaces by one update
+with the same state. A room appends an update before it acknowledges it (rule S5). A failed call raises an error: it
+never returns an empty or a partial room (rule S4).
 """
 
 from __future__ import annotations
@@ -18,18 +16,18 @@ from typing import Protocol, Self
 
 COMPACT_OVER_BYTES = 64 * 1024
 COMPACT_RATIO = 4
-"""The log is replaced by the state once it exceeds so many bytes and so many times the last state: encoding a
-state costs as much as the room is large, and so costs little per byte that was written."""
+"""Size of a log, in bytes and as a multiple of the last state, above which it is replaced by the state. Encoding a
+state costs as much as the room is large. With this ratio the cost per appended byte is small."""
 
 
 class RoomLog:
     """The log of one room.
 
     Attributes:
-        room: The room's name.
-        level: What an update that was appended survives, see `StoreLevel`.
-        epoch: Which of the histories that had this name it is; empty until it was loaded.
-        size_bytes: How much is in it, as far as this process knows.
+        room: The name of the room.
+        level: A `StoreLevel`, which says what an appended update survives.
+        epoch: Epoch of the room, or "" before the log is loaded.
+        size_bytes: Bytes in the log that this process loaded or appended.
     """
 
     def __init__(self, store: Store, room: str) -> None:
@@ -42,32 +40,32 @@ class RoomLog:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is worth replacing by the state."""
+        """Whether compaction is due."""
         return self.size_bytes > self._compact_over_bytes
 
     @property
     def is_short(self) -> bool:
-        """Whether replacing it by the state costs so little that it may be done for any reason."""
+        """Whether compaction is cheap, so that it may run even if it is not due."""
         return self.size_bytes <= COMPACT_OVER_BYTES
 
     async def load(self) -> StoredRoom:
-        """Return the room as it is stored."""
+        """Return the stored room."""
         stored = await self._store.load(self.room)
         self.epoch = stored.epoch
         self.size_bytes = sum(map(len, stored.updates))
         return stored
 
     async def append(self, update: bytes) -> None:
-        """Add an update; it is saved when this returns."""
+        """Append an update. It is saved when this returns."""
         await self._store.append(self.room, update)
         self.size_bytes += len(update)
 
     async def set_aside(self, update: bytes, why: str) -> None:
-        """Move an update that damages the document out of the log."""
+        """Move an update that damages the document out of the log. The store keeps it."""
         await self._store.set_aside(self.room, update, why)
 
     async def compact(self, state: bytes | None) -> None:
-        """Replace the log by `state`; if that fails, or there is none, it is tried again once the log has doubled."""
+        """Replace the log by `state`. If that fails, or `state` is None, compaction is due again at twice the size."""
         self._compact_over_bytes = 2 * self.size_bytes
         if state is None:
             return
@@ -76,20 +74,20 @@ class RoomLog:
         self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))
 
     async def delete(self) -> None:
-        """Forget the room; the store begins another one under this name."""
+        """Delete the room. The store creates a new room of this name, with another epoch, when it is next used."""
         await self._store.delete(self.room)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRoom:
-    """What a store holds of one room.
+    """A room as it is stored.
 
     Attributes:
-        epoch: 32 hex digits, drawn when the room is first loaded or written, and anew after `delete()`. Two
-            histories of one name are told apart by it, and never merged.
+        epoch: 32 hex digits, generated when the room is first loaded or written, and again after `delete()`. Rooms of
+            the same name and different epochs are never merged.
         updates: The updates (Yjs v1) in the order in which they were appended.
-        set_aside: How many damaged or poisonous updates of this room were reported and put aside. The room is
-            whole without them as far as the store can tell; they are kept for somebody to look at.
+        set_aside: Number of updates that were reported as damaged and moved out of the log. The store keeps them for
+            examination. As far as it can detect, the room is complete without them.
     """
 
     epoch: str
@@ -100,13 +98,13 @@ class StoredRoom:
 class Store(Protocol):
     """A log of updates per room, used as `async with store:`.
 
-    A room has one call under way at a time; calls for different rooms run side by side. Every method raises a
-    `StoreError` when it fails, has then changed nothing as far as it knows, and may be called again: a store
-    that failed once works again as soon as its disk does. The one doubt that a failing disk leaves is an
-    update that was stored although `append` raised; a room appends it again, which changes nothing.
+    A room makes one call at a time; calls for different rooms run concurrently. A method that fails raises a
+    `StoreError`, has changed nothing as far as it can detect, and may be called again: a store works again as soon as
+    its disk does. With a failing disk an update may be stored although `append` raised. The room appends it again,
+    which changes nothing.
 
     Attributes:
-        level: What an update that was appended survives: 1 the room's closing, 2 the end of the process.
+        level: What an appended update survives: 1 the closing of its room, 2 the end of the process.
     """
 
     level: int
@@ -121,36 +119,36 @@ class Store(Protocol):
     ) -> None: ...
 
     async def load(self, room: str) -> StoredRoom:
-        """Return all of `room`; a room that was never written to has no updates, but an epoch from now on."""
+        """Return `room`. A room that was never written has no updates, and has an epoch from now on."""
         ...
 
     async def append(self, room: str, update: bytes) -> None:
-        """Add `update` to the log; it is saved when this returns (rule S5)."""
+        """Append `update` to the log. It is saved when this returns (rule S5)."""
         ...
 
     async def compact(self, room: str, state: bytes) -> None:
-        """Replace the log by `state`, an update that holds all that was appended, deletions too (rule S3)."""
+        """Replace the log by `state`, one update with the same content, including deletions (rule S3)."""
         ...
 
     async def set_aside(self, room: str, update: bytes, why: str) -> None:
-        """Move an update that `load` gave, and that the room cannot live with, out of the log; it is kept."""
+        """Move an update that damages the document out of the log, and keep it."""
         ...
 
     async def delete(self, room: str) -> None:
-        """Forget `room`, what was set aside as well; it begins anew under another epoch."""
+        """Delete `room` and its updates that were set aside. A new room of this name has another epoch."""
         ...
 
     async def rooms(self) -> Sequence[str]:
-        """Return the names of the rooms that were loaded or written, sorted."""
+        """Return the sorted names of the rooms that were loaded or written."""
         ...
 
     async def written(self) -> Sequence[str]:
-        """Return the names of the rooms that hold something, if only what was set aside, sorted."""
+        """Return the sorted names of the rooms with at least one update, in the log or set aside."""
         ...
 
 
-def draw_epoch() -> str:
-    """Draw the epoch of a room that begins: 32 hex digits."""
+def new_epoch() -> str:
+    """Return a random epoch of 32 hex digits."""
     return secrets.token_hex(16)
 
 
@@ -162,11 +160,10 @@ class _Log:
 
 
 class MemoryStore:
-    """Keeps rooms until the process ends. It exists so that a room damaged in memory can be loaded again.
+    """A store in memory, from which a damaged document can be loaded again.
 
-    A room begins under the same epoch in every process, and under a drawn one only after it was deleted: its
-    content ends with the process, and the tabs that are still open bring it back. With an epoch per process a
-    restart would look to them as if somebody had deleted the room.
+    The first epoch of a room is the same in each process; only a deleted room gets a random one. The content ends with
+    the process, and open tabs send it again. With an epoch per process, tabs would treat a restart as a deletion.
     """
 
     level = 1
@@ -184,7 +181,7 @@ class MemoryStore:
         exc_value: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Keep everything: whoever holds this store may enter it again."""
+        """Keep all rooms, because the store may be entered again."""
 
     async def load(self, room: str) -> StoredRoom:
         log = self._log(room)
@@ -215,7 +212,7 @@ class MemoryStore:
 
     def _log(self, room: str) -> _Log:
         if room not in self._logs:
-            epoch = draw_epoch() if room in self._deleted else _first_epoch(room)
+            epoch = new_epoch() if room in self._deleted else _first_epoch(room)
             self._logs[room] = _Log(epoch, [], [])
         return self._logs[room]
 

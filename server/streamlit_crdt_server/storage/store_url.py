@@ -1,4 +1,4 @@
-"""Which store a text names: what `Settings.store` holds, and what people write on a command line."""
+"""Stores by URL or path, as in `Settings.store` and on the command line."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ _SQLITE = "sqlite:///"
 
 
 def open_store(text: str | None) -> Store:
-    """Return the store that `text` names, to be entered: a file's path, `sqlite:///path`, or `memory` or None.
+    """Return the store of a path, of `sqlite:///path`, or of `memory` or None. It is not entered yet.
 
     Raises:
-        SettingsError: It names another kind of store, or none.
+        SettingsError: `text` is none of these.
     """
     path = store_path(text)
     return MemoryStore() if path is None else SQLiteStore(path)
 
 
 def store_path(text: str | None) -> str | None:
-    """Return the path of the file that `text` names; None if it names no file. Raises SettingsError."""
+    """Return the path of the store file, or None for a store in memory.
+
+    Raises:
+        SettingsError: `text` is not a path, `sqlite:///path` or `memory`.
+    """
     if text is None or text == MEMORY:
         return None
     path = text.removeprefix(_SQLITE)
     if "://" in path or not path.strip() or path.endswith(("/", "\\")) or "\0" in path:
         raise SettingsError(
-            f"store={text!r} names no file: write a path such as rooms.db, sqlite:///rooms.db, or {MEMORY}"
+            f"store={text!r} is not a store: use a path such as rooms.db, sqlite:///rooms.db, or {MEMORY}"
         )
     return path

@@ -46,7 +46,7 @@ def test_without_a_file_rooms_are_kept_in_memory(text: str | None) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "sqlite:///", "redis://cache", "postgres://db/rooms", "rooms/"])
 def test_what_names_no_store_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="names no file"):
+    with pytest.raises(SettingsError, match="is not a store"):
         open_store(text)
 
 
