@@ -1,7 +1,7 @@
-"""What every store keeps, as one suite that each of them passes; a test's name begins with its rule.
+"""Contract of a store, as a test suite that every store passes.
 
-A store's test module subclasses `StoreContract` and gives the fixture `store`: a store that is not entered.
-Entering it a second time stands for the next start of the server.
+The test module of a store subclasses `StoreContract` and provides the fixture `store`: a store that is not entered.
+Entering it a second time simulates a restart of the server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streamlit_crdt_server.storage.store import Store
 
 
 def state_of(updates: tuple[bytes, ...]) -> tuple[bytes, str, list[object]]:
-    """Return what a replica shows that has applied `updates`, and its state, deletions included."""
+    """Return state vector, text and list of a document that has applied `updates`."""
     document: Doc[object] = Doc()
     for update in updates:
         document.apply_update(update)
@@ -25,7 +25,7 @@ def state_of(updates: tuple[bytes, ...]) -> tuple[bytes, str, list[object]]:
 
 
 def edits() -> list[bytes]:
-    """Return the updates of somebody who writes, deletes and writes again."""
+    """Return updates that insert, delete and insert again."""
     document: Doc[object] = Doc(client_id=7)
     updates: list[bytes] = []
     subscription = document.observe(lambda event: updates.append(event.update))
@@ -40,9 +40,9 @@ def edits() -> list[bytes]:
 
 
 class StoreContract:
-    """The suite."""
+    """Tests of the contract."""
 
-    async def test_S4_a_room_that_is_new_has_an_epoch_and_nothing_else(self, store: Store) -> None:
+    async def test_S4_new_room_has_an_epoch_and_no_updates(self, store: Store) -> None:
         async with store:
             stored = await store.load("room")
         assert stored.updates == ()
@@ -50,14 +50,14 @@ class StoreContract:
         assert len(stored.epoch) == 32
         assert int(stored.epoch, 16)
 
-    async def test_S3_updates_come_back_in_the_order_in_which_they_were_appended(self, store: Store) -> None:
+    async def test_S3_load_returns_updates_in_the_order_of_their_append(self, store: Store) -> None:
         written = [bytes([250 - number]) * (number + 1) for number in range(200)]
         async with store:
             for update in written:
                 await store.append("room", update)
             assert (await store.load("room")).updates == tuple(written)
 
-    async def test_S3_compact_and_load_equals_load_deletions_included(self, store: Store) -> None:
+    async def test_S3_load_after_compact_equals_load_with_deletions(self, store: Store) -> None:
         async with store:
             for update in edits():
                 await store.append("room", update)
@@ -70,7 +70,7 @@ class StoreContract:
         assert len(after.updates) == 1 < len(before.updates)
         assert state_of(after.updates) == state_of(before.updates)
 
-    async def test_S3_what_comes_after_a_compaction_is_appended_to_it(self, store: Store) -> None:
+    async def test_S3_updates_after_a_compaction_follow_it(self, store: Store) -> None:
         async with store:
             await store.append("room", b"one")
             await store.compact("room", b"state")
@@ -79,18 +79,18 @@ class StoreContract:
             await store.compact("room", b"later state")
             assert (await store.load("room")).updates == (b"later state",)
 
-    async def test_S3_a_room_may_begin_with_a_compaction(self, store: Store) -> None:
+    async def test_S3_compact_creates_a_new_room(self, store: Store) -> None:
         async with store:
             await store.compact("room", b"state")
             assert (await store.load("room")).updates == (b"state",)
 
-    async def test_S3_an_update_that_is_appended_again_is_there_twice(self, store: Store) -> None:
+    async def test_S3_update_that_is_appended_twice_is_loaded_twice(self, store: Store) -> None:
         async with store:
             await store.append("room", b"same")
             await store.append("room", b"same")
             assert (await store.load("room")).updates == (b"same", b"same")
 
-    async def test_S5_everything_is_there_at_the_next_start(self, store: Store) -> None:
+    async def test_S5_restart_keeps_all_rooms(self, store: Store) -> None:
         async with store:
             for update in edits():
                 await store.append("one", update)
@@ -101,7 +101,7 @@ class StoreContract:
             assert [await store.load(room) for room in ("one", "two", "three")] == before
             assert list(await store.rooms()) == ["one", "three", "two"]
 
-    async def test_S5_bytes_of_any_value_and_size_come_back_as_they_were(self, store: Store) -> None:
+    async def test_S5_restart_keeps_updates_of_any_bytes_and_size(self, store: Store) -> None:
         written = (b"", bytes(range(256)), b"\0" * 5_000_000, "ä\ud83d".encode("utf-8", "surrogatepass"))
         async with store:
             for update in written:
@@ -109,7 +109,7 @@ class StoreContract:
         async with store:
             assert (await store.load("room")).updates == written
 
-    async def test_S4_rooms_whose_names_are_alike_are_not_mixed_up(self, store: Store) -> None:
+    async def test_S4_rooms_with_similar_names_stay_separate(self, store: Store) -> None:
         names = ["a", "A", "aa", "a.", "a-b", "a_b", "%", "a'b", "0", "00", "x" * 128]
         async with store:
             for name in names:
@@ -118,7 +118,7 @@ class StoreContract:
             for name in names:
                 assert (await store.load(name)).updates == (name.encode(),)
 
-    async def test_S3_rooms_that_write_at_once_keep_their_own_order(self, store: Store) -> None:
+    async def test_S3_concurrent_rooms_keep_their_own_order(self, store: Store) -> None:
         async def write(room: str) -> None:
             for number in range(50):
                 await store.append(room, f"{room} {number}".encode())
@@ -132,7 +132,7 @@ class StoreContract:
                 expected = (f"{room} state", *(f"{room} {number}" for number in range(31, 50)))
                 assert (await store.load(room)).updates == tuple(text.encode() for text in expected)
 
-    async def test_the_epoch_stays_until_the_room_is_deleted(self, store: Store) -> None:
+    async def test_S4_epoch_is_stable_until_the_room_is_deleted(self, store: Store) -> None:
         async with store:
             await store.append("room", b"one")
             epoch = (await store.load("room")).epoch
@@ -146,7 +146,7 @@ class StoreContract:
             await store.delete("room")
             assert (await store.load("room")).epoch != epoch
 
-    async def test_a_deleted_room_is_forgotten_with_all_that_was_set_aside(self, store: Store) -> None:
+    async def test_S4_delete_removes_updates_and_set_aside_updates(self, store: Store) -> None:
         async with store:
             for update in (b"one", b"two"):
                 await store.append("room", update)
@@ -159,9 +159,9 @@ class StoreContract:
             assert (stored.updates, stored.set_aside) == ((), 0)
             assert (await store.load("another")).updates == (b"three",)
 
-    async def test_rooms_that_hold_nothing_are_told_from_those_that_do(self, store: Store) -> None:
+    async def test_S4_written_lists_only_rooms_with_updates(self, store: Store) -> None:
         async with store:
-            await store.load("looked at")
+            await store.load("loaded")
             await store.append("written", b"one")
             await store.append("damaged", b"two")
             await store.set_aside("damaged", b"two", "a test")
@@ -170,7 +170,7 @@ class StoreContract:
         async with store:
             assert list(await store.written()) == ["damaged", "written"]
 
-    async def test_S4_an_update_that_is_set_aside_is_counted_and_no_other_goes(self, store: Store) -> None:
+    async def test_S4_set_aside_removes_one_update_and_counts_it(self, store: Store) -> None:
         async with store:
             for update in (b"one", b"poison", b"two", b"poison"):
                 await store.append("room", update)
@@ -183,7 +183,7 @@ class StoreContract:
             stored = await store.load("room")
             assert (stored.updates, stored.set_aside) == ((b"state",), 1)
 
-    async def test_S4_who_stops_waiting_leaves_a_store_that_works(self, store: Store) -> None:
+    async def test_S4_store_works_after_a_cancelled_append(self, store: Store) -> None:
         async with store:
             for number in range(20):
                 waiting = asyncio.ensure_future(store.append("room", bytes([number])))
@@ -196,32 +196,32 @@ class StoreContract:
         assert list(updates[:-1]) == sorted(set(updates[:-1]))
 
     @pytest.mark.parametrize("seed", range(4))
-    async def test_S3_random_calls_leave_what_a_plain_dict_would_hold(self, store: Store, seed: int) -> None:
-        chance = random.Random(seed)
+    async def test_S3_random_calls_match_a_dict(self, store: Store, seed: int) -> None:
+        rng = random.Random(seed)
         print(f"seed {seed}")
         expected: dict[str, list[bytes]] = {}
         for _ in range(4):
             async with store:
                 for _ in range(50):
-                    await self._do_something(store, expected, chance)
+                    await self._call_at_random(store, expected, rng)
                 assert list(await store.rooms()) == sorted(expected)
                 for room, updates in expected.items():
                     assert list((await store.load(room)).updates) == updates
 
-    async def _do_something(
-        self, store: Store, expected: dict[str, list[bytes]], chance: random.Random
+    async def _call_at_random(
+        self, store: Store, expected: dict[str, list[bytes]], rng: random.Random
     ) -> None:
-        room = chance.choice("abc")
+        room = rng.choice("abc")
         updates = expected.setdefault(room, [])
-        match chance.choices(("append", "compact", "set aside", "delete"), (20, 3, 2, 1))[0]:
+        match rng.choices(("append", "compact", "set aside", "delete"), (20, 3, 2, 1))[0]:
             case "append":
-                updates.append(chance.randbytes(chance.randrange(300)))
+                updates.append(rng.randbytes(rng.randrange(300)))
                 await store.append(room, updates[-1])
             case "compact":
-                updates[:] = [chance.randbytes(100)]
+                updates[:] = [rng.randbytes(100)]
                 await store.compact(room, updates[0])
             case "set aside":
-                update = chance.choice(updates or [b"?"])
+                update = rng.choice(updates or [b"?"])
                 if update in updates:
                     updates.remove(update)
                 await store.set_aside(room, update, "a test")
