@@ -1,4 +1,4 @@
-"""Entering and leaving rooms: what comes into a session, what goes, and what stays."""
+"""Entering and leaving rooms, `select_room_widget` and `rooms`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def move(app: AppTest, label: str, value: Any) -> AppTest:
     return app
 
 
-def test_a_room_is_entered_and_left_by_callbacks_in_time_for_their_run(room: str) -> None:
+def test_callbacks_enter_and_leave_before_their_run(room: str) -> None:
     app = open_app(room)
     assert app.text[0].value == "None"
     assert click(app, "enter").text[0].value == room
@@ -87,7 +87,7 @@ def test_a_room_is_entered_and_left_by_callbacks_in_time_for_their_run(room: str
     assert "room" not in app.query_params
 
 
-def test_leaving_clears_what_is_the_rooms_and_keeps_what_is_private(room: str) -> None:
+def test_leaving_removes_shared_values_and_keeps_private_ones(room: str) -> None:
     one, two = click(open_app(room), "enter"), click(open_app(room), "enter")
     move(one, "outside", 9)
     move(one, "keyed", 5)
@@ -109,7 +109,7 @@ def test_leaving_clears_what_is_the_rooms_and_keeps_what_is_private(room: str) -
     assert shown(caught_up(two))["keyed"] == 5
 
 
-def test_coming_back_restores_the_rooms_values_and_brings_no_edit_along(room: str) -> None:
+def test_return_restores_room_values_and_makes_no_edit(room: str) -> None:
     one, two = click(open_app(room), "enter"), click(open_app(room), "enter")
     move(one, "keyed", 5)
     click(one, "add")
@@ -127,7 +127,7 @@ def test_coming_back_restores_the_rooms_values_and_brings_no_edit_along(room: st
 
 
 @pytest.mark.parametrize("calls_none", [True, False], ids=["crdt_sync(None)", "no call"])
-def test_a_script_may_call_crdt_sync_or_not_while_it_is_in_no_room(room: str, calls_none: bool) -> None:
+def test_script_outside_of_a_room_may_omit_crdt_sync(room: str, calls_none: bool) -> None:
     one = click(open_app(room, calls_none=calls_none), "enter")
     move(one, "keyed", 5)
     click(one, "add")
@@ -140,7 +140,7 @@ def test_a_script_may_call_crdt_sync_or_not_while_it_is_in_no_room(room: str, ca
     assert (shown(one)["keyed"], shown(one)["plain"]) == (5, 1)
 
 
-def test_nothing_of_one_room_comes_into_another(room: str, other: str) -> None:
+def test_values_of_one_room_do_not_reach_another(room: str, other: str) -> None:
     one, two = click(open_app(room), "enter"), click(open_app(room), "enter other")
     move(one, "keyed", 5)
     move(one, "unkeyed", 6)
@@ -154,7 +154,7 @@ def test_nothing_of_one_room_comes_into_another(room: str, other: str) -> None:
     assert (people(room), people(other)) == (1, 1)
 
 
-def test_what_was_chosen_in_no_room_does_not_come_into_one(room: str) -> None:
+def test_values_set_outside_of_a_room_do_not_reach_it(room: str) -> None:
     one, two = open_app(room), click(open_app(room), "enter")
     move(one, "keyed", 5)
     click(one, "add")
@@ -169,7 +169,7 @@ def test_what_was_chosen_in_no_room_does_not_come_into_one(room: str) -> None:
     assert shown(caught_up(two))["plain"] == shown(one)["plain"]
 
 
-def test_a_room_is_left_in_the_body_of_a_script_too(room: str) -> None:
+def test_exit_room_works_in_the_body_of_a_script(room: str) -> None:
     one = click(open_app(room), "enter")
     move(one, "keyed", 5)
     click(one, "exit in the body")
@@ -193,7 +193,7 @@ def body(room: str) -> None:
     st.text(f"{before} {rooms.current_room()}")
 
 
-def test_below_the_block_it_takes_effect_from_the_next_call(room: str) -> None:
+def test_enter_room_below_the_block_takes_effect_in_the_next_call(room: str) -> None:
     app = AppTest.from_function(body, kwargs={"room": room}).run()
     assert click(app, "enter").text[0].value == f"None {room}"
     move(app, "keyed", 5)
@@ -217,7 +217,7 @@ def by_selectbox(room: str) -> None:
             st.session_state["plain"] = which
 
 
-def test_the_call_that_names_another_room_leaves_the_one_that_it_named_before(room: str) -> None:
+def test_call_with_another_room_leaves_the_previous_one(room: str) -> None:
     one = AppTest.from_function(by_selectbox, kwargs={"room": room}).run()
     two = AppTest.from_function(by_selectbox, kwargs={"room": room}).run()
     move(one, "always", 1)
@@ -233,10 +233,10 @@ def test_the_call_that_names_another_room_leaves_the_one_that_it_named_before(ro
     assert (one.slider[0].value, one.slider[1].value, one.text[0].value) == (1, 2, "a")
 
 
-# -- the address ---------------------------------------------------------------------------------------------------
+# -- query parameter -----------------------------------------------------------------------------------------
 
 
-def test_the_address_leads_into_a_room_in_the_first_run(room: str) -> None:
+def test_query_parameter_enters_a_room_in_the_first_run(room: str) -> None:
     app = AppTest.from_function(own_ui, kwargs={"room": room})
     app.query_params["room"] = room
     assert app.run().text[0].value == room
@@ -255,7 +255,7 @@ def form() -> None:
 
 
 @pytest.mark.parametrize("name", ["two words", "..", "ä", "", "x" * 129])
-def test_a_name_in_the_address_that_no_room_can_have_is_told_in_the_form(name: str) -> None:
+def test_invalid_room_in_the_query_is_shown_in_the_picker(name: str) -> None:
     app = AppTest.from_function(form)
     app.query_params["room"] = name
     app.run()
@@ -264,7 +264,7 @@ def test_a_name_in_the_address_that_no_room_can_have_is_told_in_the_form(name: s
     assert "is invalid" in app.error[0].value
 
 
-# -- the form ------------------------------------------------------------------------------------------------------
+# -- select_room_widget --------------------------------------------------------------------------------------
 
 
 def create(app: AppTest, name: str) -> AppTest:
@@ -272,7 +272,7 @@ def create(app: AppTest, name: str) -> AppTest:
     return click(app, "Create")
 
 
-def test_the_form_creates_lists_joins_and_leaves(room: str) -> None:
+def test_picker_creates_lists_joins_and_leaves(room: str) -> None:
     one, two = AppTest.from_function(form).run(), AppTest.from_function(form).run()
     assert create(one, f"  {room} ").text[0].value == room
     move(one, "keyed", 4)
@@ -288,7 +288,7 @@ def test_the_form_creates_lists_joins_and_leaves(room: str) -> None:
     assert "1 person here" in one.run().sidebar.caption[0].value
 
 
-def test_the_form_says_what_is_wrong_with_a_name_and_lets_it_be_mended(room: str) -> None:
+def test_picker_shows_an_invalid_name_and_accepts_a_correction(room: str) -> None:
     app = create(AppTest.from_function(form).run(), "two words")
     assert "Room name 'two words' is invalid" in app.error[0].value
     assert (app.text[0].value, app.text_input[0].value) == ("None", "two words")
@@ -296,14 +296,14 @@ def test_the_form_says_what_is_wrong_with_a_name_and_lets_it_be_mended(room: str
     assert app.text[0].value == room
 
 
-# -- the list ------------------------------------------------------------------------------------------------------
+# -- list_rooms ----------------------------------------------------------------------------------------------
 
 
 def people(room: str) -> int | None:
     return {str(one): one.people for one in rooms.list_rooms()}.get(room, 0)
 
 
-def test_a_listed_room_is_its_name_and_can_be_chosen_from(room: str) -> None:
+def test_listed_room_equals_its_name_and_works_in_a_selectbox(room: str) -> None:
     click(open_app(room), "enter")
     listed = next(one for one in rooms.list_rooms() if one == room)
     assert (listed, listed.name, listed.people, type(listed.name)) == (room, room, 1, str)
@@ -323,20 +323,20 @@ def test_a_listed_room_is_its_name_and_can_be_chosen_from(room: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["two words", "", None, 3, "a/b"])
-def test_a_name_that_no_room_can_have_is_refused_where_code_gives_it(name: Any) -> None:
+def test_invalid_room_name_raises_RoomNameError(name: Any) -> None:
     with pytest.raises(RoomNameError):
         rooms.enter_room(name)
     with pytest.raises(RoomNameError):
         rooms.delete_room(name)
 
 
-# -- who may -------------------------------------------------------------------------------------------------------
+# -- authorization -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def authorize(room: str) -> Iterator[None]:
     def decide(visitor: Visitor) -> Any:
-        return {room: "editor", f"{room}-looked-at": "viewer"}.get(visitor.room)
+        return {room: "editor", f"{room}-viewed": "viewer"}.get(visitor.room)
 
     participant.install(decide)
     yield
@@ -344,16 +344,16 @@ def authorize(room: str) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("authorize")
-def test_the_apps_hook_decides_which_rooms_are_listed_entered_and_deleted(room: str, other: str) -> None:
+def test_authorize_hook_limits_listing_entering_and_deleting(room: str, other: str) -> None:
     hub = backend.find(None).server.hub  # type: ignore[attr-defined]
-    peers = [hub.open_local(name) for name in (room, other, f"{room}-looked-at")]
-    assert [str(one) for one in rooms.list_rooms() if one.startswith(room)] == [room, f"{room}-looked-at"]
+    peers = [hub.open_local(name) for name in (room, other, f"{room}-viewed")]
+    assert [str(one) for one in rooms.list_rooms() if one.startswith(room)] == [room, f"{room}-viewed"]
     with pytest.raises(EntryForbiddenError):
         rooms.enter_room(other)
     with pytest.raises(EntryForbiddenError):
         rooms.delete_room(other)
     with pytest.raises(ViewOnlyError, match="was not deleted"):
-        rooms.delete_room(f"{room}-looked-at")
+        rooms.delete_room(f"{room}-viewed")
     assert not any(peer.is_closed for peer in peers)
     rooms.delete_room(room)
     assert [peer.is_closed for peer in peers] == [True, False, False]
@@ -375,14 +375,14 @@ def viewing(room: str) -> None:
         rooms.delete_room(room)
 
 
-def test_A1_a_viewer_cannot_delete_the_room(room: str) -> None:
+def test_A1_viewer_cannot_delete_the_room(room: str) -> None:
     app = AppTest.from_function(viewing, kwargs={"room": room}).run()
     app.button[0].click().run()
     assert "was not deleted" in app.exception[0].value
     assert people(room) == 1
 
 
-def test_who_leaves_and_whose_page_is_closed_is_counted_no_more(room: str) -> None:
+def test_left_and_closed_sessions_are_not_counted(room: str) -> None:
     one, two = click(open_app(room), "enter"), click(open_app(room), "enter")
     assert people(room) == 2
     click(one, "exit")
@@ -413,7 +413,7 @@ def without_a_call(room: str) -> None:
         page()
 
 
-def test_widgets_that_are_drawn_without_any_call_make_way_for_the_rooms(room: str) -> None:
+def test_widgets_outside_of_any_call_show_room_values_on_entry(room: str) -> None:
     one = click(AppTest.from_function(without_a_call, kwargs={"room": room}).run(), "enter")
     move(one, "keyed", 7)
     move(one, "initial", 8)

@@ -1,4 +1,4 @@
-"""Merge rules in real scripts: ordinary widgets and values that several sessions edit at once."""
+"""Merge rules in scripts: concurrent edits of widgets and values by several sessions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def notes(room: str) -> None:
         st.text_area("Notes", "one\ntwo\nthree")
 
 
-def test_two_drafts_of_one_text_area_merge(room: str) -> None:
+def test_concurrent_drafts_of_a_text_area_merge(room: str) -> None:
     one, two = session(notes, room), session(notes, room)
     one.text_area[0].set_value("ONE 👍\ntwo\nthree").run()
     settle()
@@ -41,8 +41,8 @@ def test_two_drafts_of_one_text_area_merge(room: str) -> None:
     assert one.text_area[0].value == two.text_area[0].value == "ONE 👍\ntwo\nTHREE é"
 
 
-def mirrors(room: str) -> list[StateBinding]:
-    """The mirrors of this room's sessions, in the order in which these were opened."""
+def bindings(room: str) -> list[StateBinding]:
+    """Return the state bindings of this room's sessions, in the order of their creation."""
     return [one.room_sessions[room].binding for one in registry.sessions() if room in one.room_sessions]
 
 
@@ -55,52 +55,52 @@ def report_overwritten(
 
 OVERWRITTEN = [
     ("one\ntwo\nTHREE", "ONE\ntwo\nTHREE"),
-    ("ONE\ntwo\nthree", "ONE\ntwo\nthree"),  # it has come: another has written it since
-    ("one\ntwo\nthree", "ONE\ntwo\nthree"),  # it is what was shown
+    ("ONE\ntwo\nthree", "ONE\ntwo\nthree"),  # the commit has arrived: the other session has written it
+    ("one\ntwo\nthree", "ONE\ntwo\nthree"),  # equal to the base text, so there is no commit
 ]
 
 
 @pytest.mark.parametrize(("committed", "merged"), OVERWRITTEN)
-def test_a_commit_that_the_page_wrote_over_before_it_was_sent_is_taken_from_the_tab(
+def test_commit_overwritten_in_the_page_is_taken_from_the_tab(
     room: str, committed: str, merged: str
 ) -> None:
     one, two = session(notes, room), session(notes, room)
     one.text_area[0].set_value("ONE\ntwo\nthree").run()
     caught_up(two)
-    mirror = mirrors(room)[1]
-    (key,) = mirror.widgets
+    binding = bindings(room)[1]
+    (key,) = binding.widgets
     frame = {class_of(key): (digest_of("one\ntwo\nthree"), committed)}
-    for _ in range(2):  # the tab repeats it for a while
-        report_overwritten(mirror, frame, {key: two.text_area[0].value})
+    for _ in range(2):  # the tab sends it repeatedly
+        report_overwritten(binding, frame, {key: two.text_area[0].value})
     caught_up(two)
     caught_up(one)
     assert one.text_area[0].value == two.text_area[0].value == merged
 
 
-def test_a_commit_that_came_is_not_taken_once_more_from_the_tab(room: str) -> None:
+def test_commit_that_arrived_is_not_taken_again_from_the_tab(room: str) -> None:
     one, two = session(notes, room), session(notes, room)
     two.text_area[0].set_value("one\ntwo\nthree!").run()
     caught_up(one)
     one.text_area[0].set_value("one\ntwo\nTHREE?").run()
     caught_up(two)
-    merged, mirror = two.text_area[0].value, mirrors(room)[1]
-    (key,) = mirror.widgets
-    report_overwritten(mirror, {class_of(key): (digest_of("one\ntwo\nthree"), "one\ntwo\nthree!")}, {})
+    merged, binding = two.text_area[0].value, bindings(room)[1]
+    (key,) = binding.widgets
+    report_overwritten(binding, {class_of(key): (digest_of("one\ntwo\nthree"), "one\ntwo\nthree!")}, {})
     caught_up(two)
     assert two.text_area[0].value == merged
 
 
-def test_A1_a_viewers_commit_is_not_taken_from_the_tab(room: str) -> None:
+def test_A1_commit_of_a_viewer_is_not_taken_from_the_tab(room: str) -> None:
     one, _viewer = session(notes, room), session(notes, room)
-    mirror = mirrors(room)[1]
-    make_viewer(mirror)
-    (key,) = mirror.widgets
-    report_overwritten(mirror, {class_of(key): (digest_of("one\ntwo\nthree"), "mine")}, {})
+    binding = bindings(room)[1]
+    make_viewer(binding)
+    (key,) = binding.widgets
+    report_overwritten(binding, {class_of(key): (digest_of("one\ntwo\nthree"), "mine")}, {})
     caught_up(one)
     assert one.text_area[0].value == "one\ntwo\nthree"
 
 
-def test_R8_a_default_that_two_sessions_edit_at_the_same_moment_is_there_once(room: str) -> None:
+def test_R8_default_edited_by_two_sessions_is_inserted_once(room: str) -> None:
     one, two = session(notes, room), session(notes, room)
     one.text_area[0].set_value("one\ntwo\nthree!").run()
     two.text_area[0].set_value("zero\none\ntwo\nthree").run()
@@ -121,7 +121,7 @@ def clicker(room: str) -> None:
             st.session_state["NB_CLICKS"] += 1
 
 
-def test_clicks_in_two_sessions_at_the_same_moment_count_twice(room: str) -> None:
+def test_concurrent_clicks_in_two_sessions_count_twice(room: str) -> None:
     one, two = session(clicker, room), session(clicker, room)
     for _ in range(3):
         one.button[0].click().run()
@@ -146,7 +146,7 @@ def containers(room: str, name: str) -> None:
         st.session_state["tags"] = st.session_state["tags"] | {name}
 
 
-def test_lists_dicts_and_sets_keep_what_two_sessions_put_in(room: str) -> None:
+def test_concurrent_inserts_in_list_dict_and_set_are_kept(room: str) -> None:
     one, two = session(containers, room, name="Ada"), session(containers, room, name="Charles")
     one.button[0].click().run()
     two.button[0].click().run()
@@ -170,7 +170,7 @@ def choices(room: str) -> None:
     st.multiselect("Drinks", ["tea", "coffee", "milk", "water"], default=["coffee"], key="drinks")
 
 
-def test_selections_of_several_are_a_set_in_the_order_of_the_options(room: str) -> None:
+def test_multiselect_merges_as_a_set_in_option_order(room: str) -> None:
     one, two = session(choices, room), session(choices, room)
     one.multiselect[0].set_value(["coffee", "tea"]).run()
     two.multiselect[0].set_value(["coffee", "milk"]).run()
@@ -191,7 +191,7 @@ def whole(room: str) -> None:
     st.text_input("B", "base", key="drafts")
 
 
-def test_what_merge_names_goes_before_the_default(room: str) -> None:
+def test_merge_argument_takes_precedence_over_the_default_rule(room: str) -> None:
     one, two = session(whole, room), session(whole, room)
     for at, text in ((one, "base one"), (two, "two base")):
         at.text_area[0].set_value(text)
@@ -203,7 +203,7 @@ def test_what_merge_names_goes_before_the_default(room: str) -> None:
     assert one.text_input[0].value == two.text_input[0].value == "two base one"
 
 
-def test_a_rule_that_does_not_exist_is_refused_at_the_call() -> None:
+def test_unknown_merge_rule_raises_at_the_call() -> None:
     with pytest.raises(MergeRuleError, match="counter"):
         crdt_sync("r", merge={"x": "sum"})  # type: ignore[dict-item]
 
@@ -217,7 +217,7 @@ def version(room: str, rule: str) -> None:
     st.text_area("Notes", key="notes")
 
 
-def test_a_new_version_of_an_app_may_change_the_rule_of_a_key(room: str) -> None:
+def test_new_app_version_can_change_the_rule_of_a_key(room: str) -> None:
     old, new = session(version, room, rule="value"), session(version, room, rule="text")
     old.text_area[0].set_value("kept").run()
     caught_up(new)

@@ -1,4 +1,4 @@
-"""`room.export` and `room.load`: a room as a file, and back; and what is no such file."""
+"""`room.export` and `room.load`, with valid and with invalid files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamlit_crdt import CrdtError, Room, RoomFileError, SnapshotLimitError
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.room import room_file, snapshots
 from tests.codec.test_values import _VALUES, assert_same
-from tests.room.test_snapshots import assert_holds, fill, meet, peers, press, replica_of, shows
+from tests.room.test_snapshots import assert_holds, fill, peers, press, replica_of, shows, sync
 from tests.room.test_snapshots import board as board
 from tests.server.support.hostile_updates import MISPLACED
 from tests.support.app_sessions import caught_up, session
@@ -32,7 +32,7 @@ def room() -> str:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_loaded_is_exactly_what_was_exported(format: Any) -> None:
+def test_load_returns_exactly_the_exported_values(format: Any) -> None:
     here, there = peers()
     values = fill(here)
     here.snapshots.save("before")
@@ -47,7 +47,7 @@ def test_what_is_loaded_is_exactly_what_was_exported(format: Any) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(_VALUES)
-def test_any_value_comes_back_from_both(value: Any) -> None:
+def test_any_value_survives_both_formats(value: Any) -> None:
     here, *others = peers(3)
     here.state["k"] = value
     replica_of(here).edit("l", None, [value], RULES["list"])
@@ -58,7 +58,7 @@ def test_any_value_comes_back_from_both(value: Any) -> None:
         assert_same(there.state["l"], [value])
 
 
-def test_the_json_is_for_people_too_and_the_same_for_the_same_room() -> None:
+def test_json_is_readable_and_deterministic() -> None:
     (here,) = peers(1)
     replica = replica_of(here)
     here.state.update(b=(1, 2.0), a={"z": b"\0", "c": float("nan")})
@@ -80,7 +80,7 @@ def test_the_json_is_for_people_too_and_the_same_for_the_same_room() -> None:
     assert lines == [line for line in here.export().splitlines() if '"exported"' not in line]
 
 
-def test_the_yjs_file_is_a_document_that_any_yjs_program_loads() -> None:
+def test_yjs_file_is_a_plain_yjs_document() -> None:
     (here,) = peers(1)
     replica_of(here).edit("notes", None, "hello", RULES["text"])
     for number in range(20):
@@ -91,31 +91,31 @@ def test_the_yjs_file_is_a_document_that_any_yjs_program_loads() -> None:
     assert str(document.get("notes", type=Text)) == ""
     assert str(document.get("text:notes", type=Text)) == "hello"
     assert len(document.get("state", type=Map)["n"]) == 19_000
-    assert len(exported) < 30_000  # without what only undo needs
+    assert len(exported) < 30_000  # without the content that only undo retains
 
 
-def test_a_load_is_an_edit_that_merges_and_is_undone_as_a_whole() -> None:
+def test_load_merges_and_is_one_undo_step() -> None:
     ada, bob = peers()
     ada.text("notes").set("one two three")
     ada.state.update(size=1, other=1)
     exported = ada.export()
     ada.text("notes").set("one 2 three")
     ada.state.update(size=2, new=2)
-    meet(ada, bob)
+    sync(ada, bob)
     replica_of(ada).begin_group()
     ada.load(exported)
     bob.text("notes").append("!")
     bob.state["other"] = 9
-    meet(ada, bob)
+    sync(ada, bob)
     for one in (ada, bob):
         assert dict(one.state) == {"notes": "one two three!", "size": 1, "other": 9}
     ada.undo()
-    meet(ada, bob)
+    sync(ada, bob)
     for one in (ada, bob):
         assert dict(one.state) == {"notes": "one 2 three!", "size": 2, "new": 2, "other": 9}
 
 
-def test_an_old_document_of_the_same_room_is_no_history_to_merge() -> None:
+def test_old_document_of_the_same_room_is_loaded_as_values() -> None:
     (here,) = peers(1)
     here.text("notes").set("before")
     here.state["gone"] = 1
@@ -139,14 +139,14 @@ def test_an_old_document_of_the_same_room_is_no_history_to_merge() -> None:
         lambda text: json.dumps(json.loads(text)),
     ],
 )
-def test_a_file_may_be_given_as_text_bytes_or_an_open_file(shape: Callable[[str], Any]) -> None:
+def test_load_accepts_text_bytes_and_open_files(shape: Callable[[str], Any]) -> None:
     here, there = peers()
     here.state["a"] = "é"
     there.load(shape(here.export()))
     assert dict(there.state) == {"a": "é"}
 
 
-def test_a_document_of_so_many_replicas_that_it_begins_like_json_is_one() -> None:
+def test_document_that_begins_like_json_is_loaded() -> None:
     update, document = bytes([123]), Doc[Any]()
     for replica in range(123):
         one: Doc[Any] = Doc(client_id=1000 + replica)
@@ -160,7 +160,7 @@ def test_a_document_of_so_many_replicas_that_it_begins_like_json_is_one() -> Non
     assert len(there.state) == 123 * 34
 
 
-def test_snapshots_of_the_room_itself_stay_as_they_are() -> None:
+def test_load_keeps_existing_snapshots() -> None:
     here, there = peers()
     for one, value in ((here, 1), (there, 2)):
         one.state["a"] = value
@@ -239,7 +239,7 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_N2_what_is_no_room_is_refused_and_the_room_is_as_it_was(name: str) -> None:
+def test_N2_invalid_file_is_rejected_and_changes_nothing(name: str) -> None:
     (here,) = peers(1)
     here.state["a"] = 7
     here.snapshots.save("mine")
@@ -256,16 +256,16 @@ def test_N2_what_is_no_room_is_refused_and_the_room_is_as_it_was(name: str) -> N
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=4), st.sampled_from(FORMATS))
-def test_N2_a_file_that_was_damaged_anywhere_loads_or_is_refused(at: int, damage: bytes, format: Any) -> None:
+def test_N2_damaged_file_loads_or_is_rejected(at: int, damage: bytes, format: Any) -> None:
     here, there = peers()
     here.text("notes").set("hello")
     here.state["a"] = (1, b"x")
     here.snapshots.save("v")
     exported = here.export(format)
     raw = exported.encode() if isinstance(exported, str) else exported
-    place = at % len(raw)
+    index = at % len(raw)
     try:
-        there.load(raw[:place] + damage + raw[place + len(damage) :])
+        there.load(raw[:index] + damage + raw[index + len(damage) :])
     except RoomFileError:
         assert dict(there.state) == {} and list(there.snapshots) == []
     there.export(format)
@@ -273,14 +273,14 @@ def test_N2_a_file_that_was_damaged_anywhere_loads_or_is_refused(at: int, damage
     assert there.state["b"] == 1
 
 
-def test_a_file_larger_than_any_room_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_above_the_size_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     (here,) = peers(1)
     monkeypatch.setattr(room_file, "MAX_FILE_BYTES", 10)
     with pytest.raises(RoomFileError, match="larger than 10 bytes"):
         here.load(here.export())
 
 
-def test_a_file_with_too_many_snapshots_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_with_too_many_snapshots_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = peers()
     for name in "abc":
         here.snapshots.save(name)
@@ -291,7 +291,7 @@ def test_a_file_with_too_many_snapshots_changes_nothing(monkeypatch: pytest.Monk
     assert dict(there.state) == {} and len(there.snapshots) == 0
 
 
-def test_a_snapshot_that_is_damaged_is_left_out_of_the_file(caplog: pytest.LogCaptureFixture) -> None:
+def test_export_leaves_out_a_damaged_snapshot(caplog: pytest.LogCaptureFixture) -> None:
     (here,) = peers(1)
     from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 
@@ -300,7 +300,7 @@ def test_a_snapshot_that_is_damaged_is_left_out_of_the_file(caplog: pytest.LogCa
     assert "'odd' is damaged" in caplog.text
 
 
-def test_a_format_that_does_not_exist_is_refused() -> None:
+def test_unknown_format_raises_ValueError() -> None:
     (here,) = peers(1)
     with pytest.raises(ValueError, match='use "json" or "yjs"'):
         here.export("xml")  # type: ignore[call-overload]
@@ -322,7 +322,7 @@ def loading(room: str, data: str = "") -> None:
             joined.load(data)
 
 
-def test_in_a_script_widgets_show_what_was_loaded_and_P8_private_keys_are_left_alone(room: str) -> None:
+def test_P8_load_updates_widgets_and_leaves_private_keys(room: str) -> None:
     file = '{"streamlit-crdt": 1, "state": {"size": 4, "notes": "loaded", "mine": 9, "crdt-private:x": 1}}'
     ada = session(loading, room, data=file)
     ada.multiselect[0].set_value(["Mon"]).run()
@@ -333,7 +333,7 @@ def test_in_a_script_widgets_show_what_was_loaded_and_P8_private_keys_are_left_a
     assert shows(caught_up(session(loading, room)))[2] == ["Mon"]
 
 
-def test_other_programs_root_types_under_our_names_do_no_harm() -> None:
+def test_root_type_of_another_kind_is_ignored() -> None:
     document: Doc[Any] = Doc()
     document.get("snapshots", type=Array).append(1)
     document.get("state", type=Map)["a"] = 5

@@ -1,4 +1,4 @@
-"""`room.text`, `.list`, `.map`, `.set`, `.counter`, undo, events and `room.button`, in real scripts."""
+"""`room.text`, `.list`, `.map`, `.set`, `.counter`, undo, events and `room.button` in scripts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def room() -> str:
 
 
 @pytest.fixture
-def alone() -> Room:
-    """A room that nobody else is in: the shared types are the same there."""
+def local_room() -> Room:
+    """A room without other participants. The shared types are the same there."""
     return crdt_sync(None)
 
 
-def test_a_text_counts_characters(alone: Room) -> None:
-    text = alone.text("t")
+def test_text_positions_count_characters(local_room: Room) -> None:
+    text = local_room.text("t")
     text += "a👍é"
     text.insert(2, "-")
     text.append("!")
@@ -62,32 +62,32 @@ CALLS: list[tuple[str, Any, Callable[[Any], Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "content", "call"), CALLS)
-def test_each_call_is_one_edit_and_does_what_pythons_own_type_does(
-    alone: Room, kind: str, content: Any, call: Callable[[Any], Any]
+def test_each_call_is_one_edit_and_behaves_as_the_python_type(
+    local_room: Room, kind: str, content: Any, call: Callable[[Any], Any]
 ) -> None:
-    shared = getattr(alone, kind)("k")
-    call_on_own = copy.copy(content)
-    replica, updates = alone._membership.replica, list[bytes]()
+    shared = getattr(local_room, kind)("k")
+    plain = copy.copy(content)
+    replica, updates = local_room._membership.replica, list[bytes]()
     replica.edit("k", None, content, RULES[kind])
     replica.subscribe(lambda update, origin: updates.append(update))
-    returned, own = call(shared), call(call_on_own)
-    assert alone.state["k"] == call_on_own
+    returned, expected = call(shared), call(plain)
+    assert local_room.state["k"] == plain
     assert len(updates) == 1
     if returned is not shared:
-        assert returned == own
+        assert returned == expected
 
 
 @pytest.mark.parametrize("by", [np.int64(3), np.float64(3), np.uint8(3), True, Fraction(3)])
-def test_a_counter_takes_any_real_number_and_stays_one(alone: Room, by: Any) -> None:
-    counter = alone.counter("n")
+def test_counter_accepts_any_real_number(local_room: Room, by: Any) -> None:
+    counter = local_room.counter("n")
     counter.increment(by)
     counter.increment()
     assert counter.value == by + 1
 
 
 @pytest.mark.parametrize("by", [Decimal(3), "3", None, float("inf"), float("nan"), 2**1001])
-def test_a_counter_refuses_what_would_make_it_none(alone: Room, by: Any) -> None:
-    counter = alone.counter("n")
+def test_counter_rejects_other_and_infinite_numbers(local_room: Room, by: Any) -> None:
+    counter = local_room.counter("n")
     counter.increment()
     with pytest.raises(ValueNotShareableError, match="'n'"):
         counter.increment(by)
@@ -95,24 +95,24 @@ def test_a_counter_refuses_what_would_make_it_none(alone: Room, by: Any) -> None
 
 
 @pytest.mark.parametrize("text", [None, b"x", 7])
-def test_a_text_refuses_what_is_none(alone: Room, text: Any) -> None:
-    shared = alone.text("t")
+def test_text_rejects_values_of_other_types(local_room: Room, text: Any) -> None:
+    shared = local_room.text("t")
     shared.set(np.str_("text"))
     with pytest.raises(ValueNotShareableError, match="'t'"):
         shared.set(text)
     assert str(shared) == "text"
 
 
-def test_a_list_takes_no_place_that_is_none(alone: Room) -> None:
-    items = alone.list("l")
+def test_list_rejects_an_invalid_index(local_room: Room) -> None:
+    items = local_room.list("l")
     items += [1, 2]
     with pytest.raises(TypeError):
         items.insert(None, 3)  # type: ignore[arg-type]
     assert items == [1, 2]
 
 
-def test_a_list_is_a_mutable_sequence(alone: Room) -> None:
-    items = alone.list("l")
+def test_list_is_a_mutable_sequence(local_room: Room) -> None:
+    items = local_room.list("l")
     items += ["b", "d"]
     items.insert(0, "a")
     items.insert(2, "c")
@@ -120,7 +120,7 @@ def test_a_list_is_a_mutable_sequence(alone: Room) -> None:
     assert items == [{"x": [1]}, "b", "c", "d"]
     assert items.pop() == "d" and items.pop(0) == {"x": [1]}
     items.extend([True, 1, 1.0])
-    items.remove(1)  # the first that is `==`, as in any sequence
+    items.remove(1)  # removes the first item that is `==`, as any sequence does
     del items[0]
     items.reverse()
     assert list(items) == [1.0, 1, "c"] and items.index("c") == 2 and 1 in items
@@ -131,9 +131,9 @@ def test_a_list_is_a_mutable_sequence(alone: Room) -> None:
     assert len(items) == 0
 
 
-def test_a_map_is_a_mutable_mapping_and_carries_frames(alone: Room) -> None:
+def test_map_is_a_mutable_mapping_and_stores_data_frames(local_room: Room) -> None:
     frame = pd.DataFrame({"n": [1, 2]})
-    entries = alone.map("m")
+    entries = local_room.map("m")
     entries["f"] = frame
     entries[("a", 1)] = {"deep": {"x": None}}
     entries.update(z=1)
@@ -146,8 +146,8 @@ def test_a_map_is_a_mutable_mapping_and_carries_frames(alone: Room) -> None:
     assert dict(entries) == {}
 
 
-def test_a_set_is_a_mutable_set(alone: Room) -> None:
-    tags = alone.set("s")
+def test_set_is_a_mutable_set(local_room: Room) -> None:
+    tags = local_room.set("s")
     tags |= {"a", "b"}
     tags.add("c")
     tags.discard("a")
@@ -160,8 +160,8 @@ def test_a_set_is_a_mutable_set(alone: Room) -> None:
     assert len(tags) == 0
 
 
-def test_a_counter_adds(alone: Room) -> None:
-    counter = alone.counter("n")
+def test_counter_adds_and_subtracts(local_room: Room) -> None:
+    counter = local_room.counter("n")
     assert counter.value == 0
     counter.increment()
     counter.increment(by=4)
@@ -171,20 +171,20 @@ def test_a_counter_adds(alone: Room) -> None:
     assert float(counter) == 3.5
 
 
-def test_a_value_of_another_kind_is_named(alone: Room) -> None:
-    alone.state["k"] = "text"
+def test_value_of_another_type_raises_SharedTypeError(local_room: Room) -> None:
+    local_room.state["k"] = "text"
     with pytest.raises(SharedTypeError, match=r"room\.list\('k'\)"):
-        alone.list("k").append(1)
+        local_room.list("k").append(1)
     with pytest.raises(TypeError):
-        alone.counter("k").increment()
-    assert alone.text("k") == "text"
+        local_room.counter("k").increment()
+    assert local_room.text("k") == "text"
 
 
-def test_R5_what_cannot_be_shared_leaves_a_shared_type_as_it_was(alone: Room) -> None:
-    alone.list("l").append(1)
+def test_R5_unshareable_item_leaves_a_list_unchanged(local_room: Room) -> None:
+    local_room.list("l").append(1)
     with pytest.raises(ValueNotShareableError, match="'l'"):
-        alone.list("l").append(object())
-    assert alone.list("l") == [1]
+        local_room.list("l").append(object())
+    assert local_room.list("l") == [1]
 
 
 def everywhere(room: str) -> None:
@@ -217,10 +217,10 @@ def everywhere(room: str) -> None:
     st.text(str(list(log)))
 
 
-def test_changes_arrive_from_callbacks_bodies_fragments_and_threads(room: str) -> None:
+def test_edits_in_callback_body_fragment_and_thread_are_shared(room: str) -> None:
     one, two = session(everywhere, room), session(everywhere, room)
-    for place in range(3):
-        one.button[place].click().run()
+    for number in range(3):
+        one.button[number].click().run()
     caught_up(two)
     assert two.text[0].value == "['callback', 'fragment', 'thread', 'body']"
 
@@ -235,11 +235,11 @@ def viewer(room: str) -> None:
         try:
             act()
         except ViewOnlyError:
-            st.text("refused")
+            st.text("rejected")
 
 
-def test_A1_a_viewer_changes_nothing(room: str) -> None:
-    assert [said.value for said in session(viewer, room).text] == ["refused"] * 3
+def test_A1_viewer_raises_ViewOnlyError_on_edits(room: str) -> None:
+    assert [text.value for text in session(viewer, room).text] == ["rejected"] * 3
     assert issubclass(ViewOnlyError, PermissionError)
 
 
@@ -260,7 +260,7 @@ def undoing(room: str, name: str) -> None:
         room_.list("log").append(name)
 
 
-def test_undo_takes_back_ones_own_runs_and_leaves_what_others_did(room: str) -> None:
+def test_undo_reverts_own_runs_and_keeps_remote_edits(room: str) -> None:
     ada, bob = session(undoing, room, name="Ada"), session(undoing, room, name="Bob")
     assert ada.button[0].disabled
     ada.text_area[0].set_value("Ada writes").run()
@@ -280,7 +280,7 @@ def test_undo_takes_back_ones_own_runs_and_leaves_what_others_did(room: str) -> 
     assert (bob.session_state["n"], bob.text_area[0].value, bob.slider[0].value) == (10, ", Bob too", 0)
 
 
-def test_redo_brings_back_what_was_undone(room: str) -> None:
+def test_redo_repeats_undone_edits(room: str) -> None:
     ada, bob = session(undoing, room, name="Ada"), session(undoing, room, name="Bob")
     ada.slider[0].set_value(7).run()
     ada.button[2].click().run()
@@ -308,7 +308,7 @@ def deriving(room: str) -> None:
     st.session_state["total"] = size + len(notes)
 
 
-def test_what_a_script_computes_from_an_undone_value_is_no_edit_to_be_undone(room: str) -> None:
+def test_value_derived_from_an_undone_value_is_not_an_undo_step(room: str) -> None:
     ada, bob = session(deriving, room), session(deriving, room)
     ada.slider[0].set_value(2).run()
     ada.slider[0].set_value(4).run()
@@ -336,14 +336,14 @@ def elsewhere(room: str) -> None:
         st.text(event.name)
 
 
-def test_what_is_broadcast_while_a_session_is_in_another_room_is_not_for_it(room: str) -> None:
+def test_event_during_a_visit_of_another_room_is_not_received(room: str) -> None:
     one, two = session(elsewhere, room), session(elsewhere, room)
     two.text_input[0].set_value(f"{room}-other").run()
     one.button[0].click().run()
     caught_up(two).text_input[0].set_value(room).run()
-    assert heard(two) == []
+    assert received(two) == []
     one.button[0].click().run()
-    assert heard(caught_up(two)) == ["balloons"]
+    assert received(caught_up(two)) == ["balloons"]
 
 
 def party(room: str) -> None:
@@ -359,21 +359,21 @@ def party(room: str) -> None:
         st.text(f"{event.name} {event.payload} {event.is_self}")
 
 
-def heard(at: Any) -> list[str]:
-    return [said.value for said in at.text]
+def received(at: Any) -> list[str]:
+    return [text.value for text in at.text]
 
 
-def test_each_session_that_is_here_sees_each_event_once_and_later_ones_do_not(room: str) -> None:
+def test_event_is_received_once_by_present_sessions_only(room: str) -> None:
     one, two = session(party, room), session(party, room)
     one.button[0].click().run()
-    assert heard(one) == ["balloons {'n': 3} True"]
-    assert heard(caught_up(two)) == ["balloons {'n': 3} False"]
-    assert heard(caught_up(two)) == heard(caught_up(one)) == []
+    assert received(one) == ["balloons {'n': 3} True"]
+    assert received(caught_up(two)) == ["balloons {'n': 3} False"]
+    assert received(caught_up(two)) == received(caught_up(one)) == []
     late = session(party, room)
-    assert heard(late) == []
+    assert received(late) == []
     two.button[0].click().run()
     settle()
-    assert heard(late.run()) == heard(one.run()) == ["balloons {'n': 3} False"]
+    assert received(late.run()) == received(one.run()) == ["balloons {'n': 3} False"]
 
 
 def interrupted(room: str) -> None:
@@ -383,12 +383,12 @@ def interrupted(room: str) -> None:
 
     room_ = crdt_sync(room)
     if st.session_state.pop("interrupt", False):
-        st.rerun()  # as if a remote edit took this run's place before it came to the button
+        st.rerun()  # as if a remote edit superseded this run before it reached the button
     if room_.button("act", key="act", on_click=lambda: st.session_state.update(interrupt=True)):
         st.session_state["acts"] = st.session_state.get("acts", 0) + 1
 
 
-def test_P5_a_click_is_seen_by_exactly_one_run_even_if_its_own_is_interrupted(room: str) -> None:
+def test_P5_click_is_handled_once_if_its_run_is_interrupted(room: str) -> None:
     at = session(interrupted, room)
     for clicks in (1, 2):
         at.button[0].click().run()

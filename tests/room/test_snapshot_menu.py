@@ -1,4 +1,4 @@
-"""The menu of `room.snapshot_menu`, in real scripts run by AppTest. In a browser: `e2e/test_snapshots.py`."""
+"""`room.snapshot_menu` in scripts that AppTest runs. `e2e/test_snapshots.py` tests it in a browser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def listed(session: AppTest) -> list[str]:
     return [text.value for text in session.text]
 
 
-def test_it_saves_lists_restores_and_deletes(room: str) -> None:
+def test_menu_saves_lists_restores_and_deletes(room: str) -> None:
     ada, bob = session(app, room), session(app, room)
     assert [caption.value for caption in ada.caption] == ["No snapshots yet."]
     ada.slider[0].set_value(3).run()
@@ -67,7 +67,7 @@ def test_it_saves_lists_restores_and_deletes(room: str) -> None:
     assert listed(caught_up(ada)) == ["v2"]
 
 
-def test_what_goes_wrong_is_said_in_the_menu_and_not_raised(room: str) -> None:
+def test_menu_shows_errors_instead_of_raising_them(room: str) -> None:
     ada, bob = session(app, room), session(app, room)
     save(ada, " ")
     assert ada.error[0].value.startswith("Snapshot name '' is invalid") and not ada.exception
@@ -86,14 +86,14 @@ def test_what_goes_wrong_is_said_in_the_menu_and_not_raised(room: str) -> None:
     assert "no snapshot 'v1'" in bob.error[0].value and not bob.exception
 
 
-def test_P8_nothing_of_it_is_shared(room: str) -> None:
+def test_P8_menu_shares_no_widget(room: str) -> None:
     ada = session(app, room)
     save(ada, "v1")
     ada.slider[0].set_value(3).run()
     assert list(registry.sessions()[0].room_sessions[room].replica) == ["size"]
 
 
-def test_A1_a_viewer_may_look(room: str) -> None:
+def test_A1_viewer_sees_snapshots_without_actions(room: str) -> None:
     ada, eve = session(app, room), session(app, room, role="viewer")
     save(ada, "v1")
     caught_up(eve)
@@ -102,24 +102,24 @@ def test_A1_a_viewer_may_look(room: str) -> None:
     assert not has_part(eve, "text_input", "name")
 
 
-def test_a_closed_menu_draws_nothing_and_is_no_reason_to_run(room: str) -> None:
+def test_closed_menu_renders_nothing_and_causes_no_rerun(room: str) -> None:
     ada, bob = session(app, room), session(app, room, is_open=False)
     assert not has_part(bob, "text_input", "name")
     save(ada, "v1")
     for live in registry.sessions():
-        binding = live.room_sessions[room]
-        assert binding.flush(5)
-        binding.connection.drain()
-        assert not binding.writer.has_news
+        room_session = live.room_sessions[room]
+        assert room_session.flush(5)
+        room_session.connection.drain()
+        assert not room_session.writer.has_news
 
 
-def test_there_may_be_several_and_one_in_no_room() -> None:
+def test_several_menus_work_outside_of_any_room() -> None:
     ada = session(app, None, keys=("one", "two"))
     save(ada, "v1")
     assert listed(ada) == ["v1", "v1"] and not ada.exception
 
 
-def test_many_are_listed_with_each_its_own_buttons(room: str) -> None:
+def test_long_list_has_buttons_for_each_snapshot(room: str) -> None:
     ada = session(app, room)
     names = [f"v{number}" for number in range(MAX_VISIBLE_SNAPSHOTS + 3)]
     for name in names:
@@ -128,5 +128,5 @@ def test_many_are_listed_with_each_its_own_buttons(room: str) -> None:
     assert all(has_part(ada, "button", f"restore:{name}") for name in names)
 
 
-def test_names_are_shown_as_they_are() -> None:
+def test_markdown_in_names_is_escaped() -> None:
     assert _escape_markdown("*a* :red[b] $c$ ![d](e)") == r"\*a\* \:red\[b\] \$c\$ \!\[d\]\(e\)"

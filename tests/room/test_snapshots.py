@@ -1,4 +1,4 @@
-"""`room.snapshots`: what is kept comes back as it was, merges with what others do, and can be undone."""
+"""`room.snapshots`: saving, restoring, merging with concurrent edits, and undo."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def room() -> str:
 
 
 @pytest.fixture
-def alone() -> Room:
+def local_room() -> Room:
     return crdt_sync(None, user="Ada")
 
 
@@ -52,18 +52,18 @@ def replica_of(room: Room) -> Replica:
 
 
 def peers(count: int = 2) -> list[Room]:
-    """Rooms of one name, each with a replica of its own, which `meet` brings together."""
+    """Return rooms of one name, each with its own replica. `sync` merges them."""
     return [Room("planning", DetachedMembership()) for _ in range(count)]
 
 
-def meet(*rooms: Room) -> None:
+def sync(*rooms: Room) -> None:
     for one in rooms:
         for other in rooms:
             replica_of(one).apply(replica_of(other).diff())
 
 
 def fill(room: Room) -> dict[str, Any]:
-    """Give the room a value of every kind, and return them all."""
+    """Store a value of every type in the room. Return all values by key."""
     replica = replica_of(room)
     for number, value in enumerate(SAMPLES):
         room.state[f"v{number}"] = value
@@ -84,23 +84,23 @@ def assert_holds(room: Room, values: dict[str, Any]) -> None:
         assert_same(room.state[key], value)
 
 
-def test_every_kind_of_value_comes_back_with_its_type(alone: Room) -> None:
-    values = fill(alone)
-    alone.snapshots.save("all")
+def test_restore_returns_every_type_of_value(local_room: Room) -> None:
+    values = fill(local_room)
+    local_room.snapshots.save("all")
     for number, key in enumerate(values):
         match number % 3:
             case 0:
-                del alone.state[key]
+                del local_room.state[key]
             case 1:
-                alone.state[key] = "something else"
-    alone.state["new"] = 1
-    alone.snapshots.restore("all")
-    assert_holds(alone, values)
+                local_room.state[key] = "another value"
+    local_room.state["new"] = 1
+    local_room.snapshots.restore("all")
+    assert_holds(local_room, values)
 
 
 @settings(max_examples=100, deadline=None)
 @given(_VALUES)
-def test_any_value_comes_back_from_where_it_is_changed_and_from_where_it_is_gone(value: Any) -> None:
+def test_restore_returns_changed_and_deleted_values(value: Any) -> None:
     (one,) = peers(1)
     one.state["k"] = value
     replica_of(one).edit("l", None, [value], RULES["list"])
@@ -116,79 +116,81 @@ def test_any_value_comes_back_from_where_it_is_changed_and_from_where_it_is_gone
     assert_same(one.state["l"], [value])
 
 
-def test_they_are_listed_with_the_newest_first_and_found_by_name(alone: Room) -> None:
+def test_snapshots_are_listed_newest_first_and_found_by_name(local_room: Room) -> None:
     before = datetime.now(UTC)
     for name in ("first", "second", "third"):
-        alone.state["n"] = name
-        saved = alone.snapshots.save(name)
-        assert saved == alone.snapshots[name] and saved == name and str(saved) == name
-    assert [one.name for one in alone.snapshots] == ["third", "second", "first"]
-    assert "second" in alone.snapshots and saved in alone.snapshots and 2 not in alone.snapshots
-    assert (len(alone.snapshots), saved.who) == (3, "Ada")
+        local_room.state["n"] = name
+        saved = local_room.snapshots.save(name)
+        assert saved == local_room.snapshots[name] and saved == name and str(saved) == name
+    assert [one.name for one in local_room.snapshots] == ["third", "second", "first"]
+    assert (
+        "second" in local_room.snapshots and saved in local_room.snapshots and 2 not in local_room.snapshots
+    )
+    assert (len(local_room.snapshots), saved.who) == (3, "Ada")
     assert saved.when.utcoffset() == timedelta(0) and before <= saved.when <= datetime.now(UTC)
     assert {saved: 1}["third"] == 1
-    alone.snapshots.delete(saved)
-    alone.snapshots.delete("first")
-    assert list(alone.snapshots) == ["second"] and bool(alone.snapshots)
-    assert repr(alone.snapshots) == "Snapshots('second')"
+    local_room.snapshots.delete(saved)
+    local_room.snapshots.delete("first")
+    assert list(local_room.snapshots) == ["second"] and bool(local_room.snapshots)
+    assert repr(local_room.snapshots) == "Snapshots('second')"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\n", "two\nlines", "x" * 101, "\ud800", None, 7, b"x"])
-def test_a_name_that_is_none_is_refused(alone: Room, name: Any) -> None:
+def test_invalid_name_raises_SnapshotNameError(local_room: Room, name: Any) -> None:
     with pytest.raises(SnapshotNameError) as caught:
-        alone.snapshots.save(name)
+        local_room.snapshots.save(name)
     assert isinstance(caught.value, CrdtError) and isinstance(caught.value, ValueError)
     assert "1 to 100 characters" in str(caught.value)
-    assert len(alone.snapshots) == 0
+    assert len(local_room.snapshots) == 0
 
 
 @pytest.mark.parametrize("act", ["restore", "delete", "__getitem__"])
-def test_what_is_not_there_raises_a_key_error(alone: Room, act: str) -> None:
+def test_missing_snapshot_raises_a_KeyError(local_room: Room, act: str) -> None:
     with pytest.raises(SnapshotMissingError, match="no snapshot 'v1'") as caught:
-        getattr(alone.snapshots, act)("v1")
+        getattr(local_room.snapshots, act)("v1")
     assert isinstance(caught.value, CrdtError) and isinstance(caught.value, KeyError)
 
 
-def test_saving_again_replaces_and_R1_saving_the_same_sends_nothing(alone: Room) -> None:
-    alone.state["a"] = 1
-    first, updates = alone.snapshots.save("v"), list[bytes]()
-    replica_of(alone).subscribe(lambda update, origin: updates.append(update))
-    assert alone.snapshots.save("v") == first and updates == []
-    alone.state["a"] = 2
-    second = alone.snapshots.save("v")
-    assert second.when > first.when and len(alone.snapshots) == 1
-    alone.state["a"] = 3
-    alone.snapshots.restore("v")
-    assert alone.state["a"] == 2
+def test_R1_saving_equal_values_sends_nothing_and_others_replace(local_room: Room) -> None:
+    local_room.state["a"] = 1
+    first, updates = local_room.snapshots.save("v"), list[bytes]()
+    replica_of(local_room).subscribe(lambda update, origin: updates.append(update))
+    assert local_room.snapshots.save("v") == first and updates == []
+    local_room.state["a"] = 2
+    second = local_room.snapshots.save("v")
+    assert second.when > first.when and len(local_room.snapshots) == 1
+    local_room.state["a"] = 3
+    local_room.snapshots.restore("v")
+    assert local_room.state["a"] == 2
 
 
-def test_R1_restoring_what_is_there_sends_nothing(alone: Room) -> None:
-    fill(alone)
-    alone.snapshots.save("all")
+def test_R1_restoring_equal_values_sends_nothing(local_room: Room) -> None:
+    fill(local_room)
+    local_room.snapshots.save("all")
     updates = list[bytes]()
-    replica_of(alone).subscribe(lambda update, origin: updates.append(update))
-    alone.snapshots.restore("all")
+    replica_of(local_room).subscribe(lambda update, origin: updates.append(update))
+    local_room.snapshots.restore("all")
     assert updates == []
-    alone.state["v3"] = 77
+    local_room.state["v3"] = 77
     updates.clear()
-    alone.snapshots.restore("all")
+    local_room.snapshots.restore("all")
     assert len(updates) == 1 and len(updates[0]) < 200
 
 
-def test_two_who_save_under_one_name_at_the_same_moment_leave_one_whole_snapshot() -> None:
+def test_concurrent_saves_of_one_name_leave_one_whole_snapshot() -> None:
     ada, bob = peers()
     ada.state.update(a="Ada", b="Ada")
     bob.state.update(a="Bob", c="Bob")
     ada.snapshots.save("v")
     bob.snapshots.save("v")
     ada.snapshots.save("only Ada's")
-    meet(ada, bob)
+    sync(ada, bob)
     assert list(ada.snapshots) == list(bob.snapshots) and len(ada.snapshots) == 2
     ada.snapshots.restore("v")
     assert dict(ada.state) in ({"a": "Ada", "b": "Ada"}, {"a": "Bob", "c": "Bob"})
 
 
-def test_a_restore_merges_with_what_others_do_at_the_same_moment() -> None:
+def test_restore_merges_with_concurrent_edits() -> None:
     ada, bob = peers()
     ada.text("notes").set("one two three")
     ada.counter("votes").increment(5)
@@ -198,19 +200,19 @@ def test_a_restore_merges_with_what_others_do_at_the_same_moment() -> None:
     ada.counter("votes").increment(5)
     ada.state.update(size=2, new=2)
     del ada.state["gone"]
-    meet(ada, bob)
+    sync(ada, bob)
     ada.snapshots.restore("v")
     bob.text("notes").append(" four")
     bob.counter("votes").increment(100)
     bob.state.update(untouched=9, another=9)
-    meet(ada, bob)
+    sync(ada, bob)
     for one in (ada, bob):
         assert dict(one.state) == {
             "notes": "one two three four", "votes": 105, "size": 1, "gone": 1, "untouched": 9, "another": 9,
         }  # fmt: skip
 
 
-def test_two_who_restore_at_the_same_moment_have_nothing_twice() -> None:
+def test_concurrent_restores_repeat_nothing() -> None:
     ada, bob = peers()
     ada.text("notes").set("hello")
     ada.list("log").extend([1, 2])
@@ -218,64 +220,66 @@ def test_two_who_restore_at_the_same_moment_have_nothing_twice() -> None:
     ada.state["n"] = 1
     ada.snapshots.save("v")
     ada.state.clear()
-    meet(ada, bob)
+    sync(ada, bob)
     for one in (ada, bob):
         one.snapshots.restore("v")
-    meet(ada, bob)
+    sync(ada, bob)
     for one in (ada, bob):
         assert dict(one.state) == {"notes": "hello", "log": [1, 2], "m": {"x": 1}, "n": 1}
     ada.text("notes").append("!")
     bob.list("log").append(3)
-    meet(ada, bob)
+    sync(ada, bob)
     assert (str(bob.text("notes")), list(ada.list("log"))) == ("hello!", [1, 2, 3])
 
 
-def test_a_restore_is_undone_as_a_whole_and_by_itself(alone: Room) -> None:
-    replica = replica_of(alone)
-    values = fill(alone)
-    alone.snapshots.save("all")
+def test_restore_is_one_undo_step(local_room: Room) -> None:
+    replica = replica_of(local_room)
+    values = fill(local_room)
+    local_room.snapshots.save("all")
     replica.begin_group()
     for number, key in enumerate(sorted(values.keys() - {"text", "count"})):
         match number % 3:
             case 0:
-                del alone.state[key]
+                del local_room.state[key]
             case 1:
-                alone.state[key] = "something else"
-    alone.text("text").set("a👍é!")
-    alone.counter("count").increment(4)
+                local_room.state[key] = "another value"
+    local_room.text("text").set("a👍é!")
+    local_room.counter("count").increment(4)
     changed = dict(replica.items())
-    alone.snapshots.restore("all")
-    assert_holds(alone, values)
-    alone.undo()
-    assert_holds(alone, changed)
-    alone.redo()
-    assert_holds(alone, values)
-    alone.undo()
-    alone.undo()
-    assert_holds(alone, values)
+    local_room.snapshots.restore("all")
+    assert_holds(local_room, values)
+    local_room.undo()
+    assert_holds(local_room, changed)
+    local_room.redo()
+    assert_holds(local_room, values)
+    local_room.undo()
+    local_room.undo()
+    assert_holds(local_room, values)
 
 
-def test_saving_and_deleting_are_nothing_that_undo_takes_back(alone: Room) -> None:
-    alone.state["a"] = 1
-    replica_of(alone).begin_group()
-    alone.snapshots.save("v")
-    alone.snapshots.save("w")
-    alone.snapshots.delete("w")
-    alone.undo()
-    assert list(alone.snapshots) == ["v"] and "a" not in alone.state
-    assert not alone.can_undo
+def test_undo_does_not_revert_saving_and_deleting(local_room: Room) -> None:
+    local_room.state["a"] = 1
+    replica_of(local_room).begin_group()
+    local_room.snapshots.save("v")
+    local_room.snapshots.save("w")
+    local_room.snapshots.delete("w")
+    local_room.undo()
+    assert list(local_room.snapshots) == ["v"] and "a" not in local_room.state
+    assert not local_room.can_undo
 
 
-def test_it_holds_no_more_than_a_room_can_bear(alone: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_beyond_a_limit_raises_SnapshotLimitError(
+    local_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(snapshots, "MAX_SNAPSHOTS", 2)
     monkeypatch.setattr(snapshots, "MAX_TEXT_BYTES", 200)
-    alone.snapshots.save("a")
-    alone.snapshots.save("b")
+    local_room.snapshots.save("a")
+    local_room.snapshots.save("b")
     with pytest.raises(SnapshotLimitError, match="has 2 snapshots"):
-        alone.snapshots.save("c")
-    alone.state["x"] = "é" * 100
+        local_room.snapshots.save("c")
+    local_room.state["x"] = "é" * 100
     with pytest.raises(SnapshotLimitError, match="'b' was not saved: its values exceed 200 bytes"):
-        alone.snapshots.save("b")
+        local_room.snapshots.save("b")
     monkeypatch.setattr(snapshots, "MAX_TEXT_BYTES", 1000)
     for limit, subject in (
         ("MAX_VALUE_BYTES", "its values"),
@@ -284,9 +288,9 @@ def test_it_holds_no_more_than_a_room_can_bear(alone: Room, monkeypatch: pytest.
         with monkeypatch.context() as patch:
             patch.setattr(snapshots, limit, 10)
             with pytest.raises(SnapshotLimitError, match=f"{subject} exceed 10 bytes") as caught:
-                alone.snapshots.save("b")
+                local_room.snapshots.save("b")
     assert isinstance(caught.value, CrdtError) and isinstance(caught.value, ValueError)
-    assert sorted(one.name for one in alone.snapshots) == ["a", "b"]
+    assert sorted(one.name for one in local_room.snapshots) == ["a", "b"]
 
 
 NOW = "2026-01-02T03:04:05+00:00"
@@ -297,41 +301,41 @@ NOW = "2026-01-02T03:04:05+00:00"
     ["", "[]", "nonsense", "[" * 5000, '{"a": NaN}', '{"a": {"$nonsense": 1}}', '{"a": {"$bytes": "é"}}']
     + ['{"a": ' + "[" * n + "]" * n + "}" for n in (66, 200, 900)],
 )
-def test_what_another_program_has_put_there_is_refused_and_changes_nothing(alone: Room, state: str) -> None:
-    alone.state["a"] = 1
-    replica_of(alone).set_snapshot("odd", StoredSnapshot.of(NOW, "x", state))
+def test_restore_of_an_invalid_snapshot_changes_nothing(local_room: Room, state: str) -> None:
+    local_room.state["a"] = 1
+    replica_of(local_room).set_snapshot("odd", StoredSnapshot.of(NOW, "x", state))
     with pytest.raises(CrdtError):
-        alone.snapshots.restore("odd")
-    assert dict(alone.state) == {"a": 1}
-    alone.snapshots.delete("odd")
+        local_room.snapshots.restore("odd")
+    assert dict(local_room.state) == {"a": 1}
+    local_room.snapshots.delete("odd")
 
 
 @pytest.mark.parametrize(
     "packed",
     [b"", b"nonsense", zlib.compress(b"{}")[:-1], zlib.compress(b"\xff"), zlib.compress(bytes(2**26))],
 )
-def test_N2_what_cannot_be_unpacked_is_refused_and_can_be_replaced(alone: Room, packed: bytes) -> None:
-    replica_of(alone).set_snapshot("odd", StoredSnapshot(NOW, "x", packed))
+def test_N2_damaged_snapshot_is_rejected_and_replaceable(local_room: Room, packed: bytes) -> None:
+    replica_of(local_room).set_snapshot("odd", StoredSnapshot(NOW, "x", packed))
     with pytest.raises(ValueUnreadableError, match="'odd' is damaged"):
-        alone.snapshots.restore("odd")
-    alone.state["a"] = 1
-    alone.snapshots.save("odd")
-    alone.state["a"] = 2
-    alone.snapshots.restore("odd")
-    assert alone.state["a"] == 1
+        local_room.snapshots.restore("odd")
+    local_room.state["a"] = 1
+    local_room.snapshots.save("odd")
+    local_room.state["a"] = 2
+    local_room.snapshots.restore("odd")
+    assert local_room.state["a"] == 1
 
 
-def test_entries_that_are_none_are_left_out(alone: Room) -> None:
-    stored = replica_of(alone)._values.document._doc.get("snapshots", type=_map_type())
+def test_invalid_entries_are_not_listed(local_room: Room) -> None:
+    stored = replica_of(local_room)._values.document._doc.get("snapshots", type=_map_type())
     for name, entry in {
         "number": 1.0, "empty": {}, "naive": {"when": "2026-01-02T03:04:05", "who": "x", "state": b""},
         "never": {"when": "soon", "who": "x", "state": b""}, "numbers": {"when": 1.0, "who": 2.0, "state": 3.0},
         "early": {"when": "0001-01-01T00:00:00+23:00", "who": "x", "state": b""},
     }.items():  # fmt: skip
         stored[name] = entry
-    assert list(alone.snapshots) == []
-    alone.snapshots.save("never")
-    assert list(alone.snapshots) == ["never"]
+    assert list(local_room.snapshots) == []
+    local_room.snapshots.save("never")
+    assert list(local_room.snapshots) == ["never"]
 
 
 def _map_type() -> Any:
@@ -340,21 +344,21 @@ def _map_type() -> Any:
     return Map
 
 
-def test_a_value_that_cannot_be_read_here_is_kept_and_stands_in_nobodys_way(alone: Room) -> None:
-    replica = replica_of(alone)
+def test_unreadable_value_is_kept_and_blocks_no_other_value(local_room: Room) -> None:
+    replica = replica_of(local_room)
     with replica.transaction():
         replica._values.document.set("later", {"$later": 1})
     replica.apply(b"\0\0")
-    alone.state["a"] = 1
-    alone.snapshots.save("v")
-    alone.state["a"] = 2
-    alone.snapshots.restore("v")  # the odd one is there as it was
-    assert alone.state["a"] == 1
-    alone.state["later"] = 2
-    alone.state["a"] = 2
+    local_room.state["a"] = 1
+    local_room.snapshots.save("v")
+    local_room.state["a"] = 2
+    local_room.snapshots.restore("v")  # the unreadable value is unchanged, so it need not be decoded
+    assert local_room.state["a"] == 1
+    local_room.state["later"] = 2
+    local_room.state["a"] = 2
     with pytest.raises(ValueUnreadableError, match="'later'"):
-        alone.snapshots.restore("v")
-    assert (alone.state["a"], alone.state["later"]) == (2, 2)
+        local_room.snapshots.restore("v")
+    assert (local_room.state["a"], local_room.state["later"]) == (2, 2)
 
 
 # -- in scripts --------------------------------------------------------------------------------------------------------
@@ -406,12 +410,12 @@ def shows(session: AppTest) -> tuple[Any, ...]:
     return session.slider[0].value, session.text_area[0].value, session.multiselect[0].value, plain
 
 
-def test_as_a_callback_it_takes_effect_in_the_same_run_and_others_follow(room: str) -> None:
+def test_restore_in_a_callback_takes_effect_in_the_same_run(room: str) -> None:
     ada, bob = session(board, room, user="Ada"), session(board, room, user="Bob")
     ada.slider[0].set_value(3).run()
     press(ada, "assign")
     ada.text_area[0].set_value("hello")
-    press(ada, "save")  # what comes with the click is in it
+    press(ada, "save")  # includes the text that arrives with the click
     caught_up(bob)
     bob.slider[0].set_value(8)
     bob.multiselect[0].set_value(["Tue"])
@@ -425,7 +429,7 @@ def test_as_a_callback_it_takes_effect_in_the_same_run_and_others_follow(room: s
     assert shows(caught_up(ada)) == (8, "hello, Bob", ["Tue"], (1, 2.0))
 
 
-def test_an_edit_that_comes_with_the_click_is_in_the_past_of_the_restore(room: str) -> None:
+def test_edit_sent_with_the_click_precedes_the_restore(room: str) -> None:
     ada = session(board, room)
     ada.slider[0].set_value(3).run()
     press(ada, "save")
@@ -438,7 +442,7 @@ def test_an_edit_that_comes_with_the_click_is_in_the_past_of_the_restore(room: s
     assert shows(ada) == (3, "", [], None)
 
 
-def test_in_the_body_it_comes_after_what_the_script_has_assigned(room: str) -> None:
+def test_restore_in_the_body_follows_earlier_assignments(room: str) -> None:
     ada = session(board, room)
     press(ada, "save in the body")
     ada.slider[0].set_value(4).run()
@@ -446,63 +450,63 @@ def test_in_the_body_it_comes_after_what_the_script_has_assigned(room: str) -> N
     press(ada, "assign")
     ada.slider[0].set_value(6).run()
     press(ada, "restore in the body")
-    ada.run()  # which Streamlit's own runtime does by itself
+    ada.run()  # Streamlit's own runtime does this rerun
     assert shows(ada) == (4, "", [], "assigned")
     press(ada, "undo")
     assert shows(ada) == (6, "", [], "assigned")
 
 
-def test_a_script_is_run_for_a_new_snapshot_only_if_it_asks_for_them(room: str) -> None:
+def test_new_snapshot_reruns_only_scripts_that_read_snapshots(room: str) -> None:
     ada, bob = session(board, room), session(board, room)
     press(ada, "save")
     caught_up(bob)
-    bindings = [live.room_sessions[room] for live in registry.sessions()]
-    for binding in bindings:
-        binding.connection.drain()
-        assert not binding.writer.has_news
+    room_sessions = [live.room_sessions[room] for live in registry.sessions()]
+    for room_session in room_sessions:
+        room_session.connection.drain()
+        assert not room_session.writer.has_news
     press(bob, "list")
     ada.slider[0].set_value(2).run()
     press(ada, "save")
-    for binding in bindings:
-        assert binding.flush(5)
-        binding.connection.drain()
-    assert sorted(binding.writer.has_news for binding in bindings) == [False, True]
+    for room_session in room_sessions:
+        assert room_session.flush(5)
+        room_session.connection.drain()
+    assert sorted(room_session.writer.has_news for room_session in room_sessions) == [False, True]
     press(bob, "list")
     bob.run()
-    assert not any(binding.writer.has_news for binding in bindings)
+    assert not any(room_session.writer.has_news for room_session in room_sessions)
 
 
-def test_A1_a_viewer_changes_nothing_and_may_export(room: str) -> None:
+def test_A1_viewer_changes_nothing_and_can_export(room: str) -> None:
     ada, eve = session(board, room), session(board, room, role="viewer")
     press(ada, "assign")
     press(ada, "save")
     caught_up(eve)
-    said = [text.value for text in press(eve, "try all").text]
-    assert [text.startswith("'v' was not changed") for text in said[:3]] == [True] * 3
-    assert "the role viewer" in said[3] and said[4] == "True"
+    texts = [text.value for text in press(eve, "try all").text]
+    assert [text.startswith("'v' was not changed") for text in texts[:3]] == [True] * 3
+    assert "the role viewer" in texts[3] and texts[4] == "True"
     assert press(caught_up(ada), "list").text[0].value.startswith("['v']")
 
 
-def test_P8_private_keys_are_in_no_snapshot_and_come_from_none(room: str) -> None:
+def test_P8_snapshots_neither_contain_nor_restore_private_keys(room: str) -> None:
     ada = session(board, room)
     ada.text_input[0].set_value("secret").run()
     ada.slider[1].set_value(7).run()
     press(ada, "assign")
     press(ada, "save")
-    binding = registry.sessions()[0].room_sessions[room]
-    kept = binding.replica.snapshot("v")
-    assert kept is not None and json.loads(kept.text()).keys() == {"plain"}
+    room_session = registry.sessions()[0].room_sessions[room]
+    snapshot = room_session.replica.snapshot("v")
+    assert snapshot is not None and json.loads(snapshot.text()).keys() == {"plain"}
     state = '{"plain": 1, "mine_size": 1, "crdt-private:own": "x", "crdt-channel:x": 1}'
-    binding.replica.set_snapshot("v", StoredSnapshot.of(NOW, "x", state))
+    room_session.replica.set_snapshot("v", StoredSnapshot.of(NOW, "x", state))
     press(ada, "restore")
     assert ada.session_state["plain"] == 1
     assert (ada.slider[1].value, ada.text_input[0].value) == (7, "secret")
-    assert list(binding.replica) == ["plain"]
-    binding.replica.set("mine_elsewhere", 1)  # another session shares it
+    assert list(room_session.replica) == ["plain"]
+    room_session.replica.set("mine_elsewhere", 1)  # a key that another session shares
     press(ada, "save")
-    binding.replica.set("mine_elsewhere", 2)
+    room_session.replica.set("mine_elsewhere", 2)
     press(ada, "restore")
-    assert binding.replica.get("mine_elsewhere") == 2
+    assert room_session.replica.get("mine_elsewhere") == 2
 
 
 def unloaded(room: str) -> None:
@@ -519,25 +523,25 @@ def unloaded(room: str) -> None:
             st.text(str(error))
 
 
-def test_R4_nothing_is_kept_of_a_room_whose_content_is_not_here(
+def test_R4_room_that_is_not_synced_raises_RoomNotLoadedError(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streamlit_crdt.transport.tab.HOLD_S", 0.0)
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "one secret for the app and the room server")
-    said = [text.value for text in session(unloaded, room).text]
-    assert len(said) == 5 and all("is not synced yet" in text for text in said)
+    texts = [text.value for text in session(unloaded, room).text]
+    assert len(texts) == 5 and all("is not synced yet" in text for text in texts)
     assert issubclass(RoomNotLoadedError, RuntimeError) and issubclass(ViewOnlyError, PermissionError)
 
 
-def test_a_snapshot_is_no_value_and_costs_a_run_nothing(room: str) -> None:
+def test_snapshot_is_not_a_value_and_causes_no_work_in_a_run(room: str) -> None:
     ada = session(board, room)
     press(ada, "assign")
     press(ada, "save")
-    binding = registry.sessions()[0].room_sessions[room]
-    version, entries = binding.replica.version, binding.replica.snapshots()
+    room_session = registry.sessions()[0].room_sessions[room]
+    version, entries = room_session.replica.version, room_session.replica.snapshots()
     ada.run()
-    assert binding.replica.version == version
-    assert binding.replica.snapshots() is entries  # not looked through again
+    assert room_session.replica.version == version
+    assert room_session.replica.snapshots() is entries  # cached
     assert isinstance(Snapshot("v", datetime.now(UTC), "x"), Snapshot) and equal(
-        list(binding.replica), ["plain"]
+        list(room_session.replica), ["plain"]
     )
