@@ -1,4 +1,4 @@
-"""What an app may do, and AppTest with it, works for several people as well."""
+"""Features of apps and of AppTest with several sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def form() -> None:
     st.slider("x", key="x")
 
 
-def test_P7_a_form_is_private_until_it_is_submitted() -> None:
+def test_P7_form_is_private_until_submit() -> None:
     with sessions_of(form) as people:
         ada, ben = people
         ada.text_input[0].set_value("Shopping")
@@ -64,7 +64,7 @@ def clicks() -> None:
     st.write(st.session_state.n, " ".join(mine))
 
 
-def test_P6_a_click_acts_once_in_its_own_tab_however_the_run_ends() -> None:
+def test_P6_click_acts_once_in_its_session_at_any_run_ending() -> None:
     with sessions_of(clicks, 3) as people:
         ada, ben, _cem = people
         with people.apart():
@@ -82,7 +82,7 @@ def test_P6_a_click_acts_once_in_its_own_tab_however_the_run_ends() -> None:
         assert "shared" not in ben.markdown[0].value
 
 
-def test_undo_takes_back_ones_own_edit_alone() -> None:
+def test_undo_reverts_only_own_edits() -> None:
     with sessions_of(clicks) as people:
         ada, ben = people
         ada.text_input[0].set_value("Shopping").run()
@@ -104,7 +104,7 @@ def roles(role: str) -> None:
     st.write(room.role)
 
 
-def test_A1_a_viewer_sees_everything_and_changes_nothing() -> None:
+def test_A1_viewer_sees_edits_and_makes_none() -> None:
     with sessions_of(roles, 0) as people:
         ada, eve = people.join(args=("editor",)), people.join(args=("viewer",))
         ada.slider[0].set_value(4).run()
@@ -128,14 +128,14 @@ def fragments() -> None:
     crdt_sync("room")
 
     @st.fragment
-    def part() -> None:
+    def fragment_part() -> None:
         st.slider("inside", key="inside")
         st.toggle("without a key")
 
-    part()
+    fragment_part()
 
 
-def test_edits_in_a_fragment_are_shared_and_come_to_it() -> None:
+def test_edits_in_a_fragment_are_shared() -> None:
     with sessions_of(fragments) as people:
         people[0].slider[0].set_value(4)
         people[0].toggle[0].set_value(True).run()
@@ -170,7 +170,7 @@ def pages(tmp_path: Path) -> Path:
     return main
 
 
-def test_P3_people_are_on_several_pages(pages: Path) -> None:
+def test_P3_sessions_on_different_pages_converge(pages: Path) -> None:
     with sessions_of(pages) as people:
         ada, ben = people
         ada.slider(key="guests").set_value(12)
@@ -206,7 +206,7 @@ def endless() -> None:
             st.session_state.get("y")
 
 
-def test_a_script_that_takes_too_long_fails_the_test_and_not_the_others() -> None:
+def test_script_timeout_does_not_affect_other_sessions() -> None:
     with sessions_of(endless) as people:
         people[0].slider[0].set_value(3)
         with pytest.raises(RuntimeError, match="timed out"):
@@ -231,7 +231,7 @@ def vanishing() -> None:
     st.write(st.session_state.get("plain", "gone"))
 
 
-def test_P3_a_hidden_widget_is_not_compared_and_a_deletion_reaches_everybody() -> None:
+def test_P3_hidden_widget_is_not_compared_and_deletion_is_shared() -> None:
     with sessions_of(vanishing, 3) as people:
         ada, ben, cem = people
         ada.slider[0].set_value(4).run()

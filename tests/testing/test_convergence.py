@@ -1,4 +1,4 @@
-"""`assert_converged` fails where people see different things, and says which."""
+"""`assert_converged`: failures and their messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def narrow(top: int) -> None:
     st.slider("other", 0, 100, key="other")
 
 
-def test_P2_a_widget_that_cannot_show_the_rooms_value_is_a_difference() -> None:
+def test_P2_widget_that_cannot_show_the_room_value_differs() -> None:
     with sessions_of(narrow, 0) as people:
         wide = people.join(args=(100,))
         people.join(args=(10,))
@@ -61,7 +61,7 @@ def defaults_differ(start: int) -> None:
     st.session_state.setdefault("model", object())
 
 
-def test_defaults_that_differ_are_a_difference_until_somebody_chooses() -> None:
+def test_different_defaults_differ_until_a_value_is_set() -> None:
     with sessions_of(defaults_differ, 0) as people:
         ada, _ben = people.join(args=(5,)), people.join(args=(6,))
         assert "the room   nothing\n    people[0]  5\n    people[1]  6" in failure(people)
@@ -82,7 +82,7 @@ def unkeyed(step: int) -> None:
         st.session_state["first"] = "x" * 100 + "1"
 
 
-def test_a_widget_without_a_key_is_named_by_its_label_and_what_is_private_does_not_count() -> None:
+def test_unkeyed_widget_is_named_by_label_and_private_keys_ignored() -> None:
     with sessions_of(unkeyed, 0) as people:
         ada, ben = people.join(args=(0,)), people.join(args=(0,))
         ada.slider[0].set_value(3).run()
@@ -95,9 +95,9 @@ def test_a_widget_without_a_key_is_named_by_its_label_and_what_is_private_does_n
         key = next(key for key in session.room_sessions["room"].binding.widgets if key.startswith("crdt:"))
         session.room_sessions["room"].detach()
         session.room_sessions["room"].replica.set(key, 4)
-        said = failure(people)
-        assert "the slider 'Select a value' in room 'room'" in said
-        assert "its replica holds 4" in said
+        message = failure(people)
+        assert "the slider 'Select a value' in room 'room'" in message
+        assert "its replica holds 4" in message
 
 
 def assigns(text: str) -> None:
@@ -110,25 +110,25 @@ def assigns(text: str) -> None:
         st.session_state["text"] = text
 
 
-def test_of_long_texts_the_place_is_shown_where_they_differ() -> None:
+def test_long_texts_are_shown_from_their_difference() -> None:
     with sessions_of(assigns, 0) as people:
         ada, ben = people.join(args=("same " * 30 + "Ada",)), people.join(args=("same " * 30 + "Ben",))
         ada.button[0].click().run()
         people.assert_converged()
         ben.session_state["text"] = "same " * 30 + "Ben"
-        said = failure(people)
-        assert "…'same same same Ada'" in said
-        assert "…'same same same Ben'" in said
+        message = failure(people)
+        assert "…'same same same Ada'" in message
+        assert "…'same same same Ben'" in message
 
 
-def test_a_replica_that_differs_is_a_difference_even_if_nobody_shows_the_key() -> None:
+def test_different_replica_of_an_invisible_key_differs() -> None:
     with sessions_of(assigns, 2, args=("x",)) as people:
         people[0].button[0].click().run()
         people.assert_converged()
-        strange = registry.sessions()[1].room_sessions["room"].replica
-        other = type(strange)()
+        replica = registry.sessions()[1].room_sessions["room"].replica
+        other = type(replica)()
         other.set("hidden", 1)
-        strange.apply(other.diff(), origin=ROOM)
+        replica.apply(other.diff(), origin=ROOM)
         assert "people[1]  nothing   its replica holds 1" in failure(people)
 
 
@@ -142,9 +142,7 @@ def chooses() -> None:
     st.slider("x", key="x")
 
 
-def test_that_nothing_is_shared_is_a_failure_and_who_changes_rooms_is_compared_with_those_who_are_there() -> (
-    None
-):
+def test_sessions_without_a_common_room_raise_NothingSharedError() -> None:
     with sessions_of(chooses) as people:
         ada, ben = people
         with pytest.raises(NothingSharedError, match=r"people\[0\] is in none"):
@@ -161,7 +159,7 @@ def test_that_nothing_is_shared_is_a_failure_and_who_changes_rooms_is_compared_w
         assert (people.values_in("a"), people.values_in("b")) == ({"x": 3}, {"x": 7})
 
 
-def test_who_is_apart_cannot_be_compared() -> None:
+def test_comparing_a_session_that_is_apart_raises() -> None:
     with sessions_of(narrow, 3, args=(10,)) as people:
         ada, ben, cem = people
         with people.apart(ben):

@@ -1,4 +1,4 @@
-"""The examples and the demo, used by several people."""
+"""The examples and the demo with several sessions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from streamlit_crdt.testing import sessions_of
 ROOT = Path(__file__).parent.parent.parent
 
 
-def said(page: AppTest) -> list[str]:
+def texts(page: AppTest) -> list[str]:
     return [text.value for text in page.text]
 
 
-def test_messages_that_are_posted_at_the_same_moment_are_all_there_in_one_order() -> None:
+def test_concurrent_chat_messages_are_all_kept_in_one_order() -> None:
     with sessions_of(ROOT / "examples" / "chat.py", 3) as people:
         for round_ in range(3):
             with people.apart():
@@ -23,21 +23,21 @@ def test_messages_that_are_posted_at_the_same_moment_are_all_there_in_one_order(
                     one.chat_input[0].set_value(f"{round_} of {number}").run()
             people.assert_converged()
         late = people.join()
-        assert sorted(said(late)) == [f"{round_} of {number}" for round_ in range(3) for number in range(3)]
-        assert [said(one) for one in people] == [said(late)] * 4
+        assert sorted(texts(late)) == [f"{round_} of {number}" for round_ in range(3) for number in range(3)]
+        assert [texts(one) for one in people] == [texts(late)] * 4
 
 
-def test_rooms_of_the_chat_are_told_apart_by_the_address() -> None:
+def test_chat_takes_its_room_from_the_query() -> None:
     with sessions_of(ROOT / "examples" / "chat.py", 1) as people:
         other = people.join(query_params={"room": "other"})
         people[0].text_input[0].set_value("Ada")
         people[0].chat_input[0].set_value("hello").run()
         people.settle()
-        assert (said(people[0]), said(other)) == (["hello"], [])
+        assert (texts(people[0]), texts(other)) == (["hello"], [])
         assert people.values_in("chat") == {"messages": [{"name": "Ada", "text": "hello"}]}
 
 
-def test_every_cup_of_the_demo_counts_and_filters_are_shared() -> None:
+def test_demo_counts_concurrent_clicks_and_shares_filters() -> None:
     with sessions_of(ROOT / "streamlit_crdt" / "deploy" / "demo" / "app.py", 2, default_timeout=30) as people:
         ada, ben = people
         with people.apart():

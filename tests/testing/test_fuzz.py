@@ -1,4 +1,4 @@
-"""Anybody does anything, at any time, together or apart: in the end all see the same. A failure names its seed."""
+"""Random actions of several sessions, connected or apart, converge. The test id of a failure contains its seed."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def everything() -> None:
     st.button("undo", key="undo", on_click=room.undo)
 
 
-def act(one: AppTest, chance: Random) -> None:
-    """Do one to three things in a page, and run it."""
+def random_edit(one: AppTest, chance: Random) -> None:
+    """Make one to three random edits on a page, and run it."""
     for _ in range(chance.randint(1, 3)):
         match chance.randrange(8):
             case 0:
@@ -65,18 +65,18 @@ def act(one: AppTest, chance: Random) -> None:
                     slider.set_value(chance.random())
             case _:
                 one.button(key=chance.choice(["click", "append", "delete", "undo"])).click()
-    if chance.random() < 0.8:  # else it stays a draft
+    if chance.random() < 0.8:  # otherwise the text stays a draft
         one.run()
 
 
-def anything(people: Sessions, chance: Random) -> None:
+def random_actions(people: Sessions, chance: Random) -> None:
     for _ in range(STEPS):
         match chance.randrange(8):
             case 0:
                 apart = chance.sample(list(people), chance.randint(0, len(people)))
                 with people.apart(*apart):
                     for one in chance.choices(people, k=chance.randint(1, 6)):
-                        act(one, chance)
+                        random_edit(one, chance)
                     if chance.random() < 0.3:
                         people.settle()
             case 1:
@@ -86,25 +86,25 @@ def anything(people: Sessions, chance: Random) -> None:
             case 3 if len(people) > 2 and chance.random() < 0.4:
                 people.leave(chance.choice(people))
             case _:
-                act(chance.choice(people), chance)
+                random_edit(chance.choice(people), chance)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_people_do_together_or_apart_they_end_up_with_the_same(seed: int) -> None:
+def test_random_actions_converge(seed: int) -> None:
     print(f"seed {seed}")
     use_the_app(Random(seed))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", SOAK_SEEDS)
-def test_whatever_people_do_they_end_up_with_the_same_for_long(seed: int) -> None:
+def test_random_actions_converge_in_a_long_run(seed: int) -> None:
     print(f"seed {seed}")
     use_the_app(Random(seed))
 
 
 def use_the_app(chance: Random) -> None:
     with sessions_of(everything, 3) as people:
-        anything(people, chance)
+        random_actions(people, chance)
         for one in people:
             one.run()
         people.assert_converged()

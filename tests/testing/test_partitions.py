@@ -1,4 +1,4 @@
-"""People who hear nothing of each other for a while."""
+"""`apart`: disconnected sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def notes() -> None:
     st.write(room.status, room.saved, room.unsaved_count)
 
 
-def test_who_is_apart_neither_tells_nor_hears_and_merges_afterwards() -> None:
+def test_disconnected_session_merges_after_the_block() -> None:
     with sessions_of(notes, 3) as people:
         ada, ben, cem = people
         ada.text_area[0].set_value("Bring bread.").run()
@@ -37,7 +37,7 @@ def test_who_is_apart_neither_tells_nor_hears_and_merges_afterwards() -> None:
         assert cem.number_input[0].value == 3
 
 
-def test_with_no_argument_everybody_acts_at_the_same_moment() -> None:
+def test_apart_without_arguments_disconnects_all() -> None:
     with sessions_of(notes, 3) as people:
         with people.apart():
             for one, day in zip(people, ("Mon", "Tue", "Wed"), strict=True):
@@ -48,7 +48,7 @@ def test_with_no_argument_everybody_acts_at_the_same_moment() -> None:
         assert all(one.multiselect[0].value == ["Mon", "Tue", "Wed"] for one in people)
 
 
-def test_a_page_that_shows_its_status_is_run_when_that_changes() -> None:
+def test_change_of_status_reruns_a_page_that_shows_it() -> None:
     with sessions_of(notes) as people:
         ada, ben = people
         assert ben.markdown[0].value == "connected `True` `0`"
@@ -62,7 +62,7 @@ def test_a_page_that_shows_its_status_is_run_when_that_changes() -> None:
         assert ben.markdown[0].value == "connected `True` `0`"
 
 
-def test_R4_who_joins_while_apart_writes_nothing_before_the_room_is_there() -> None:
+def test_R4_session_joining_apart_writes_nothing_before_sync() -> None:
     with sessions_of(notes, 1) as people:
         ada = people[0]
         ada.number_input[0].set_value(7).run()
@@ -75,7 +75,7 @@ def test_R4_who_joins_while_apart_writes_nothing_before_the_room_is_there() -> N
         assert (ben.number_input[0].value, ada.multiselect[0].value) == (7, ["Tue"])
 
 
-def test_blocks_may_overlap() -> None:
+def test_apart_blocks_can_be_nested() -> None:
     with sessions_of(notes, 3) as people:
         ada, ben, cem = people
         with people.apart(ada):
@@ -88,7 +88,7 @@ def test_blocks_may_overlap() -> None:
         assert cem.number_input[0].value == 2
 
 
-def test_the_block_is_over_however_it_ends() -> None:
+def test_block_reconnects_after_an_error() -> None:
     with sessions_of(notes) as people:
         ada, ben = people
         try:
@@ -100,7 +100,7 @@ def test_the_block_is_over_however_it_ends() -> None:
         assert ben.number_input[0].value == 2
 
 
-def test_what_somebody_did_apart_is_lost_if_they_leave() -> None:
+def test_edits_made_apart_are_lost_with_the_session() -> None:
     with sessions_of(notes) as people:
         ada, ben = people
         with people.apart(ben):

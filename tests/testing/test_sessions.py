@@ -1,4 +1,4 @@
-"""Several people in one app: who is in which room, and what is left behind."""
+"""`sessions_of`: settings of sessions, their rooms and their cleanup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def planning() -> None:
         st.number_input("without a key", 0, 100, 1)
 
 
-def test_what_one_does_the_others_see() -> None:
+def test_edit_reaches_the_other_sessions() -> None:
     with sessions_of(planning, 3) as people:
         ada, ben, cem = people
         ada.slider(key="guests").set_value(12).run()
@@ -39,14 +39,14 @@ def test_what_one_does_the_others_see() -> None:
         people.assert_converged()
 
 
-def test_what_was_done_first_is_there_for_whoever_runs_next() -> None:
+def test_edit_is_visible_in_the_next_run_of_another_session() -> None:
     with sessions_of(planning) as (ada, ben):
         for guests in range(9, 30):
             ada.slider(key="guests").set_value(guests).run()
             assert ben.run().slider(key="guests").value == guests
 
 
-def test_every_block_has_rooms_of_its_own() -> None:
+def test_each_block_has_its_own_rooms() -> None:
     with sessions_of(planning) as outer, sessions_of(planning) as inner:
         outer[0].slider(key="guests").set_value(12).run()
         inner[0].slider(key="guests").set_value(30).run()
@@ -57,7 +57,7 @@ def test_every_block_has_rooms_of_its_own() -> None:
         assert people[0].slider(key="guests").value == 8
 
 
-def test_no_server_is_started_and_no_session_is_left() -> None:
+def test_block_starts_no_server_and_leaves_no_session() -> None:
     mounted, embedded = backend._process.mounted, backend._process.embedded
     backend._process.embedded = None
     try:
@@ -73,7 +73,7 @@ def test_no_server_is_started_and_no_session_is_left() -> None:
         backend._process.embedded = embedded
 
 
-def test_an_app_test_that_is_none_of_these_keeps_its_own_place() -> None:
+def test_unrelated_AppTest_keeps_its_own_backend() -> None:
     with sessions_of(planning) as people:
         stranger = AppTest.from_function(planning).run()
         people[0].slider(key="guests").set_value(12).run()
@@ -89,7 +89,7 @@ def elsewhere() -> None:
         st.slider("Guests", 0, 50, 8, key="guests")
 
 
-def test_an_app_that_names_a_server_is_tested_without_it() -> None:
+def test_server_argument_of_the_app_is_ignored() -> None:
     with sessions_of(elsewhere) as people:
         people[0].slider[0].set_value(12).run()
         people.assert_converged()
@@ -106,7 +106,7 @@ def rooms_by_address() -> None:
     st.write(room.name, room.role, st.session_state.get("name", "nobody"))
 
 
-def test_each_may_open_the_app_differently() -> None:
+def test_sessions_can_have_different_settings() -> None:
     with sessions_of(rooms_by_address, 0) as people:
         ada = people.join(query_params={"room": "red"}, session_state={"name": "Ada"})
         ben = people.join(query_params={"room": "red", "role": "viewer"})
@@ -123,7 +123,7 @@ def test_each_may_open_the_app_differently() -> None:
         assert people.values_in("red") == {"guests": 12, "name": "Ada"}
 
 
-def test_somebody_joins_late_and_somebody_leaves() -> None:
+def test_sessions_join_and_leave() -> None:
     with sessions_of(planning) as people:
         ada, ben = people
         ada.slider(key="guests").set_value(12).run()
@@ -151,7 +151,7 @@ def in_two_rooms() -> None:
         st.slider("y", key="y")
 
 
-def test_an_app_may_be_in_several_rooms() -> None:
+def test_app_can_be_in_several_rooms() -> None:
     with sessions_of(in_two_rooms) as people:
         people[0].slider(key="x").set_value(3)
         people[0].slider(key="y").set_value(4).run()
@@ -169,7 +169,7 @@ def takes_arguments(room: str, top: int = 10) -> None:
     st.slider("x", 0, top, key="x")
 
 
-def test_a_function_gets_its_arguments() -> None:
+def test_function_receives_its_arguments() -> None:
     with sessions_of(takes_arguments, 1, args=("a",), kwargs={"top": 20}) as people:
         people.join()
         people.join(args=("b",))
@@ -179,7 +179,7 @@ def test_a_function_gets_its_arguments() -> None:
         assert [one.slider[0].value for one in people] == [15, 15, 0]
 
 
-def test_a_script_is_found_beside_the_file_that_names_it_and_leaves_no_file(tmp_path: Path) -> None:
+def test_script_path_is_relative_and_no_file_is_written(tmp_path: Path) -> None:
     script = tmp_path / "app.py"
     script.write_text(
         "import streamlit as st\nfrom streamlit_crdt import crdt_sync\ncrdt_sync()\nst.slider('x', key='x')\n"
@@ -199,7 +199,7 @@ def test_a_script_is_found_beside_the_file_that_names_it_and_leaves_no_file(tmp_
         sessions_of("no_such.py")
 
 
-def test_what_st_user_says_is_given_where_streamlit_can() -> None:
+def test_user_setting_needs_a_recent_streamlit() -> None:
     def app() -> None:
         import streamlit as st
 
@@ -213,7 +213,7 @@ def test_what_st_user_says_is_given_where_streamlit_can() -> None:
         assert people.join(user={"email": "ada@example.com"}).markdown[0].value == "ada@example.com"
 
 
-def test_who_may_enter_is_decided_as_in_a_deployment() -> None:
+def test_authorize_hook_decides_roles_and_entry() -> None:
     roles: dict[str, Role] = {"red": "editor", "lobby": "viewer"}
 
     def decide(visitor: Visitor) -> Role | None:
@@ -229,7 +229,7 @@ def test_who_may_enter_is_decided_as_in_a_deployment() -> None:
         assert people[0].markdown[0].value == "lobby editor nobody"
 
 
-def test_A1_the_role_can_be_decided_by_who_is_logged_in() -> None:
+def test_A1_authorize_hook_can_use_the_logged_in_user() -> None:
     def board() -> None:
         import streamlit as st
 
@@ -245,7 +245,7 @@ def test_A1_the_role_can_be_decided_by_who_is_logged_in() -> None:
         try:
             ada = people.join(user={"email": "ada@example.com"})
         except StreamlitTooOldError:
-            return  # its AppTest has one user only
+            return  # this version of AppTest supports only one user
         eve = people.join(user={"email": "eve@example.com"})
         assert (ada.text[0].value, eve.text[0].value) == ("editor", "viewer")
         ada.slider[0].set_value(3).run()
@@ -254,13 +254,13 @@ def test_A1_the_role_can_be_decided_by_who_is_logged_in() -> None:
         assert (ada.slider[0].value, eve.slider[0].value) == (3, 3)
 
 
-def test_no_test_framework_is_needed() -> None:
+def test_package_imports_no_test_framework() -> None:
     for module in modules("streamlit_crdt"):
         if module.startswith("streamlit_crdt.testing."):
             assert not any(name.split(".")[0] in ("pytest", "_pytest") for name in imports(module)), module
 
 
-def test_all_names_in_all_exist() -> None:
+def test_all_is_sorted_and_its_names_exist() -> None:
     assert sorted(streamlit_crdt.testing.__all__) == streamlit_crdt.testing.__all__
     for name in streamlit_crdt.testing.__all__:
         assert hasattr(streamlit_crdt.testing, name)

@@ -1,4 +1,4 @@
-"""Who is run for what others did, and when it ends."""
+"""`settle`: the reruns that remote edits cause, and their end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def counts_runs() -> None:
     st.write(len(runs))
 
 
-def test_P4_only_those_are_run_for_whom_there_is_news() -> None:
+def test_P4_settle_reruns_only_concerned_sessions() -> None:
     with sessions_of(counts_runs, 3) as people:
         ada, _ben, cem = people
         people.settle()
@@ -48,7 +48,7 @@ def volatile() -> None:
     st.session_state["now"] = time.time_ns()
 
 
-def test_P4_a_value_that_is_new_on_each_run_settles_and_is_named_as_a_difference() -> None:
+def test_P4_volatile_value_settles_and_is_a_named_difference() -> None:
     with sessions_of(volatile, 3) as people:
         people[0].slider[0].set_value(3).run()
         people.settle()
@@ -69,9 +69,9 @@ def restless() -> None:
     st.slider("x", key="x")
 
 
-def test_sessions_that_wake_each_other_for_ever_are_named_with_the_key() -> None:
+def test_endless_reruns_raise_NeverSettlesError_with_the_key() -> None:
     with sessions_of(restless, 1) as people:
-        people.settle()  # nobody else is there to wake it
+        people.settle()  # no other session causes a rerun
         people.join()
         with pytest.raises(NeverSettlesError, match="'views'") as raised:
             people.settle()
@@ -92,7 +92,7 @@ def two_rooms() -> None:
         st.session_state["n"] += 1
 
 
-def test_P4_values_that_are_in_two_rooms_settle() -> None:
+def test_P4_values_shared_in_two_rooms_settle() -> None:
     with sessions_of(two_rooms, 3) as people:
         for one in people:
             one.button[0].click().run()
@@ -116,7 +116,7 @@ def fails() -> None:
         raise ValueError("more than five")
 
 
-def test_an_exception_in_a_script_is_hidden_neither_by_settle_nor_by_comparing() -> None:
+def test_exception_in_a_script_raises_ScriptFailedError() -> None:
     with sessions_of(fails) as people:
         people[0].slider[0].set_value(7).run()
         assert people[0].exception
@@ -137,12 +137,12 @@ def events() -> None:
     room = crdt_sync("room")
     if st.button("cheer"):
         room.broadcast("cheer", "hooray")
-    heard = st.session_state.setdefault(private_key("heard"), [])
-    heard += [event.payload for event in room.events("cheer")]
-    st.write(" ".join(heard))
+    received = st.session_state.setdefault(private_key("received"), [])
+    received += [event.payload for event in room.events("cheer")]
+    st.write(" ".join(received))
 
 
-def test_each_event_is_heard_once_by_everybody_who_is_there() -> None:
+def test_event_is_received_once_by_present_sessions() -> None:
     with sessions_of(events) as people:
         people[0].button[0].click().run()
         people.settle()
@@ -166,7 +166,7 @@ def drafting() -> None:
     st.slider("x", key="x")
 
 
-def test_P5_what_is_being_typed_and_clicked_stays_while_others_work() -> None:
+def test_P5_drafts_and_clicks_survive_remote_edits() -> None:
     with sessions_of(drafting) as people:
         ada, ben = people
         ada.text_area[0].set_value("Bread.").run()
@@ -186,7 +186,7 @@ def test_P5_what_is_being_typed_and_clicked_stays_while_others_work() -> None:
         assert ben.text_input[0].value == "Shopping"
 
 
-def test_P1_what_somebody_does_after_settling_is_an_edit_whatever_else_they_do() -> None:
+def test_P1_any_change_after_settling_is_an_edit() -> None:
     with sessions_of(drafting) as people:
         ada, ben = people
         ada.slider[0].set_value(7).run()
