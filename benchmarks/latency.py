@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from benchmarks.stages import Mark, Round, breakdown, follow, summary
 from e2e.browser import launch
-from e2e.harness import THREE_WAYS, RunningApp, Way, make_app
+from e2e.harness import DEPLOYMENTS, Deployment, RunningApp, make_app
 from e2e.polling import eventually
 from e2e.tab import Tab
 
@@ -35,15 +35,19 @@ MAX_CLOCK_OFF_MS = 3.0
 """A page's clock is the system's, read once when the page began, and then a steady one."""
 
 
-def run(rounds: int, ways: Sequence[Way] = THREE_WAYS, *, say: Callable[[str], None] = print) -> None:
-    """Measure each way to run, collector frozen and not, and print the tables."""
+def run(
+    rounds: int, deployments: Sequence[Deployment] = DEPLOYMENTS, *, say: Callable[[str], None] = print
+) -> None:
+    """Measure each deployment to run, collector frozen and not, and print the tables."""
     results: dict[str, list[Round]] = {}
     with sync_playwright() as playwright, launched(playwright) as browser:
         say(f"{date.today()}: {_versions(browser)}")
-        for way in ways:
+        for deployment in deployments:
             for is_frozen in (True, False):
-                name = f"{way}, {'frozen' if is_frozen else 'not frozen'}"
-                results[name] = _measure(browser, way, is_frozen, rounds, lambda line: say(f"  {line}"))
+                name = f"{deployment}, {'frozen' if is_frozen else 'not frozen'}"
+                results[name] = _measure(
+                    browser, deployment, is_frozen, rounds, lambda line: say(f"  {line}")
+                )
                 say(f"  measured: {name}; load of the machine {_load()}")
     say("")
     for line in summary(results):
@@ -66,11 +70,11 @@ def launched(playwright: Playwright) -> Iterator[Browser]:
 
 
 def _measure(
-    browser: Browser, way: Way, is_frozen: bool, rounds: int, say: Callable[[str], None]
+    browser: Browser, deployment: Deployment, is_frozen: bool, rounds: int, say: Callable[[str], None]
 ) -> list[Round]:
     with tempfile.TemporaryDirectory() as folder:
         env = {"STREAMLIT_CRDT_FREEZE_GC": "1" if is_frozen else "0"}
-        app = make_app(way, APP, Path(folder), env)
+        app = make_app(deployment, APP, Path(folder), env)
         try:
             app.start()
             with _open(browser, app, "A") as a, _open(browser, app, "B") as b:

@@ -1,4 +1,4 @@
-"""Finds a Chromium and starts it so that it talks to nobody but the page. `python -m e2e.browser` prints which one."""
+"""Chromium of the browser tests, started without background traffic. `python -m e2e.browser` prints its path."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 FLAGS = [
-    "--no-sandbox",  # CI runs as root, where the sandbox cannot start.
+    "--no-sandbox",  # the sandbox cannot start as root, as in CI
     "--disable-gpu",
     "--disable-quic",
-    "--disable-dev-shm-usage",  # Containers often have 64 MB there.
+    "--disable-dev-shm-usage",  # /dev/shm of a container often has 64 MB
     "--no-first-run",
-    # Without these Chromium calls home and waits for answers that never come on a closed network.
+    # Otherwise Chromium contacts its services, and waits for answers that never arrive on a closed network.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # A tab that is not in front must keep its timers and its rendering: people put windows side by side.
+    # Background tabs keep their timers and their rendering, as windows side by side do.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
@@ -29,20 +29,20 @@ FLAGS = [
 
 
 def executable(playwright: Playwright) -> str | None:
-    """Return the path of a system Chromium, else of Playwright's own, else None."""
+    """Return the path of a system Chromium, else that of Playwright's Chromium, else None."""
     wanted = os.environ.get("CHROMIUM")
     for name in (wanted,) if wanted else SYSTEM_BROWSERS:
         if found := shutil.which(name):
             return found
-    own = playwright.chromium.executable_path
-    return own if Path(own).is_file() else None
+    bundled = playwright.chromium.executable_path
+    return bundled if Path(bundled).is_file() else None
 
 
 def launch(playwright: Playwright) -> Browser:
     found = executable(playwright)
     if found is None:
         raise RuntimeError(
-            "No Chromium was found: run  make browser  or name one with the variable CHROMIUM."
+            "Chromium was not found: run  make browser  or set the variable CHROMIUM to its path."
         )
     return playwright.chromium.launch(executable_path=found, args=FLAGS, headless=True)
 
@@ -50,5 +50,5 @@ def launch(playwright: Playwright) -> Browser:
 if __name__ == "__main__":
     with sync_playwright() as started:
         path = executable(started)
-    print(path or "no Chromium was found")
+    print(path or "Chromium was not found")
     sys.exit(path is None)

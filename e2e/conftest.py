@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: apps, tabs, rooms; and what a failure shows."""
+"""Fixtures of the browser tests: apps, tabs and rooms. A failure reports screenshots and logs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from e2e.browser import launch
-from e2e.harness import ASGI_APP, RunningApp, Way, make_app
+from e2e.harness import ASGI_APP, Deployment, RunningApp, make_app
 from e2e.tab import Tab, new_context
 
 APPS = Path(__file__).parent / "apps"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PICTURES = Path(__file__).parent.parent / ".test" / "pictures"
 
-HIDDEN_FAULT = "failed beside a Streamlit call"
-"""What the library logs where a fault of its own must not stop the app: a test does not let it pass."""
+SUPPRESSED_ERROR = "failed beside a Streamlit call"
+"""Log text of an internal error that the library suppresses so that the app continues. A test fails on it."""
 
 StartApp = Callable[..., RunningApp]
 OpenTab = Callable[..., Tab]
@@ -37,26 +37,26 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def room() -> str:
-    """The name of a room that no other test uses."""
+    """Return a room name that no other test uses."""
     return f"room-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
 def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartApp]:
-    """`start_app(script, Way.EMBEDDED, env={...})` starts an app for this test alone."""
+    """Return `start_app(script, Deployment.EMBEDDED, env={...})`, which starts an app for this test."""
     started: list[RunningApp] = request.node.stash.setdefault(_APPS, [])
     numbers = itertools.count()
 
     def start(
         script: Path | str,
-        way: Way = Way.EMBEDDED,
+        deployment: Deployment = Deployment.EMBEDDED,
         *,
         env: dict[str, str] | None = None,
         asgi_app: str = ASGI_APP,
     ) -> RunningApp:
         folder = tmp_path / f"app{next(numbers)}"
         folder.mkdir()
-        app = make_app(way, _script(script), folder, env, asgi_app=asgi_app)
+        app = make_app(deployment, _script(script), folder, env, asgi_app=asgi_app)
         started.append(app)
         app.start()
         return app
@@ -64,34 +64,37 @@ def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartA
     yield start
     for app in reversed(started):
         app.stop()
-        assert HIDDEN_FAULT not in app.logs, app.logs[-5_000:]
+        assert SUPPRESSED_ERROR not in app.logs, app.logs[-5_000:]
 
 
 @pytest.fixture(scope="session")
-def _pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Path, Way], RunningApp]]:
-    pool: dict[tuple[Path, Way], RunningApp] = {}
+def _pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Path, Deployment], RunningApp]]:
+    pool: dict[tuple[Path, Deployment], RunningApp] = {}
     yield pool
     for app in pool.values():
         app.stop()
-        assert HIDDEN_FAULT not in app.logs, app.logs[-5_000:]
+        assert SUPPRESSED_ERROR not in app.logs, app.logs[-5_000:]
 
 
 @pytest.fixture
 def shared_app(
-    _pool: dict[tuple[Path, Way], RunningApp],
+    _pool: dict[tuple[Path, Deployment], RunningApp],
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> StartApp:
-    """`shared_app(script, way)` is an app that other tests use too: tell them apart by the room, stop nothing."""
+    """Return `shared_app(script, deployment)`, which starts an app once for all tests.
 
-    def find(script: Path | str, way: Way = Way.EMBEDDED) -> RunningApp:
+    A test uses its own room, and must not stop the app.
+    """
+
+    def find(script: Path | str, deployment: Deployment = Deployment.EMBEDDED) -> RunningApp:
         path = _script(script)
-        if (path, way) not in _pool:
-            app = make_app(way, path, tmp_path_factory.mktemp(f"{path.stem}-{way}"))
+        if (path, deployment) not in _pool:
+            app = make_app(deployment, path, tmp_path_factory.mktemp(f"{path.stem}-{deployment}"))
             request.node.stash.setdefault(_APPS, []).append(app)
             app.start()
-            _pool[path, way] = app
-        app = _pool[path, way]
+            _pool[path, deployment] = app
+        app = _pool[path, deployment]
         request.node.stash.setdefault(_APPS, []).append(app)
         return app
 
@@ -100,7 +103,7 @@ def shared_app(
 
 @pytest.fixture(scope="session")
 def pages(browser: Browser) -> Iterator[list[Page]]:
-    """One for each tab that a test has open, in a context of its own; kept for the next test."""
+    """Pages, each in its own browser context, that are reused by the following tests."""
     opened: list[Page] = []
     yield opened
     for page in opened:
@@ -109,10 +112,10 @@ def pages(browser: Browser) -> Iterator[list[Page]]:
 
 @pytest.fixture
 def tab(browser: Browser, pages: list[Page], request: pytest.FixtureRequest) -> Iterator[OpenTab]:
-    """`tab(app, room=room)` opens a page in a context of its own; none may have complained when the test ends.
+    """Return `tab(app, room=room)`, which opens a page in its own browser context.
 
-    `prepare` is called with the page before it loads anything. What it does to the page cannot be undone, so that such
-    a page is not used again.
+    The test fails if a page has reported an error. `prepare` is called with the page before it loads the app. Its
+    changes cannot be undone, so the page is not reused.
     """
     opened: list[Tab] = request.node.stash.setdefault(_TABS, [])
     prepared: list[Tab] = []
@@ -143,12 +146,12 @@ def tab(browser: Browser, pages: list[Page], request: pytest.FixtureRequest) -> 
         return page.open()
 
     yield open_tab
-    complaints = [f"{page.name}: {said}" for page in opened for said in page.complaints]
+    errors = [f"{page.name}: {error}" for page in opened for error in page.errors]
     for page in opened:
         page.close()
     for page in prepared:
         page.page.close()
-    assert not complaints, "the page complained:\n" + "\n".join(complaints)
+    assert not errors, "the page reported errors:\n" + "\n".join(errors)
 
 
 _APPS = pytest.StashKey[list[RunningApp]]()
@@ -160,24 +163,24 @@ def _script(script: Path | str) -> Path:
     for candidate in (Path(script), APPS / str(script), EXAMPLES / str(script)):
         if candidate.is_file():
             return candidate.resolve()
-    raise FileNotFoundError(f"there is no app {script}: put it into {APPS} or {EXAMPLES}")
+    raise FileNotFoundError(f"app {script} does not exist: add it to {APPS} or {EXAMPLES}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to a failure what each tab showed and what each process wrote."""
+    """Add a screenshot of each tab and the log of each process to a failure."""
     report = yield
     if report.when == "call" and report.failed:
         for page in item.stash.get(_TABS, []):
             picture = page.screenshot(PICTURES / f"{_file_name(item.nodeid)}-{page.name[-1]}.png")
-            where = os.path.relpath(picture) if picture else "no picture could be taken"
-            report.sections.append((page.name, "\n".join([where, page.url, *page.complaints])))
+            location = os.path.relpath(picture) if picture else "the screenshot failed"
+            report.sections.append((page.name, "\n".join([location, page.url, *page.errors])))
     if report.failed:
         apps: list[RunningApp] = item.stash.get(_APPS, [])
         for app in {app.url: app for app in apps}.values():
-            report.sections.append((f"{app.way} app", app.logs[-20_000:]))
+            report.sections.append((f"{app.deployment} app", app.logs[-20_000:]))
     return report
 
 

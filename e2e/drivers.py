@@ -1,8 +1,8 @@
-"""Moves Streamlit's widgets as a person would, and reads what they show.
+"""Drivers of Streamlit's widgets: functions that edit a widget in the browser, and that read its visible value.
 
-Every driver takes the tab and the widget's label, or its place on the page where it has no label (`st.feedback`). A
-driver returns when the browser has taken the edit, not when the script has run: what a test waits for is the value, in
-each tab, with `Tab.eventually_shows` or `settles_on`.
+Each driver takes the tab and the widget's label, or its index for a widget without a label (`st.feedback`). A driver
+returns when the browser has accepted the edit, before the script has run. A test then waits for the value in each tab,
+with `Tab.eventually_shows` or `settles_on`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from e2e.tab import Tab
 
 
 def widget(tab: Tab, kind: str, label: str, *, nth: int = 0) -> Locator:
-    """Return the widget of that kind (its test id, such as "stSlider") with exactly that label."""
+    """Return the widget with exactly that label. `kind` is its test id, for example "stSlider"."""
     exactly = re.compile(rf"^\s*{re.escape(label)}\s*$")
     labelled = tab.page.get_by_test_id("stWidgetLabel").filter(has_text=exactly)
     return tab.page.get_by_test_id(kind).filter(has=labelled).nth(nth)
@@ -31,7 +31,7 @@ def click(tab: Tab, label: str) -> None:
     tab.page.get_by_role("button", name=label, exact=True).first.click()
 
 
-# --- yes or no ----------------------------------------------------------------------------------------------
+# --- checkboxes ----------------------------------------------------------------------------------------------
 
 
 def set_checkbox(tab: Tab, label: str, checked: bool) -> None:
@@ -50,7 +50,7 @@ def shown_checkbox(tab: Tab, label: str) -> bool:
 
 
 def set_slider(tab: Tab, label: str, steps: int, *, thumb: int = 0) -> None:
-    """Move a slider's (or select slider's) thumb by so many steps, to the left if negative, with the keyboard."""
+    """Move a thumb of a slider or select slider by the given steps with the keyboard, to the left if negative."""
     handle = widget(tab, "stSlider", label).get_by_role("slider").nth(thumb)
     handle.focus()
     for _ in range(abs(steps)):
@@ -58,7 +58,7 @@ def set_slider(tab: Tab, label: str, steps: int, *, thumb: int = 0) -> None:
 
 
 def shown_slider(tab: Tab, label: str) -> list[str]:
-    """Return what stands above each thumb."""
+    """Return the text above each thumb."""
     return widget(tab, "stSlider", label).get_by_test_id("stSliderThumbValue").all_inner_texts()
 
 
@@ -66,12 +66,12 @@ def shown_slider(tab: Tab, label: str) -> list[str]:
 
 
 def _field(tab: Tab, label: str) -> Locator:
-    """Return the field that is typed into, of a text input, text area or number input."""
+    """Return the input element of a text input, text area or number input."""
     return tab.page.get_by_label(label, exact=True).and_(tab.page.locator("input, textarea")).first
 
 
 def set_text(tab: Tab, label: str, text: str) -> None:
-    """Replace what a text input holds and commit it."""
+    """Replace the text of a text input, and commit it."""
     _field(tab, label).fill(text)
     _field(tab, label).press("Enter")
 
@@ -81,19 +81,19 @@ def set_number(tab: Tab, label: str, number: float) -> None:
 
 
 def set_text_area(tab: Tab, label: str, text: str) -> None:
-    """Replace what a text area holds and commit it."""
+    """Replace the text of a text area, and commit it."""
     _field(tab, label).fill(text)
     _field(tab, label).press("Control+Enter")
 
 
 def write(tab: Tab, label: str, text: str) -> None:
-    """Replace what a field of a form holds and leave it; Enter would submit the form."""
+    """Replace the text of a form field, and blur it. Enter would submit the form."""
     _field(tab, label).fill(text)
     _field(tab, label).blur()
 
 
 def type_draft(tab: Tab, label: str, text: str) -> None:
-    """Type at the end of a field without committing, and leave the caret there."""
+    """Type at the end of a field without committing."""
     field = _field(tab, label)
     field.focus()
     field.press("Control+End")
@@ -101,7 +101,7 @@ def type_draft(tab: Tab, label: str, text: str) -> None:
 
 
 def commit_draft(tab: Tab, label: str) -> None:
-    """Leave the field, which commits what was typed."""
+    """Blur the field, which commits the draft."""
     _field(tab, label).blur()
 
 
@@ -113,7 +113,7 @@ def shown_text(tab: Tab, label: str) -> str:
 
 
 def choose(tab: Tab, label: str, option: str) -> None:
-    """Pick an option of a selectbox."""
+    """Select an option of a selectbox."""
     _pick(tab, widget(tab, "stSelectbox", label), option)
 
 
@@ -122,10 +122,10 @@ def shown_choice(tab: Tab, label: str) -> str:
 
 
 def choose_also(tab: Tab, label: str, option: str) -> None:
-    """Add an option to a multiselect. An open list may close under the pointer, so it is looked whether it has hit."""
+    """Add an option to a multiselect. Repeated until the option is selected, because an open list may close."""
     box = widget(tab, "stMultiSelect", label)
 
-    def take() -> bool:
+    def attempt() -> bool:
         _pick(tab, box, option)
         tab.page.keyboard.press("Escape")
         try:
@@ -134,11 +134,11 @@ def choose_also(tab: Tab, label: str, option: str) -> None:
             return False
         return True
 
-    eventually(take, why=f"{option!r} is chosen")
+    eventually(attempt, why=f"{option!r} is selected")
 
 
 def drop_choice(tab: Tab, label: str, option: str) -> None:
-    """Take an option out of a multiselect."""
+    """Remove an option from a multiselect."""
     widget(tab, "stMultiSelect", label).get_by_role(
         "button", name=re.compile(rf"\b{re.escape(option)}\b")
     ).click()
@@ -149,10 +149,10 @@ def shown_choices(tab: Tab, label: str) -> list[str]:
 
 
 def _pick(tab: Tab, box: Locator, option: str) -> None:
-    """Open a list and take one option; the list may close again while the page settles, so this is repeated."""
+    """Open a list and select an option. Repeated, because the list may close while the page is rendering."""
     listed = tab.page.get_by_role("listbox").get_by_role("option", name=option, exact=True).first
 
-    def take() -> bool:
+    def attempt() -> bool:
         if not listed.is_visible():
             box.get_by_role("combobox").press("ArrowDown")
         try:
@@ -161,7 +161,7 @@ def _pick(tab: Tab, box: Locator, option: str) -> None:
             return False
         return True
 
-    eventually(take, why=f"the list offers {option!r}")
+    eventually(attempt, why=f"the list offers {option!r}")
 
 
 def choose_radio(tab: Tab, label: str, option: str) -> None:
@@ -175,13 +175,13 @@ def shown_radio(tab: Tab, label: str) -> str:
 
 
 def press_option(tab: Tab, label: str, option: str) -> None:
-    """Switch one of the pills or segments; in a multiple choice the others stay.
+    """Toggle one of the pills or segments.
 
-    What another tab changed may move the page under the pointer, so it is looked whether the click has hit.
+    Repeated until the option has changed, because an edit of another tab may move the page under the pointer.
     """
     before = option in shown_options(tab, label)
 
-    def press() -> bool:
+    def attempt() -> bool:
         widget(tab, "stButtonGroup", label).get_by_text(option, exact=True).click()
         try:
             settles_on(lambda: option in shown_options(tab, label), not before, deadline_s=2)
@@ -189,22 +189,22 @@ def press_option(tab: Tab, label: str, option: str) -> None:
             return False
         return True
 
-    eventually(press, why=f"{option!r} is pressed")
+    eventually(attempt, why=f"{option!r} is pressed")
 
 
 def go_to_page(tab: Tab, number: int) -> None:
-    """Choose a page of a pagination widget."""
+    """Select a page of a pagination widget."""
     button = tab.page.get_by_test_id("stPagination").get_by_role("button", name=f"Page {number}", exact=True)
 
-    def press() -> bool:
+    def attempt() -> bool:
         button.click()
         return button.get_attribute("aria-current") == "page"
 
-    eventually(press, why=f"page {number} is chosen")
+    eventually(attempt, why=f"page {number} is selected")
 
 
 def shown_options(tab: Tab, label: str) -> list[str]:
-    """Return which pills or segments are switched on."""
+    """Return the selected pills or segments."""
     pressed = "[aria-checked='true'], [aria-pressed='true'], [kind$='Active']"
     return [
         text.strip()
@@ -213,7 +213,7 @@ def shown_options(tab: Tab, label: str) -> list[str]:
 
 
 def rate(tab: Tab, rating: int, *, nth: int = 0) -> None:
-    """Give a feedback widget its rating, counted from 0 as the script sees it; `nth` picks among several."""
+    """Set the rating of the `nth` feedback widget, counted from 0 as in the script."""
     _feedback_buttons(tab, nth).nth(rating).click()
 
 
@@ -226,7 +226,7 @@ def _feedback_buttons(tab: Tab, nth: int) -> Locator:
     return tab.page.get_by_test_id("stFeedback").nth(nth).get_by_role("radio")
 
 
-# --- dates, times, colours ----------------------------------------------------------------------------------
+# --- dates, times, colors ----------------------------------------------------------------------------------
 
 
 def set_date(tab: Tab, label: str, day: dt.date) -> None:
@@ -234,15 +234,15 @@ def set_date(tab: Tab, label: str, day: dt.date) -> None:
 
 
 def set_dates(tab: Tab, label: str, first: dt.date, last: dt.date) -> None:
-    """Set a date range, in the order in which it never starts after it ends: the widget would swap the ends."""
+    """Set a date range. The start is never after the end while it is typed, because the widget would swap them."""
     box = widget(tab, "stDateInput", label)
     ends = {"start": first, "end": last}
     shown_start = dt.date(*shown_segments(tab, "stDateInput", label)[:3])
     for end in ("end", "start") if last >= shown_start else ("start", "end"):
         _type_segments(
-            box, {f"{end} {part}": text for part, text in _date_parts(ends[end]).items()}, leave=False
+            box, {f"{end} {part}": text for part, text in _date_parts(ends[end]).items()}, commit=False
         )
-    _leave(box)
+    _blur(box)
 
 
 def set_time(tab: Tab, label: str, moment: dt.time) -> None:
@@ -261,25 +261,25 @@ def _time_parts(moment: dt.time) -> dict[str, str]:
     return {"hour": f"{moment.hour:02}", "minute": f"{moment.minute:02}"}
 
 
-def _type_segments(box: Locator, parts: dict[str, str], *, leave: bool = True) -> None:
-    """Type each part of a date or time where it stands, and commit once at the end."""
+def _type_segments(box: Locator, parts: dict[str, str], *, commit: bool = True) -> None:
+    """Type each part of a date or time into its segment, and commit once at the end."""
     for name, text in parts.items():
         end, _, part = name.rpartition(" ")
         segments = box.get_by_role("spinbutton", name=re.compile(rf"^{part},"))
         (segments.last if end == "end" else segments.first).focus()
         box.page.keyboard.type(text)
-    if leave:
-        _leave(box)
+    if commit:
+        _blur(box)
 
 
-def _leave(box: Locator) -> None:
-    """Move the focus out of the whole widget, which commits; Enter alone does not commit a date."""
+def _blur(box: Locator) -> None:
+    """Move the focus out of the widget, which commits the value. Enter does not commit a date."""
     while box.evaluate("box => box.contains(document.activeElement)"):
         box.page.keyboard.press("Tab")
 
 
 def shown_segments(tab: Tab, kind: str, label: str) -> list[int]:
-    """Return the numbers that a date or time widget shows, in its own order: year, month, day, hour, minute."""
+    """Return the numbers that a date or time widget shows, in the order year, month, day, hour, minute."""
     segments = widget(tab, kind, label).get_by_role("spinbutton")
     return [
         int(value) for value in segments.evaluate_all("all => all.map(s => s.getAttribute('aria-valuenow'))")
@@ -287,7 +287,7 @@ def shown_segments(tab: Tab, kind: str, label: str) -> list[int]:
 
 
 def set_color(tab: Tab, label: str, color: str) -> None:
-    """Pick a colour such as "#ff0000"."""
+    """Pick a color, for example "#ff0000"."""
     widget(tab, "stColorPicker", label).get_by_role("button").click()
     field = tab.page.get_by_test_id("stColorPickerPopover").get_by_role("textbox").first
     field.fill(color)

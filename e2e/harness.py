@@ -1,7 +1,7 @@
-"""Starts an app in any of the three ways to run it, and stops exactly what it started.
+"""Processes of the browser tests: an app and its room server in one of the supported deployments.
 
-A port is picked by trying, a start is over when the health route answers, and what a process wrote is kept in a file
-that a failing test shows. Streamlit is configured by variables, because these work however it is started.
+A port is chosen by binding it. A start ends when the health endpoint answers. The output of a process is written to a
+log file, which a failing test shows. Environment variables configure Streamlit, because they work for every launcher.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ STREAMLIT_ENV = {
 }
 
 ROOMS_ENV = {
-    "STREAMLIT_CRDT_STORE": "memory",  # not a file beside the script, which all tests would share
+    "STREAMLIT_CRDT_STORE": "memory",  # a file beside the script would be shared by all tests
     "STREAMLIT_CRDT_SECRET": "one secret for the app and the room server",
 }
 
 SERVER_VARIABLE = "CRDT_SERVER"
-"""An app that is run against a stand-alone server finds its address here and passes it as `server=`."""
+"""Environment variable with the address of a stand-alone server. The test apps pass it as `server=`."""
 
 ASGI_MODULE = "asgi_app"
 ASGI_APP = """import streamlit as st
@@ -51,30 +51,30 @@ from streamlit_crdt import crdt_app
 
 app = st.App({script!r}, **crdt_app())
 """
-"""The file that a deployment would have beside its script."""
+"""Source of the ASGI module beside the script."""
 
 
-class Way(StrEnum):
-    """How an app and its room server are run."""
+class Deployment(StrEnum):
+    """Launcher of an app, and location of its room server."""
 
     EMBEDDED = "embedded"  # streamlit run script.py
     MOUNTED = "mounted"  # hypercorn app:app, where app = st.App(script, **crdt_app())
-    RUN = "run"  # streamlit-crdt run script.py: the same on uvicorn
-    STANDALONE = "standalone"  # streamlit-crdt serve, and streamlit run script.py beside it
+    RUN = "run"  # streamlit-crdt run script.py: mounted, on uvicorn
+    STANDALONE = "standalone"  # streamlit-crdt serve, and streamlit run script.py
 
 
-THREE_WAYS = (Way.EMBEDDED, Way.MOUNTED, Way.STANDALONE)
-TWO_WAYS = (Way.EMBEDDED, Way.STANDALONE)
-"""An edit goes straight into the room or through the tab; where the room is mounted it goes as where it is embedded."""
+DEPLOYMENTS = (Deployment.EMBEDDED, Deployment.MOUNTED, Deployment.STANDALONE)
+EDIT_PATHS = (Deployment.EMBEDDED, Deployment.STANDALONE)
+"""One deployment for each path of an edit: directly into the room, or through the tab. Mounted equals embedded here."""
 
 
-# Below the range from which the system picks ports for outgoing connections, and elsewhere for each worker.
+# Below the system's range of ephemeral ports. Each pytest worker has its own range.
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _ports = itertools.cycle(random.sample(range(12_000 + _worker * 4_000, 16_000 + _worker * 4_000), 4_000))
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
+    """Return a free port of the loopback address."""
     for port in _ports:
         with socket.socket() as probe:
             try:
@@ -87,7 +87,7 @@ def free_port() -> int:
 
 @dataclass
 class Process:
-    """One child process, its health route and its log. What it starts itself is in its group, and ends with it."""
+    """A child process with its health endpoint and log. Its own children are in its process group, and end with it."""
 
     name: str
     command: Sequence[str]
@@ -128,7 +128,7 @@ class Process:
         return answers(self.health_url)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
-        """End the process (SIGKILL for a crash) and return its exit code; None if it was not running."""
+        """Stop the process, with SIGKILL to simulate a crash. Return its exit code, None if it was not running."""
         child, self._child = self._child, None
         if child is None:
             return None
@@ -153,9 +153,9 @@ class Process:
 
 @dataclass
 class RunningApp:
-    """An app that answers at `url`; `server` is the process that holds the rooms (the app's own, or its own)."""
+    """An app at `url`. `server` is the process with the rooms: that of the app, or of the stand-alone server."""
 
-    way: Way
+    deployment: Deployment
     url: str
     app: Process
     server: Process
@@ -176,13 +176,13 @@ class RunningApp:
 
 
 def kill_group(leader: int) -> None:
-    """Kill what is left of a process group, such as the worker of a hypercorn that was killed itself."""
+    """Kill the remaining processes of a group, for example the worker of a killed hypercorn."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def answers(url: str) -> bool:
-    """Say whether a GET of `url` gives 200."""
+    """Return True if a GET of `url` returns status 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)
@@ -191,17 +191,21 @@ def answers(url: str) -> bool:
 
 
 def make_app(
-    way: Way,
+    deployment: Deployment,
     script: Path,
     folder: Path,
     env: Mapping[str, str] | None = None,
     *,
     asgi_app: str = ASGI_APP,
 ) -> RunningApp:
-    """Prepare (not start) an app; its files go to `folder`, and `env` wins over the defaults.
+    """Return an app that is not started.
 
     Args:
-        asgi_app: the source of the module whose `app` is served where it is mounted.
+        deployment: launcher and location of the room server.
+        script: path of the script.
+        folder: folder for the logs and the store.
+        env: environment variables, in addition to the defaults.
+        asgi_app: source of the ASGI module, for `Deployment.MOUNTED`.
     """
     port, room_port = free_port(), free_port()
     (folder / f"{ASGI_MODULE}.py").write_text(asgi_app.format(script=str(script)), encoding="utf-8")
@@ -213,21 +217,21 @@ def make_app(
     }
     mounted = f"ws://{HOST}:{port}/crdt"
     separate = f"ws://{HOST}:{room_port}"
-    if way is Way.STANDALONE:
+    if deployment is Deployment.STANDALONE:
         variables[SERVER_VARIABLE] = separate
     variables |= env or {}
-    commands: dict[Way, list[str]] = {
-        Way.EMBEDDED: ["-m", "streamlit", "run", str(script)],
-        Way.STANDALONE: ["-m", "streamlit", "run", str(script)],
-        Way.RUN: ["-m", "streamlit_crdt", "run", str(script)],
-        Way.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{ASGI_MODULE}:app"],
+    commands: dict[Deployment, list[str]] = {
+        Deployment.EMBEDDED: ["-m", "streamlit", "run", str(script)],
+        Deployment.STANDALONE: ["-m", "streamlit", "run", str(script)],
+        Deployment.RUN: ["-m", "streamlit_crdt", "run", str(script)],
+        Deployment.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{ASGI_MODULE}:app"],
     }
     health = f"http://{HOST}:{port}/_stcore/health"
-    app = Process("app", [sys.executable, *commands[way]], health, variables, folder)
+    app = Process("app", [sys.executable, *commands[deployment]], health, variables, folder)
     processes, server = [app], app
-    if way is Way.STANDALONE:
+    if deployment is Deployment.STANDALONE:
         serve = [sys.executable, "-m", "streamlit_crdt", "serve"]
         server = Process("server", serve, f"http://{HOST}:{room_port}/healthz", variables, folder)
         processes = [server, app]
-    room_socket = mounted if way in (Way.MOUNTED, Way.RUN) else separate
-    return RunningApp(way, f"http://{HOST}:{port}", app, server, room_socket, processes)
+    room_socket = mounted if deployment in (Deployment.MOUNTED, Deployment.RUN) else separate
+    return RunningApp(deployment, f"http://{HOST}:{port}", app, server, room_socket, processes)

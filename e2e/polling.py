@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a deadline: the only way in which a browser test waits."""
+"""Polling with a deadline. Browser tests wait only by these functions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], *, deadline_s: float = DEFAULT_DEADLINE_S, why: str = "") -> T:
-    """Call `look` until it returns something true and return that; an AssertionError in it means "not yet".
+    """Call `look` until it returns a true value, and return that value. An AssertionError in `look` counts as false.
+
+    Args:
+        look: the condition.
+        deadline_s: seconds to poll at most.
+        why: description of the condition, for the error.
 
     Raises:
-        AssertionError: The deadline passed; the message holds `why` and what `look` said last.
+        AssertionError: the deadline has passed. The message contains `why` and the last result of `look`.
     """
     deadline = time.monotonic() + deadline_s
     while True:
@@ -32,7 +37,11 @@ def eventually(look: Callable[[], T], *, deadline_s: float = DEFAULT_DEADLINE_S,
 
 
 def settles_on(look: Callable[[], T], expected: T, *, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
-    """Wait until `look` returns `expected`; the failure shows what it returned instead."""
+    """Call `look` until it returns `expected`.
+
+    Raises:
+        AssertionError: the deadline has passed. The message contains the last result of `look`.
+    """
     deadline = time.monotonic() + deadline_s
     while (seen := look()) != expected:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Drives the menu of `room.snapshot_menu()` as a person does."""
+"""Drivers for the menu of `room.snapshot_menu()`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ def save(tab: Tab, name: str) -> None:
     expect(menu(tab).get_by_label("Save as")).to_have_value("")
 
 
-def press(tab: Tab, what: str, name: str) -> None:
-    """Press "Restore" or "delete" of one snapshot."""
-    button(tab, what, name).click()
+def press(tab: Tab, action: str, name: str) -> None:
+    """Click the button "Restore" or "delete" of a snapshot."""
+    button(tab, action, name).click()
 
 
-def button(tab: Tab, what: str, name: str) -> Locator:
-    named = re.compile(rf"^{what}( icon)?$")  # Streamlit 1.67 says "icon" of a button with nothing else on it
+def button(tab: Tab, action: str, name: str) -> Locator:
+    named = re.compile(
+        rf"^{action}( icon)?$"
+    )  # Streamlit 1.67 adds "icon" to the name of a button without text
     return menu(tab).get_by_role("button", name=named).nth(listed(tab).index(name))
 
 
@@ -45,5 +47,5 @@ def listed(tab: Tab) -> list[str]:
 
 
 def upload(tab: Tab, name: str, content: str) -> None:
-    chosen = FilePayload(name=name, mimeType="application/json", buffer=content.encode())
-    menu(tab).locator("input[type=file]").set_input_files(chosen)
+    file = FilePayload(name=name, mimeType="application/json", buffer=content.encode())
+    menu(tab).locator("input[type=file]").set_input_files(file)

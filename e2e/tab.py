@@ -1,4 +1,4 @@
-"""One browser tab on an app, in a context of its own, so that two tabs share nothing but the room."""
+"""A browser tab in its own context, so that two tabs share only the room."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from e2e.polling import eventually
 
 OPEN_DEADLINE_MS = 60_000
 
-# No script runs, and what it drew is there: a widget's own code is loaded when it is first drawn. With a chat input at
-# its bottom the page has another frame.
+# True if no script is running and all elements are rendered: the code of a widget is loaded when it is first shown.
+# A page with a chat input at its bottom has another container.
 IDLE = """() => document.querySelector('[data-testid="stApp"][data-test-script-state="notRunning"]')
     && document.querySelector(':is([data-testid="stMain"], [data-testid="stAppScrollToBottomContainer"])' +
         ' [data-testid="stElementContainer"]')
     && !document.querySelector('[data-testid="stSkeleton"], [data-testid="stAppSkeleton"]')"""
 
-# What Streamlit's own page says on a machine without a network, and nothing else.
+# Errors that Streamlit's page reports on a machine without a network.
 HARMLESS = (
     r"data\.streamlit\.io/metrics\.json",
     r"metrics config",
@@ -30,32 +30,32 @@ HARMLESS = (
 
 
 def new_context(browser: Browser) -> BrowserContext:
-    """Return what a person's own browser is: cookies, a cache, a network. Animations cost the tests time."""
+    """Return a context with its own cookies, cache and network, without animations, which slow down the tests."""
     return browser.new_context(
         viewport={"width": 1280, "height": 900}, locale="en-US", reduced_motion="reduce"
     )
 
 
 class Tab:
-    """A page, what it complained about, and what its app shows.
+    """A page, its reported errors, and access to the state of its app.
 
-    With a page of somebody else's it leaves that as it was found, blank, for whoever is next: what it has loaded once
-    it loads again in a third of the time.
+    A page that is passed in is reset to blank at the end, and can be reused: a reused page loads the app in a third of
+    the time.
     """
 
     def __init__(self, browser: Browser, url: str, *, name: str = "tab", page: Page | None = None) -> None:
         self.name = name
         self.url = url
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self._allowed = list(HARMLESS)
         self._owns_page = page is None
         self.page: Page = new_context(browser).new_page() if page is None else page
         self.page.set_default_timeout(15_000)
         self._listeners: dict[Any, Callable[..., None]] = {
-            "console": self._hear,
-            "pageerror": self._see_error,
-            "requestfailed": self._see_failed,
-            "response": self._see_response,
+            "console": self._on_console,
+            "pageerror": self._on_error,
+            "requestfailed": self._on_request_failed,
+            "response": self._on_response,
         }
         for event, listener in self._listeners.items():
             self.page.on(event, listener)
@@ -66,7 +66,7 @@ class Tab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- moving ---------------------------------------------------------------------------------------------
+    # --- navigation ---------------------------------------------------------------------------------------------
 
     def open(self) -> Tab:
         self.page.goto(self.url, wait_until="domcontentloaded", timeout=OPEN_DEADLINE_MS)
@@ -89,37 +89,37 @@ class Tab:
             self.page.goto("about:blank")
 
     def go_offline(self, offline: bool = True) -> None:
-        """Take the network away from this tab alone, or give it back."""
+        """Disconnect this tab from the network, or connect it again."""
         if offline:
             self.expect_outage()
         self.page.context.set_offline(offline)
 
     def wait_idle(self, *, timeout_ms: float = 15_000) -> None:
-        """Wait until no script runs for this tab and everything it drew is shown."""
+        """Wait until no script of this tab is running and all its elements are rendered."""
         self.page.wait_for_function(IDLE, timeout=timeout_ms)
 
-    # --- looking --------------------------------------------------------------------------------------------
+    # --- inspection --------------------------------------------------------------------------------------------
 
     def state(self, key: str = "state") -> Any:
-        """Return what the app printed with `st.code(json.dumps(...))` in a container of that key."""
+        """Return the value that the app shows by `st.code(json.dumps(...))` in the container of that key."""
         text = self.page.locator(f".st-key-{key} [data-testid='stCode'] code").first.inner_text()
         return json.loads(text)
 
     def text(self, key: str) -> str:
-        """Return the text that a container of that key shows."""
+        """Return the text of the container of that key."""
         return self.page.locator(f".st-key-{key}").first.inner_text().strip()
 
     def sees(self, text: str) -> bool:
         return self.page.get_by_text(text).first.is_visible()
 
     def exceptions(self) -> list[str]:
-        """Return the tracebacks and errors that the app shows."""
+        """Return the tracebacks and errors on the page."""
         return self.page.get_by_test_id("stException").all_inner_texts()
 
     def eventually_shows(
         self, key: str, value: Any, *, in_state: str = "state", deadline_s: float = 15.0
     ) -> None:
-        """Wait until the printed state has `value` under `key`."""
+        """Wait until the app's printed state has `value` under `key`."""
 
         def look() -> bool:
             shown = self.state(in_state).get(key)
@@ -133,20 +133,20 @@ class Tab:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.page.screenshot(path=path, full_page=True, timeout=5_000)
         except Error:
-            return None  # The page is gone or hangs, and the failure that asked for the picture counts more.
+            return None  # the page is closed or hangs; the original failure matters more
         return path
 
-    # --- complaints -----------------------------------------------------------------------------------------
+    # --- errors -----------------------------------------------------------------------------------------
 
     def allow(self, *patterns: str) -> None:
-        """Expect complaints that match one of these regular expressions, as when a test stops the server."""
+        """Ignore errors that match one of these regular expressions, for example when the test stops the server."""
         self._allowed += patterns
-        self.complaints = [said for said in self.complaints if not self._is_allowed(said)]
+        self.errors = [error for error in self.errors if not self._is_allowed(error)]
 
     def expect_outage(self) -> None:
-        """Say that the test is about to stop a server or the network: the page will complain that it is gone.
+        """Ignore errors of an outage: the test is about to stop a server or the network.
 
-        What the page is still loading is waited for, because code that never arrives is a broken page, not an outage.
+        Waits for pending loads first, because a page whose code never arrives is broken.
         """
         self.page.wait_for_load_state("networkidle")
         self.allow(
@@ -158,24 +158,24 @@ class Tab:
             "server is not responding",
         )
 
-    def _is_allowed(self, said: str) -> bool:
-        return any(re.search(pattern, said) for pattern in self._allowed)
+    def _is_allowed(self, text: str) -> bool:
+        return any(re.search(pattern, text) for pattern in self._allowed)
 
-    def _complain(self, said: str) -> None:
-        if not self._is_allowed(said):
-            self.complaints.append(said)
+    def _record_error(self, text: str) -> None:
+        if not self._is_allowed(text):
+            self.errors.append(text)
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self._complain(f"{message.text} ({message.location.get('url', '')})")
+            self._record_error(f"{message.text} ({message.location.get('url', '')})")
 
-    def _see_error(self, error: Error) -> None:
-        self._complain(f"uncaught: {error}")
+    def _on_error(self, error: Error) -> None:
+        self._record_error(f"uncaught: {error}")
 
-    def _see_failed(self, request: Request) -> None:
-        if request.failure != "net::ERR_ABORTED":  # What a page was loading when it was left.
-            self._complain(f"request failed: {request.failure} {request.url}")
+    def _on_request_failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # a load that was pending when the page was left
+            self._record_error(f"request failed: {request.failure} {request.url}")
 
-    def _see_response(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         if response.status >= 500:
-            self._complain(f"HTTP {response.status} {response.url}")
+            self._record_error(f"HTTP {response.status} {response.url}")

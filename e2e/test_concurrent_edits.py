@@ -1,4 +1,4 @@
-"""Two and three people in one app at the same time: nothing is lost, and all tabs agree."""
+"""Concurrent edits in two and three tabs: no edit is lost, and all tabs converge."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import THREE_WAYS, TWO_WAYS, RunningApp, Way
+from e2e.harness import DEPLOYMENTS, EDIT_PATHS, Deployment, RunningApp
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 ROUNDS = [40, pytest.param(400, marks=pytest.mark.soak)]
-"""What goes wrong in one round of ten is seen in the first; in `make soak` also what does in one of a hundred."""
+"""The first value finds an error that occurs in one of ten rounds; `make soak` also one of a hundred."""
 
-# A page sends what happens within one timer of no delay as one message; on a busy machine that is long.
+# A page collects all events until its next timer without delay into one message. A busy machine delays that timer.
 SLOW_TIMERS = """() => {
     const soon = window.setTimeout;
     window.setTimeout = (call, delay, ...rest) => soon(call, delay || 200, ...rest);
@@ -33,27 +33,27 @@ def shows(tab: Tab, **values: object) -> None:
         tab.eventually_shows(key, value)
 
 
-def agree_on(tabs: Sequence[Tab], key: str, at_least: int) -> bool:
+def converged_on(tabs: Sequence[Tab], key: str, at_least: int) -> bool:
     numbers = {tab.state()[key] for tab in tabs}
     return len(numbers) == 1 and min(numbers) >= at_least
 
 
-@pytest.fixture(params=TWO_WAYS, ids=str)
+@pytest.fixture(params=EDIT_PATHS, ids=str)
 def board(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
     return shared_app("board.py", request.param)
 
 
 @pytest.fixture
 def embedded_board(shared_app: StartApp) -> RunningApp:
-    return shared_app("board.py", Way.EMBEDDED)
+    return shared_app("board.py", Deployment.EMBEDDED)
 
 
 @pytest.mark.floor
-@pytest.mark.parametrize("way", THREE_WAYS, ids=str)
-def test_an_edit_in_one_tab_moves_the_widget_in_the_other(
-    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=str)
+def test_edit_in_one_tab_updates_the_widget_in_the_other(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    board = shared_app("board.py", way)
+    board = shared_app("board.py", deployment)
     one, two = tab(board, room=room), tab(board, room=room)
     type_number(one, "a", 7)
     shows(two, a=7)
@@ -65,11 +65,11 @@ def test_an_edit_in_one_tab_moves_the_widget_in_the_other(
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_edits_of_different_widgets_at_the_same_time_all_survive(
+def test_concurrent_edits_of_different_widgets_all_survive(
     board: RunningApp, tab: OpenTab, room: str, rounds: int
 ) -> None:
     one, two = tab(board, room=room), tab(board, room=room)
-    for number in range(1, 1 + (rounds if board.way is Way.EMBEDDED else rounds // 4)):
+    for number in range(1, 1 + (rounds if board.deployment is Deployment.EMBEDDED else rounds // 4)):
         type_number(one, "a", number)
         type_number(two, "b", number)
         for tab_ in (one, two):
@@ -77,10 +77,10 @@ def test_edits_of_different_widgets_at_the_same_time_all_survive(
             settles_on(functools.partial(boxes, tab_), [str(number)] * 2)
 
 
-def test_what_a_script_drew_is_not_dropped_when_a_remote_edit_comes_as_it_ends(
+def test_remote_edit_at_the_end_of_a_run_drops_no_output(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    busy = shared_app("late_loop.py", Way.EMBEDDED)
+    busy = shared_app("late_loop.py", Deployment.EMBEDDED)
     one, two = tab(busy, room=room), tab(busy, room=room)
     for number in range(1, 11):
         box = one.page.get_by_label("note")
@@ -96,25 +96,23 @@ def boxes(tab: Tab) -> list[str]:
     return [tab.page.locator(f".st-key-{key} input").input_value() for key in "ab"]
 
 
-def test_three_tabs_that_edit_the_same_widget_agree(
-    embedded_board: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_three_tabs_editing_one_widget_converge(embedded_board: RunningApp, tab: OpenTab, room: str) -> None:
     tabs = [tab(embedded_board, room=room) for _ in range(3)]
     boxes = [tab_.page.locator(".st-key-title input") for tab_ in tabs]
 
-    def agree(round_: int) -> bool:
+    def converged(round_: int) -> bool:
         shown = {tab_.state()["title"] for tab_ in tabs} | {box.input_value() for box in boxes}
         return len(shown) == 1 and shown.pop().startswith(f"{round_}:")
 
     for number in range(1, 11):
-        for place, box in enumerate(boxes):
-            box.fill(f"{number}:{place}")
+        for index, box in enumerate(boxes):
+            box.fill(f"{number}:{index}")
             box.press("Enter")
-        eventually(functools.partial(agree, number), why="all scripts and all boxes show the same text")
+        eventually(functools.partial(converged, number), why="all scripts and all boxes show the same text")
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_P5_clicks_while_a_peer_edits_continuously_all_run(
+def test_P5_all_clicks_run_during_continuous_remote_edits(
     embedded_board: RunningApp, tab: OpenTab, room: str, rounds: int
 ) -> None:
     clicker, editor = tab(embedded_board, room=room), tab(embedded_board, room=room)
@@ -129,7 +127,7 @@ def test_P5_clicks_while_a_peer_edits_continuously_all_run(
     shows(editor, a=10 * rounds + 1)
 
 
-def test_P5_what_the_page_sends_together_with_a_frame_of_ours_is_seen_by_the_script(
+def test_P5_events_sent_together_with_a_frame_reach_the_script(
     embedded_board: RunningApp, tab: OpenTab, room: str
 ) -> None:
     busy, editor = tab(embedded_board, room=room), tab(embedded_board, room=room)
@@ -144,7 +142,7 @@ def test_P5_what_the_page_sends_together_with_a_frame_of_ours_is_seen_by_the_scr
         shows(editor, b=number)
 
 
-def test_P5_a_draft_keeps_its_text_and_focus_while_a_peer_commits(
+def test_P5_draft_keeps_text_and_focus_during_a_remote_commit(
     embedded_board: RunningApp, tab: OpenTab, room: str
 ) -> None:
     writer, peer = tab(embedded_board, room=room), tab(embedded_board, room=room)
@@ -162,13 +160,13 @@ def test_P5_a_draft_keeps_its_text_and_focus_while_a_peer_commits(
     assert area.evaluate("element => element === document.activeElement")
     area.press_sequentially(" goes on")
     area.press("Control+Enter")
-    merged = "my draft goes ontheir text"  # both were put at the start of an empty text
+    merged = "my draft goes ontheir text"  # both were inserted at the start of an empty text
     shows(writer, notes=merged, a=3)
     shows(peer, notes=merged, a=3)
 
 
 @pytest.mark.floor
-def test_P4_edits_during_a_run_cost_one_further_run(
+def test_P4_edits_during_a_run_cause_one_further_run(
     embedded_board: RunningApp, tab: OpenTab, room: str
 ) -> None:
     slow = tab(embedded_board.url + f"/?slow=2&room={room}")
@@ -182,13 +180,11 @@ def test_P4_edits_during_a_run_cost_one_further_run(
     shows(slow, a=8)
     slow.wait_idle()
     assert slow.state()["runs"] - runs <= 3, (
-        "the click's own run, one for the edits, and one if the last came late"
+        "one run for the click, one for the edits, and one if the last edit arrived late"
     )
 
 
-def test_a_first_run_shows_the_rooms_values_and_no_flash_of_defaults(
-    board: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_first_run_shows_room_values_and_never_defaults(board: RunningApp, tab: OpenTab, room: str) -> None:
     one = tab(board, room=room)
     type_number(one, "a", 42)
     shows(one, a=42)
@@ -197,7 +193,7 @@ def test_a_first_run_shows_the_rooms_values_and_no_flash_of_defaults(
     assert late.state()["first"]["a"] == 42
 
 
-def test_a_reload_in_the_middle_of_editing_loses_nothing(board: RunningApp, tab: OpenTab, room: str) -> None:
+def test_reload_during_editing_loses_nothing(board: RunningApp, tab: OpenTab, room: str) -> None:
     one, two = tab(board, room=room), tab(board, room=room)
     for number in range(1, 3):
         type_number(one, "a", number)

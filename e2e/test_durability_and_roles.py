@@ -1,4 +1,4 @@
-"""What is saved survives a crash, who may only look changes nothing, and the page says which is which."""
+"""Durability, roles and authorization, and their display in the page."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from websockets.typing import Subprotocol
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import THREE_WAYS, RunningApp, Way
+from e2e.harness import DEPLOYMENTS, Deployment, RunningApp
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 SYNC, SYNC_STEP_2, UPDATE = 0, 1, 2
-"""Of the y-websocket protocol."""
+"""Message types of the y-websocket protocol."""
 
 STORE = {"STREAMLIT_CRDT_STORE": "rooms.db"}
-BROKEN = (
+OUTAGE = (
     r"WebSocket connection to",
     r"ERR_",
     r"Error in reaching server endpoint",
@@ -31,30 +31,30 @@ BROKEN = (
 )
 
 
-def badge_says(tab: Tab, words: str, *, deadline_s: float = 20) -> None:
-    badge = tab.page.locator("[data-streamlit-crdt-badge]")  # in a shadow root, which only locators look into
-    settles_on(lambda: badge.inner_text().strip(), words, deadline_s=deadline_s)
+def expect_badge(tab: Tab, text: str, *, deadline_s: float = 20) -> None:
+    badge = tab.page.locator("[data-streamlit-crdt-badge]")  # in a shadow root, which only locators search
+    settles_on(lambda: badge.inner_text().strip(), text, deadline_s=deadline_s)
 
 
-@pytest.fixture(params=THREE_WAYS, ids=str)
+@pytest.fixture(params=DEPLOYMENTS, ids=str)
 def app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
     return shared_app("trust.py", request.param)
 
 
-@pytest.mark.parametrize("way", THREE_WAYS, ids=str)
-def test_S5_what_is_called_saved_survives_a_kill(
-    start_app: StartApp, tab: OpenTab, room: str, way: Way
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=str)
+def test_S5_saved_edit_survives_a_kill(
+    start_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    app = start_app("trust.py", way, env=STORE)
+    app = start_app("trust.py", deployment, env=STORE)
     one = tab(app, room=room)
     d.set_number(one, "a", 7)
     one.eventually_shows("a", 7)
-    if way is Way.STANDALONE:
+    if deployment is Deployment.STANDALONE:
         one.eventually_shows("saved", True)
     else:
         d.click(one, "flush")
         one.eventually_shows("flushed", True)
-    badge_says(one, "Saved")
+    expect_badge(one, "Saved")
     one.page.close()
     for process in app.processes:
         process.stop(signal.SIGKILL)
@@ -63,14 +63,14 @@ def test_S5_what_is_called_saved_survives_a_kill(
     two.eventually_shows("a", 7)
 
 
-def test_A1_who_may_only_look_sees_all_and_changes_nothing(app: RunningApp, tab: OpenTab, room: str) -> None:
+def test_A1_viewer_sees_edits_and_changes_nothing(app: RunningApp, tab: OpenTab, room: str) -> None:
     editor = tab(app, room=room)
     viewer = tab(f"{app.url}/?room={room}&role=viewer")
-    badge_says(viewer, "View only")
+    expect_badge(viewer, "View only")
     d.set_number(editor, "a", 3)
     viewer.eventually_shows("a", 3)
     d.set_number(viewer, "a", 9)
-    eventually(lambda: viewer.sees("What you change here goes back."), why="the viewer is told why")
+    eventually(lambda: viewer.sees("What you change here goes back."), why="the viewer sees the reason")
     assert not editor.sees("What you change here goes back.")
     for tab_ in (editor, viewer):
         settles_on(functools.partial(d.shown_text, tab_, "a"), "3")
@@ -95,46 +95,46 @@ app = st.App({script!r}, **crdt_app(authorize=authorize))
 """
 
 
-def test_A1_the_app_decides_by_the_headers_who_may_enter_and_in_which_role(
+def test_A1_authorize_hook_decides_role_and_entry_by_headers(
     start_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("trust.py", Way.MOUNTED, asgi_app=AUTHORIZE)
+    app = start_app("trust.py", Deployment.MOUNTED, asgi_app=AUTHORIZE)
     ada, bob, eve = (tab(app, room=room, cookies={"who": name}) for name in ("Ada", "Bob", "Eve"))
     d.set_number(ada, "a", 3)
     bob.eventually_shows("a", 3)
-    badge_says(bob, "View only")
+    expect_badge(bob, "View only")
     d.set_number(bob, "a", 9)
     d.set_number(ada, "a", 4)
     for page in (ada, bob):
         page.eventually_shows("a", 4)
-    eventually(lambda: eve.sees("You may not enter the room"), why="the third is told so")
+    eventually(lambda: eve.sees("You may not enter the room"), why="the third tab shows the error")
     assert eve.page.get_by_label("a", exact=True).count() == 0
 
 
 REMEMBER_TOKENS = """
 const Native = window.WebSocket;
-window.socketsAsked = [];
+window.openedSockets = [];
 window.WebSocket = class extends Native {
     constructor(url, protocols) {
         super(url, protocols);
-        window.socketsAsked.push([String(url), protocols]);
+        window.openedSockets.push([String(url), protocols]);
     }
 };
 """
 
 
-def test_A1_a_client_of_another_kind_with_a_viewers_token_changes_nothing_either(
+def test_A1_other_client_with_a_viewer_token_changes_nothing(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("trust.py", Way.EMBEDDED)
+    app = shared_app("trust.py", Deployment.EMBEDDED)
     editor = tab(app, room=room)
     viewer = tab(
         f"{app.url}/?room={room}&role=viewer",
         prepare=lambda page: page.add_init_script(REMEMBER_TOKENS),
     )
-    badge_says(viewer, "View only")
-    asked: list[tuple[str, list[str]]] = viewer.page.evaluate("window.socketsAsked")
-    url, protocols = next((url, protocols) for url, protocols in asked if "_stcore" not in url)
+    expect_badge(viewer, "View only")
+    opened: list[tuple[str, list[str]]] = viewer.page.evaluate("window.openedSockets")
+    url, protocols = next((url, protocols) for url, protocols in opened if "_stcore" not in url)
     forged: pycrdt.Map[int] = pycrdt.Map()
     document = pycrdt.Doc({"state": forged})
     forged["a"] = 66
@@ -148,15 +148,13 @@ def test_A1_a_client_of_another_kind_with_a_viewers_token_changes_nothing_either
     assert [page.state()["a"] for page in (editor, viewer, late)] == [4, 4, 4]
 
 
-def test_a_socket_without_a_token_is_refused_before_it_is_accepted(
-    app: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_socket_without_a_token_is_rejected_with_403(app: RunningApp, tab: OpenTab, room: str) -> None:
     tab(app, room=room)  # the first session starts an embedded room server
     address = urlsplit(app.room_socket)
     connection = http.client.HTTPConnection(str(address.hostname), int(address.port or 80), timeout=10)
     connection.request(
         "GET",
-        f"{address.path}/somebodys-room",
+        f"{address.path}/some-room",
         headers={
             "Connection": "Upgrade",
             "Upgrade": "websocket",
@@ -168,81 +166,79 @@ def test_a_socket_without_a_token_is_refused_before_it_is_accepted(
     connection.close()
 
 
-def test_the_page_says_what_is_not_saved_yet_and_warns_who_leaves(
+def test_page_shows_unsaved_edits_and_warns_before_unload(
     start_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("trust.py", Way.STANDALONE, env=STORE)
+    app = start_app("trust.py", Deployment.STANDALONE, env=STORE)
     one = tab(app, room=room)
-    one.allow(*BROKEN)
-    badge_says(one, "Saved")
+    one.allow(*OUTAGE)
+    expect_badge(one, "Saved")
     app.server.stop(signal.SIGKILL)
-    badge_says(one, "Offline", deadline_s=30)
+    expect_badge(one, "Offline", deadline_s=30)
     d.set_number(one, "a", 1)
-    badge_says(one, "Offline, 1 edit not saved yet", deadline_s=30)
-    assert warns_who_leaves(one)
+    expect_badge(one, "Offline, 1 edit not saved yet", deadline_s=30)
+    assert warns_before_unload(one)
     app.server.start()
-    badge_says(one, "Saved", deadline_s=30)
-    assert not warns_who_leaves(one)
+    expect_badge(one, "Saved", deadline_s=30)
+    assert not warns_before_unload(one)
 
 
-def warns_who_leaves(tab: Tab) -> bool:
-    """Say whether the page objects to being left, asked as the browser asks it."""
+def warns_before_unload(tab: Tab) -> bool:
+    """Return True if the page cancels a `beforeunload` event."""
     return bool(
         tab.page.evaluate(
             """() => {
-                const leaving = new Event("beforeunload", { cancelable: true });
-                window.dispatchEvent(leaving);
-                return leaving.defaultPrevented;
+                const unload = new Event("beforeunload", { cancelable: true });
+                window.dispatchEvent(unload);
+                return unload.defaultPrevented;
             }"""
         )
     )
 
 
-def test_a_tab_of_a_deleted_room_keeps_its_edits_to_itself_and_says_so(
+def test_tab_of_a_deleted_room_keeps_its_edits_and_shows_it(
     start_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("trust.py", Way.STANDALONE, env=STORE)
+    app = start_app("trust.py", Deployment.STANDALONE, env=STORE)
     one = tab(app, room=room)
-    one.allow(*BROKEN)
+    one.allow(*OUTAGE)
     d.set_number(one, "a", 5)
     one.eventually_shows("a", 5)
-    one.eventually_shows("saved", True)  # the badge says so from before the edit reaches the tab
-    badge_says(one, "Saved")
+    one.eventually_shows("saved", True)  # the badge shows "Saved" already before the edit reaches the tab
+    expect_badge(one, "Saved")
     app.server.stop()
-    badge_says(one, "Offline", deadline_s=30)
+    expect_badge(one, "Offline", deadline_s=30)
     d.set_number(one, "a", 6)
-    badge_says(one, "Offline, 1 edit not saved yet", deadline_s=30)
-    forget_rooms(app.server.folder)
+    expect_badge(one, "Offline, 1 edit not saved yet", deadline_s=30)
+    delete_store(app.server.folder)
     app.server.start()
-    badge_says(one, "Room deleted", deadline_s=30)
+    expect_badge(one, "Room deleted", deadline_s=30)
     eventually(lambda: one.sees("Reload"), why="the notice offers to reload")
     late = tab(app, room=room)
     late.eventually_shows("a", 0)
 
 
-def forget_rooms(folder: Path) -> None:
+def delete_store(folder: Path) -> None:
     for file in folder.glob("rooms.db*"):
         file.unlink()
 
 
-def test_P4_an_idle_room_with_a_badge_and_tokens_costs_no_run(
-    app: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_P4_idle_room_with_badge_and_tokens_causes_no_run(app: RunningApp, tab: OpenTab, room: str) -> None:
     one, two = tab(app, room=room), tab(app, room=room)
     d.set_number(one, "a", 1)
     two.eventually_shows("a", 1)
     for tab_ in (one, two):
-        badge_says(tab_, "In memory only")
+        expect_badge(tab_, "In memory only")
     before = [tab_.state()["runs"] for tab_ in (one, two)]
-    one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is nothing to wait for
+    one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is no event to await
     assert [tab_.state()["runs"] for tab_ in (one, two)] == before
 
 
-@pytest.mark.parametrize("way", [Way.EMBEDDED, Way.MOUNTED], ids=str)
-def test_flush_waits_until_the_edits_of_this_run_are_saved(
-    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+@pytest.mark.parametrize("deployment", [Deployment.EMBEDDED, Deployment.MOUNTED], ids=str)
+def test_flush_waits_until_the_edits_of_the_run_are_saved(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    one = tab(shared_app("trust.py", way), room=room)
+    one = tab(shared_app("trust.py", deployment), room=room)
     d.set_number(one, "a", 2)
     d.click(one, "flush")
     one.eventually_shows("flushed", True)

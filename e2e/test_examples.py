@@ -1,4 +1,4 @@
-"""The examples, as somebody would run them."""
+"""The examples in two and more tabs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from e2e import drivers
 from e2e.conftest import EXAMPLES, OpenTab, StartApp
-from e2e.harness import ROOMS_ENV, Way
+from e2e.harness import ROOMS_ENV, Deployment
 from e2e.polling import eventually, settles_on
 from e2e.snapshots import close_menu, open_menu, press, save
 from e2e.tab import Tab
@@ -22,8 +22,8 @@ PEOPLE = 5
 MESSAGES = 4
 
 
-def said(tab: Tab) -> list[str]:
-    """Return the texts of the messages, as they stand in the page."""
+def messages(tab: Tab) -> list[str]:
+    """Return the texts of the messages on the page."""
     return tab.page.locator("[data-testid='stChatMessage'] [data-testid='stText']").all_inner_texts()
 
 
@@ -37,10 +37,8 @@ def progress(tab: Tab) -> str:
     return tab.page.get_by_test_id("stProgress").inner_text()
 
 
-def test_five_people_post_as_fast_as_they_can_and_all_read_the_same(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = shared_app("chat.py", Way.EMBEDDED)
+def test_concurrent_chat_messages_appear_in_one_order(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("chat.py", Deployment.EMBEDDED)
     tabs = [tab(app, room=room) for _ in range(PEOPLE)]
     posted = []
     for number in range(MESSAGES):
@@ -48,21 +46,23 @@ def test_five_people_post_as_fast_as_they_can_and_all_read_the_same(
             post(page, text := f"message {number} of person {person}")
             posted.append(text)
     eventually(
-        lambda: all(len(said(page)) >= len(posted) for page in tabs), deadline_s=60, why="all is there"
+        lambda: all(len(messages(page)) >= len(posted) for page in tabs),
+        deadline_s=60,
+        why="all messages are shown",
     )
-    orders = [said(page) for page in tabs]
-    assert sorted(orders[0]) == sorted(posted), "none is lost, none is there twice"
-    assert all(order == orders[0] for order in orders), "one order for everybody"
+    orders = [messages(page) for page in tabs]
+    assert sorted(orders[0]) == sorted(posted), "a message is lost or repeated"
+    assert all(order == orders[0] for order in orders), "the order differs between tabs"
     for person in range(PEOPLE):
         own = [text for text in orders[0] if text.endswith(f"person {person}")]
         assert own == [text for text in posted if text.endswith(f"person {person}")]
 
 
-@pytest.mark.parametrize("way", [Way.MOUNTED, Way.STANDALONE])
-def test_a_dashboard_moves_by_itself_while_a_job_runs(
-    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+@pytest.mark.parametrize("deployment", [Deployment.MOUNTED, Deployment.STANDALONE])
+def test_dashboard_updates_while_a_job_runs(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    app = shared_app("progress.py", way)
+    app = shared_app("progress.py", deployment)
     page = tab(app, room=room)
     assert progress(page) == "0 of 100 files"
     command = [sys.executable, str(EXAMPLES / "job.py"), "--server", app.room_socket, "--room", room]
@@ -78,16 +78,18 @@ def test_a_dashboard_moves_by_itself_while_a_job_runs(
         seen.add(progress(page))
         return "20 of 20 files" in seen
 
-    eventually(is_done, deadline_s=60, why="the dashboard shows the job's end")
-    assert len(seen) > 3, f"it moved in steps: {seen}"
+    eventually(is_done, deadline_s=60, why="the dashboard shows the end of the job")
+    assert len(seen) > 3, f"the progress was shown in steps: {seen}"
     eventually(lambda: page.sees("Finished: "))
-    told, _ = job.communicate(timeout=15)
-    assert (told, job.returncode) == ("imported 20 files\n", 0)
+    output, _ = job.communicate(timeout=15)
+    assert (output, job.returncode) == ("imported 20 files\n", 0)
     assert not page.exceptions()
 
 
-def in_both(one: Tab, two: Tab, look: Callable[[Tab, str], object], label: str, expected: object) -> None:
-    """Wait until both tabs show the same."""
+def expect_in_both(
+    one: Tab, two: Tab, look: Callable[[Tab, str], object], label: str, expected: object
+) -> None:
+    """Wait until both tabs show the expected value."""
     for tab in (one, two):
         settles_on(functools.partial(look, tab, label), expected)
 
@@ -109,19 +111,19 @@ def create(tab: Tab, room: str) -> None:
     drivers.click(tab, "Create")
 
 
-def test_the_example_of_streamlit_sync_s_readme_runs_with_only_its_import_and_name_changed(
+def test_streamlit_sync_readme_example_runs_with_renamed_import(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
     app = shared_app("readme_of_streamlit_sync.py")
     one, two = tab(app), tab(app)
     drivers.set_slider(two, "Select a value", 2)
-    eventually(lambda: two.sees("2 squared is 4"), why="in no room it works, alone")
+    eventually(lambda: two.sees("2 squared is 4"), why="the app works outside of any room")
     assert drivers.shown_slider(one, "Select a value") == ["0"]
     create(one, room)
     join(two, room)
     drivers.set_slider(one, "Select a value", 12)
-    in_both(one, two, drivers.shown_slider, "Select a value", ["12"])
-    in_both(one, two, sees, "12 squared is 144", True)
+    expect_in_both(one, two, drivers.shown_slider, "Select a value", ["12"])
+    expect_in_both(one, two, sees, "12 squared is 144", True)
     assert not one.exceptions() + two.exceptions()
 
 
@@ -130,24 +132,24 @@ def figure(tab: Tab, label: str) -> str:
     return found.get_by_test_id("stMetricValue").inner_text()
 
 
-def test_an_evening_is_planned_in_two_windows(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+def test_dashboard_shares_widgets_votes_and_notes(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app("dashboard.py")
     one, two = tab(app, room=room), tab(app, room=room)
 
     drivers.set_slider(one, "A ticket costs (€)", 3)
     drivers.choose(two, "Where", "Town hall")
-    in_both(one, two, drivers.shown_slider, "A ticket costs (€)", ["15"])
-    in_both(one, two, drivers.shown_choice, "Where", "Town hall")
-    in_both(one, two, figure, "Seats", "600")
-    in_both(one, two, figure, "At best", "400 €")  # 200 · (15 + 1.50) - 2400 - 500
+    expect_in_both(one, two, drivers.shown_slider, "A ticket costs (€)", ["15"])
+    expect_in_both(one, two, drivers.shown_choice, "Where", "Town hall")
+    expect_in_both(one, two, figure, "Seats", "600")
+    expect_in_both(one, two, figure, "At best", "400 €")  # 200 · (15 + 1.50) - 2400 - 500
 
-    for number in (1, 2, 3):  # Streamlit itself gives up a run for the same tab's next click
+    for number in (1, 2, 3):  # a following click in the same tab supersedes a run in Streamlit itself
         drivers.click(one, "Let's do it")
         drivers.click(two, "Let's do it")
-        in_both(one, two, figure, "Votes so far", str(2 * number))
+        expect_in_both(one, two, figure, "Votes so far", str(2 * number))
     drivers.click(two, "Balloons")
     expect(two.page.get_by_test_id("stBalloons")).to_be_attached()
-    assert one.page.get_by_test_id("stBalloons").count() == 0, "what a click does is its own session's"
+    assert one.page.get_by_test_id("stBalloons").count() == 0, "a click acts only in its own session"
 
     drivers.set_text(one, "What only you see", "ask for less")
     drivers.set_text_area(two, "Notes", "Ask the neighbours.")
@@ -155,24 +157,22 @@ def test_an_evening_is_planned_in_two_windows(shared_app: StartApp, tab: OpenTab
     assert drivers.shown_text(two, "What only you see") == ""
 
 
-def test_forms_of_the_evening_are_shared_when_they_are_submitted(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
+def test_dashboard_forms_are_shared_on_submit(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app("dashboard.py")
     one, two = tab(app, room=room), tab(app, room=room)
     drivers.set_text(one, "An act to invite", "The Sparrows")  # Enter submits
-    in_both(one, two, sees, "The Sparrows", True)
-    in_both(one, two, drivers.shown_text, "An act to invite", "")
+    expect_in_both(one, two, sees, "The Sparrows", True)
+    expect_in_both(one, two, drivers.shown_text, "An act to invite", "")
     one.page.get_by_label("Acts on stage", exact=True).fill("4")
     drivers.click(two, "Let's do it")
     settles_on(lambda: figure(one, "Votes so far"), "1")
-    assert drivers.shown_text(two, "Acts on stage") == "2", "a draft is nobody else's"
+    assert drivers.shown_text(two, "Acts on stage") == "2", "a draft is private"
     drivers.click(one, "Apply")
-    in_both(one, two, drivers.shown_text, "Acts on stage", "4")
-    in_both(one, two, figure, "At best", "1,020 €")  # 120 · 13.50 - 600
+    expect_in_both(one, two, drivers.shown_text, "Acts on stage", "4")
+    expect_in_both(one, two, figure, "At best", "1,020 €")  # 120 · 13.50 - 600
 
 
-def test_an_evening_is_kept_under_a_name_and_restored(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+def test_dashboard_snapshot_is_saved_and_restored(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app("dashboard.py")
     one, two = tab(app), tab(app, room=room)
     join(one, room)
@@ -187,7 +187,7 @@ def test_an_evening_is_kept_under_a_name_and_restored(shared_app: StartApp, tab:
 
     open_menu(two)
     press(two, "Restore", "cheap")
-    in_both(one, two, drivers.shown_slider, "A ticket costs (€)", ["15"])
+    expect_in_both(one, two, drivers.shown_slider, "A ticket costs (€)", ["15"])
 
     drivers.click(one, "Leave")
     settles_on(lambda: drivers.shown_slider(one, "A ticket costs (€)"), ["12"])

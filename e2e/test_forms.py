@@ -1,4 +1,4 @@
-"""What the fields of a form show is what a submit would send, in every tab, and what is sent is what arrives (P7)."""
+"""Forms: drafts, submits and cleared fields in two tabs (P7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import RunningApp, Way
+from e2e.harness import Deployment, RunningApp
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -33,17 +33,19 @@ BOBS: Final[Values] = {
 
 @pytest.fixture
 def app(shared_app: StartApp) -> RunningApp:
-    return shared_app("forms.py", Way.EMBEDDED)
+    return shared_app("forms.py", Deployment.EMBEDDED)
 
 
-@pytest.fixture(params=[pytest.param(Way.EMBEDDED, marks=pytest.mark.floor), Way.STANDALONE], ids=str)
+@pytest.fixture(
+    params=[pytest.param(Deployment.EMBEDDED, marks=pytest.mark.floor), Deployment.STANDALONE], ids=str
+)
 def each_app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
     return shared_app("forms.py", request.param)
 
 
-def fill(tab: Tab, form: str, wanted: Values) -> None:
-    """Fill fields in as a person does, from their defaults, and submit nothing."""
-    for name, value in wanted.items():
+def fill(tab: Tab, form: str, values: Values) -> None:
+    """Fill the fields of a form from their defaults, without a submit."""
+    for name, value in values.items():
         label = f"{form} {name}"
         if name in ("text", "area", "number"):
             d.write(tab, label, str(value))
@@ -61,7 +63,7 @@ def fill(tab: Tab, form: str, wanted: Values) -> None:
 
 
 def shown(tab: Tab, form: str) -> Values:
-    """Return what the fields of a form show, by eye."""
+    """Return the visible values of the fields of a form."""
     year, month, day = d.shown_segments(tab, "stDateInput", f"{form} date")
     return {
         "text": d.shown_text(tab, f"{form} text"),
@@ -79,12 +81,12 @@ def shown_question(tab: Tab) -> tuple[str, int]:
     return d.shown_text(tab, "question"), int(d.shown_slider(tab, "urgency")[0])
 
 
-def settle_on(form: str, seen: Values, *shows: tuple[Tab, Values]) -> None:
-    """Wait until the scripts of these tabs see those values of a form, and its fields show what each is to show."""
-    for tab, _ in shows:
-        tab.eventually_shows(form, seen)
-    for tab, looks in shows:
-        settles_on(functools.partial(shown, tab, form), looks)
+def settle_on(form: str, submitted: Values, *visible: tuple[Tab, Values]) -> None:
+    """Wait until the scripts of the tabs have the submitted values, and their fields show the visible values."""
+    for tab, _ in visible:
+        tab.eventually_shows(form, submitted)
+    for tab, values in visible:
+        settles_on(functools.partial(shown, tab, form), values)
 
 
 @pytest.fixture
@@ -92,15 +94,13 @@ def ada_and_bob(each_app: RunningApp, tab: OpenTab, room: str) -> tuple[Tab, Tab
     return tab(each_app, room=room), tab(each_app, room=room)
 
 
-def test_P7_a_form_without_drafts_shows_what_another_session_submitted(
-    app: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_P7_form_without_drafts_shows_a_remote_submit(app: RunningApp, tab: OpenTab, room: str) -> None:
     ada, bob = tab(app, room=room), tab(app, room=room)
     fill(ada, "keep", ADAS)
     settle_on("keep", DEFAULTS, (ada, ADAS), (bob, DEFAULTS))
     d.click(ada, "Save")
     settle_on("keep", ADAS, (ada, ADAS), (bob, ADAS))
-    d.click(bob, "Save and close")  # as it stands, so that nobody is told anything new
+    d.click(bob, "Save and close")  # unchanged values, so the submit changes nothing
     bob.eventually_shows("pressed", ["Save and close"])
     d.set_slider(bob, "keep slider", 1)
     d.click(bob, "Save")
@@ -109,7 +109,7 @@ def test_P7_a_form_without_drafts_shows_what_another_session_submitted(
     assert bob.state()["pressed"] == ["Save and close", "Save"]
 
 
-def test_P7_a_draft_outlasts_what_another_session_submits_and_is_what_is_submitted(
+def test_P7_draft_survives_a_remote_submit_and_is_submitted(
     ada_and_bob: tuple[Tab, Tab],
 ) -> None:
     ada, bob = ada_and_bob
@@ -121,19 +121,17 @@ def test_P7_a_draft_outlasts_what_another_session_submits_and_is_what_is_submitt
     d.set_checkbox(ada, "outside", True)
     settle_on("keep", ADAS, (ada, ADAS), (bob, BOBS))
     d.click(bob, "Save")
-    # Both have put a line into the empty area, and green and blue into the empty selection: that is merged.
-    seen = ada.state
-    eventually(lambda: seen()["keep"]["text"] == "from Bob", why="what Bob submitted is there")
-    merged = seen()["keep"]
+    # Both sessions inserted text into the empty area, and options into the empty selection, so these merge.
+    state = ada.state
+    eventually(lambda: state()["keep"]["text"] == "from Bob", why="Bob's submit has arrived")
+    merged = state()["keep"]
     assert {**merged, "area": "", "multi": []} == {**BOBS, "area": "", "multi": []}
     assert merged["multi"] == ["green", "blue"]
     assert sorted(merged["area"]) == sorted("one" + "one\ntwo")
     settle_on("keep", merged, (ada, merged), (bob, merged))
 
 
-def test_P7_fields_beside_a_draft_take_what_another_session_submits(
-    app: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_P7_fields_without_a_draft_take_a_remote_submit(app: RunningApp, tab: OpenTab, room: str) -> None:
     ada, bob = tab(app, room=room), tab(app, room=room)
     drafts = {name: BOBS[name] for name in ("text", "slider", "select")}
     fill(bob, "keep", drafts)
@@ -151,7 +149,7 @@ def test_P7_fields_beside_a_draft_take_what_another_session_submits(
     settle_on("keep", again, (ada, again), (bob, again))
 
 
-def test_P7_a_form_that_is_cleared_is_clear_in_every_session_and_sends_what_it_shows(
+def test_P7_cleared_form_is_clear_everywhere_and_sends_its_fields(
     ada_and_bob: tuple[Tab, Tab],
 ) -> None:
     ada, bob = ada_and_bob
@@ -172,7 +170,7 @@ def test_P7_a_form_that_is_cleared_is_clear_in_every_session_and_sends_what_it_s
 
 
 @pytest.mark.floor
-def test_P7_a_draft_in_a_form_that_is_cleared_outlasts_what_another_session_sends(
+def test_P7_draft_in_a_clearing_form_survives_a_remote_submit(
     app: RunningApp, tab: OpenTab, room: str
 ) -> None:
     ada, bob = tab(app, room=room), tab(app, room=room)
@@ -188,7 +186,7 @@ def test_P7_a_draft_in_a_form_that_is_cleared_outlasts_what_another_session_send
     settle_on("clear", bobs, (ada, DEFAULTS), (bob, DEFAULTS))
 
 
-def test_P7_a_session_that_comes_late_sees_what_was_sent_and_has_clear_fields(
+def test_P7_new_session_has_submitted_values_and_clear_fields(
     app: RunningApp, tab: OpenTab, room: str
 ) -> None:
     ada = tab(app, room=room)
@@ -208,33 +206,31 @@ def test_P7_a_session_that_comes_late_sees_what_was_sent_and_has_clear_fields(
 
 
 @pytest.mark.floor
-def test_P7_a_form_in_a_fragment_is_cleared_and_shared_like_any_other(
-    app: RunningApp, tab: OpenTab, room: str
-) -> None:
+def test_P7_form_in_a_fragment_is_cleared_and_shared(app: RunningApp, tab: OpenTab, room: str) -> None:
     ada, bob = tab(app, room=room), tab(app, room=room)
 
-    def asked(question: str, urgency: int) -> None:
+    def expect_asked(question: str, urgency: int) -> None:
         for tab_ in (ada, bob):
             settles_on(functools.partial(tab_.state, "asked"), {"question": question, "urgency": urgency})
 
     d.set_slider(ada, "urgency", 3)
     d.type_draft(ada, "question", "why?")
     ada.page.get_by_label("question", exact=True).press("Enter")
-    asked("why?", 3)
+    expect_asked("why?", 3)
     for tab_ in (ada, bob):
         d.click(tab_, "again")
         settles_on(functools.partial(shown_question, tab_), ("", 0))
-    asked("why?", 3)
+    expect_asked("why?", 3)
     d.type_draft(bob, "question", "how?")
     d.click(bob, "Ask")
-    asked("how?", 0)
+    expect_asked("how?", 0)
 
 
-def test_P7_what_code_puts_into_a_form_with_drafts_is_what_is_submitted(
+def test_P7_value_assigned_to_a_form_with_drafts_is_submitted(
     app: RunningApp, tab: OpenTab, room: str
 ) -> None:
     ada, bob = tab(app, room=room), tab(app, room=room)
-    d.click(bob, "Send ✉️")  # as drafts, Streamlit clears the fields
+    d.click(bob, "Send ✉️")  # Streamlit clears the fields to drafts
     bob.eventually_shows("pressed", ["Send"])
     fill(bob, "keep", {"text": "a draft", "slider": 7})
     d.click(bob, "prefill")

@@ -1,4 +1,4 @@
-"""Apps with fragments of their own: edits in them are shared, remote ones reach them, and their timers lose nothing."""
+"""Apps with fragments: shared edits in fragments, remote edits that reach them, and timers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from e2e.conftest import OpenTab, StartApp
 from e2e.drivers import set_number, set_slider, set_text, shown_slider, shown_text
-from e2e.harness import Way
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -17,12 +17,12 @@ ROUNDS = 5
 
 
 @pytest.mark.floor
-@pytest.mark.parametrize("where", ["every=0", "every=0&inside=1"], ids=["synced above", "synced inside"])
-def test_fragments_edits_inside_a_fragment_are_shared_and_remote_ones_reach_it(
-    shared_app: StartApp, tab: OpenTab, room: str, where: str
+@pytest.mark.parametrize("query", ["every=0", "every=0&inside=1"], ids=["synced above", "synced inside"])
+def test_edits_inside_a_fragment_are_shared_in_both_directions(
+    shared_app: StartApp, tab: OpenTab, room: str, query: str
 ) -> None:
-    app = shared_app("ticking.py", Way.EMBEDDED)
-    one, two = tab(app, room=room, path=f"/?{where}"), tab(app, room=room, path=f"/?{where}")
+    app = shared_app("ticking.py", Deployment.EMBEDDED)
+    one, two = tab(app, room=room, path=f"/?{query}"), tab(app, room=room, path=f"/?{query}")
     for number, (editor, other) in enumerate([(one, two), (two, one)], start=1):
         set_slider(editor, "inner", 2)
         for each in (other, editor):
@@ -34,28 +34,30 @@ def test_fragments_edits_inside_a_fragment_are_shared_and_remote_ones_reach_it(
             settles_on(functools.partial(shown_slider, each, "inner, without a key"), [str(3 * number)])
 
 
-def test_no_edit_is_lost_in_an_app_whose_fragments_run_on_timers(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = shared_app("ticking.py", Way.EMBEDDED)
+def test_fragments_on_timers_lose_no_edit(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("ticking.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for number in range(1, ROUNDS + 1):
         for label, editor, other in (("outer", one, two), ("inner", two, one), ("plain", one, two)):
             set_slider(editor, label, 1)
             set_number(other, "number", 10 * number)
         set_text(two, "note", f"note {number}")
-        agree([one, two], {"outer": number, "inner": number, "plain": number, "number": 10 * number})
+        expect_converged(
+            [one, two], {"outer": number, "inner": number, "plain": number, "number": 10 * number}
+        )
         for editor, value in ((one, 1), (two, 2)):
             set_number(editor, "number", 10 * number + value)
-        agree([one, two], {"outer": number, "inner": number, "plain": number, "note": f"note {number}"})
+        expect_converged(
+            [one, two], {"outer": number, "inner": number, "plain": number, "note": f"note {number}"}
+        )
         assert number_of(one) in (10 * number + 1, 10 * number + 2)
 
 
-def agree(tabs: Sequence[Tab], expected: dict[str, object]) -> None:
-    """Wait until all widgets and scripts of all tabs show the same, and what is expected."""
+def expect_converged(tabs: Sequence[Tab], expected: dict[str, object]) -> None:
+    """Wait until widgets and scripts of all tabs show equal values, including the expected ones."""
 
     def look() -> bool:
-        shown = [everything(tab) for tab in tabs]
+        shown = [visible_values(tab) for tab in tabs]
         assert all(one == shown[0] for one in shown), shown
         for source in shown[0].values():
             wrong = {
@@ -67,8 +69,8 @@ def agree(tabs: Sequence[Tab], expected: dict[str, object]) -> None:
     eventually(look, why=f"all tabs show {expected}")
 
 
-def everything(tab: Tab) -> dict[str, dict[str, object]]:
-    """Return what the widgets show, what the script has printed and what its fragment has."""
+def visible_values(tab: Tab) -> dict[str, dict[str, object]]:
+    """Return the values of the widgets, of the script and of its fragment."""
     script, fragment = tab.state(), tab.state("panel")
     del script["runs"]
     sliders = {label: int(shown_slider(tab, label)[0]) for label in ("outer", "plain", "inner")}

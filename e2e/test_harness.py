@@ -1,4 +1,4 @@
-"""The drivers move every settable widget, and the harness tells when a page complains: tried without any sharing."""
+"""The drivers and the harness, on an app without sharing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from e2e import drivers
-from e2e.harness import Way, answers
+from e2e.harness import Deployment, answers
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
-MOVES: dict[str, tuple[Callable[[Tab], None], Any]] = {
+EDITS: dict[str, tuple[Callable[[Tab], None], Any]] = {
     "checkbox": (lambda tab: drivers.set_checkbox(tab, "A checkbox", True), True),
     "toggle": (lambda tab: drivers.set_checkbox(tab, "A toggle", True), True),
     "slider": (lambda tab: drivers.set_slider(tab, "A slider", 3), 23),
@@ -40,25 +40,25 @@ MOVES: dict[str, tuple[Callable[[Tab], None], Any]] = {
         lambda tab: drivers.set_datetime(tab, "A moment", dt.datetime(2026, 3, 4, 16, 30)),
         "2026-03-04 16:30:00",
     ),
-    "color": (lambda tab: drivers.set_color(tab, "A colour", "#ff0000"), "#ff0000"),
+    "color": (lambda tab: drivers.set_color(tab, "A color", "#ff0000"), "#ff0000"),
     "clicks": (lambda tab: drivers.click(tab, "A button"), 1),
 }
 
 
-def test_every_driver_moves_its_widget(shared_app: Any, tab: Any) -> None:
+def test_each_driver_edits_its_widget(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
-    for name, (move, expected) in MOVES.items():
-        move(page)
+    for name, (edit, expected) in EDITS.items():
+        edit(page)
         page.eventually_shows(name, expected)
-    assert {name: page.state()[name] for name in MOVES} == {
-        name: expected for name, (_, expected) in MOVES.items()
+    assert {name: page.state()[name] for name in EDITS} == {
+        name: expected for name, (_, expected) in EDITS.items()
     }
     drivers.set_text(page, "A text in a form", "sent")
     drivers.click(page, "Send")
     page.eventually_shows("in_form", "sent")
 
 
-def test_the_drivers_read_what_a_widget_shows(shared_app: Any, tab: Any) -> None:
+def test_drivers_read_visible_values(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
     drivers.set_checkbox(page, "A checkbox", True)
     drivers.choose_also(page, "A multiselect", "two")
@@ -87,15 +87,15 @@ def test_two_tabs_are_two_sessions(shared_app: Any, tab: Any) -> None:
     assert second.state()["slider"] == 20
 
 
-def test_a_page_that_complains_is_heard(shared_app: Any, tab: Any) -> None:
+def test_errors_of_a_page_are_recorded(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
-    page.page.evaluate("console.error('it hurts')")
-    eventually(lambda: any("it hurts" in said for said in page.complaints))
-    page.allow("it hurts")
-    assert page.complaints == []
+    page.page.evaluate("console.error('an error of the page')")
+    eventually(lambda: any("an error of the page" in error for error in page.errors))
+    page.allow("an error of the page")
+    assert page.errors == []
 
 
-def test_an_app_can_be_stopped_and_started_again_at_the_same_address(start_app: Any, tab: Any) -> None:
+def test_app_restarts_at_the_same_address(start_app: Any, tab: Any) -> None:
     app = start_app("plain_widgets.py")
     page = tab(app)
     page.expect_outage()
@@ -106,22 +106,22 @@ def test_an_app_can_be_stopped_and_started_again_at_the_same_address(start_app: 
     assert page.state()["slider"] == 20
 
 
-def test_an_app_that_is_killed_leaves_no_process_behind(start_app: Any) -> None:
-    app = start_app("plain_widgets.py", Way.MOUNTED)
+def test_killed_app_leaves_no_process(start_app: Any) -> None:
+    app = start_app("plain_widgets.py", Deployment.MOUNTED)
     group = app.app.pid
     assert len(living_in(group)) > 1, "hypercorn has a worker"
     app.app.stop(signal.SIGKILL)
-    eventually(lambda: not living_in(group), why="nothing of it runs")
+    eventually(lambda: not living_in(group), why="all processes have ended")
 
 
 def living_in(group: int) -> list[str]:
-    """Return the processes of a process group, without those that only wait for their parent to look at them."""
+    """Return the ids of the processes of a group, without zombies."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             state, _parent, its_group = (process / "stat").read_text().rpartition(")")[2].split()[:3]
         except FileNotFoundError:
-            continue  # it has ended since
+            continue  # the process has ended
         if int(its_group) == group and state != "Z":
             found.append(process.name)
     return found

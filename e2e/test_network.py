@@ -1,4 +1,4 @@
-"""Servers that stop, tabs that lose the network, ports that cannot be reached: nothing is lost."""
+"""Server restarts, tabs without network, and unreachable ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Page, WebSocketRoute
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import Way
+from e2e.harness import Deployment
 from e2e.polling import eventually
 
 BROKEN_SOCKET = (
@@ -22,10 +22,10 @@ BROKEN_SOCKET = (
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_a_room_server_that_restarts_loses_nothing(
+def test_restart_of_the_room_server_loses_nothing(
     start_app: StartApp, tab: OpenTab, room: str, how: signal.Signals
 ) -> None:
-    app = start_app("board.py", Way.STANDALONE)
+    app = start_app("board.py", Deployment.STANDALONE)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(*BROKEN_SOCKET)
@@ -45,10 +45,8 @@ def test_a_room_server_that_restarts_loses_nothing(
         tab_.eventually_shows("status", "connected", deadline_s=30)
 
 
-def test_a_room_server_that_is_down_does_not_block_the_app(
-    start_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = start_app("board.py", Way.STANDALONE)
+def test_app_runs_without_its_room_server(start_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = start_app("board.py", Deployment.STANDALONE)
     app.server.stop()
     one = tab(app, room=room)
     one.allow(*BROKEN_SOCKET)
@@ -62,10 +60,8 @@ def test_a_room_server_that_is_down_does_not_block_the_app(
     assert one.state()["a"] == 5
 
 
-def test_an_app_that_restarts_gets_its_room_back_from_the_open_tabs(
-    start_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = start_app("board.py", Way.EMBEDDED)
+def test_restarted_app_gets_its_room_from_open_tabs(start_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = start_app("board.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")
@@ -78,33 +74,33 @@ def test_an_app_that_restarts_gets_its_room_back_from_the_open_tabs(
     one.eventually_shows("b", 8, deadline_s=40)
 
 
-def test_where_the_rooms_port_cannot_be_reached_the_session_is_polled(
+def test_session_is_polled_if_the_room_port_is_unreachable(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("board.py", Way.EMBEDDED)
+    app = shared_app("board.py", Deployment.EMBEDDED)
 
-    refused: list[str] = []
+    closed: list[str] = []
 
-    def refuse(socket: WebSocketRoute) -> None:
-        refused.append(socket.url)
+    def close(socket: WebSocketRoute) -> None:
+        closed.append(socket.url)
         socket.close()
 
-    def cut_off_the_rooms_port(page: Page) -> None:
-        page.route_web_socket(lambda url: app.room_socket in url, refuse)
+    def block_room_port(page: Page) -> None:
+        page.route_web_socket(lambda url: app.room_socket in url, close)
 
-    one, cut_off = tab(app, room=room), tab(app, room=room, prepare=cut_off_the_rooms_port)
-    cut_off.allow(*BROKEN_SOCKET)
+    one, blocked = tab(app, room=room), tab(app, room=room, prepare=block_room_port)
+    blocked.allow(*BROKEN_SOCKET)
     d.set_number(one, "a", 4)
-    cut_off.eventually_shows("a", 4, deadline_s=20)
-    d.set_number(cut_off, "b", 6)
+    blocked.eventually_shows("a", 4, deadline_s=20)
+    d.set_number(blocked, "b", 6)
     one.eventually_shows("b", 6, deadline_s=20)
-    assert refused
+    assert closed
 
 
-def test_a_tab_that_loses_the_network_keeps_its_values_and_catches_up(
+def test_tab_without_network_keeps_its_values_and_syncs_later(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("board.py", Way.EMBEDDED)
+    app = shared_app("board.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")
@@ -116,13 +112,11 @@ def test_a_tab_that_loses_the_network_keeps_its_values_and_catches_up(
         one.eventually_shows("a", number)
     two.go_offline(False)
     two.eventually_shows("a", 5, deadline_s=40)
-    eventually(lambda: d.shown_text(two, "a") == "5", why="the box shows it too")
+    eventually(lambda: d.shown_text(two, "a") == "5", why="the widget shows the value")
 
 
-def test_R7_an_idle_room_carries_few_bytes_however_large_it_is(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = shared_app("large.py", Way.EMBEDDED)
+def test_R7_frames_of_an_idle_large_room_are_small(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("large.py", Deployment.EMBEDDED)
     one = tab(app, room=room)
     d.click(one, "fill")
     one.eventually_shows("keys", 2000)

@@ -1,4 +1,4 @@
-"""What must not leave a tab does not, and what an upgrade leaves behind says so."""
+"""Private keys, selected keys, and a tab with an outdated frontend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playwright.sync_api import Route
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import RunningApp, Way
+from e2e.harness import Deployment, RunningApp
 from e2e.polling import eventually
 from e2e.wire import Wire
 from streamlit_crdt.transport.connection import frontend_build_id
@@ -16,10 +16,10 @@ from streamlit_crdt.transport.connection import frontend_build_id
 SECRET = "confidential"
 
 
-def test_P8_what_has_a_private_key_reaches_neither_the_wire_nor_the_disk(
+def test_P8_private_key_reaches_neither_the_wire_nor_the_disk(
     start_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = start_app("private.py", Way.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
+    app = start_app("private.py", Deployment.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
     own, peers = Wire(), Wire()
     one, two = tab(app, room=room, prepare=own.record), tab(app, room=room, prepare=peers.record)
     for label in ("mine", "globbed", "exactly", "password"):
@@ -36,22 +36,20 @@ def test_P8_what_has_a_private_key_reaches_neither_the_wire_nor_the_disk(
     for hidden in ("mine", "globbed", "exactly", "password"):
         assert two.state()[hidden] == ""
     assert (two.state()["crdt-private:plain"], two.state()["secret_plain"]) == (None, None)
-    eventually(lambda: b"for-everybody" in on_disk(app), why="what is shared is on the disk")
-    for place in (own.of_rooms(), peers.all(), on_disk(app)):
-        assert b"for-everybody" in place
-        assert SECRET.encode() not in place
+    eventually(lambda: b"for-everybody" in on_disk(app), why="the shared value is on disk")
+    for data in (own.of_rooms(), peers.all(), on_disk(app)):
+        assert b"for-everybody" in data
+        assert SECRET.encode() not in data
 
 
 def on_disk(app: RunningApp) -> bytes:
     return b"".join(file.read_bytes() for file in app.server.folder.glob("rooms.db*"))
 
 
-def test_keys_names_what_is_shared_and_private_takes_from_it(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = shared_app("private.py", Way.EMBEDDED)
-    chosen = "/?keys=open*&keys=secret*&keys=plain"
-    one, two = tab(app, room=room, path=chosen), tab(app, room=room, path=chosen)
+def test_keys_selects_shared_keys_without_private_ones(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("private.py", Deployment.EMBEDDED)
+    path = "/?keys=open*&keys=secret*&keys=plain"
+    one, two = tab(app, room=room, path=path), tab(app, room=room, path=path)
     unshared = ("mine", "mine too", "globbed", "exactly", "not exactly", "unkeyed", "password")
     for label in (*unshared, "opened"):
         d.set_text(one, label, "chosen")
@@ -66,10 +64,8 @@ def test_keys_names_what_is_shared_and_private_takes_from_it(
     assert d.shown_text(two, "unkeyed") == ""
 
 
-def test_a_tab_with_an_old_build_of_the_frontend_asks_for_a_reload(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = shared_app("private.py", Way.EMBEDDED)
+def test_tab_with_an_old_frontend_asks_for_a_reload(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("private.py", Deployment.EMBEDDED)
     one, old = tab(app, room=room), tab(app, room=room)
 
     def serve_old(route: Route) -> None:

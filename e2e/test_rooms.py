@@ -1,4 +1,4 @@
-"""People choose rooms: by the form in the sidebar or a way of the app's own; and rooms go, and are deleted."""
+"""Room picker, entering, leaving and deleting rooms, and participant counts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from playwright.sync_api import Browser, Error
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import Way
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 APP = "rooms.py"
-GONE_WITHIN_S = 10.0
-"""A page that is closed is gone within about two seconds, as docs/rooms.md says; the machine may be busy."""
+DEPARTURE_S = 10.0
+"""Seconds until a closed page is no longer counted: about two by docs/rooms.md, more on a busy machine."""
 
 
-def lists(tab: Tab, room: str, people: str | None, *, deadline_s: float = 15) -> None:
-    """Wait, without doing anything in the tab, until its list has the room with that many people; None: not at all."""
+def expect_listed(tab: Tab, room: str, people: str | None, *, deadline_s: float = 15) -> None:
+    """Wait until the list of the tab shows the room with that count. None means that the room is not listed."""
 
     def shown() -> str | None:
         lines = tab.page.locator(".st-key-crdt-room-list [data-testid='stMarkdown']").all_inner_texts()
@@ -44,7 +44,7 @@ def leave(tab: Tab) -> None:
     tab.eventually_shows("room", None)
 
 
-def test_select_room_widget_creates_joins_and_leaves_and_the_rest_of_the_script_stays(
+def test_picker_creates_joins_and_leaves_without_other_effects(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
     app = shared_app(APP)
@@ -55,11 +55,11 @@ def test_select_room_widget_creates_joins_and_leaves_and_the_rest_of_the_script_
     d.type_draft(two, "New room", "a draft")
     create(one, room)
     d.set_number(one, "number", 7)
-    lists(two, room, "1 person")
+    expect_listed(two, room, "1 person")
     assert d.shown_text(two, "New room") == "a draft"
     join(two, room)
     two.eventually_shows("number", 7)
-    eventually(lambda: one.sees("2 people here"), why="who is in the room sees that another one came")
+    eventually(lambda: one.sees("2 people here"), why="the participant count of the first tab changes")
     assert f"room={room}" in two.page.url
     assert two.state()["outside"] == 12
     two.reload()
@@ -68,19 +68,17 @@ def test_select_room_widget_creates_joins_and_leaves_and_the_rest_of_the_script_
     leave(two)
     two.eventually_shows("number", 0)
     assert "room=" not in two.page.url
-    lists(two, room, "1 person")
+    expect_listed(two, room, "1 person")
     assert (one.state()["outside"], one.state()["number"]) == (11, 7)
 
 
-def test_a_link_joins_and_what_is_wrong_with_a_name_is_told_in_the_form(
-    shared_app: StartApp, tab: OpenTab, room: str
-) -> None:
+def test_link_joins_and_picker_shows_invalid_names(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app(APP)
     one, two = tab(app, room=room), tab(f"{app.url}/?room=not%20a%20name")
     one.eventually_shows("room", room)
-    eventually(lambda: two.sees("Room name 'not a name' is invalid"), why="the form tells")
+    eventually(lambda: two.sees("Room name 'not a name' is invalid"), why="the picker shows the error")
     d.set_text(two, "New room", "a/b")
-    eventually(lambda: two.sees("Room name 'a/b' is invalid"), why="the form tells")
+    eventually(lambda: two.sees("Room name 'a/b' is invalid"), why="the picker shows the error")
     create(two, room)
     assert not two.sees("is invalid") and not two.exceptions()
     d.set_number(one, "number", 3)
@@ -88,24 +86,24 @@ def test_a_link_joins_and_what_is_wrong_with_a_name_is_told_in_the_form(
 
 
 @pytest.mark.floor
-def test_the_number_of_people_is_exact_and_a_killed_tab_is_gone_with_nobody_else_active(
+def test_participant_count_is_exact_after_reload_close_and_crash(
     shared_app: StartApp, tab: OpenTab, browser: Browser, room: str
 ) -> None:
     app = shared_app(APP)
     watcher, one = tab(app), tab(app, room=room)
     d.set_number(one, "number", 5)
-    lists(watcher, room, "1 person")
+    expect_listed(watcher, room, "1 person")
     context = browser.new_context()
     killed = Tab(browser, f"{app.url}/?room={room}", name="killed", page=context.new_page()).open()
     killed.eventually_shows("number", 5)
-    lists(watcher, room, "2 people")
+    expect_listed(watcher, room, "2 people")
     one.reload()
     one.eventually_shows("number", 5)
-    lists(watcher, room, "2 people")
+    expect_listed(watcher, room, "2 people")
     one.page.close()
-    lists(watcher, room, "1 person", deadline_s=GONE_WITHIN_S)
+    expect_listed(watcher, room, "1 person", deadline_s=DEPARTURE_S)
     crash(killed)
-    lists(watcher, room, "0 people", deadline_s=GONE_WITHIN_S)
+    expect_listed(watcher, room, "0 people", deadline_s=DEPARTURE_S)
     context.close()
 
 
@@ -114,14 +112,14 @@ def numbers(tab: Tab) -> tuple[str, str]:
 
 
 def crash(tab: Tab) -> None:
-    """Have the process of a page end at once, which says goodbye to nobody."""
+    """End the process of a page at once, without a closing handshake."""
     try:
         tab.page.goto("chrome://crash", timeout=2_000)
     except Error:
         return
 
 
-def test_rooms_are_entered_and_left_by_buttons_of_the_app(shared_app: StartApp, tab: OpenTab) -> None:
+def test_buttons_of_the_app_enter_and_leave_rooms(shared_app: StartApp, tab: OpenTab) -> None:
     app = shared_app(APP)
     one, two = tab(f"{app.url}/?ui=own"), tab(f"{app.url}/?ui=own")
     d.click(one, "to a")
@@ -153,11 +151,11 @@ def test_rooms_are_entered_and_left_by_buttons_of_the_app(shared_app: StartApp, 
         settles_on(functools.partial(numbers, tab_), ("4", "5"))
 
 
-@pytest.mark.parametrize("way", [Way.EMBEDDED, Way.STANDALONE], ids=str)
-def test_a_deleted_room_is_told_and_its_people_keep_working_on_their_own(
-    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+@pytest.mark.parametrize("deployment", [Deployment.EMBEDDED, Deployment.STANDALONE], ids=str)
+def test_deleted_room_shows_a_notice_and_sessions_continue(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    app = shared_app(APP, way)
+    app = shared_app(APP, deployment)
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_ in (one, two):
         tab_.allow(r"WebSocket connection to")
@@ -186,10 +184,8 @@ def test_a_deleted_room_is_told_and_its_people_keep_working_on_their_own(
     one.eventually_shows("number", 3)
 
 
-def test_the_list_has_rooms_that_are_only_on_disk_after_a_kill(
-    start_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    app = start_app(APP, Way.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
+def test_list_has_rooms_on_disk_after_a_kill(start_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = start_app(APP, Deployment.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
     one = tab(app, room=room)
     d.set_number(one, "number", 7)
     one.eventually_shows("number", 7)
@@ -198,16 +194,16 @@ def test_the_list_has_rooms_that_are_only_on_disk_after_a_kill(
     one.page.close()
     app.app.restart(signal.SIGKILL)
     two = tab(app)
-    lists(two, room, "0 people")
+    expect_listed(two, room, "0 people")
     join(two, room)
     two.eventually_shows("number", 7)
 
 
-def test_the_form_costs_no_run_of_the_script(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+def test_picker_causes_no_script_run(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app(APP)
     one, two = tab(app), tab(app, room=room)
-    lists(one, room, "1 person")
+    expect_listed(one, room, "1 person")
     two.wait_idle()
     before = [tab_.state()["runs"] for tab_ in (one, two)]
-    one.page.wait_for_timeout(7_000)  # nothing may happen in this time, so there is nothing to wait for
+    one.page.wait_for_timeout(7_000)  # nothing may happen in this time, so there is no event to await
     assert [tab_.state()["runs"] for tab_ in (one, two)] == before

@@ -1,4 +1,4 @@
-"""However a run ends, what it assigned inside of the block is in both tabs, and nothing that is out of date."""
+"""Runs that end by stop, rerun, an error or a newer run: their assignments are in both tabs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import Way
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 
 
 @pytest.mark.floor
-def test_what_a_run_assigned_is_pushed_though_it_stops_or_begins_again_or_fails(
+def test_run_ended_by_stop_rerun_or_error_pushes_assignments(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("endings.py", Way.EMBEDDED)
+    app = shared_app("endings.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     for how in ("stop", "rerun", "error"):
         d.click(one, how)
@@ -32,13 +32,16 @@ def test_what_a_run_assigned_is_pushed_though_it_stops_or_begins_again_or_fails(
 
 
 @pytest.mark.floor
-def test_what_a_run_assigned_before_another_took_its_place_is_pushed_and_nothing_that_came_later(
+def test_superseded_run_pushes_only_its_earlier_assignments(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("endings.py", Way.EMBEDDED)
+    app = shared_app("endings.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     d.click(one, "slow")
-    eventually(lambda: one.page.get_by_test_id("stMarkdown").last.inner_text().isdigit(), why="it is at work")
+    eventually(
+        lambda: one.page.get_by_test_id("stMarkdown").last.inner_text().isdigit(),
+        why="the slow run is in progress",
+    )
     d.set_text(two, "note", "meanwhile")
     two.eventually_shows("note", "meanwhile")
     d.click(one, "quick")

@@ -1,4 +1,4 @@
-"""The menu of snapshots: what one person keeps, everybody can bring back, undo, and carry away as a file."""
+"""The snapshot menu in two tabs: save, restore, undo, download and load."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from playwright.sync_api import expect
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import Way
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.snapshots import button, close_menu, listed, menu, open_menu, press, save, upload
 
 
 @pytest.mark.parametrize(
-    "way", [pytest.param(Way.EMBEDDED, marks=pytest.mark.floor), Way.STANDALONE], ids=str
+    "deployment", [pytest.param(Deployment.EMBEDDED, marks=pytest.mark.floor), Deployment.STANDALONE], ids=str
 )
-def test_what_one_saves_another_restores_and_undo_brings_it_back(
-    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+def test_snapshot_is_restored_in_another_tab_and_undone(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    app = shared_app("snapshots.py", way)
+    app = shared_app("snapshots.py", deployment)
     ada, bob = tab(f"{app.url}/?room={room}&user=Ada"), tab(f"{app.url}/?room={room}&user=Bob")
     open_menu(bob)
     expect(menu(bob).get_by_text("No snapshots yet.")).to_be_visible()
@@ -36,7 +36,7 @@ def test_what_one_saves_another_restores_and_undo_brings_it_back(
     save(ada, "v1")
     settles_on(lambda: listed(bob), ["v1"])
     expect(menu(bob).get_by_text("Ada ·")).to_be_visible()
-    expect(name).to_have_value("half a na")  # P5: what somebody is typing stays, and so does the menu
+    expect(name).to_have_value("half a na")  # P5: the draft and the open menu stay
     expect(name).to_be_focused()
     close_menu(ada)
     d.set_number(ada, "a", 5)
@@ -69,7 +69,7 @@ def test_what_one_saves_another_restores_and_undo_brings_it_back(
 
 
 @pytest.mark.floor
-def test_a_room_is_downloaded_and_loaded_into_another_one(
+def test_room_is_downloaded_and_loaded_into_another_room(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
     app = shared_app("snapshots.py")
@@ -94,7 +94,7 @@ def test_a_room_is_downloaded_and_loaded_into_another_one(
         tab_.eventually_shows("a", 4)
         tab_.eventually_shows("notes", "hello 👍")
     settles_on(lambda: listed(bob), ["v1"])
-    d.set_number(bob, "a", 9)  # the file was loaded once: no later run loads it again
+    d.set_number(bob, "a", 9)  # a later run does not load the file again
     for tab_ in (bob, eve):
         tab_.eventually_shows("a", 9)
     assert bob.exceptions() == []
@@ -102,13 +102,13 @@ def test_a_room_is_downloaded_and_loaded_into_another_one(
     assert listed(eve) == ["v1"]
     expect(menu(eve).get_by_text("View only: saving")).to_be_visible()
     expect(menu(eve).get_by_label("Save as")).to_have_count(0)
-    for what in ("Restore", "delete"):
-        expect(button(eve, what, "v1")).to_be_disabled()
+    for action in ("Restore", "delete"):
+        expect(button(eve, action, "v1")).to_be_disabled()
     expect(menu(eve).locator("input[type=file]")).to_be_disabled()
     expect(menu(eve).get_by_role("button", name="Download")).to_be_enabled()
 
 
-def test_S5_a_snapshot_survives_a_kill(start_app: StartApp, tab: OpenTab, room: str) -> None:
+def test_S5_snapshot_survives_a_kill(start_app: StartApp, tab: OpenTab, room: str) -> None:
     app = start_app("snapshots.py", env={"STREAMLIT_CRDT_STORE": "rooms.db"})
     one = tab(app, room=room)
     d.set_number(one, "a", 7)
@@ -126,6 +126,6 @@ def test_S5_a_snapshot_survives_a_kill(start_app: StartApp, tab: OpenTab, room: 
     two = tab(app, room=room)
     two.eventually_shows("a", 8)
     open_menu(two)
-    eventually(lambda: listed(two) == ["before the crash"], why="the snapshot is there")
+    eventually(lambda: listed(two) == ["before the crash"], why="the snapshot is listed")
     press(two, "Restore", "before the crash")
     two.eventually_shows("a", 7)

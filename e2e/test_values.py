@@ -1,4 +1,4 @@
-"""Plain values of every shareable type, through pycrdt, Yjs and back, read in the other tab with their Python type."""
+"""Plain values of every shareable type keep their Python type through pycrdt and Yjs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import TWO_WAYS, Way
+from e2e.harness import EDIT_PATHS, Deployment
 from e2e.polling import eventually, settles_on
 
 TYPES = {
@@ -19,14 +19,17 @@ TYPES = {
 
 
 @pytest.mark.parametrize(
-    "way",
-    [pytest.param(way, marks=pytest.mark.floor if way is Way.EMBEDDED else []) for way in TWO_WAYS],
+    "deployment",
+    [
+        pytest.param(deployment, marks=pytest.mark.floor if deployment is Deployment.EMBEDDED else [])
+        for deployment in EDIT_PATHS
+    ],
     ids=str,
 )
-def test_every_plain_value_comes_back_with_its_type(
-    shared_app: StartApp, tab: OpenTab, room: str, way: Way
+def test_every_plain_value_keeps_its_type(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
-    app = shared_app("plain.py", way)
+    app = shared_app("plain.py", deployment)
     one, two = tab(app, room=room), tab(app, room=room)
     d.click(one, "assign")
     eventually(lambda: TYPES.keys() <= one.state().keys(), why="the assigning session shows all values")
@@ -37,10 +40,10 @@ def test_every_plain_value_comes_back_with_its_type(
     settles_on(lambda: {name: late.state().get(name) for name in TYPES}, assigned)
 
 
-def test_P3_what_is_deleted_is_deleted_for_all_and_a_widget_that_vanished_is_not(
+def test_P3_deletion_is_shared_and_a_hidden_widget_is_not_deleted(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("plain.py", Way.EMBEDDED)
+    app = shared_app("plain.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     d.click(one, "assign")
     two.eventually_shows("int", ["int", "7"])
@@ -49,7 +52,10 @@ def test_P3_what_is_deleted_is_deleted_for_all_and_a_widget_that_vanished_is_not
     d.set_checkbox(two, "hide", True)
     two.page.get_by_label("seldom").wait_for(state="detached")
     d.click(two, "forget")
-    eventually(lambda: "int" not in one.state() and "int" not in two.state(), why="both have forgotten")
+    eventually(
+        lambda: "int" not in one.state() and "int" not in two.state(),
+        why="both sessions have deleted the value",
+    )
     assert one.state()["seldom"] == 4
     d.set_number(one, "seldom", 5)
     d.set_checkbox(two, "hide", False)
@@ -58,13 +64,13 @@ def test_P3_what_is_deleted_is_deleted_for_all_and_a_widget_that_vanished_is_not
     settles_on(lambda: d.shown_text(two, "seldom"), "5")
 
 
-def test_R5_an_unshareable_value_says_so_in_its_own_tab_only(
+def test_R5_unshareable_value_raises_only_in_its_session(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("plain.py", Way.EMBEDDED)
+    app = shared_app("plain.py", Deployment.EMBEDDED)
     one, two = tab(app, room=room), tab(app, room=room)
     d.click(one, "lock")
-    eventually(one.exceptions, why="the session is told")
+    eventually(one.exceptions, why="the page shows the error")
     assert "lock" in one.exceptions()[0]
     assert "object" in one.exceptions()[0]
     d.click(two, "click")

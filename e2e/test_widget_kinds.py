@@ -1,4 +1,4 @@
-"""Every settable kind of widget, with and without a key: moved in one tab, read in both, by script and by eye."""
+"""Each settable type of widget, with and without a key: edited in one tab, read in both by script and on the page."""
 
 from __future__ import annotations
 
@@ -13,43 +13,51 @@ from playwright.sync_api import Browser
 
 from e2e import drivers as d
 from e2e.conftest import APPS
-from e2e.harness import RunningApp, Way, make_app
+from e2e.harness import Deployment, RunningApp, make_app
 from e2e.polling import settles_on
 from e2e.tab import Tab
 
-Move = Callable[[Tab, str], None]
-Look = Callable[[Tab, str], object]
+Edit = Callable[[Tab, str], None]
+Read = Callable[[Tab, str], object]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a person moves the widget of that label, what the scripts then see, and what the other tab shows."""
+    """A type of widget.
+
+    Attributes:
+        name: name of the type, and label of the widget.
+        edit: edits the widget.
+        value: value in the scripts after the edit.
+        read: reads the visible value.
+        visible: visible value after the edit.
+    """
 
     name: str
-    move: Move
-    seen: object
-    shown: Look | None = None
-    looks: object = None
+    edit: Edit
+    value: object
+    read: Read | None = None
+    visible: object = None
 
 
-def by(driver: Callable[..., None], *arguments: object, **options: object) -> Move:
-    """Return the move that calls `driver` with the tab, the label and these arguments."""
+def by(driver: Callable[..., None], *arguments: object, **options: object) -> Edit:
+    """Return an edit that calls `driver` with the tab, the label and these arguments."""
     return lambda tab, label: driver(tab, label, *arguments, **options)
 
 
-def in_turn(*moves: Move) -> Move:
-    def move(tab: Tab, label: str) -> None:
-        for step in moves:
+def in_turn(*edits: Edit) -> Edit:
+    def edit(tab: Tab, label: str) -> None:
+        for step in edits:
             step(tab, label)
 
-    return move
+    return edit
 
 
 def rate(tab: Tab, _: str) -> None:
     d.rate(tab, 3)
 
 
-def turn_to_page_3(tab: Tab, _: str) -> None:
+def select_page_3(tab: Tab, _: str) -> None:
     d.go_to_page(tab, 3)
 
 
@@ -76,7 +84,9 @@ KINDS = [
     Kind("toggle", by(d.set_checkbox, True), True, d.shown_checkbox, True),
     Kind("radio", by(d.choose_radio, "green"), "green", d.shown_radio, "green"),
     Kind("selectbox", by(d.choose, "blue"), "blue", d.shown_choice, "blue"),
-    Kind("multiselect", GREEN_AND_RED, ["red", "green"], d.shown_choices, ["red", "green"]),  # as offered
+    Kind(
+        "multiselect", GREEN_AND_RED, ["red", "green"], d.shown_choices, ["red", "green"]
+    ),  # in the order of the options
     Kind("pills", by(d.press_option, "red"), "red", d.shown_options, ["red"]),
     Kind("pills_multi", RED_AND_BLUE, ["red", "blue"], d.shown_options, ["red", "blue"]),
     Kind("segmented", by(d.press_option, "green"), "green", d.shown_options, ["green"]),
@@ -97,7 +107,7 @@ KINDS = [
     Kind("date_range", by(d.set_dates, JUNE_2, JUNE_5), (JUNE_2, JUNE_5)),
     Kind("time", by(d.set_time, HALF_PAST_NINE), HALF_PAST_NINE, shown_time, [9, 30]),
     Kind("datetime", by(d.set_datetime, MOMENT), MOMENT),
-    Kind("pagination", turn_to_page_3, 3),
+    Kind("pagination", select_page_3, 3),
     Kind("enum", by(d.choose, "Size.LARGE"), "<Size.LARGE: 2>", d.shown_choice, "Size.LARGE"),
     Kind("objects", by(d.choose_also, "Banana"), "[Fruit(Banana)]", d.shown_choices, ["Banana"]),
 ]
@@ -106,7 +116,7 @@ BY_REPR = ("enum", "objects")
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
-    app = make_app(Way.EMBEDDED, Path(APPS / "kinds.py"), tmp_path_factory.mktemp("kinds"))
+    app = make_app(Deployment.EMBEDDED, Path(APPS / "kinds.py"), tmp_path_factory.mktemp("kinds"))
     app.start()
     yield app
     app.stop()
@@ -117,24 +127,24 @@ def tabs(request: pytest.FixtureRequest, browser: Browser, app: RunningApp) -> I
     url = f"{app.url}/?room={request.param}" + ("&keyed=1" if request.param == "keyed" else "")
     with Tab(browser, url, name="tab A") as one, Tab(browser, url, name="tab B") as two:
         yield one.open(), two.open()
-        assert one.complaints + two.complaints == []
+        assert one.errors + two.errors == []
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
-def test_a_widget_moved_in_one_tab_moves_in_the_other(tabs: tuple[Tab, Tab], kind: Kind) -> None:
+def test_edit_in_one_tab_updates_the_widget_in_both(tabs: tuple[Tab, Tab], kind: Kind) -> None:
     one, two = tabs
     if KINDS.index(kind) % 2:
         one, two = two, one
-    kind.move(one, kind.name)
-    expected = str(kind.seen) if kind.name in BY_REPR else repr(kind.seen)
+    kind.edit(one, kind.name)
+    expected = str(kind.value) if kind.name in BY_REPR else repr(kind.value)
     for tab in (one, two):
         tab.eventually_shows(kind.name, expected)
-    if kind.shown is not None:
-        settles_on(partial(kind.shown, two, kind.name), kind.looks)
-        settles_on(partial(kind.shown, one, kind.name), kind.looks)
+    if kind.read is not None:
+        settles_on(partial(kind.read, two, kind.name), kind.visible)
+        settles_on(partial(kind.read, one, kind.name), kind.visible)
 
 
-def test_a_form_shares_what_is_submitted_and_keeps_drafts_to_itself(tabs: tuple[Tab, Tab]) -> None:
+def test_form_shares_submitted_values_and_no_drafts(tabs: tuple[Tab, Tab]) -> None:
     one, two = tabs
     d.set_checkbox(one, "form_check", True)
     d.type_draft(one, "form_text", "a draft")
@@ -149,9 +159,9 @@ def test_a_form_shares_what_is_submitted_and_keeps_drafts_to_itself(tabs: tuple[
     settles_on(lambda: d.shown_text(two, "form_text"), "a draft")
 
 
-def test_a_late_tab_shows_everything_at_once(tabs: tuple[Tab, Tab], browser: Browser) -> None:
+def test_new_tab_shows_all_values(tabs: tuple[Tab, Tab], browser: Browser) -> None:
     one, _ = tabs
     with Tab(browser, one.url, name="tab C") as late:
         late.open()
         settles_on(late.state, one.state())
-        assert late.complaints == []
+        assert late.errors == []

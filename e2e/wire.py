@@ -1,4 +1,4 @@
-"""What goes over a page's sockets, in both directions."""
+"""Recorder of a page's WebSocket frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from playwright.sync_api import Page, WebSocket
 
 
 class Wire:
-    """Records every frame of every socket that a page opens from now on."""
+    """All frames, in both directions, of the sockets that the recorded pages open."""
 
     def __init__(self) -> None:
         self._frames: list[tuple[str, bytes]] = []
@@ -16,16 +16,16 @@ class Wire:
 
     def _listen(self, socket: WebSocket) -> None:
         for event in ("framesent", "framereceived"):
-            socket.on(event, lambda frame: self._frames.append((socket.url, _raw(frame))))
+            socket.on(event, lambda frame: self._frames.append((socket.url, _to_bytes(frame))))
 
     def all(self) -> bytes:
-        """Return what went over all sockets."""
+        """Return the frames of all sockets."""
         return b"".join(raw for _, raw in self._frames)
 
     def of_rooms(self) -> bytes:
-        """Return what went over the sockets to room servers; another one carries a session's own page to its tab."""
+        """Return the frames of the sockets to room servers, without Streamlit's own socket."""
         return b"".join(raw for url, raw in self._frames if "_stcore" not in url)
 
 
-def _raw(frame: str | bytes) -> bytes:
+def _to_bytes(frame: str | bytes) -> bytes:
     return frame.encode() if isinstance(frame, str) else frame

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import sync_playwright
 
 from e2e import browser, drivers
-from e2e.harness import Way, make_app
+from e2e.harness import Deployment, make_app
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -42,7 +42,7 @@ NOTE = "The drop at the end is none: the last week has three days only.\nShall w
 def main(target: Path = PICTURE) -> None:
     """Write the picture to `target`."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        app = make_app(Way.EMBEDDED, DEMO, Path(folder), NO_TOOLBAR)
+        app = make_app(Deployment.EMBEDDED, DEMO, Path(folder), NO_TOOLBAR)
         chromium = browser.launch(playwright)
         try:
             app.start()

@@ -1,4 +1,4 @@
-"""A small app for what happens at the same time: numbers, texts, a button, and private counts of runs and clicks.
+"""An app for concurrent edits: numbers, texts, a button, and private counts of runs and clicks.
 
 `?slow=0.5` makes each run take that many seconds; `?block=1` uses the `with` form.
 """

@@ -1,4 +1,4 @@
-"""The click counter: each click acts in its own tab, and all of them count."""
+"""A click counter. Each click acts in its own tab, and all clicks are counted."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The shortest app: everybody is in the room that has no name of its own."""
+"""The shortest app, in the default room."""
 
 import json
 

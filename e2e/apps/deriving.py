@@ -1,4 +1,4 @@
-"""A value that one session's script computes from what all of them have edited."""
+"""A value that one session's script computes from shared values."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Runs that end in every way but the usual one, each after it has assigned something."""
+"""Runs that end by stop, rerun, an error or a newer run, each after an assignment."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def part() -> None:
 
 
 def show() -> None:
-    """Print what this session has, and every value of `pace` that its runs have found, in their order."""
+    """Print the session's values, and each value of `pace` that its runs have read, in order."""
     names = ("how", "before", "after", "pace", "step", "n", "note")
     with st.container(key="state"):
         st.code(json.dumps({name: state.get(name) for name in names} | {"seen": state[SEEN]}), language=None)
@@ -37,7 +37,7 @@ with crdt_sync(room):
         found.append(state["pace"])
     if state.get("n", 0) != state.get(DONE, 0):
         state[DONE] = state["n"]
-        st.rerun()  # above the widget that others have moved
+        st.rerun()  # above the widget that a remote edit has changed
     clicked = [name for name in ("stop", "rerun", "error") if st.button(name)]
     how = clicked[0] if clicked else None
     is_slow, is_quick = st.button("slow"), st.button("quick")

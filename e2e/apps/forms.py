@@ -1,4 +1,4 @@
-"""A form that keeps what was submitted, one that is cleared, and one in a fragment; with every second field keyed."""
+"""A form that keeps submitted values, one that clears them, and one in a fragment. Every second field has a key."""
 
 import json
 import os
@@ -17,7 +17,7 @@ COLORS = ["red", "green", "blue"]
 
 
 def fields(form: str, columns: int, *, keyed: bool) -> dict[str, Any]:
-    """Draw one field of each kind; every second one has a key, the first one if `keyed`."""
+    """Show a field of each type. Every second field has a key, the first one if `keyed`."""
     turns = cycle([keyed, not keyed])
 
     def draw(make: Callable[..., Any], name: str, *arguments: Any, **options: Any) -> Any:

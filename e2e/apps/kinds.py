@@ -1,4 +1,4 @@
-"""Every settable kind of widget, without a key or (?keyed=1) with one, spread over the places where widgets stand.
+"""Each settable type of widget, without a key or with one (?keyed=1), in different containers.
 
 What the script sees is printed as one JSON object, `repr` by widget, for the test to read.
 """
@@ -19,7 +19,7 @@ class Size(Enum):
 
 
 class Fruit:
-    """An option object that cannot be shared: only its label travels."""
+    """An option that cannot be shared; only its label is shared."""
 
     def __init__(self, name: str) -> None:
         self.name = name

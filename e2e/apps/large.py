@@ -1,4 +1,4 @@
-"""A room of two thousand keys; prints the size of the frame that the session would send next."""
+"""A room with two thousand keys. Prints the size of the session's next frame."""
 
 import json
 

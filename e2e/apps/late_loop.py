@@ -1,4 +1,4 @@
-"""An app on a machine that is busy: what its script drew, and what others wrote, reaches the page late."""
+"""An app on a simulated busy machine: output and remote edits reach the page late."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Values that several people work in at once: a text, a selection, a counter, a list, a dict; undo, and events."""
+"""Values with merge rules: a text, a selection, a counter, a list and a dict; undo and events."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from streamlit.runtime.scriptrunner import add_script_run_ctx
 
 from streamlit_crdt import crdt_sync, private_key
 
-HEARD, ACTS = private_key("heard"), private_key("acts")
+RECEIVED, ACTS = private_key("received"), private_key("acts")
 
 name = st.query_params.get("name", "?")
 room = crdt_sync(
     st.query_params.get("room", "merging"), server=os.environ.get("CRDT_SERVER"), merge={"NB_*": "counter"}
 )
-st.session_state.setdefault(HEARD, 0)
+st.session_state.setdefault(RECEIVED, 0)
 st.session_state.setdefault(ACTS, 0)
 st.session_state.setdefault("NB_CLICKS", 0)
 st.session_state.setdefault("log", [])
@@ -39,7 +39,7 @@ with st.container(horizontal=True):
         room.broadcast("balloons", name)
 
 for _ in room.events("balloons"):
-    st.session_state[HEARD] += 1
+    st.session_state[RECEIVED] += 1
 
 notes = st.text_area("Notes", "one\ntwo\nthree", height=120)
 drinks = st.multiselect("Drinks", ["tea", "coffee", "milk", "water"], key="drinks")
@@ -57,7 +57,7 @@ with st.container(key="state"):
                 "clicks": st.session_state["NB_CLICKS"],
                 "log": st.session_state["log"],
                 "plan": st.session_state["plan"],
-                "heard": st.session_state[HEARD],
+                "received": st.session_state[RECEIVED],
                 "acts": st.session_state[ACTS],
             }
         ),

@@ -1,4 +1,4 @@
-"""A multipage app: a shared page, and one that shares a key with it."""
+"""A multipage app whose pages share a key."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import streamlit as st
 
 from streamlit_crdt import crdt_sync, private_key
 
-# A page switch drops the address's parameters, so the room's name is kept.
+# A page switch drops the query parameters, so session state keeps the room's name.
 name = st.session_state.setdefault(private_key("room"), st.query_params.get("room", "pages"))
 crdt_sync(name, server=os.environ.get("CRDT_SERVER"))
 

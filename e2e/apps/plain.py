@@ -1,4 +1,4 @@
-"""Plain values of every shareable type, and a counter; what the session sees is printed as JSON."""
+"""Plain values of every shareable type, and a counter. Prints the session's values as JSON."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every settable widget, without sharing: the browser drivers are tried on it (see test_harness.py)."""
+"""Every settable widget, without sharing, for the tests of the drivers (test_harness.py)."""
 
 import datetime as dt
 import json
@@ -26,7 +26,7 @@ values["date"] = st.date_input("A date", dt.date(2026, 1, 15))
 values["dates"] = st.date_input("Some dates", (dt.date(2026, 1, 1), dt.date(2026, 1, 15)))
 values["time"] = st.time_input("A time", dt.time(8, 45))
 values["datetime"] = st.datetime_input("A moment", dt.datetime(2026, 1, 15, 8, 45))
-values["color"] = st.color_picker("A colour", "#00ff00")
+values["color"] = st.color_picker("A color", "#00ff00")
 values["clicks"] = st.session_state.setdefault("clicks", 0)
 if st.button("A button"):
     st.session_state.clicks += 1

@@ -1,4 +1,4 @@
-"""Shared and private texts and values side by side; `?keys=open*&keys=plain` shares those keys alone."""
+"""Shared and private texts and values. `?keys=open*&keys=plain` shares only those keys."""
 
 import json
 
@@ -8,7 +8,7 @@ from streamlit_crdt import crdt_sync, private_key
 
 MINE, PLAIN = private_key("mine"), private_key("plain")
 SHARED = ("plain", "private:plain", f"my {PLAIN}")
-"""Keys that only look like the private one."""
+"""Keys that resemble a private key, but are shared."""
 
 keys = st.query_params.get_all("keys") or None
 with crdt_sync(st.query_params.get("room", "private"), keys=keys, private=["secret_*", "exactly"]):

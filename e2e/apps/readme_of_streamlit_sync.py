@@ -1,4 +1,4 @@
-"""The example of streamlit-sync's README, with its import and its call renamed and nothing else."""
+"""The example of streamlit-sync's README, with only its import and its call renamed."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Rooms to choose, by the library's own form or by buttons of the app, and what is in them."""
+"""An app with a choice of rooms, by the library's room picker or by buttons of the app."""
 
 import json
 import os

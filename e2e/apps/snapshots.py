@@ -1,4 +1,4 @@
-"""A small app whose values are kept: numbers, a text, a selection and a plain value, with the menu of snapshots.
+"""An app with the snapshot menu: numbers, a text, a selection and a plain value.
 
 `?menu=sidebar` shows the menu there, `?role=viewer` lets look only.
 """
@@ -22,7 +22,7 @@ with crdt_sync(
     st.session_state[RUNS] = st.session_state.get(RUNS, 0) + 1
     menu, undo, flush = st.columns(3)
     with st.sidebar if query.get("menu") == "sidebar" else menu:
-        room.snapshot_menu(help="Keep what is set here")
+        room.snapshot_menu(help="Save the present values")
     undo.button("Undo", on_click=room.undo)
     flushed = flush.button("Flush") and room.flush()
     a = st.number_input("a", 0, 100_000, 0, key="a")

@@ -1,4 +1,4 @@
-"""An app with two fragments on timers: one shows the time, one has a shared widget, and prints what it sees.
+"""An app with two fragments on timers: one shows the time, one has a shared widget and prints its values.
 
 `?every=0` turns the timers off. With `?inside=1` only the second fragment is in the room: it calls `crdt_sync` itself.
 """

@@ -1,4 +1,4 @@
-"""What people must be able to rely on: who may write, what is saved, and who they are to the others."""
+"""An app with roles, save status and users."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A clock in the shared state, which each run sets anew."""
+"""A clock in the shared state, assigned in each run."""
 
 import json
 import time

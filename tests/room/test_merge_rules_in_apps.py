@@ -61,9 +61,7 @@ OVERWRITTEN = [
 
 
 @pytest.mark.parametrize(("committed", "merged"), OVERWRITTEN)
-def test_commit_overwritten_in_the_page_is_taken_from_the_tab(
-    room: str, committed: str, merged: str
-) -> None:
+def test_commit_overwritten_in_the_page_is_taken_from_the_tab(room: str, committed: str, merged: str) -> None:
     one, two = session(notes, room), session(notes, room)
     one.text_area[0].set_value("ONE\ntwo\nthree").run()
     caught_up(two)

@@ -84,7 +84,9 @@ def test_parallel_fragment_does_not_wait_for_the_session_lock() -> None:
     live = LiveSession("s")
     results: list[object] = []
     with live.lock:
-        worker = threading.Thread(target=lambda: results.append(live.run_of(run_context_of(Ctx()))), daemon=True)
+        worker = threading.Thread(
+            target=lambda: results.append(live.run_of(run_context_of(Ctx()))), daemon=True
+        )
         worker.start()
         worker.join(5)
         assert results
