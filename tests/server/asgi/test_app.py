@@ -1,4 +1,4 @@
-"""The application before it accepts: names, origins, subprotocols, health."""
+"""Room names, origins and subprotocols of a connection before it is accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 OPEN = Settings(host="0.0.0.0", require_token=False)
 
 
-async def ask(
+async def request_socket(
     path: str,
     *,
     app: Any = None,
@@ -26,17 +26,17 @@ async def ask(
     host: str = HOST,
     **options: Any,
 ) -> Event:
-    """Ask for a socket, leave at once, and return the first answer."""
+    """Request a socket, disconnect at once, and return the first ASGI event."""
     request = Request(path, hosts=(host,), origins=() if origin is None else (origin,), **options)
     async with hub or Hub() as running, visit(app or create_app(settings, hub=running), request) as visited:
         return visited.answers[0]
 
 
 async def is_accepted(path: str, **options: Any) -> bool:
-    return bool((await ask(path, **options))["type"] == "websocket.accept")
+    return bool((await request_socket(path, **options))["type"] == "websocket.accept")
 
 
-async def test_a_room_is_the_path() -> None:
+async def test_room_name_is_the_path() -> None:
     assert await is_accepted("/planning.2026_a-b")
 
 
@@ -58,10 +58,8 @@ async def test_a_room_is_the_path() -> None:
         ("/room\n", "/room%0A"),
     ],
 )
-async def test_a_name_that_a_room_may_not_have_is_refused_before_it_is_accepted(
-    path: str, raw_path: str
-) -> None:
-    assert (await ask(path, raw_path=raw_path))["type"] == "websocket.close"
+async def test_invalid_room_name_is_refused_before_accept(path: str, raw_path: str) -> None:
+    assert (await request_socket(path, raw_path=raw_path))["type"] == "websocket.close"
 
 
 @pytest.mark.parametrize(
@@ -79,41 +77,41 @@ async def test_a_name_that_a_room_may_not_have_is_refused_before_it_is_accepted(
         ("http://[broken", False),
     ],
 )
-async def test_only_pages_of_the_same_host_may_connect(origin: str | None, allowed: bool) -> None:
+async def test_only_origins_of_the_same_host_are_accepted(origin: str | None, allowed: bool) -> None:
     assert await is_accepted("/room", origin=origin) == allowed
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:8501", "http://127.0.0.1:8501", "http://[::1]:8501"])
-async def test_pages_of_this_machine_may_connect_over_loopback(origin: str) -> None:
+async def test_local_origins_are_accepted_over_loopback(origin: str) -> None:
     assert await is_accepted("/room", origin=origin, host="127.0.0.1:8765", server=("127.0.0.1", 8765))
 
 
-async def test_a_page_of_another_site_may_not_connect_over_loopback() -> None:
+async def test_foreign_origin_is_refused_over_loopback() -> None:
     options: dict[str, Any] = {"host": "127.0.0.1:8765", "server": ("127.0.0.1", 8765)}
     assert not await is_accepted("/room", origin="https://evil.net", **options)
 
 
-async def test_origins_can_be_allowed_by_name() -> None:
+async def test_listed_origin_is_accepted() -> None:
     settings = Settings(host="0.0.0.0", require_token=False, allow_origin=("https://other.example.com",))
     assert await is_accepted("/room", settings=settings, origin="https://other.example.com")
     assert not await is_accepted("/room", settings=settings, origin="http://other.example.com")
 
 
-async def test_an_offered_subprotocol_is_answered() -> None:
-    answer = await ask("/room", subprotocols=("token.abc", "other"))
+async def test_offered_subprotocol_is_accepted() -> None:
+    answer = await request_socket("/room", subprotocols=("token.abc", "other"))
     assert answer == {"type": "websocket.accept", "subprotocol": "other"}
 
 
-async def test_of_several_subprotocols_ours_is_answered_and_never_a_token() -> None:
+async def test_own_subprotocol_is_preferred_and_a_token_never_accepted() -> None:
     for offered, answered in (
         (("token.abc", "other", "streamlit-crdt"), "streamlit-crdt"),
         (("token.abc",), None),
         ((), None),
     ):
-        assert (await ask("/room", subprotocols=offered))["subprotocol"] == answered
+        assert (await request_socket("/room", subprotocols=offered))["subprotocol"] == answered
 
 
-async def test_under_a_mount_the_room_is_what_follows_it() -> None:
+async def test_room_name_under_a_mount_is_the_rest_of_the_path() -> None:
     async with Hub() as inner:
         mounted = Starlette(routes=[Mount("/crdt", app=create_app(OPEN, hub=inner))])
         assert await is_accepted("/crdt/room1", app=mounted)
@@ -122,11 +120,11 @@ async def test_under_a_mount_the_room_is_what_follows_it() -> None:
             assert not await is_accepted(path, app=mounted)
 
 
-async def test_nobody_is_accepted_while_the_hub_does_not_run() -> None:
+async def test_connection_is_refused_while_the_hub_is_stopped() -> None:
     assert not await is_accepted("/room", app=create_app(OPEN, hub=Hub()))
 
 
-async def test_nobody_is_accepted_when_there_are_too_many_rooms() -> None:
+async def test_connection_beyond_max_rooms_is_refused() -> None:
     async with Hub(Settings(require_token=False, max_rooms=1)) as hub:
         app = create_app(OPEN, hub=hub)
         await hub.aopen_local("taken")

@@ -1,4 +1,4 @@
-"""Real sockets on a real hypercorn, with the `websockets` library at the other end."""
+"""Real sockets of the `websockets` library on a real hypercorn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def joined(
 
 
 async def read_until(socket: ClientConnection, ydoc: Doc[Any], expected: dict[str, Any]) -> None:
-    """Apply what comes until the room's values are `expected`."""
+    """Apply received updates until the room's values are `expected`."""
     async with asyncio.timeout(DEADLINE_S):
         while ydoc.get("state", type=Map).to_py() != expected:
             message = protocol.parse(bytes(await socket.recv(decode=False)), LIMITS)
@@ -57,43 +57,43 @@ def health(server: EmbeddedServer, path: str = "/healthz") -> int:
         return int(answer.status)
 
 
-async def test_an_edit_travels_from_socket_to_socket(server: EmbeddedServer) -> None:
+async def test_edit_reaches_another_socket(server: EmbeddedServer) -> None:
     async with joined(server) as ada, joined(server) as bob:
         await ada.send(protocol.sync_update(Client(FakeChannel()).set("x", 1)))
         await read_until(bob, Doc(), {"x": 1})
 
 
-async def test_an_edit_travels_between_a_socket_and_a_thread(server: EmbeddedServer) -> None:
+async def test_edits_pass_between_a_socket_and_a_thread(server: EmbeddedServer) -> None:
     peer = await asyncio.to_thread(server.hub.open_local, "room")
-    heard = asyncio.Event()
+    notified = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with joined(server) as ada:
         await asyncio.wrap_future(peer.push(Client(FakeChannel()).set("x", 1)))
         replica: Doc[Any] = Doc()
         await read_until(ada, replica, {"x": 1})
-        peer.on_update = lambda: loop.call_soon_threadsafe(heard.set)
+        peer.on_update = lambda: loop.call_soon_threadsafe(notified.set)
         await ada.send(protocol.sync_update(Client(FakeChannel()).set("y", 2)))
-        await asyncio.wait_for(heard.wait(), DEADLINE_S)
+        await asyncio.wait_for(notified.wait(), DEADLINE_S)
         replica.apply_update(peer.drain() or b"")
         assert replica.get("state", type=Map).to_py() == {"x": 1, "y": 2}
 
 
-async def test_three_clients_opening_a_new_room_together_all_get_the_others_edits(
+async def test_concurrent_sockets_in_a_new_room_share_all_edits(
     server: EmbeddedServer,
 ) -> None:
     expected = {"k0": 0, "k1": 1, "k2": 2}
 
-    async def take_part(room: str, number: int) -> None:
+    async def edit_and_read(room: str, number: int) -> None:
         async with joined(server, room) as socket:
             replica = Client(FakeChannel())
             await socket.send(protocol.sync_update(replica.set(f"k{number}", number)))
             await read_until(socket, replica.ydoc, expected)
 
     for number in range(40):
-        await asyncio.gather(*(take_part(f"room{number}", index) for index in range(3)))
+        await asyncio.gather(*(edit_and_read(f"room{number}", index) for index in range(3)))
 
 
-async def test_opening_and_closing_at_once_stops_nothing(server: EmbeddedServer) -> None:
+async def test_immediate_disconnects_do_not_stop_the_server(server: EmbeddedServer) -> None:
     for number in range(200):
         async with connect(f"ws://127.0.0.1:{server.port}/room{number % 9}") as socket:
             if number % 2:
@@ -113,7 +113,7 @@ async def test_opening_and_closing_at_once_stops_nothing(server: EmbeddedServer)
         (b"\x00\x02" + b"\x00" * 70_000, CloseCode.TOO_LARGE),
     ],
 )
-async def test_N2_a_bad_frame_closes_its_own_socket_only(frame: bytes | str, code: CloseCode) -> None:
+async def test_N2_invalid_frame_closes_its_own_socket_only(frame: bytes | str, code: CloseCode) -> None:
     server = EmbeddedServer(Settings(require_token=False, port=0, max_frame_bytes=65_536))
     server.start()
     try:
@@ -128,7 +128,7 @@ async def test_N2_a_bad_frame_closes_its_own_socket_only(frame: bytes | str, cod
         server.stop()
 
 
-async def test_N2_a_storm_of_damaged_frames_disturbs_nobody(server: EmbeddedServer) -> None:
+async def test_N2_300_sockets_with_damaged_frames_affect_no_other(server: EmbeddedServer) -> None:
     seed = int(os.environ.get("STREAMLIT_CRDT_TEST_SEED", "20261122"))
     print(f"seed {seed}")
     randomness = random.Random(seed)
@@ -161,14 +161,14 @@ def _damaged(frame: bytes, randomness: random.Random) -> bytes:
     return bytes(damaged)
 
 
-async def test_N1_a_reader_that_stopped_is_closed_and_the_others_go_on() -> None:
+async def test_N1_socket_that_stops_reading_is_closed_and_others_continue() -> None:
     server = EmbeddedServer(
         Settings(require_token=False, port=0, max_backlog_bytes_per_peer=1_000_000, close_timeout_s=0.2)
     )
     server.start()
     try:
         async with joined(server) as ada, joined(server) as bob:
-            sloth = _socket_that_does_not_read(server.port)
+            unread = _unread_socket(server.port)
             room = server.hub.rooms["room"]
             await _until(lambda: len(room.clients) == 3)
             writer, echo, reader = Client(FakeChannel()), Client(FakeChannel()), Client(FakeChannel())
@@ -179,7 +179,7 @@ async def test_N1_a_reader_that_stopped_is_closed_and_the_others_go_on() -> None
                 await ada.send(protocol.sync_update(writer.set("k", f"{written}" + "x" * 100_000)))
                 await read_until(bob, reader.ydoc, writer.state.to_py() or {})
                 await read_until(ada, echo.ydoc, writer.state.to_py() or {})
-            sloth.close()
+            unread.close()
     finally:
         server.stop()
 
@@ -190,18 +190,18 @@ async def _until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-def _socket_that_does_not_read(port: int) -> network.socket:
-    sloth = network.socket()
-    sloth.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
-    sloth.connect(("127.0.0.1", port))
-    sloth.sendall(
+def _unread_socket(port: int) -> network.socket:
+    unread = network.socket()
+    unread.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
+    unread.connect(("127.0.0.1", port))
+    unread.sendall(
         b"GET /room HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
-    return sloth
+    return unread
 
 
-async def test_A3_whoever_is_killed_is_gone_at_once(server: EmbeddedServer) -> None:
+async def test_A3_presence_of_an_aborted_socket_is_removed(server: EmbeddedServer) -> None:
     async with joined(server) as ada:
         async with joined(server) as bob:
             await bob.send(presence_frame(7, 1))
@@ -215,14 +215,14 @@ async def test_A3_whoever_is_killed_is_gone_at_once(server: EmbeddedServer) -> N
 
 
 @pytest.mark.parametrize("path", ["..", "a%2Fb", "a%62", "a b", "a/b", "%2e%2e", "", "a" * 129])
-async def test_a_refused_name_is_http_403(server: EmbeddedServer, path: str) -> None:
+async def test_invalid_room_name_is_http_403(server: EmbeddedServer, path: str) -> None:
     with pytest.raises(InvalidStatus) as caught:
         async with connect(f"ws://127.0.0.1:{server.port}/{path.replace(' ', '%20')}"):
             pass
     assert caught.value.response.status_code == 403
 
 
-async def test_a_page_of_another_site_is_http_403(server: EmbeddedServer) -> None:
+async def test_foreign_origin_is_http_403(server: EmbeddedServer) -> None:
     with pytest.raises(InvalidStatus) as caught:
         async with joined(server, origin=Origin("https://evil.example")):
             pass
@@ -231,11 +231,11 @@ async def test_a_page_of_another_site_is_http_403(server: EmbeddedServer) -> Non
         pass
 
 
-async def test_a_client_that_offers_a_subprotocol_is_let_in(server: EmbeddedServer) -> None:
+async def test_socket_with_a_subprotocol_is_accepted(server: EmbeddedServer) -> None:
     async with joined(server, subprotocols=[Subprotocol("streamlit-crdt"), Subprotocol("token.abc")]) as ada:
         assert ada.subprotocol == "streamlit-crdt"
 
 
-async def test_health_and_readiness_are_answered(server: EmbeddedServer) -> None:
+async def test_healthz_and_readyz_answer_200(server: EmbeddedServer) -> None:
     assert await asyncio.to_thread(health, server) == 200
     assert await asyncio.to_thread(health, server, "/readyz") == 200

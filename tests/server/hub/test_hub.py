@@ -1,4 +1,4 @@
-"""The hub: opening, closing, and peers in this process."""
+"""Opening and closing of rooms in a hub, and peers in this process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def done(future: Future[None]) -> None:
     await asyncio.wait_for(asyncio.wrap_future(future), DEADLINE_S)
 
 
-async def test_three_who_open_a_new_room_together_all_get_each_others_edits() -> None:
+async def test_concurrent_opens_of_a_new_room_share_all_edits() -> None:
     async with Hub() as hub:
         for number in range(100):
             channels = [FakeChannel(f"room{number}") for _ in range(3)]
@@ -60,7 +60,7 @@ async def test_three_who_open_a_new_room_together_all_get_each_others_edits() ->
             await asyncio.gather(*serving)
 
 
-async def test_opening_and_closing_at_once_stops_nothing() -> None:
+async def test_immediate_disconnects_do_not_stop_the_hub() -> None:
     async with Hub() as hub:
         for number in range(200):
             channel = FakeChannel(f"room{number % 7}")
@@ -77,7 +77,7 @@ async def test_opening_and_closing_at_once_stops_nothing() -> None:
         assert hub.running
 
 
-async def test_whoever_asked_first_and_leaves_does_not_take_the_room_with_it() -> None:
+async def test_cancelled_first_opener_does_not_stop_the_room() -> None:
     async with Hub() as hub:
         first = asyncio.ensure_future(hub.get_room("room"))
         second = asyncio.ensure_future(hub.get_room("room"))
@@ -86,7 +86,7 @@ async def test_whoever_asked_first_and_leaves_does_not_take_the_room_with_it() -
         assert (await asyncio.wait_for(second, DEADLINE_S)).started.is_set()
 
 
-async def test_a_room_that_everybody_left_keeps_its_content() -> None:
+async def test_room_without_peers_keeps_its_content() -> None:
     async with Hub() as hub:
         async with connected(hub) as ada:
             ada.edit("x", 1)
@@ -95,7 +95,7 @@ async def test_a_room_that_everybody_left_keeps_its_content() -> None:
             await until(lambda: bob.look() == {"x": 1})
 
 
-async def test_S2_an_empty_room_that_is_cleaned_away_comes_back_with_its_content() -> None:
+async def test_S2_auto_cleaned_room_reopens_with_its_content() -> None:
     async with Hub(auto_clean_rooms=True) as hub:
         async with connected(hub) as ada:
             ada.edit("x", 1)
@@ -104,7 +104,7 @@ async def test_S2_an_empty_room_that_is_cleaned_away_comes_back_with_its_content
             await until(lambda: bob.look() == {"x": 1})
 
 
-async def test_a_room_that_fails_does_not_take_the_others_with_it() -> None:
+async def test_failed_room_does_not_stop_other_rooms() -> None:
     async with Hub() as hub, connected(hub, "good") as ada, connected(hub, "bad") as bob:
         task_group = hub.rooms["bad"]._task_group
         assert task_group is not None
@@ -122,10 +122,10 @@ async def test_a_room_that_fails_does_not_take_the_others_with_it() -> None:
 
 
 class Panic(BaseException):
-    """What a panic in Rust is to Python: no `Exception`."""
+    """A stand-in for a panic of pycrdt, which is no `Exception`."""
 
 
-async def test_a_room_in_which_pycrdt_panics_does_not_take_the_others_with_it(
+async def test_panic_in_a_room_does_not_stop_other_rooms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def panic(*_: object) -> None:
@@ -145,7 +145,7 @@ async def test_a_room_in_which_pycrdt_panics_does_not_take_the_others_with_it(
 
 
 @pytest.mark.parametrize("how", ["loop", "thread"])
-async def test_a_document_that_cannot_be_read_is_unavailable_for_a_moment_and_loaded_again(
+async def test_unreadable_document_is_unavailable_until_it_is_reloaded(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Hub() as hub:
@@ -170,7 +170,7 @@ async def test_a_document_that_cannot_be_read_is_unavailable_for_a_moment_and_lo
         assert values_of((await hub.aopen_local("room")).drain()) == {"x": 1}
 
 
-async def test_S4_a_room_that_cannot_be_loaded_is_not_an_empty_room() -> None:
+async def test_S4_room_that_cannot_be_loaded_is_unavailable_and_not_empty() -> None:
     store = UnreliableStore()
     store.can_load = False
     async with Hub(store=store) as hub:
@@ -182,7 +182,7 @@ async def test_S4_a_room_that_cannot_be_loaded_is_not_an_empty_room() -> None:
         assert channel.sent == []
 
 
-async def test_rooms_in_use_are_bounded_and_blank_ones_make_way() -> None:
+async def test_max_rooms_is_enforced_and_blank_rooms_are_evicted() -> None:
     async with Hub(Settings(require_token=False, max_rooms=2)) as hub:
         await hub.get_room("blank")
         for name in ("a", "b"):
@@ -195,7 +195,7 @@ async def test_rooms_in_use_are_bounded_and_blank_ones_make_way() -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "é", "a" * 129, "a\n", "%61"])
-async def test_a_name_that_a_room_may_not_have_is_refused(name: str) -> None:
+async def test_invalid_room_name_is_refused(name: str) -> None:
     async with Hub() as hub:
         with pytest.raises(RoomNameRefused):
             await hub.get_room(name)
@@ -203,7 +203,7 @@ async def test_a_name_that_a_room_may_not_have_is_refused(name: str) -> None:
             hub.open_local(name)
 
 
-async def test_a_deleted_room_is_empty_when_it_is_opened_again() -> None:
+async def test_deleted_room_reopens_empty() -> None:
     async with Hub() as hub:
         peer = await hub.aopen_local("room")
         await done(peer.push(an_update()))
@@ -213,7 +213,7 @@ async def test_a_deleted_room_is_empty_when_it_is_opened_again() -> None:
             await done(peer.push(an_update("y")))
 
 
-async def test_stopping_closes_sockets_with_1012() -> None:
+async def test_stop_closes_sockets_with_1012() -> None:
     hub = Hub()
     channel = FakeChannel()
     async with hub:
@@ -225,7 +225,7 @@ async def test_stopping_closes_sockets_with_1012() -> None:
     await hub.stop()
 
 
-async def test_R6_a_local_peer_hears_others_and_not_itself() -> None:
+async def test_R6_local_peer_receives_no_echo_of_its_own_push() -> None:
     async with Hub() as hub, connected(hub) as ada:
         session, other = await hub.aopen_local("room"), await hub.aopen_local("room")
         await done(session.push(an_update("x", 1)))
@@ -238,7 +238,7 @@ async def test_R6_a_local_peer_hears_others_and_not_itself() -> None:
         assert session.drain() is None
 
 
-async def test_the_first_drain_gives_the_whole_room_and_what_came_since() -> None:
+async def test_first_drain_returns_the_room_and_later_updates() -> None:
     async with Hub() as hub:
         ada = await hub.aopen_local("room")
         await done(ada.push(an_update("x", 1)))
@@ -248,17 +248,17 @@ async def test_the_first_drain_gives_the_whole_room_and_what_came_since() -> Non
         assert bob.drain() is None
 
 
-async def test_a_local_peer_is_told_when_there_is_something_to_drain() -> None:
+async def test_on_update_is_called_for_updates_of_other_peers() -> None:
     async with Hub() as hub:
         ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
-        told: list[str] = []
-        bob.on_update = lambda: told.append("bob")
-        ada.on_update = lambda: told.append("ada")
+        notified: list[str] = []
+        bob.on_update = lambda: notified.append("bob")
+        ada.on_update = lambda: notified.append("ada")
         await done(ada.push(an_update()))
-        assert told == ["bob"]
+        assert notified == ["bob"]
 
 
-async def test_what_on_update_raises_stays_with_its_author() -> None:
+async def test_exception_in_on_update_does_not_affect_other_peers() -> None:
     async with Hub() as hub:
         ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
 
@@ -271,7 +271,7 @@ async def test_what_on_update_raises_stays_with_its_author() -> None:
 
 
 @pytest.mark.parametrize("update", [POISON, b"", b"\xff\xff", b"\x01\x02\x03"])
-async def test_N2_a_bad_update_of_a_local_peer_is_refused(update: bytes) -> None:
+async def test_N2_invalid_update_of_a_local_peer_is_rejected(update: bytes) -> None:
     async with Hub() as hub:
         ada = await hub.aopen_local("room")
         with pytest.raises(UpdateRefusedError):
@@ -279,7 +279,7 @@ async def test_N2_a_bad_update_of_a_local_peer_is_refused(update: bytes) -> None
         await done(ada.push(an_update()))
 
 
-async def test_N1_a_local_peer_that_never_drains_costs_little() -> None:
+async def test_N1_undrained_updates_of_a_local_peer_are_merged() -> None:
     async with Hub() as hub:
         idle = await hub.aopen_local("room")
         replica = Client(FakeChannel())
@@ -289,7 +289,7 @@ async def test_N1_a_local_peer_that_never_drains_costs_little() -> None:
         assert values_of(idle.drain()) == {"k": 599}
 
 
-async def test_N1_a_local_peer_that_never_drains_costs_no_more_than_the_room() -> None:
+async def test_N1_undrained_updates_stay_bounded_by_the_room() -> None:
     async with Hub() as hub:
         ada = await hub.aopen_local("room")
         idle = [await hub.aopen_local("room") for _ in range(2)]
@@ -305,7 +305,7 @@ async def test_N1_a_local_peer_that_never_drains_costs_no_more_than_the_room() -
             assert peer.drain() is None
 
 
-async def test_a_closed_local_peer_takes_no_part_any_more() -> None:
+async def test_closed_local_peer_neither_pushes_nor_receives() -> None:
     async with Hub() as hub:
         ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
         pending = bob.push(an_update("last", 1))
@@ -318,18 +318,18 @@ async def test_a_closed_local_peer_takes_no_part_any_more() -> None:
         assert hub.rooms["room"].peers == {ada}
 
 
-async def test_open_local_in_the_loops_own_thread_says_so_instead_of_waiting_for_itself() -> None:
+async def test_open_local_in_the_loop_thread_raises_wrong_thread() -> None:
     async with Hub() as hub:
         with pytest.raises(WrongThreadError):
             hub.open_local("room")
 
 
-def test_open_local_on_a_hub_that_does_not_run_says_so() -> None:
+def test_open_local_on_a_stopped_hub_raises_hub_not_running() -> None:
     with pytest.raises(HubNotRunningError):
         Hub().open_local("room")
 
 
-async def test_open_local_gives_up_when_the_loop_is_busy() -> None:
+async def test_open_local_times_out_while_the_loop_is_busy() -> None:
     async with Hub() as hub:
         failed: list[BaseException] = []
 
@@ -347,7 +347,7 @@ async def test_open_local_gives_up_when_the_loop_is_busy() -> None:
         assert not any(room.peers for room in hub.rooms.values())
 
 
-async def test_many_threads_push_and_drain_and_agree_in_the_end() -> None:
+async def test_pushes_from_many_threads_converge() -> None:
     async with Hub() as hub:
         peers = [await hub.aopen_local("room") for _ in range(4)]
         await asyncio.gather(*(asyncio.to_thread(_edit, peer, str(i)) for i, peer in enumerate(peers)))

@@ -1,4 +1,4 @@
-"""Many at once, on a real server with a real file; each test prints its figure. `make soak` runs the long ones."""
+"""Load on a real server with a real file. Each test prints its figure; `make soak` runs the long ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def settings(path: Path, **options: Any) -> Settings:
 
 @asynccontextmanager
 async def stand_alone(path: Path) -> AsyncIterator[tuple[str, str]]:
-    """Yield the addresses of rooms and of health."""
+    """Yield the base address of rooms and the health URL of a stand-alone server."""
     server = EmbeddedServer(settings(path))
     await asyncio.to_thread(server.start)
     yield f"ws://127.0.0.1:{server.port}", f"http://127.0.0.1:{server.port}/healthz"
@@ -45,7 +45,7 @@ async def stand_alone(path: Path) -> AsyncIterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def mounted(path: Path) -> AsyncIterator[tuple[str, str]]:
-    """The same below another application, whose own health is asked for."""
+    """Yield the same for a server mounted in another application. The health URL is that application's."""
     chosen = settings(path)
     stop = asyncio.Event()
     listener = network.create_server(("127.0.0.1", 0), backlog=1024)
@@ -73,7 +73,7 @@ def health(url: str) -> int:
 
 
 async def open_and_close(rooms: str, number: int) -> None:
-    """Open a socket and be gone: before the answer, at once after it, or politely."""
+    """Open a socket and close it before the response, abort it after the response, or close it normally."""
     with suppress(OSError, ConnectionClosed, EOFError, TimeoutError):
         async with asyncio.timeout(0.001 if number % 5 == 0 else DEADLINE_S):
             async with connect(f"{rooms}/room{number % 50}") as socket:
@@ -81,24 +81,24 @@ async def open_and_close(rooms: str, number: int) -> None:
                     socket.transport.abort()
 
 
-async def storm(where: Any, path: Path, count: int) -> None:
-    async with where(path) as (rooms, health_url):
+async def open_and_close_many(server_kind: Any, path: Path, count: int) -> None:
+    async with server_kind(path) as (rooms, health_url):
         statuses = []
         started_at = time.monotonic()
         for first in range(0, count, 20):
             await asyncio.gather(*(open_and_close(rooms, first + index) for index in range(20)))
             statuses.append(await asyncio.to_thread(health, health_url))
         took_s = time.monotonic() - started_at
-        await meet(rooms, "room1", 3)
-    print(f"{where.__name__}: opened and closed {count} x in {took_s:.1f} s, health {set(statuses)}")
+        await share_edits(rooms, "room1", 3)
+    print(f"{server_kind.__name__}: opened and closed {count} x in {took_s:.1f} s, health {set(statuses)}")
     assert set(statuses) == {200}
 
 
-async def meet(rooms: str, room: str, people: int) -> None:
-    """Let people open a room at the same moment, each with an edit, and wait until all have all of them."""
-    expected = {f"k{number}": number for number in range(people)}
+async def share_edits(rooms: str, room: str, clients_count: int) -> None:
+    """Open a room with several clients at once, each with an edit, and wait until all have all edits."""
+    expected = {f"k{number}": number for number in range(clients_count)}
 
-    async def take_part(number: int) -> None:
+    async def edit_and_read(number: int) -> None:
         async with connect(f"{rooms}/{room}") as socket:
             replica = Client(FakeChannel())
             await socket.send(protocol.sync_step1(b"\0"))
@@ -110,21 +110,23 @@ async def meet(rooms: str, room: str, people: int) -> None:
                     replica.ydoc.apply_update(message.update)
 
     async with asyncio.timeout(4 * DEADLINE_S):
-        await asyncio.gather(*map(take_part, range(people)))
+        await asyncio.gather(*map(edit_and_read, range(clients_count)))
 
 
-WHERE = pytest.mark.parametrize("where", [stand_alone, mounted], ids=lambda where: where.__name__)
+SERVERS = pytest.mark.parametrize(
+    "server_kind", [stand_alone, mounted], ids=lambda server_kind: server_kind.__name__
+)
 
 
-@WHERE
-async def test_N2_opening_and_closing_at_once_stops_nothing(where: Any, tmp_path: Path) -> None:
-    await storm(where, tmp_path, 200)
+@SERVERS
+async def test_N2_200_immediate_disconnects_do_not_stop_the_server(server_kind: Any, tmp_path: Path) -> None:
+    await open_and_close_many(server_kind, tmp_path, 200)
 
 
 @pytest.mark.soak
-@WHERE
-async def test_N2_opening_and_closing_at_once_2000_times_stops_nothing(where: Any, tmp_path: Path) -> None:
-    await storm(where, tmp_path, 2000)
+@SERVERS
+async def test_N2_2000_immediate_disconnects_do_not_stop_the_server(server_kind: Any, tmp_path: Path) -> None:
+    await open_and_close_many(server_kind, tmp_path, 2000)
 
 
 async def open_together(path: Path, rooms_count: int) -> None:
@@ -132,45 +134,45 @@ async def open_together(path: Path, rooms_count: int) -> None:
         slowest_s = 0.0
         for number in range(rooms_count):
             started_at = time.monotonic()
-            await meet(rooms, f"new{number}", 3)
+            await share_edits(rooms, f"new{number}", 3)
             slowest_s = max(slowest_s, time.monotonic() - started_at)
     print(f"three clients opened each of {rooms_count} new rooms together: slowest {1000 * slowest_s:.0f} ms")
 
 
-async def test_three_clients_that_open_a_new_room_together_have_each_others_edits(tmp_path: Path) -> None:
+async def test_three_concurrent_opens_of_50_new_rooms_share_all_edits(tmp_path: Path) -> None:
     await open_together(tmp_path, 50)
 
 
 @pytest.mark.soak
-async def test_three_clients_that_open_each_of_500_rooms_together_have_each_others_edits(
+async def test_three_concurrent_opens_of_500_new_rooms_share_all_edits(
     tmp_path: Path,
 ) -> None:
     await open_together(tmp_path, 500)
 
 
 def resident_bytes() -> int:
-    """The memory that this process has now."""
+    """Return the resident memory of this process in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
-    raise AssertionError("this system does not tell")
+    raise AssertionError("VmRSS is missing")
 
 
-def deaf_socket(port: int) -> network.socket:
-    deaf = network.socket()
-    deaf.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
-    deaf.connect(("127.0.0.1", port))
-    deaf.sendall(
+def unread_socket(port: int) -> network.socket:
+    unread = network.socket()
+    unread.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
+    unread.connect(("127.0.0.1", port))
+    unread.sendall(
         b"GET /room HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
-    return deaf
+    return unread
 
 
 async def round_trips(server: EmbeddedServer, key: str, count: int, size_bytes: int) -> list[float]:
-    """Send updates that overwrite each other, and return how long each took to reach a second client, in s.
+    """Send updates that overwrite each other, and return the seconds until each reached a second client.
 
-    The writer has not seen the room, so no other call may have written `key`: which value wins would be chance.
+    The writer does not synchronize first, so no other call may have written `key`: the winner would be random.
     """
     address = f"ws://127.0.0.1:{server.port}/room"
     options: dict[str, Any] = {"max_size": None, "compression": None}
@@ -194,19 +196,19 @@ async def round_trips(server: EmbeddedServer, key: str, count: int, size_bytes: 
     return sorted(took_s)
 
 
-DEAF = 10
+UNREAD_SOCKETS = 10
 ROUNDS = 9
 MAX_SLOWDOWN = 1.5
 
 
 @asynccontextmanager
-async def deaf_peers(port: int) -> AsyncIterator[None]:
-    """Have some connected that never read."""
-    deaf = [await asyncio.to_thread(deaf_socket, port) for _ in range(DEAF)]
+async def unread_sockets(port: int) -> AsyncIterator[None]:
+    """Connect sockets that never read."""
+    unread = [await asyncio.to_thread(unread_socket, port) for _ in range(UNREAD_SOCKETS)]
     try:
         yield
     finally:
-        for one in deaf:
+        for one in unread:
             one.close()
 
 
@@ -214,10 +216,10 @@ def p99_ms(took_s: list[float]) -> float:
     return 1000 * took_s[int(0.99 * len(took_s))]
 
 
-async def overwhelm(path: Path, megabytes: int) -> None:
-    """Send so much into a room in which ten never read, and as much without them, in turns.
+async def compare_with_unread_sockets(path: Path, megabytes: int) -> None:
+    """Alternate between a room with ten peers that never read and one without them, and compare both.
 
-    In turns, and as the median of the rounds, because the machine is slower at one time than at another.
+    The rounds alternate and their median is compared, because the speed of the machine varies.
     """
     count = 10 * megabytes // ROUNDS
     limits = {"max_backlog_bytes_per_peer": 2 * 2**20, "max_bytes_per_s_per_connection": 10**9}
@@ -228,19 +230,19 @@ async def overwhelm(path: Path, megabytes: int) -> None:
         await round_trips(server, "warm", 50, 100_000)
         for number in range(ROUNDS):
             alone_ms.append(p99_ms(await round_trips(server, f"alone{number}", count, 100_000)))
-            async with deaf_peers(server.port):
+            async with unread_sockets(server.port):
                 before = resident_bytes()
                 crowded_ms.append(p99_ms(await round_trips(server, f"crowded{number}", count, 100_000)))
                 grown.append((resident_bytes() - before) / MEGABYTE)
         too_slow = server.hub.metrics.registry.get_sample_value(
             "streamlit_crdt_closes_total", {"code": "4300"}
         )
-        assert too_slow == DEAF * ROUNDS  # every one of them was there, and was let go
+        assert too_slow == UNREAD_SOCKETS * ROUNDS  # every peer was connected and closed
     finally:
         await asyncio.to_thread(server.stop)
     alone, crowded = median(alone_ms), median(crowded_ms)
     print(
-        f"{DEAF} peers that never read, {megabytes} MB: memory {max(grown):+.0f} MB, p99 of the others "
+        f"{UNREAD_SOCKETS} peers that never read, {megabytes} MB: memory {max(grown):+.0f} MB, p99 of the others "
         f"{crowded:.1f} ms ({crowded / alone:.2f} x of {alone:.1f} ms)"
     )
     assert max(grown) < 100
@@ -248,11 +250,11 @@ async def overwhelm(path: Path, megabytes: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-async def test_N1_peers_that_never_read_cost_little_memory(tmp_path: Path) -> None:
-    await overwhelm(tmp_path, 60)
+async def test_N1_memory_of_peers_that_never_read_is_bounded(tmp_path: Path) -> None:
+    await compare_with_unread_sockets(tmp_path, 60)
 
 
 @pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-async def test_N1_peers_that_never_read_200_megabytes_cost_little_memory(tmp_path: Path) -> None:
-    await overwhelm(tmp_path, 200)
+async def test_N1_memory_of_peers_that_never_read_is_bounded_at_200_megabytes(tmp_path: Path) -> None:
+    await compare_with_unread_sockets(tmp_path, 200)

@@ -1,4 +1,4 @@
-"""Which rooms there are, and how many people are in each: exactly."""
+"""Listing of rooms with exact participant counts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def listed(hub: Hub, namespace: str = "") -> dict[str, int]:
     return {entry.name: entry.people for entry in await hub.find_rooms(namespace)}
 
 
-async def eventually_listed(hub: Hub, expected: dict[str, int]) -> None:
+async def until_listed(hub: Hub, expected: dict[str, int]) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while await listed(hub) != expected:
             await asyncio.sleep(0.002)
@@ -56,30 +56,30 @@ async def serving(**settings: Any) -> AsyncIterator[tuple[Hub, Any]]:
 
 
 def tab_of(app: Any, session: str, room: str = "room") -> Any:
-    """A socket with the token of a session's tab."""
+    """Return a socket with the token of a session's tab."""
     token = mint(RING, rooms={room: Role.EDITOR}, user="ada", name="Ada", session=session, ttl_s=600, now=NOW)
     return visit(app, Request(path=f"/{room}", query=f"token={token}"))
 
 
-async def test_rooms_are_listed_by_name_with_how_many_are_in_each() -> None:
+async def test_rooms_are_listed_by_name_with_participant_counts() -> None:
     async with Hub() as hub, connected(hub, "b"), connected(hub, "b"), connected(hub, "a"):
         assert await hub.find_rooms() == [RoomEntry("a", 1), RoomEntry("b", 2)]
 
 
-async def test_a_room_that_never_held_anything_is_listed_only_while_somebody_is_in_it() -> None:
+async def test_blank_room_is_listed_only_while_it_has_participants() -> None:
     async with Hub() as hub:
         peer = await hub.aopen_local("room")
         assert await listed(hub) == {"room": 1}
         peer.close()
-        await eventually_listed(hub, {})
+        await until_listed(hub, {})
 
 
-async def test_a_room_with_content_is_listed_when_everybody_has_left(tmp_path: Any) -> None:
+async def test_room_with_content_is_listed_without_participants(tmp_path: Any) -> None:
     async with Hub(store=SQLiteStore(tmp_path / "rooms.db")) as hub:
         peer = await hub.aopen_local("room")
         peer.push(an_update())
         peer.close()
-        await eventually_listed(hub, {"room": 0})
+        await until_listed(hub, {"room": 0})
     async with Hub(store=SQLiteStore(tmp_path / "rooms.db")) as hub:
         assert await listed(hub) == {"room": 0}
         await hub.aopen_local("looked-at")
@@ -88,22 +88,22 @@ async def test_a_room_with_content_is_listed_when_everybody_has_left(tmp_path: A
         await hub.delete_room("room")
         assert await listed(hub) == {}
     async with Hub(store=SQLiteStore(tmp_path / "rooms.db")) as hub:
-        assert await listed(hub) == {}, "it is gone from the disk as well"
+        assert await listed(hub) == {}, "the room is still in the file"
         assert (await hub.aopen_local("room")).drain() is None
 
 
-async def test_a_room_that_is_not_saved_yet_is_listed_too() -> None:
+async def test_unsaved_room_is_listed() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub:
         store.can_write = False
         peer = await hub.aopen_local("room")
         peer.push(an_update())
         peer.close()
-        await eventually_listed(hub, {"room": 0})
+        await until_listed(hub, {"room": 0})
         store.can_write = True
 
 
-async def test_a_namespace_sees_its_own_rooms_and_no_others() -> None:
+async def test_namespace_lists_its_own_rooms_only() -> None:
     async with Hub() as hub:
         for name in ("shop~a", "shop~b", "shopping~a", "a"):
             await hub.aopen_local(name)
@@ -114,40 +114,40 @@ async def test_a_namespace_sees_its_own_rooms_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("require_token", [True, False], ids=["tokens", "no tokens"])
-async def test_a_session_and_its_tab_are_counted_once(require_token: bool) -> None:
+async def test_session_and_its_tab_count_once(require_token: bool) -> None:
     async with serving(require_token=require_token) as (hub, app):
         await hub.aopen_local("room", session="s1")
         async with tab_of(app, "s1"), tab_of(app, "s2"):
             assert await listed(hub) == {"room": 2}
-        await eventually_listed(hub, {"room": 1})
+        await until_listed(hub, {"room": 1})
 
 
-async def test_a_tab_stays_counted_while_its_session_is_away_for_a_moment() -> None:
+async def test_tab_counts_while_its_session_is_detached() -> None:
     async with serving() as (hub, app):
         peer = await hub.aopen_local("room", session="s1")
         async with tab_of(app, "s1"):
             peer.close()
             await until(lambda: len(hub.rooms["room"].peers) == 1)  # type: ignore[attr-defined]
             assert await listed(hub) == {"room": 1}
-        await eventually_listed(hub, {})
+        await until_listed(hub, {})
 
 
-async def test_who_leaves_is_not_counted_until_the_tab_has_hung_up_but_when_coming_back() -> None:
+async def test_session_that_left_for_good_does_not_count_until_it_returns() -> None:
     async with serving() as (hub, app), tab_of(app, "s1"), tab_of(app, "s2"):
         peer = await hub.aopen_local("room", session="s1")
         assert await listed(hub) == {"room": 2}
         peer.close(for_good=True)
-        await eventually_listed(hub, {"room": 1})
+        await until_listed(hub, {"room": 1})
         await hub.aopen_local("room", session="s1")
         assert await listed(hub) == {"room": 2}
 
 
-async def test_a_tab_that_comes_back_before_its_old_socket_is_missed_is_counted_once() -> None:
+async def test_reconnected_tab_beside_its_old_socket_counts_once() -> None:
     async with serving() as (hub, app), tab_of(app, "s1"), tab_of(app, "s1"):
         assert await listed(hub) == {"room": 1}
 
 
-async def test_a_forged_name_counts_as_one_more_where_no_token_is_needed() -> None:
+async def test_invalid_token_counts_as_a_separate_participant() -> None:
     async with serving(require_token=False) as (hub, app), AsyncExitStack() as stack:
         await hub.aopen_local("room", session="s1")
         for query in ("token=no.token.atall", ""):
@@ -156,7 +156,7 @@ async def test_a_forged_name_counts_as_one_more_where_no_token_is_needed() -> No
         assert await listed(hub) == {"room": 3}
 
 
-async def test_S4_a_store_that_fails_is_no_empty_list() -> None:
+async def test_S4_failing_store_raises_instead_of_an_empty_list() -> None:
     class Failing(UnreliableStore):
         async def written(self) -> list[str]:
             raise StoreError("rooms.db", "disk on fire")
@@ -166,7 +166,7 @@ async def test_S4_a_store_that_fails_is_no_empty_list() -> None:
             await hub.find_rooms()
 
 
-async def test_other_threads_can_list_and_delete_and_the_loops_own_may_not_wait() -> None:
+async def test_other_threads_list_and_delete_and_the_loop_thread_raises() -> None:
     hub = Hub()
     with pytest.raises(HubNotRunningError):
         hub.list_rooms()
@@ -181,7 +181,7 @@ async def test_other_threads_can_list_and_delete_and_the_loops_own_may_not_wait(
 
 
 class SlowToDelete(MemoryStore):
-    """A store whose disk is slow: it deletes once the test lets it."""
+    """A store that deletes only after the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class SlowToDelete(MemoryStore):
         await super().delete(room)
 
 
-async def test_S4_a_deletion_that_nobody_waits_for_any_more_comes_to_its_end() -> None:
+async def test_S4_deletion_continues_after_its_caller_timed_out() -> None:
     store = SlowToDelete()
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
@@ -207,7 +207,7 @@ async def test_S4_a_deletion_that_nobody_waits_for_any_more_comes_to_its_end() -
         assert (await hub.aopen_local("room")).drain() is None
 
 
-async def test_a_thread_does_not_wait_for_ever() -> None:
+async def test_list_rooms_times_out() -> None:
     store = UnreliableStore()
 
     async def never() -> list[str]:
@@ -220,20 +220,20 @@ async def test_a_thread_does_not_wait_for_ever() -> None:
             await asyncio.to_thread(hub.list_rooms, timeout_s=0.05)
 
 
-async def test_a_peer_whose_server_stops_was_not_deleted() -> None:
+async def test_was_deleted_is_false_after_a_server_stop() -> None:
     async with Hub() as hub:
         peer = await hub.aopen_local("room")
     assert (peer.is_closed, peer.was_deleted) == (True, False)
 
 
-async def test_a_session_whose_tab_fell_silent_is_counted_no_more_until_either_is_heard_of() -> None:
+async def test_session_with_a_silent_tab_does_not_count_until_it_returns() -> None:
     async with serving(silent_peer_timeout_s=0.05) as (hub, app):
         peer = await hub.aopen_local("room", session="s1")
         async with tab_of(app, "s1"):
-            await eventually_listed(hub, {})
+            await until_listed(hub, {})
         peer.drain()
         assert await listed(hub) == {"room": 1}
         async with tab_of(app, "s1"):
-            await eventually_listed(hub, {})
+            await until_listed(hub, {})
         async with tab_of(app, "s1"):
             assert await listed(hub) == {"room": 1}

@@ -1,4 +1,4 @@
-"""Real servers with a real file: what was confirmed is there after they end, and after everybody left."""
+"""Durability of acknowledged updates on real servers with a real file, after a disconnect, a stop and an exit."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ async def values_in(path: Path, room: str) -> dict[str, Any]:
 
 
 async def read_echo(socket: Any) -> None:
-    """Return once an update came back, which means that it is saved."""
+    """Wait for the ack of an update."""
     async with asyncio.timeout(DEADLINE_S):
         while (await socket.recv(decode=False))[:2] != b"\x00\x02":
             pass
 
 
-async def test_S2_sigterm_saves_what_was_sent_just_before(tmp_path: Path) -> None:
+async def test_S2_sigterm_saves_the_last_updates(tmp_path: Path) -> None:
     path = tmp_path / "rooms.db"
     env = os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}
     process = subprocess.Popen(
@@ -74,7 +74,7 @@ async def test_S2_sigterm_saves_what_was_sent_just_before(tmp_path: Path) -> Non
     assert await values_in(path, "room") == {f"k{number}": number for number in range(50)}
 
 
-def test_a_file_that_another_process_owns_is_refused_by_name_and_the_port_is_free_again(
+def test_owned_store_file_fails_the_start_and_frees_the_port(
     tmp_path: Path,
 ) -> None:
     settings = Settings(port=0, require_token=False, store=str(tmp_path / "rooms.db"))
@@ -90,13 +90,17 @@ def test_a_file_that_another_process_owns_is_refused_by_name_and_the_port_is_fre
     third.stop()
 
 
-async def leave_early(path: Path, rounds: int) -> tuple[int, int, int]:
-    """Send and leave within 0 to 200 ms; return how many edits were confirmed, confirmed and lost, and lost."""
+async def disconnect_early(path: Path, rounds: int) -> tuple[int, int, int]:
+    """Send an edit and disconnect after 0 to 200 ms, `rounds` times.
+
+    Returns:
+        The numbers of acknowledged edits, of lost acknowledged edits, and of lost edits.
+    """
     settings = Settings(port=0, require_token=False, store=str(path), evict_after_s=0.05)
     seed = int(os.environ.get("STREAMLIT_CRDT_TEST_SEED", random.randrange(2**32)))
     print("seed", seed)
     randomness = random.Random(seed)
-    confirmed: set[int] = set()
+    acknowledged: set[int] = set()
     server = EmbeddedServer(settings)
     server.start()
     try:
@@ -108,34 +112,34 @@ async def leave_early(path: Path, rounds: int) -> tuple[int, int, int]:
                     while True:
                         async with asyncio.timeout(ends_at - time.monotonic()):
                             if (await socket.recv(decode=False))[:2] == b"\x00\x02":
-                                confirmed.add(number)
+                                acknowledged.add(number)
                 except TimeoutError:
                     continue
     finally:
         await asyncio.to_thread(server.stop)
-    kept: set[str] = set()
+    stored: set[str] = set()
     for room in range(5):
-        kept |= set(await values_in(path, f"room{room}"))
-    lost = {number for number in range(rounds) if f"k{number}" not in kept}
-    return len(confirmed), len(confirmed & lost), len(lost)
+        stored |= set(await values_in(path, f"room{room}"))
+    lost = {number for number in range(rounds) if f"k{number}" not in stored}
+    return len(acknowledged), len(acknowledged & lost), len(lost)
 
 
-async def check_leaving_early(path: Path, rounds: int) -> None:
-    saved, saved_and_lost, lost = await leave_early(path, rounds)
+async def check_early_disconnects(path: Path, rounds: int) -> None:
+    saved, saved_and_lost, lost = await disconnect_early(path, rounds)
     print(
-        f"last client sends and leaves: {rounds} x: {saved} confirmed, {saved_and_lost} of them lost, {lost} lost"
+        f"last client sends and disconnects {rounds} times: {saved} acks, {saved_and_lost} of them lost, {lost} lost"
     )
     assert saved > rounds // 2
     assert (saved_and_lost, lost) == (0, 0)
 
 
-async def test_S2_what_the_last_one_sent_before_leaving_is_saved(tmp_path: Path) -> None:
-    await check_leaving_early(tmp_path / "rooms.db", 40)
+async def test_S2_last_update_before_a_disconnect_is_saved(tmp_path: Path) -> None:
+    await check_early_disconnects(tmp_path / "rooms.db", 40)
 
 
 @pytest.mark.soak
-async def test_S2_what_the_last_one_sent_before_leaving_is_saved_200_times(tmp_path: Path) -> None:
-    await check_leaving_early(tmp_path / "rooms.db", 200)
+async def test_S2_last_update_before_a_disconnect_is_saved_200_times(tmp_path: Path) -> None:
+    await check_early_disconnects(tmp_path / "rooms.db", 200)
 
 
 AT_EXIT = """
@@ -159,18 +163,18 @@ ydoc = Doc()
 ydoc.get("state", type=Map)["key"] = "value"
 peer.push(ydoc.get_update())
 if sys.argv[4] == "raise":
-    raise RuntimeError("the app ends by an error")
+    raise RuntimeError("the app fails")
 sys.exit(3)
 """
 
 
 @asynccontextmanager
-async def ends_by_itself(path: Path, slow_s: float, flush_s: float, how: str = "exit") -> AsyncIterator[Any]:
-    """Yield an app's process with the server embedded, which edits a line later and ends at once."""
+async def exiting_app(path: Path, slow_s: float, flush_s: float, how: str = "exit") -> AsyncIterator[Any]:
+    """Yield the process of an app with an embedded server. After a line on stdin it edits and exits at once."""
     env = os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}
-    words = [sys.executable, "-c", AT_EXIT, str(path), str(slow_s), str(flush_s), how]
+    command = [sys.executable, "-c", AT_EXIT, str(path), str(slow_s), str(flush_s), how]
     process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
     )
     try:
         yield process
@@ -180,11 +184,11 @@ async def ends_by_itself(path: Path, slow_s: float, flush_s: float, how: str = "
 
 
 @pytest.mark.parametrize(("how", "code"), [("exit", 3), ("raise", 1)])
-async def test_S2_a_process_that_ends_without_stopping_its_embedded_server_saves_and_says_goodbye(
+async def test_S2_exit_without_stop_saves_and_closes_sockets_with_1012(
     tmp_path: Path, how: str, code: int
 ) -> None:
     path = tmp_path / "rooms.db"
-    async with ends_by_itself(path, 0.5, 10, how) as process:
+    async with exiting_app(path, 0.5, 10, how) as process:
         port = int(await asyncio.to_thread(process.stdout.readline))
         async with connect(f"ws://127.0.0.1:{port}/other") as socket:
             await socket.recv()
@@ -199,10 +203,10 @@ async def test_S2_a_process_that_ends_without_stopping_its_embedded_server_saves
     assert caught.value.rcvd.code == CloseCode.SERVICE_RESTART
 
 
-async def test_S2_a_store_that_takes_too_long_holds_up_the_end_of_the_process_for_as_long_as_is_set(
+async def test_S2_slow_store_delays_exit_by_flush_timeout(
     tmp_path: Path,
 ) -> None:
-    async with ends_by_itself(tmp_path / "rooms.db", 600, 0.5) as process:
+    async with exiting_app(tmp_path / "rooms.db", 600, 0.5) as process:
         await asyncio.to_thread(process.stdout.readline)
         started_at = time.monotonic()
         _, errors = await asyncio.to_thread(process.communicate, "go\n", timeout=DEADLINE_S)

@@ -1,4 +1,4 @@
-"""Roles: who may write, decided from a connection's claims."""
+"""Write permission from the claims of a connection (rule A1)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def channel(**rooms: Role) -> Channel:
         ({"*": Role.VIEWER, "room": Role.EDITOR}, True),
     ],
 )
-def test_A1_only_an_editor_of_this_room_may_write(rooms: dict[str, Role], expected: bool) -> None:
+def test_A1_only_an_editor_of_the_room_may_write(rooms: dict[str, Role], expected: bool) -> None:
     assert may_write(channel(**rooms), "room") is expected
 
 
-def test_a_channel_that_came_without_a_token_may_write() -> None:
+def test_channel_without_claims_may_write() -> None:
     assert may_write(FakeChannel("room"), "room")
 
 
-def test_the_refusal_is_that_of_y_protocols() -> None:
+def test_permission_denied_frame_equals_that_of_y_protocols() -> None:
     assert protocol.permission_denied("no") == b"\x02\x00\x02no"

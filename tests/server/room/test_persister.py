@@ -1,4 +1,4 @@
-"""Saving: what is confirmed is committed, whatever the store does meanwhile."""
+"""Saving and acks of a room while its store is slow, fails or recovers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def echoes(client: Client) -> list[bytes]:
 
 
 def answers(client: Client) -> list[Answer]:
-    """The answers (version, level, status, epoch) to what a client asked about saving."""
+    """Return the saved answers to a client: version, level, status, epoch."""
     found = []
     for frame in client.channel.sent:
         if frame[0] == 102:
@@ -66,7 +66,7 @@ async def done(future: Future[None]) -> None:
     await asyncio.wait_for(asyncio.wrap_future(future), DEADLINE_S)
 
 
-async def test_S5_the_sender_gets_its_update_back_only_after_the_commit_and_others_at_once() -> None:
+async def test_S5_ack_follows_the_commit_and_other_peers_do_not_wait() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
         store.may_commit.clear()
@@ -78,7 +78,7 @@ async def test_S5_the_sender_gets_its_update_back_only_after_the_commit_and_othe
         assert await stored(store) == {"x": 1}
 
 
-async def test_an_edit_is_shown_to_others_while_the_commit_of_an_earlier_one_takes_long() -> None:
+async def test_edit_reaches_peers_during_the_commit_of_an_earlier_edit() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
         store.may_commit.clear()
@@ -90,7 +90,7 @@ async def test_an_edit_is_shown_to_others_while_the_commit_of_an_earlier_one_tak
         await until(lambda: len(echoes(ada)) == 2)
 
 
-async def test_S5_those_who_edit_in_the_same_tick_see_each_other_while_the_commit_takes_long() -> None:
+async def test_S5_senders_of_one_batch_get_each_others_updates_in_a_slow_commit() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
         await until(lambda: len(room.peers) == 2)
@@ -106,7 +106,7 @@ async def test_S5_those_who_edit_in_the_same_tick_see_each_other_while_the_commi
         await until(lambda: len(echoes(ada)) == len(echoes(bob)) == 2)
 
 
-async def test_S4_while_the_store_fails_the_room_lives_in_memory_confirms_nothing_and_recovers() -> None:
+async def test_S4_failing_store_gives_no_acks_and_the_room_recovers() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
         store.can_write = False
@@ -126,7 +126,7 @@ async def test_S4_while_the_store_fails_the_room_lives_in_memory_confirms_nothin
     assert room.metrics.registry.get_sample_value("streamlit_crdt_store_errors_total")
 
 
-async def test_S4_an_edit_that_waits_for_the_store_costs_no_more_the_longer_it_waits() -> None:
+async def test_S4_unsaved_edits_are_joined_while_the_store_fails() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
         store.can_write = False
@@ -151,7 +151,7 @@ def numbers(room: Room) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["fails", "hangs"])
-async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_more_than_the_room(
+async def test_S4_unsaved_overwritten_content_stays_bounded_by_the_room(
     fails: bool,
 ) -> None:
     store = UnreliableStore()
@@ -179,7 +179,7 @@ async def test_S4_what_is_overwritten_while_the_store_does_not_save_costs_no_mor
         }
 
 
-async def test_a_question_is_answered_once_everything_earlier_on_its_connection_is_saved() -> None:
+async def test_saved_query_is_answered_after_all_earlier_updates_are_saved() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada, connected(room) as bob:
         store.may_commit.clear()
@@ -196,7 +196,7 @@ async def test_a_question_is_answered_once_everything_earlier_on_its_connection_
         assert not answers(bob)
 
 
-async def test_S4_a_question_is_answered_with_what_was_saved_last_while_the_store_fails() -> None:
+async def test_S4_saved_query_gets_the_last_saved_version_while_store_fails() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada:
         ada.channel.put(protocol.saved_query(3))
@@ -212,7 +212,7 @@ async def test_S4_a_question_is_answered_with_what_was_saved_last_while_the_stor
         assert [answer[:3] for answer in answers(ada)[:3]] == [(3, 1, 0), (3, 1, 1), (3, 1, 1)]
 
 
-async def test_S2_a_room_that_stops_saves_what_waited_for_the_store() -> None:
+async def test_S2_stop_saves_updates_that_the_store_rejected_before() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub, connected(hub) as ada, connected(hub) as bob:
         store.can_write = False
@@ -226,7 +226,7 @@ async def test_S2_a_room_that_stops_saves_what_waited_for_the_store() -> None:
         assert await stored(store, "room") == {"x": 1}
 
 
-async def test_S5_what_comes_while_a_room_ends_is_not_taken_in_and_not_said_to_be_saved() -> None:
+async def test_S5_update_during_stop_is_neither_applied_nor_acknowledged() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room, connected(room) as ada:
         store.may_commit.clear()
@@ -243,7 +243,7 @@ async def test_S5_what_comes_while_a_room_ends_is_not_taken_in_and_not_said_to_b
     assert not answers(ada)
 
 
-async def test_S5_an_update_that_a_room_which_ends_does_not_take_in_closes_its_sender() -> None:
+async def test_S5_update_to_a_closed_room_closes_its_sender() -> None:
     async with Room() as room, connected(room) as ada:
         peer = next(peer for peer in room.peers if isinstance(peer, SocketPeer))
         room.pipeline.is_closed = True
@@ -253,32 +253,30 @@ async def test_S5_an_update_that_a_room_which_ends_does_not_take_in_closes_its_s
         assert not answers(ada)
 
 
-async def type_until_closed(client: Client, key: str) -> None:
+async def edit_until_closed(client: Client, key: str) -> None:
     version = 0
     while client.channel.closed_with is None:
         version += 1
         client.edit(key, version)
         client.channel.put(protocol.saved_query(version))
-        await asyncio.sleep(0.0005)  # faster than the room flushes, and slower than it reads
+        await asyncio.sleep(0.0005)  # shorter than a flush period, longer than a read
 
 
-async def test_S5_people_who_type_while_the_server_stops_are_told_nothing_false(tmp_path: Path) -> None:
+async def test_S5_acks_during_a_server_stop_are_true(tmp_path: Path) -> None:
     for number in range(12):
         path = tmp_path / f"rooms-{number}.db"
         async with Hub(store=SQLiteStore(path)) as hub, connected(hub) as ada, connected(hub) as bob:
-            typing = [asyncio.ensure_future(type_until_closed(*who)) for who in ((ada, "a"), (bob, "b"))]
+            editing = [asyncio.ensure_future(edit_until_closed(*who)) for who in ((ada, "a"), (bob, "b"))]
             await until(lambda ada=ada: answers(ada))
             await hub.drain()
-            await asyncio.wait_for(asyncio.gather(*typing), DEADLINE_S)
+            await asyncio.wait_for(asyncio.gather(*editing), DEADLINE_S)
         async with SQLiteStore(path) as store:
-            kept = await stored(store, "room")
+            saved = await stored(store, "room")
         for client, key in ((ada, "a"), (bob, "b")):
-            assert kept.get(key, 0) >= max((version for version, *_ in answers(client)), default=0)
+            assert saved.get(key, 0) >= max((version for version, *_ in answers(client)), default=0)
 
 
-async def test_S4_a_store_that_keeps_failing_does_not_hold_up_the_end_for_ever_and_nothing_was_confirmed() -> (
-    None
-):
+async def test_S4_failing_store_does_not_block_the_drain_and_gives_no_acks() -> None:
     store = UnreliableStore()
     settings = Settings(require_token=False, flush_timeout_s=0.05)
     async with Hub(settings, store=store) as hub, connected(hub) as ada:
@@ -291,7 +289,7 @@ async def test_S4_a_store_that_keeps_failing_does_not_hold_up_the_end_for_ever_a
 
 
 @pytest.mark.parametrize("how", ["stop", "delete"])
-async def test_S4_who_pushed_and_left_is_told_that_the_room_ended_before_it_was_saved(how: str) -> None:
+async def test_S4_unsaved_push_of_a_closed_peer_fails_when_the_room_ends(how: str) -> None:
     store = UnreliableStore()
     settings = Settings(require_token=False, flush_timeout_s=0.05)
     async with Hub(settings, store=store) as hub:
@@ -310,7 +308,7 @@ async def test_S4_who_pushed_and_left_is_told_that_the_room_ended_before_it_was_
                 await done(future)
 
 
-async def test_S4_who_pushed_to_a_room_that_cannot_be_loaded_again_is_told_so() -> None:
+async def test_S4_push_fails_when_the_room_cannot_be_reloaded() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
@@ -322,20 +320,20 @@ async def test_S4_who_pushed_to_a_room_that_cannot_be_loaded_again_is_told_so() 
             await done(pushed)
 
 
-async def test_S4_a_room_is_served_again_once_it_can_be_loaded() -> None:
+async def test_S4_room_opens_after_the_store_recovers() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub:
         store.can_load = False
         with pytest.raises(RoomUnavailableError):
             await hub.aopen_local("room")
-        with pytest.raises(RoomUnavailableError):  # refused before the store is asked again
+        with pytest.raises(RoomUnavailableError):  # refused without another load
             hub.check_can_open("room")
-        hub.registry._failed_at.clear()  # instead of a second's wait
+        hub.registry._failed_at.clear()  # instead of a delay of one second
         store.can_load = True
         assert not (await hub.aopen_local("room")).is_closed
 
 
-async def test_N2_a_room_whose_log_was_poisoned_opens_without_the_bad_rows_which_are_kept() -> None:
+async def test_N2_poisoned_log_opens_and_its_bad_rows_are_set_aside() -> None:
     store = UnreliableStore()
     good = [Client(FakeChannel()).set(f"k{number}", number) for number in range(9)]
     for update in (*good[:4], POISON, *good[4:7], b"\xff\xff", *good[7:]):
@@ -348,12 +346,12 @@ async def test_N2_a_room_whose_log_was_poisoned_opens_without_the_bad_rows_which
         assert hub.metrics.registry.get_sample_value("streamlit_crdt_set_aside_total") == 2
 
 
-async def test_S3_what_server_code_writes_while_a_damaged_room_waits_for_its_log_is_kept() -> None:
+async def test_S3_server_edit_during_a_reload_is_kept() -> None:
     store = UnreliableStore()
     async with Room(store=store) as room:
         store.may_load.clear()
         room.document.mark_damaged()
-        await until(lambda: store.loads == 2)  # the first was at the start
+        await until(lambda: store.loads == 2)  # the first load was at the start
         room.ydoc.get("state", type=Map)["x"] = 1
         store.may_load.set()
         await until(lambda: not room.document.is_damaged)
@@ -362,7 +360,7 @@ async def test_S3_what_server_code_writes_while_a_damaged_room_waits_for_its_log
         assert await stored(store) == {"x": 1}
 
 
-async def test_S4_a_poisoned_room_opens_also_while_the_store_cannot_put_the_bad_row_aside() -> None:
+async def test_S4_poisoned_log_opens_while_the_store_cannot_set_rows_aside() -> None:
     store = UnreliableStore()
     await store.append("room", POISON)
     await store.append("room", Client(FakeChannel()).set("x", 1))
@@ -374,15 +372,15 @@ async def test_S4_a_poisoned_room_opens_also_while_the_store_cannot_put_the_bad_
         assert (await store.load("room")).set_aside == 1
 
 
-def typed_in_order(count: int) -> list[bytes]:
-    """Updates of one replica, each of which needs those before it."""
+def consecutive_updates(count: int) -> list[bytes]:
+    """Return updates of one replica. Each depends on the earlier ones."""
     client = Client(FakeChannel())
     return [client.set("k", number) for number in range(count)]
 
 
-async def test_S5_an_update_whose_predecessor_is_missing_is_stored_before_it_is_confirmed() -> None:
+async def test_S5_pending_update_is_stored_before_its_ack() -> None:
     store = UnreliableStore()
-    first, second, third = typed_in_order(3)
+    first, second, third = consecutive_updates(3)
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
         await done(peer.push(third))
@@ -392,7 +390,7 @@ async def test_S5_an_update_whose_predecessor_is_missing_is_stored_before_it_is_
     assert await stored(store, "room") == {"k": 2}
 
 
-async def test_S5_an_update_that_waits_before_one_that_does_not_is_stored_before_it_is_confirmed() -> None:
+async def test_S5_pending_update_between_other_updates_is_stored_before_its_ack() -> None:
     store = UnreliableStore()
     values = blocks((4, 0, [struct(NULL)] * 3))
     waiting = blocks((4, 3, [struct(NULL, (8, 0)), struct(NULL)]))
@@ -406,8 +404,8 @@ async def test_S5_an_update_that_waits_before_one_that_does_not_is_stored_before
         assert len(hub.rooms["room"].ydoc.get("t", type=Array)) == 7
 
 
-async def test_R6_who_brings_what_was_missing_is_given_what_waited_for_it() -> None:
-    first, second, _ = typed_in_order(3)
+async def test_R6_completed_pending_update_is_sent_to_the_completing_peer() -> None:
+    first, second, _ = consecutive_updates(3)
     async with Hub() as hub:
         ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
         await done(bob.push(second))
@@ -421,9 +419,9 @@ def values_of(update: bytes | None) -> dict[str, Any]:
     return dict(ydoc.get("state", type=Map).to_py() or {})
 
 
-async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> None:
+async def test_S3_compaction_keeps_a_pending_update() -> None:
     store = UnreliableStore()
-    first, second, third = typed_in_order(3)
+    first, second, third = consecutive_updates(3)
     async with Hub(store=store) as hub, connected(hub, "room") as ada:
         await done((await hub.aopen_local("room")).push(third))
         for number in range(12):
@@ -437,14 +435,14 @@ async def test_S3_compaction_keeps_an_update_whose_predecessor_is_missing() -> N
     assert (await stored(store, "room"))["k"] == 2
 
 
-async def test_N2_who_sends_ever_more_that_needs_what_is_missing_is_closed_with_4400() -> None:
+async def test_N2_sender_beyond_the_limit_of_pending_updates_is_closed_with_4400() -> None:
     store = UnreliableStore()
-    first, *others = typed_in_order(MAX_UPDATES + 2)
+    first, *others = consecutive_updates(MAX_UPDATES + 2)
     async with Hub(store=store) as hub, connected(hub) as ada:
         room, peer = hub.rooms["room"], await hub.aopen_local("room")
         for update in others:
             ada.channel.put(protocol.sync_update(update))
-            ada.channel.put(protocol.sync_update(update))  # what waits already costs nothing
+            ada.channel.put(protocol.sync_update(update))  # a repeated pending update costs nothing
         await until(lambda: ada.channel.closed_with == CloseCode.MALFORMED)
         assert len(room.document.applied.pending) == MAX_UPDATES
         assert len(room.document.applied.pending.parts) <= 65
@@ -455,16 +453,16 @@ async def test_N2_who_sends_ever_more_that_needs_what_is_missing_is_closed_with_
         assert not room.document.applied.pending
         size = sum(map(len, (await store.load("room")).updates))
         assert size < 3 * sum(map(len, others))
-    assert (await stored(store, "room"))["k"] == MAX_UPDATES + 1  # the document kept it inside
+    assert (await stored(store, "room"))["k"] == MAX_UPDATES + 1  # from the pending structs in the document
 
 
-async def test_N2_a_document_lets_go_of_what_was_refused_and_nobody_notices(
+async def test_N2_reload_frees_rejected_updates_and_affects_no_peer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pending_updates, "MAX_UPDATES", 1)
     monkeypatch.setattr(pending_updates, "MAX_REJECTED_BYTES", 1)
     store = UnreliableStore()
-    first, second, third = typed_in_order(3)
+    first, second, third = consecutive_updates(3)
     async with Hub(store=store) as hub, connected(hub) as ada:
         room, peer = hub.rooms["room"], await hub.aopen_local("room")
         loaded = room.ydoc

@@ -1,4 +1,4 @@
-"""Who owns which client id."""
+"""Ownership of client ids by connections, and their clocks."""
 
 from __future__ import annotations
 
@@ -12,120 +12,120 @@ from streamlit_crdt_server.room.presence import PresenceOwners, RoomAwareness
 GONE = "null"
 
 
-def attendance(max_per_owner: int = 3) -> PresenceOwners:
+def make_owners(max_per_owner: int = 3) -> PresenceOwners:
     return PresenceOwners(RoomAwareness(Doc()), max_per_owner)
 
 
-def says(client_id: int, clock: int, name: str = "Ada") -> Presence:
+def presence(client_id: int, clock: int, name: str = "Ada") -> Presence:
     return Presence(client_id, clock, f'{{"name":"{name}"}}', {"name": name})
 
 
-def gone(client_id: int, clock: int) -> Presence:
+def removal_of(client_id: int, clock: int) -> Presence:
     return Presence(client_id, clock, GONE, None)
 
 
-def test_the_server_is_not_somebody() -> None:
+def test_room_awareness_has_no_state_of_the_server() -> None:
     assert RoomAwareness(Doc()).states == {}
-    assert Awareness(Doc()).states != {}, "pycrdt has mended its phantom: the override can go"
+    assert Awareness(Doc()).states != {}, "pycrdt fixed its bug: remove the override"
 
 
-def test_A3_somebody_leaves_with_the_connection() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    (removal,) = room.leave("a")
-    assert removal == gone(1, 7)
-    assert room.present() == ()
+def test_A3_presence_is_removed_with_its_connection() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    (removal,) = owners.leave("a")
+    assert removal == removal_of(1, 7)
+    assert owners.present() == ()
 
 
-def test_A3_a_connection_cannot_remove_somebody_else() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.announce("b", [gone(1, 9)]) == ()
-    assert room.present() == (says(1, 6),)
+def test_A3_connection_cannot_remove_the_presence_of_another() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.announce("b", [removal_of(1, 9)]) == ()
+    assert owners.present() == (presence(1, 6),)
 
 
-def test_A3_a_connection_cannot_speak_for_somebody_else() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.announce("b", [says(1, 9, "Mallory")]) == ()
-    assert room.present() == (says(1, 6),)
+def test_A3_connection_cannot_change_the_presence_of_another() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.announce("b", [presence(1, 9, "Mallory")]) == ()
+    assert owners.present() == (presence(1, 6),)
 
 
-def test_A3_a_word_about_somebody_who_has_just_left_does_not_bring_them_back() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    room.announce("b", [says(2, 1)])
-    room.leave("a")
-    assert room.announce("b", [says(1, 5)]) == ()
-    assert room.announce("b", [says(1, 6)]) == ()
-    assert room.present() == (says(2, 2),)
+def test_A3_repeated_presence_of_a_removed_client_is_ignored() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    owners.announce("b", [presence(2, 1)])
+    owners.leave("a")
+    assert owners.announce("b", [presence(1, 5)]) == ()
+    assert owners.announce("b", [presence(1, 6)]) == ()
+    assert owners.present() == (presence(2, 2),)
 
 
-def test_A3_somebody_who_reconnects_is_seen_at_once_with_a_clock_that_others_accept() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    (removal,) = room.leave("a")
-    (back,) = room.announce("a again", [says(1, 5)])
+def test_A3_reconnected_client_gets_a_newer_clock_than_its_removal() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    (removal,) = owners.leave("a")
+    (back,) = owners.announce("a again", [presence(1, 5)])
     assert back.clock > removal.clock
-    assert back.text == says(1, 5).text
+    assert back.text == presence(1, 5).text
 
 
-def test_somebody_who_comes_after_a_restart_is_ahead_of_the_clock_that_others_know() -> None:
-    assert attendance().announce("a", [says(1, 5)]) == (says(1, 6),)
+def test_first_presence_gets_the_next_clock() -> None:
+    assert make_owners().announce("a", [presence(1, 5)]) == (presence(1, 6),)
 
 
-def test_a_renewal_is_passed_on() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.announce("a", [says(1, 7)]) == (says(1, 7),)
+def test_renewed_presence_is_sent() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.announce("a", [presence(1, 7)]) == (presence(1, 7),)
 
 
-def test_a_repeated_word_is_answered_without_a_new_clock() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.announce("a", [says(1, 6)]) == (says(1, 6),)
-    assert room.announce("a", [says(1, 5)]) == (says(1, 6),)
+def test_repeated_presence_keeps_its_clock() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.announce("a", [presence(1, 6)]) == (presence(1, 6),)
+    assert owners.announce("a", [presence(1, 5)]) == (presence(1, 6),)
 
 
-def test_news_with_an_old_clock_is_passed_on_with_a_newer_one() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.announce("a", [says(1, 6, "Ada Lovelace")]) == (says(1, 7, "Ada Lovelace"),)
+def test_changed_presence_with_a_stale_clock_gets_a_newer_clock() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.announce("a", [presence(1, 6, "Ada Lovelace")]) == (presence(1, 7, "Ada Lovelace"),)
 
 
-def test_somebody_may_go_and_come_back_on_one_connection() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.announce("a", [gone(1, 7)]) == (gone(1, 7),)
-    assert room.present() == ()
-    assert room.announce("a", [says(1, 8)]) == (says(1, 9),)
-    assert room.leave("a") == (gone(1, 10),)
+def test_client_can_leave_and_return_on_one_connection() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.announce("a", [removal_of(1, 7)]) == (removal_of(1, 7),)
+    assert owners.present() == ()
+    assert owners.announce("a", [presence(1, 8)]) == (presence(1, 9),)
+    assert owners.leave("a") == (removal_of(1, 10),)
 
 
-def test_A3_whoever_comes_is_told_of_others_under_clocks_that_it_does_not_know_yet() -> None:
-    room = attendance()
-    room.announce("a", [says(1, 5)])
-    assert room.renew() == (("a", says(1, 7)),)
-    assert room.present() == (says(1, 7),)
-    assert room.announce("a", [says(1, 7)]) == (says(1, 7),)
-    assert room.announce("a", [says(1, 7, "Ada Lovelace")]) == (says(1, 8, "Ada Lovelace"),)
-    assert room.leave("a") == (gone(1, 9),)
+def test_A3_renewal_increases_the_clocks_of_all_presences() -> None:
+    owners = make_owners()
+    owners.announce("a", [presence(1, 5)])
+    assert owners.renew() == (("a", presence(1, 7)),)
+    assert owners.present() == (presence(1, 7),)
+    assert owners.announce("a", [presence(1, 7)]) == (presence(1, 7),)
+    assert owners.announce("a", [presence(1, 7, "Ada Lovelace")]) == (presence(1, 8, "Ada Lovelace"),)
+    assert owners.leave("a") == (removal_of(1, 9),)
 
 
-def test_N1_a_connection_can_announce_only_so_many() -> None:
-    room = attendance(max_per_owner=3)
+def test_N1_client_ids_per_connection_are_limited() -> None:
+    owners = make_owners(max_per_owner=3)
     with pytest.raises(MalformedFrameError):
-        room.announce("a", [says(number, 1) for number in range(4)])
+        owners.announce("a", [presence(number, 1) for number in range(4)])
 
 
-def test_observers_of_the_awareness_hear_who_came_and_went() -> None:
+def test_awareness_observers_are_notified_of_added_and_removed_clients() -> None:
     awareness = RoomAwareness(Doc())
-    room = PresenceOwners(awareness, 3)
-    heard: list[tuple[str, dict[str, list[int]]]] = []
-    awareness.observe(lambda topic, changes: heard.append((topic, changes[0])))
-    room.announce("a", [says(1, 5)])
-    room.leave("a")
-    updates = [changes for topic, changes in heard if topic == "update"]
+    owners = PresenceOwners(awareness, 3)
+    notified: list[tuple[str, dict[str, list[int]]]] = []
+    awareness.observe(lambda topic, changes: notified.append((topic, changes[0])))
+    owners.announce("a", [presence(1, 5)])
+    owners.leave("a")
+    updates = [changes for topic, changes in notified if topic == "update"]
     assert updates == [
         {"added": [1], "updated": [], "removed": []},
         {"added": [], "updated": [], "removed": [1]},

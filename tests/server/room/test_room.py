@@ -1,4 +1,4 @@
-"""A room behind fake channels: who gets what, and what bad input does to everybody else."""
+"""A room with fake channels: delivery of updates and presences, and isolation of invalid input."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ pytestmark = pytest.mark.anyio
 
 
 def updates_in(channel: FakeChannel) -> list[bytes]:
-    """The update frames (not the answers to a state vector) that a channel was sent."""
+    """Return the update frames sent to a channel, without SyncStep2."""
     return [frame for frame in channel.sent if frame[:2] == b"\x00\x02"]
 
 
-async def test_an_edit_reaches_everybody_else() -> None:
+async def test_edit_reaches_every_other_peer() -> None:
     async with Room() as room, connected(room) as ada, connected(room) as bob:
         ada.edit("x", 1)
         await until(lambda: bob.look() == {"x": 1})
 
 
-async def test_R3_a_joiner_gets_what_it_lacks() -> None:
+async def test_R3_new_client_gets_the_delta() -> None:
     async with Room() as room:
         async with connected(room) as ada:
             ada.edit("x", 1)
@@ -44,14 +44,14 @@ async def test_R3_a_joiner_gets_what_it_lacks() -> None:
             await until(lambda: bob.look() == {"x": 1})
 
 
-async def test_S5_the_sender_gets_its_update_back() -> None:
+async def test_S5_sender_gets_its_update_as_the_ack() -> None:
     async with Room() as room, connected(room) as ada:
         update = ada.set("x", 1)
         ada.channel.put(protocol.sync_update(update))
         await until(lambda: updates_in(ada.channel) == [protocol.sync_update(update)])
 
 
-async def test_what_arrives_within_a_tick_is_one_frame() -> None:
+async def test_updates_of_one_tick_are_sent_as_one_frame() -> None:
     async with Room() as room, connected(room) as ada, connected(room) as bob:
         for number in range(100):
             ada.edit(f"k{number}", number)
@@ -59,13 +59,13 @@ async def test_what_arrives_within_a_tick_is_one_frame() -> None:
         assert len(updates_in(bob.channel)) < 10
 
 
-async def test_edits_made_to_the_document_by_server_code_reach_everybody() -> None:
+async def test_server_edit_of_the_document_reaches_peers() -> None:
     async with Room() as room, connected(room) as ada:
         room.ydoc.get("state", type=Map)["x"] = 1.0
         await until(lambda: ada.look() == {"x": 1})
 
 
-async def test_S1_an_edit_that_comes_with_the_first_breath_is_neither_lost_nor_unsent() -> None:
+async def test_S1_edit_before_the_room_is_open_is_applied_and_sent() -> None:
     for number in range(50):
         async with Hub() as hub:
             first, second = FakeChannel(), FakeChannel()
@@ -91,7 +91,7 @@ async def test_S1_an_edit_that_comes_with_the_first_breath_is_neither_lost_nor_u
         ),
     ],
 )
-async def test_N2_a_bad_frame_closes_its_own_connection_only(
+async def test_N2_invalid_frame_closes_its_own_connection_only(
     frame: bytes, code: CloseCode, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings(max_frame_bytes=2000, max_awareness_bytes=500)
@@ -105,15 +105,15 @@ async def test_N2_a_bad_frame_closes_its_own_connection_only(
             await until(lambda: late.look() == {"x": 1, "y": 2})
 
 
-async def test_N2_an_update_nested_so_deeply_that_it_would_end_the_process_is_refused() -> None:
+async def test_N2_deeply_nested_update_is_rejected() -> None:
     bomb = b"\x01\x01\x05\x00\x28\x01\x01m\x01k\x01" + b"\x75\x01" * 100_000 + b"\x7e\x00"
     async with Room() as room, connected(room) as mallory:
         mallory.channel.put(protocol.sync_update(bomb))
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
 
 
-@pytest.mark.parametrize("value", [2, "👍"], ids=["plain", "a character that is looked at first"])
-async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_without_the_culprit(
+@pytest.mark.parametrize("value", [2, "👍"], ids=["plain", "surrogate pair"])
+async def test_N2_damaged_document_is_reloaded_without_the_damaging_update(
     value: object,
 ) -> None:
     async with Room() as room, connected(room) as ada, connected(room) as mallory:
@@ -124,7 +124,7 @@ async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_witho
         mallory_peer = next(p for p in room.peers if getattr(p, "channel", None) is mallory.channel)
         ada_peer = next(p for p in room.peers if getattr(p, "channel", None) is ada.channel)
         room.pipeline.submit(ada_peer, ada.set("y", value))
-        room.pipeline.submit(mallory_peer, POISON)  # past the checks, as an unknown weakness would be
+        room.pipeline.submit(mallory_peer, POISON)  # bypasses the validation, as with an unknown bug
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         async with connected(room) as late:
@@ -135,10 +135,10 @@ async def test_N2_a_document_that_was_damaged_all_the_same_is_loaded_again_witho
 
 
 class Panic(BaseException):
-    """As a panic of pycrdt: no `Exception`."""
+    """A stand-in for a panic of pycrdt, which is no `Exception`."""
 
 
-async def test_N2_a_panic_over_one_frame_ends_its_socket_and_nothing_else() -> None:
+async def test_N2_panic_in_a_frame_closes_its_own_socket_only() -> None:
     async with Hub() as hub, connected(hub) as ada, connected(hub) as mallory:
         room = await hub.get_room("room")
 
@@ -154,7 +154,7 @@ async def test_N2_a_panic_over_one_frame_ends_its_socket_and_nothing_else() -> N
         await until(lambda: updates_in(ada.channel))
 
 
-async def test_N1_a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it() -> None:
+async def test_N1_peer_that_does_not_read_is_closed_and_delays_no_other() -> None:
     settings = Settings(max_backlog_bytes_per_peer=50_000, close_timeout_s=0.05)
     async with Room(settings=settings) as room, connected(room) as ada, connected(room) as sloth:
         sloth.channel.may_send.clear()
@@ -168,13 +168,13 @@ async def test_N1_a_peer_that_does_not_read_is_closed_and_nobody_waits_for_it() 
         assert len(room.peers) == 1
 
 
-async def test_a_socket_that_says_nothing_is_closed() -> None:
+async def test_silent_socket_is_closed() -> None:
     async with Room(settings=Settings(silent_peer_timeout_s=0.05)) as room, connected(room) as ada:
         await until(lambda: ada.channel.closed_with == CloseCode.SILENT)
         await until(lambda: not room.clients)
 
 
-async def test_a_socket_that_breaks_does_not_disturb_the_room() -> None:
+async def test_failed_send_does_not_affect_the_room() -> None:
     class Broken(FakeChannel):
         async def send(self, message: bytes) -> None:
             raise ConnectionResetError
@@ -185,7 +185,7 @@ async def test_a_socket_that_breaks_does_not_disturb_the_room() -> None:
         await until(lambda: updates_in(ada.channel))
 
 
-async def test_A3_a_joiner_is_told_who_is_here_and_nobody_is_here_who_is_not() -> None:
+async def test_A3_new_client_gets_exactly_the_current_presences() -> None:
     async with Room() as room, connected(room) as ada:
         ada.announce(1, 1)
         await until(lambda: room.connections.owners.present())
@@ -193,7 +193,7 @@ async def test_A3_a_joiner_is_told_who_is_here_and_nobody_is_here_who_is_not() -
             await until(lambda: bob.look() is not None and bob.present == {1: {"name": "Ada"}})
 
 
-async def test_A3_whoever_loses_the_connection_is_gone_for_the_others_at_once() -> None:
+async def test_A3_presence_is_removed_at_disconnect() -> None:
     async with Room() as room, connected(room) as bob:
         async with connected(room) as ada:
             ada.announce(1, 1)
@@ -201,7 +201,7 @@ async def test_A3_whoever_loses_the_connection_is_gone_for_the_others_at_once() 
         await until(lambda: bob.look() is not None and not bob.present)
 
 
-async def test_A3_a_connection_cannot_remove_another_ones_presence() -> None:
+async def test_A3_client_cannot_remove_the_presence_of_another() -> None:
     async with Room() as room, connected(room) as ada, connected(room) as mallory:
         ada.announce(1, 1)
         await until(lambda: mallory.look() is not None and 1 in mallory.present)
@@ -211,7 +211,7 @@ async def test_A3_a_connection_cannot_remove_another_ones_presence() -> None:
         assert set(ada.present) == {1, 2}
 
 
-async def test_who_asks_who_is_here_is_answered() -> None:
+async def test_query_awareness_is_answered() -> None:
     async with Room() as room, connected(room) as ada:
         ada.announce(1, 1)
         await until(lambda: ada.look() is not None and ada.present)
@@ -220,7 +220,7 @@ async def test_who_asks_who_is_here_is_answered() -> None:
         await until(lambda: ada.look() is not None and ada.present == {1: {"name": "Ada"}})
 
 
-async def test_a_renewal_comes_back_to_its_sender_who_takes_it_for_a_sign_of_life() -> None:
+async def test_renewed_presence_is_sent_to_its_owner_too() -> None:
     async with Room() as room, connected(room) as ada:
         ada.announce(1, 1)
         await until(lambda: presence_frame(1, 2) in ada.channel.sent)
@@ -228,7 +228,7 @@ async def test_a_renewal_comes_back_to_its_sender_who_takes_it_for_a_sign_of_lif
         await until(lambda: presence_frame(1, 3) in ada.channel.sent)
 
 
-async def test_what_server_code_says_of_itself_reaches_those_who_are_here_and_who_come() -> None:
+async def test_server_presence_reaches_current_and_later_clients() -> None:
     async with Room() as room, connected(room) as ada:
         room.awareness.set_local_state({"name": "job"})
         await until(lambda: ada.look() is not None and list(ada.present.values()) == [{"name": "job"}])
@@ -236,7 +236,7 @@ async def test_what_server_code_says_of_itself_reaches_those_who_are_here_and_wh
             await until(lambda: bob.look() is not None and list(bob.present.values()) == [{"name": "job"}])
 
 
-async def test_S2_stopping_sends_and_saves_what_waits_then_closes() -> None:
+async def test_S2_stop_sends_and_saves_the_inbox_then_closes_sockets() -> None:
     store = MemoryStore()
     room = Room(store=store)
     async with room, connected(room) as ada:
@@ -250,13 +250,13 @@ async def test_S2_stopping_sends_and_saves_what_waits_then_closes() -> None:
     assert replica.get("state", type=Map).to_py() == {"x": 1}
 
 
-async def test_stopping_twice_or_before_the_start_is_no_error() -> None:
+async def test_stop_before_start_and_second_stop_do_nothing() -> None:
     room = Room()
     await room.stop()
     await room.stop()
 
 
-async def test_S3_a_long_log_is_replaced_by_the_state() -> None:
+async def test_S3_long_log_is_compacted() -> None:
     store = MemoryStore()
     async with Room(store=store) as room, connected(room) as ada:
         for number in range(40):
@@ -270,14 +270,14 @@ async def test_S3_a_long_log_is_replaced_by_the_state() -> None:
         assert replica.get_state() == room.ydoc.get_state()
 
 
-async def test_messages_of_a_type_to_come_are_ignored() -> None:
+async def test_messages_of_unknown_type_are_ignored() -> None:
     async with Room() as room, connected(room) as ada:
         ada.channel.put(bytes([120, 1, 5]))
         ada.edit("x", 1)
         await until(lambda: updates_in(ada.channel))
 
 
-async def test_the_callbacks_of_pycrdt_websocket_work() -> None:
+async def test_message_callbacks_of_pycrdt_websocket_are_called() -> None:
     seen: list[bytes] = []
     async with Room() as room, connected(room) as ada:
         room.on_message = lambda frame: bool(seen.append(frame)) or frame == b"skip me"
@@ -289,7 +289,7 @@ async def test_the_callbacks_of_pycrdt_websocket_work() -> None:
     assert seen[1:3] == [b"skip me", b"\x00"]
 
 
-async def test_a_frame_that_is_checked_in_a_thread_keeps_its_place() -> None:
+async def test_frame_validated_in_a_thread_keeps_its_order() -> None:
     async with Room() as room, connected(room) as ada, connected(room) as bob:
         ada.edit("x", "a" * 200_000)
         ada.edit("x", "b")
@@ -297,7 +297,7 @@ async def test_a_frame_that_is_checked_in_a_thread_keeps_its_place() -> None:
         assert all(protocol.parse(frame, LIMITS) for frame in bob.channel.sent)
 
 
-async def test_somebody_who_waits_for_a_room_that_ends_before_it_is_ready_is_closed() -> None:
+async def test_connection_to_a_room_that_stops_before_ready_is_closed() -> None:
     async with Hub(rooms_ready=False) as hub:
         channel = FakeChannel()
         serving = asyncio.ensure_future(hub.serve(channel))
@@ -307,7 +307,7 @@ async def test_somebody_who_waits_for_a_room_that_ends_before_it_is_ready_is_clo
         assert channel.closed_with == CloseCode.SERVICE_RESTART
 
 
-async def test_a_room_that_becomes_ready_serves_those_who_waited() -> None:
+async def test_connections_are_served_after_the_room_becomes_ready() -> None:
     async with Hub(rooms_ready=False) as hub:
         channel = FakeChannel()
         ada = Client(channel)

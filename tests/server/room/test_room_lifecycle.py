@@ -1,4 +1,4 @@
-"""A room's life: epochs, deletion, eviction, and how large it may become."""
+"""Epochs, deletion, eviction and size limit of a room."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 class EpochChannel(FakeChannel):
-    """A channel whose client knows an epoch."""
+    """A channel whose client sent an epoch."""
 
     def __init__(self, epoch: str | None) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def values_of(update: bytes | None) -> dict[str, Any]:
     return dict(ydoc.get("state", type=Map).to_py() or {})
 
 
-async def test_whoever_brings_another_epoch_is_closed_with_4409_and_nothing_is_exchanged() -> None:
+async def test_other_epoch_is_closed_with_4409_before_any_exchange() -> None:
     async with Hub() as hub:
         channel = EpochChannel("ab" * 16)
         channel.put(protocol.sync_update(an_update()))
@@ -60,11 +60,11 @@ async def test_whoever_brings_another_epoch_is_closed_with_4409_and_nothing_is_e
         assert values_of((await hub.aopen_local("room")).drain()) == {}
 
 
-async def test_whoever_brings_the_rooms_epoch_or_none_is_served() -> None:
+async def test_same_epoch_and_no_epoch_are_served() -> None:
     async with Hub() as hub:
         epoch = (await hub.aopen_local("room")).epoch
-        for known in (epoch, None):
-            channel = EpochChannel(known)
+        for epoch_sent in (epoch, None):
+            channel = EpochChannel(epoch_sent)
             serving = asyncio.ensure_future(hub.serve(channel))
             await until(lambda channel=channel: channel.sent)
             channel.leave()
@@ -72,7 +72,7 @@ async def test_whoever_brings_the_rooms_epoch_or_none_is_served() -> None:
             assert channel.closed_with is None
 
 
-async def test_a_deleted_room_begins_anew_under_another_epoch_and_everybody_is_closed_with_4409() -> None:
+async def test_deletion_closes_peers_with_4409_and_changes_the_epoch() -> None:
     async with Hub() as hub, connected(hub) as ada:
         peer = await hub.aopen_local("room")
         await done(peer.push(an_update()))
@@ -87,7 +87,7 @@ async def test_a_deleted_room_begins_anew_under_another_epoch_and_everybody_is_c
         assert again.epoch != epoch
 
 
-async def test_a_room_that_is_not_in_memory_can_be_deleted() -> None:
+async def test_room_outside_memory_is_deleted_from_the_store() -> None:
     store = MemoryStore()
     await store.append("room", an_update())
     async with Hub(store=store) as hub:
@@ -97,7 +97,7 @@ async def test_a_room_that_is_not_in_memory_can_be_deleted() -> None:
             await hub.delete_room("../room")
 
 
-async def test_shipped_delete_room_raises_for_a_room_that_is_not_in_memory() -> None:
+async def test_delete_room_of_pycrdt_websocket_raises_for_a_room_not_in_memory() -> None:
     from pycrdt.websocket import WebsocketServer
 
     async with WebsocketServer() as shipped:
@@ -105,7 +105,7 @@ async def test_shipped_delete_room_raises_for_a_room_that_is_not_in_memory() -> 
             await shipped.delete_room(name="room")
 
 
-async def test_whoever_opens_a_room_while_it_is_deleted_gets_the_new_one() -> None:
+async def test_open_during_a_deletion_returns_the_new_room() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub:
         for _ in range(20):
@@ -121,7 +121,7 @@ async def test_whoever_opens_a_room_while_it_is_deleted_gets_the_new_one() -> No
             assert found.epoch == (await store.load("room")).epoch
 
 
-async def test_S4_a_room_whose_store_fails_to_delete_it_goes_on_as_it_was() -> None:
+async def test_S4_failed_deletion_leaves_the_room_unchanged() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub, connected(hub) as ada:
         peer = await hub.aopen_local("room")
@@ -134,7 +134,7 @@ async def test_S4_a_room_whose_store_fails_to_delete_it_goes_on_as_it_was() -> N
         await until(lambda: ada.look() == {"x": 1, "y": 2} and ada.channel.closed_with is None)
 
 
-async def test_what_a_deleted_room_still_had_to_save_is_not_saved_into_the_new_one() -> None:
+async def test_unsaved_edit_of_a_deleted_room_is_not_saved_into_the_new_room() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
@@ -148,7 +148,7 @@ async def test_what_a_deleted_room_still_had_to_save_is_not_saved_into_the_new_o
         assert (await store.load("room")).updates == ()
 
 
-async def test_S2_an_idle_room_is_evicted_after_a_while_and_comes_back_whole() -> None:
+async def test_S2_idle_room_is_evicted_and_reopens_with_its_content() -> None:
     settings = Settings(require_token=False, evict_after_s=0.02)
     async with Hub(settings) as hub:
         async with connected(hub) as ada:
@@ -159,7 +159,7 @@ async def test_S2_an_idle_room_is_evicted_after_a_while_and_comes_back_whole() -
             await until(lambda: bob.look() == {"x": 1})
 
 
-async def test_a_room_with_somebody_in_it_is_not_evicted() -> None:
+async def test_room_with_a_peer_is_not_evicted() -> None:
     settings = Settings(require_token=False, evict_after_s=0.01)
     async with Hub(settings) as hub:
         peer = await hub.aopen_local("used")
@@ -168,7 +168,7 @@ async def test_a_room_with_somebody_in_it_is_not_evicted() -> None:
         assert not peer.is_closed
 
 
-async def test_S2_a_room_is_not_evicted_while_its_store_fails() -> None:
+async def test_S2_room_is_not_evicted_while_its_store_fails() -> None:
     store = UnreliableStore()
     settings = Settings(require_token=False, evict_after_s=0.01, flush_timeout_s=0.01)
     async with Hub(settings, store=store) as hub:
@@ -185,7 +185,7 @@ async def test_S2_a_room_is_not_evicted_while_its_store_fails() -> None:
         assert values_of((await store.load("room")).updates[0]) == {"x": 1}
 
 
-async def test_S2_auto_clean_rooms_keeps_a_room_whose_store_fails() -> None:
+async def test_S2_auto_clean_rooms_keeps_a_room_with_a_failing_store() -> None:
     store = UnreliableStore()
     settings = Settings(require_token=False, flush_timeout_s=0.01)
     async with Hub(settings, store=store, auto_clean_rooms=True) as hub:
@@ -205,7 +205,7 @@ def updates_in(client: Client) -> list[bytes]:
 
 
 async def fill(room: Room, ada: Client) -> None:
-    """Write until the room is full."""
+    """Edit until the room is full."""
     number = 0
     while not room.is_full:
         vector = room.ydoc.get_state()
@@ -214,7 +214,7 @@ async def fill(room: Room, ada: Client) -> None:
         number += 1
 
 
-async def test_a_room_that_is_full_refuses_edits_by_name_and_serves_those_who_look_on(
+async def test_full_room_rejects_edits_and_serves_readers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with Room(settings=SMALL) as room, connected(room) as viewer:
@@ -226,12 +226,12 @@ async def test_a_room_that_is_full_refuses_edits_by_name_and_serves_those_who_lo
         local = room.open_local(asyncio.get_running_loop().call_soon)
         with pytest.raises(RoomFullError, match="STREAMLIT_CRDT_MAX_ROOM_BYTES"):
             await done(local.push(an_update("y", "x" * 1_000)))
-        known = viewer.look()
-        assert len(known) >= 5 and "late" not in known
-        viewer.channel.put(protocol.sync_step2(viewer.ydoc.get_update()))  # nothing new: what any client does
+        content = viewer.look()
+        assert len(content) >= 5 and "late" not in content
+        viewer.channel.put(protocol.sync_step2(viewer.ydoc.get_update()))  # no change: every client sends it
         viewer.channel.put(protocol.query_awareness())
         async with connected(room) as late:
-            await until(lambda: late.look() == known)
+            await until(lambda: late.look() == content)
         assert viewer.channel.closed_with is None
     assert sum("is read-only" in record.message for record in caplog.records) == 1
     assert any(
@@ -239,7 +239,7 @@ async def test_a_room_that_is_full_refuses_edits_by_name_and_serves_those_who_lo
     )
 
 
-async def test_what_was_overwritten_does_not_count_towards_the_size_of_a_room() -> None:
+async def test_overwritten_content_does_not_count_towards_the_room_size() -> None:
     async with Room(settings=SMALL) as room, connected(room) as ada:
         for number in range(20):
             ada.edit("k", f"{number}" + "x" * 1_000)
@@ -247,7 +247,7 @@ async def test_what_was_overwritten_does_not_count_towards_the_size_of_a_room() 
         await until(lambda: not room.is_full and ada.channel.closed_with is None)
 
 
-async def test_A1_a_viewer_is_told_once_and_is_never_told_that_it_is_saved(
+async def test_A1_viewer_is_denied_once_and_gets_no_saved_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streamlit_crdt_server.room.connections.may_write", lambda channel, room: False)
