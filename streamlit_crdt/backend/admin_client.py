@@ -37,7 +37,7 @@ def list_rooms(address: str, keys: KeyRing | None, namespace: str) -> list[RoomE
     """Return the rooms of `namespace` on the server at `address`.
 
     Raises:
-        ServerUnavailableError: The server does not respond, rejects the request, or its response is invalid.
+        ServerUnavailableError: the server does not respond, rejects the request, or its response is invalid.
     """
     response = _request(address, keys, "GET", "/rooms", AdminScope.listing(namespace))
     try:

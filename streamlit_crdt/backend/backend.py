@@ -74,10 +74,10 @@ class RoomBackend(Protocol):
     """Location of the room server.
 
     Attributes:
-        namespace: Namespace of this app's rooms, "" without one.
-        poll_s: Interval in seconds at which a tab without a socket polls its session. None if a poll finds no updates.
-        is_tab_only: Whether only the tab reaches the room.
-        keys: Keys that sign tokens for the rooms. None if the server requires no token, or if the keys are unknown.
+        namespace: namespace of this app's rooms, "" without one.
+        poll_s: interval in seconds at which a tab without a socket polls its session. None if a poll finds no updates.
+        is_tab_only: whether only the tab reaches the room.
+        keys: keys that sign tokens for the rooms. None if the server requires no token, or if the keys are unknown.
     """
 
     @property
@@ -102,7 +102,7 @@ class RoomBackend(Protocol):
         """Return this app's rooms, sorted by name.
 
         Raises:
-            ServerError, ServerUnavailableError: The server cannot list its rooms.
+            ServerError, ServerUnavailableError: the server cannot list its rooms.
         """
 
     def delete_room(self, room: str) -> None:
@@ -150,24 +150,28 @@ class EmbeddedBackend:
     is_tab_only: bool = False
 
     @property
+    def hub(self) -> Hub:
+        return self.server.hub
+
+    @property
     def namespace(self) -> str:
-        return self.server.hub.settings.namespace
+        return self.hub.settings.namespace
 
     @property
     def keys(self) -> KeyRing | None:
-        return self.server.hub.keys
+        return self.hub.keys
 
     def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
-        return self.server.hub.open_local(room, session=session_id, timeout_s=OPEN_TIMEOUT_S)
+        return self.hub.open_local(room, session=session_id, timeout_s=OPEN_TIMEOUT_S)
 
     def socket_address(self, room: str) -> Mapping[str, Any]:
         return {"port": self.server.port, "path": f"/{room}"}
 
     def list_rooms(self) -> list[RoomEntry]:
-        return self.server.hub.list_rooms(self.namespace)
+        return self.hub.list_rooms(self.namespace)
 
     def delete_room(self, room: str) -> None:
-        self.server.hub.delete_room_and_wait(qualified(room, self.namespace))
+        self.hub.delete_room_and_wait(qualified(room, self.namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,12 +273,12 @@ def find(server: str | None) -> RoomBackend:
     """Return the backend of the calling session. Start the embedded server if there is no other.
 
     Args:
-        server: WebSocket address of a remote server. None for the server of this process.
+        server: address of a remote server, ws:// or wss://. None for the server of this process.
 
     Raises:
         ValueError: `server` is not a ws:// or wss:// address.
-        PortTakenError: The port of STREAMLIT_CRDT_PORT is in use.
-        StoreError: The store cannot be opened, and rooms in memory would hide its rooms (rule S4).
+        PortTakenError: the port of STREAMLIT_CRDT_PORT is in use.
+        StoreError: the store cannot be opened, and rooms in memory would hide its rooms (rule S4).
     """
     if server is not None and not server.startswith(("ws://", "wss://")):
         raise ValueError(f"server={server!r} is not a WebSocket address: write ws://host:port or wss://host.")

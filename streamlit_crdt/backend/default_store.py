@@ -45,7 +45,7 @@ def check_unlocked(store: str | None) -> None:
     """Check that no other process has locked the store's file, before a start would fail with a traceback.
 
     Raises:
-        StoreBusyError: Another process has locked the file. The error names the process.
+        StoreBusyError: another process has locked the file. The error names the process.
     """
     path = store_path(store)
     if path is None:

@@ -71,13 +71,14 @@ class SimulatedUser:
             self._reattach(room_session)
 
     def _reattach(self, room_session: RoomSession) -> None:
-        was_synced, unsaved = room_session.synced, room_session.connection.unsaved.count_outside_status_runs
+        unsaved, save_status = room_session.connection.unsaved, room_session.tab.save_status
+        was_synced, count_before = room_session.synced, unsaved.count_outside_status_runs
         version = room_session.replica.version
         if self.session is not None:
             self.session.attach(room_session)
         if not was_synced or room_session.tab.status_was_read:
             self._add_causes("its status")
-        if room_session.tab.save_status.needs_run(unsaved):
+        if save_status.needs_run(count_before):
             self._add_causes("what is saved")
         if room_session.replica.version != version:
             self._add_news_causes(room_session)

@@ -21,8 +21,8 @@ class Channel:
     other. The acknowledgement of the current tab then counts again from its next frame. Calls must not overlap.
 
     Attributes:
-        tab_id: Replica id of the tab that sent the last frame. None before the first.
-        report: Newest status report of that tab.
+        tab_id: replica id of the tab that sent the last frame. None before the first.
+        report: newest status report of that tab.
     """
 
     def __init__(self, replica: Replica, *, build: str = "") -> None:
@@ -54,10 +54,10 @@ class Channel:
         """Apply a frame, its acknowledgement and its report. Return the keys that it changed.
 
         Raises:
-            UpdateRefusedError: Replica, acknowledgements and report are unchanged.
+            UpdateRefusedError: replica, acknowledgements and report are unchanged.
         """
         if frame.id == self._replica.replica_id:
-            raise UpdateRefusedError("it came from this very replica")
+            raise UpdateRefusedError("its origin is this replica")
         changed = self._replica.apply(frame.update, origin=TAB)
         if frame.id != self.tab_id:
             self._start_tab(frame.id)
@@ -82,7 +82,7 @@ class Channel:
         Args:
             with_update: False leaves the update out, for a tab that receives it through its socket. Nothing counts
                 as sent then.
-            extra: Other fields of the header.
+            extra: other fields of the header.
         """
         replica, since = self._replica, self._acked_version
         version = replica.version

@@ -40,7 +40,7 @@ def frontend_build_id() -> str:
     """Return the id of the built frontend. A tab with another id runs an older build.
 
     Raises:
-        FileNotFoundError: The frontend is not built. A checkout needs `pip install -e .` (with Node) once.
+        FileNotFoundError: the frontend is not built. A checkout needs `pip install -e .` (with Node) once.
     """
     path = STATIC / "build.json"
     if not path.exists():
@@ -55,8 +55,8 @@ class LocalConnection:
     A rejected update closes the connection. The next script run opens it again and pushes the whole replica.
 
     Attributes:
-        peer: The session's peer in the room. None while the connection is closed.
-        epoch: Epoch of the room when it was last opened, or as the tab reported it. None before either.
+        peer: the session's peer in the room. None while the connection is closed.
+        epoch: epoch of the room when it was last opened, or as the tab reported it. None before either.
     """
 
     def __init__(self, room: str, backend: RoomBackend, session_id: str) -> None:
@@ -136,7 +136,7 @@ class LocalConnection:
         """Close the connection. Does not wait for an open in another thread, and discards its result.
 
         Args:
-            for_good: The session leaves the room, and its tab leaves with it.
+            for_good: the session leaves the room, and its tab leaves with it.
         """
         with self._lock:
             self._close_count += 1
@@ -182,13 +182,13 @@ class RoomConnection:
     `reset` replaces `replica`, `channel` and `unsaved`.
 
     Attributes:
-        room: Name of the room, with its namespace.
-        session_id: Id of the session at the room server, here and in the token of its tab.
-        participant: Participant of the current script run. The updates of a viewer are not pushed (rule A1).
-        replica: Replica of the session.
-        channel: The session's end of the channel to its tab.
-        unsaved: Unsaved edits of the session.
-        generation: Distinguishes the rooms of this name that the session was in: "" for the first, then "#2", "#3",
+        room: name of the room, with its namespace.
+        session_id: id of the session at the room server, here and in the token of its tab.
+        participant: participant of the current script run. The updates of a viewer are not pushed (rule A1).
+        replica: replica of the session.
+        channel: the session's end of the channel to its tab.
+        unsaved: unsaved edits of the session.
+        generation: distinguishes the rooms of this name that the session was in: "" for the first, then "#2", "#3",
             ... It is part of the page's keys, so that no widget or tab of a deleted room is used again.
     """
 
@@ -267,10 +267,10 @@ class RoomConnection:
         """Compare the epoch of a frame with the room's. Adopt it if the room's is unknown.
 
         Raises:
-            FrameError: The frame belongs to a deleted room of this name. Replicas of two epochs are never merged.
+            FrameError: the frame belongs to a deleted room of this name. Replicas of two epochs are never merged.
         """
         if epoch is not None and self.epoch not in (None, epoch):
-            raise FrameError("it comes from before the room was deleted")
+            raise FrameError("its epoch is that of a deleted room")
         self._local.epoch = self.epoch or epoch
 
     def mark_deleted(self) -> None:

@@ -34,15 +34,15 @@ class Frame:
     """One message between session and tab.
 
     Attributes:
-        id: Replica id of the sender.
-        v: Version of the sender's replica.
-        since: Version after which the update begins. 0: the update is complete.
-        ack_of: Replica id of the receiver, if the sender has received a frame from it.
-        ack: Version of the replica `ack_of` up to which the sender has every update.
-        sv: State vector of the sender, while the receiver has not acknowledged it.
-        build: Id of the sender's frontend build.
+        id: replica id of the sender.
+        v: version of the sender's replica.
+        since: version after which the update begins. 0: the update is complete.
+        ack_of: replica id of the receiver, if the sender has received a frame from it.
+        ack: version of the replica `ack_of` up to which the sender has every update.
+        sv: state vector of the sender, while the receiver has not acknowledged it.
+        build: id of the sender's frontend build.
         update: Yjs v1 update, may be empty.
-        extra: Other header fields, as JSON values.
+        extra: other header fields, as JSON values.
     """
 
     id: int
@@ -70,21 +70,21 @@ class StatusReport:
     """Status of a tab, in the header of each of its frames.
 
     Attributes:
-        why: Reason for the frame.
-        status: Status of the tab's socket.
-        synced: Whether the tab's document has been in sync with the room server at least once.
-        confirmed: Number of the delivery that the browser has shown.
-        error: Code of the error that keeps the socket from connecting.
-        n: Number of the frame. It grows with each frame of the tab.
-        saved_v: Version of the acknowledged replica up to which every edit is committed.
-        unsaved: Number of unsaved updates of the tab.
-        failing: Whether they are unsaved because the server's store fails.
-        epoch: Epoch of the tab's document.
-        drafts: Digest of the text on which each open draft was begun, and the draft's number, by the class name of the
+        why: reason for the frame.
+        status: status of the tab's socket.
+        synced: whether the tab's document has been in sync with the room server at least once.
+        confirmed: number of the delivery that the browser has shown.
+        error: code of the error that keeps the socket from connecting.
+        n: number of the frame. It grows with each frame of the tab.
+        saved_v: version of the acknowledged replica up to which every edit is committed.
+        unsaved: number of unsaved updates of the tab.
+        failing: whether they are unsaved because the server's store fails.
+        epoch: epoch of the tab's document.
+        drafts: digest of the text on which each open draft was begun, and the draft's number, by the class name of the
             widget (see `binding.text_drafts`).
-        overwritten: Recently committed texts that another text replaced, by the class name of the widget: digest of
+        overwritten: recently committed texts that another text replaced, by the class name of the widget: digest of
             the text on which each was begun, and the text.
-        unsubmitted: Element ids of the widgets with drafts in a form that is not submitted.
+        unsubmitted: element ids of the widgets with drafts in a form that is not submitted.
     """
 
     why: Why = "update"
@@ -126,7 +126,7 @@ def decode_frame(content: bytes) -> Frame:
     """Decode a frame.
 
     Raises:
-        FrameError: The bytes are not a frame of this channel version.
+        FrameError: the bytes are not a frame of this channel version.
     """
     if len(content) > MAX_FRAME_BYTES:
         raise FrameError(f"the frame has {len(content)} bytes; the limit is {MAX_FRAME_BYTES}")
@@ -148,7 +148,7 @@ def read_report(frame: Frame) -> StatusReport:
     """Return the status report in the header of a tab's frame. A missing field has its default.
 
     Raises:
-        FrameError: A field has another type, or an unknown value.
+        FrameError: a field has another type, or an unknown value.
     """
     header = {**_DEFAULTS, **frame.extra}
     if header["why"] not in get_args(Why) or header["status"] not in get_args(Status):

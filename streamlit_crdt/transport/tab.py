@@ -51,7 +51,7 @@ class SaveStatusObserver:
         """Forget the values that the former run has read.
 
         Args:
-            message: Client state of this run. If it has changes, they caused the run, and not the save status.
+            message: client state of this run. If it has changes, they caused the run, and not the save status.
         """
         self._last_is_saved = self._last_count = None
         is_status_run = self._has_requested_run and not (message is not None and message.has_changes)
@@ -76,7 +76,7 @@ class SaveStatusObserver:
         """Return whether a value that the script has read is outdated, and a run is worth it.
 
         Args:
-            count_before: Earlier value of `UnsavedEdits.count_outside_status_runs`.
+            count_before: earlier value of `UnsavedEdits.count_outside_status_runs`.
         """
         if self._connection.unsaved.count_outside_status_runs == count_before:
             return False
@@ -101,11 +101,11 @@ class TabConnection:
     """Connection of a session to its tab, in one room.
 
     Attributes:
-        token: Token with which the tab enters the room.
-        channel_fragment: Id of the fragment in which the channel is mounted.
-        status_was_read: Whether the script has read the status, so that a change of it requests a run.
-        save_status: Save status as the script has read it.
-        is_frame_due: Whether the tab waits for a frame that no run has sent yet.
+        token: token with which the tab enters the room.
+        channel_fragment: id of the fragment in which the channel is mounted.
+        status_was_read: whether the script has read the status, so that a change of it requests a run.
+        save_status: save status as the script has read it.
+        is_frame_due: whether the tab waits for a frame that no run has sent yet.
     """
 
     def __init__(self, backend: RoomBackend, connection: RoomConnection, binding: StateBinding) -> None:
@@ -193,7 +193,7 @@ class TabConnection:
         A changed save status is not part of the result; see `SaveStatusObserver.request_run`.
 
         Raises:
-            FrameError, UpdateRefusedError: The replica is unchanged.
+            FrameError, UpdateRefusedError: the replica is unchanged.
         """
         connection, binding = self._connection, self._binding
         status_before = connection.channel.status, connection.channel.is_synced

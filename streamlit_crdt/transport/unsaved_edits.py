@@ -33,7 +33,7 @@ class UnsavedEdits:
     """Unsaved edits of one session in one room. Thread-safe.
 
     Attributes:
-        is_status_run: Whether the current run was requested only because the save status changed. Saving the edits of
+        is_status_run: whether the current run was requested only because the save status changed. Saving the edits of
             such a run requests no further run. Otherwise a script that assigns a new value in each run would never
             stop (rule P4).
     """

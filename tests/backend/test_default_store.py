@@ -100,7 +100,7 @@ def embedded(folder: Path, *, store: Path | None = None) -> subprocess.Popen[str
     """Start a process of `folder/app.py` with an embedded server. It runs until its input ends.
 
     Args:
-        store: Configured store. None for the default store.
+        store: configured store. None for the default store.
     """
     env = {name: value for name, value in os.environ.items() if name != VARIABLE}
     env |= {"STREAMLIT_CRDT_PORT": "0", "STREAMLIT_CRDT_FREEZE_GC": "0"}

@@ -12,8 +12,8 @@ class ScriptedPeer:
     """Peer that accepts every update.
 
     Attributes:
-        updates: Pushed updates.
-        answers: Futures that `push` returned, for the test to complete.
+        updates: pushed updates.
+        answers: futures that `push` returned, for the test to complete.
     """
 
     level = 2
