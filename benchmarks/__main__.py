@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--rounds N]`: run the benchmarks, all of them without a name."""
+"""Command line of the benchmarks: `python -m benchmarks [NAME ...] [--rounds N]`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
     "latency": (
         latency.run,
         latency.DEFAULT_ROUNDS,
-        "from an edit to the other tab's page, by the time to its own",
+        "time of an edit to the other tab's page, divided by that to its own page",
     ),
-    "growth": (growth.run, growth.DEFAULT_ROUNDS, "what long use makes of a room's document"),
+    "growth": (growth.run, growth.DEFAULT_ROUNDS, "size and load time of a room's document after long use"),
 }
-"""Name → what runs it, its rounds, and what it measures."""
+"""Name → function, default rounds, and description."""
 
 
 def main() -> None:
-    listed = "\n".join(
+    descriptions = "\n".join(
         f"  {name:10} {about} ({rounds} rounds)" for name, (_, rounds, about) in BENCHMARKS.items()
     )
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"benchmarks:\n{listed}",
+        description=f"benchmarks:\n{descriptions}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; all if none is named")
-    parser.add_argument("--rounds", type=int, help="measure each so often; few make it quick and noisy")
-    chosen = parser.parse_args()
-    unknown = [name for name in chosen.names if name not in BENCHMARKS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all if none is given")
+    parser.add_argument("--rounds", type=int, help="rounds of each benchmark; few rounds are fast and noisy")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"there is no benchmark {unknown[0]}: {', '.join(BENCHMARKS)}")
-    if chosen.rounds is not None and chosen.rounds < 1:
+        parser.error(f"benchmark {unknown[0]} does not exist; choose from {', '.join(BENCHMARKS)}")
+    if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    for name in chosen.names or BENCHMARKS:
+    for name in options.names or BENCHMARKS:
         run, rounds, about = BENCHMARKS[name]
         print(f"{name}: {about}")
-        run(chosen.rounds or rounds)
+        run(options.rounds or rounds)
 
 
 if __name__ == "__main__":

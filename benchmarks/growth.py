@@ -1,8 +1,8 @@
-"""How large a room's document becomes by being edited, and how much longer that takes to load.
+"""Size and load time of a room's document after many edits.
 
-Each workload edits as sessions do, through `Replica`, and a document stands for the room: it applies what they send.
-Its encoded state is what the room server's store keeps once it has compacted the log. The peer is a document into which
-the visible content was written once, by one replica: nothing that shows the same can be smaller or faster in Yjs.
+Each workload edits through `Replica`, as sessions do. A document represents the room, and applies their updates. Its
+encoded state is the content of the store after compaction. It is compared with a fresh document, into which one replica
+has written the same visible content once: Yjs cannot store that content in fewer bytes, or load it faster.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from streamlit_crdt.merge import RULES
 
 DEFAULT_ROUNDS = 20
 RUN_EDITS = 100
-"""So many edits of each session are undone together, and exchanged together."""
+"""Edits of a session that form one undo step, and that are exchanged together."""
 
 REPLICA_ID = 0x1A2B3C4D5E6F7
-"""Of the first session; as long as most that are drawn, because each item names the one that it follows."""
+"""Replica id of the first session. It has the length of a random one, because each item refers to its predecessor."""
 
 LIST_ITEMS = 200
-"""A list that is longer is only taken from: reading it takes in proportion, and that is not what is measured."""
+"""Maximum length of a list. A read takes time proportional to the length, which is not measured here."""
 
 Work = Callable[["Bench", int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What a workload has made.
+    """Result of a workload.
 
     Attributes:
-        edits: how many edits it was.
-        sent_bytes: the updates that they made, which is what the log would hold without compaction.
-        state: the room's document, encoded.
-        fresh: one with the same visible content, written once.
+        edits: number of edits.
+        sent_bytes: bytes of all updates, which is the size of the log without compaction.
+        state: encoded document of the room.
+        fresh: encoded document with the same visible content, written once.
     """
 
     edits: int
@@ -50,11 +50,11 @@ class Growth:
 
     @property
     def history_bytes_per_edit(self) -> float:
-        """What an edit leaves in the document beyond what it shows."""
+        """Bytes that an edit leaves in the document in addition to the visible content."""
         return (len(self.state) - len(self.fresh)) / self.edits
 
     def load_ratio(self, rounds: int) -> float:
-        """The time that loading takes, by that of the peer; medians, taken in turn."""
+        """Median load time of the document, divided by that of the fresh one. The loads alternate."""
         times: dict[bytes, list[float]] = {self.state: [], self.fresh: []}
         for _ in range(rounds):
             for state, taken in times.items():
@@ -65,7 +65,7 @@ class Growth:
 
 
 class Bench:
-    """Some sessions and the room that they are in."""
+    """A room and its sessions."""
 
     def __init__(self, sessions: int) -> None:
         self.room: Doc[Any] = Doc()
@@ -73,15 +73,17 @@ class Bench:
         self.edits = self.sent_bytes = 0
         self._updates: list[list[bytes]] = [[] for _ in range(sessions)]
         for session, updates in zip(self.sessions, self._updates, strict=True):
-            session.subscribe(lambda update, origin, kept=updates: self._note(update, origin, kept))
+            session.subscribe(
+                lambda update, origin, pending=updates: self._on_update(update, origin, pending)
+            )
 
-    def _note(self, update: bytes, origin: str, kept: list[bytes]) -> None:
+    def _on_update(self, update: bytes, origin: str, pending: list[bytes]) -> None:
         if origin == LOCAL:
             self.sent_bytes += len(update)
-            kept.append(update)
+            pending.append(update)
 
-    def edited(self) -> None:
-        """Note an edit; now and then a run is over, and everybody gets what the others have done."""
+    def count_edit(self) -> None:
+        """Count an edit. After `RUN_EDITS` edits of each session, exchange the updates."""
         self.edits += 1
         if self.edits % (RUN_EDITS * len(self.sessions)) == 0:
             self.exchange()
@@ -102,56 +104,56 @@ def _overwrite(keys: int) -> Work:
     def work(bench: Bench, edits: int) -> None:
         for number in range(edits):
             bench.sessions[0].set(f"key{number % keys}", number)
-            bench.edited()
+            bench.count_edit()
 
     return work
 
 
 def _edit_lists(bench: Bench, edits: int) -> None:
-    """Append, insert, append, delete, in both sessions at once."""
+    """Append, insert, append and delete, concurrently in both sessions."""
     for number in range(edits):
 
         def change(items: list[Any], number: int = number) -> list[Any]:
-            place = (number * 7919) % max(1, len(items))
+            index = (number * 7919) % max(1, len(items))
             if number // 2 % 4 == 3 or len(items) > LIST_ITEMS:
-                return items[:place] + items[place + 1 :]
+                return items[:index] + items[index + 1 :]
             if number // 2 % 4 == 1:
-                return [*items[:place], number, *items[place:]]
+                return [*items[:index], number, *items[index:]]
             return [*items, number]
 
         bench.sessions[number % 2].change("key", RULES["list"], [], change)
-        bench.edited()
+        bench.count_edit()
 
 
 def _edit_texts(bench: Bench, edits: int) -> None:
-    """Type at the end, and take back every tenth character, in both sessions at once."""
+    """Type at the end, and delete every tenth character, concurrently in both sessions."""
     for number in range(edits):
         session = bench.sessions[number % 2]
         is_deleted = number // 2 % 10 == 9
         session.change(
-            "key", RULES["text"], "", lambda text, gone=is_deleted: text[:-1] if gone else text + "x"
+            "key", RULES["text"], "", lambda text, deletes=is_deleted: text[:-1] if deletes else text + "x"
         )
-        bench.edited()
+        bench.count_edit()
 
 
 def _count_up(bench: Bench, edits: int) -> None:
     for number in range(edits):
         session = bench.sessions[number % len(bench.sessions)]
         session.change("key", RULES["counter"], 0, lambda value: value + 1)
-        bench.edited()
+        bench.count_edit()
     bench.exchange()
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Something that people do for long.
+    """A long series of edits.
 
     Attributes:
-        name: what the table calls it.
-        edits: how many edits it is.
-        sessions: how many sessions make them.
-        work: makes them.
-        max_bytes_per_edit: what each may leave in the document beyond what it shows.
+        name: name in the table.
+        edits: number of edits.
+        sessions: number of sessions.
+        work: makes the edits.
+        max_bytes_per_edit: limit of `Growth.history_bytes_per_edit`.
     """
 
     name: str
@@ -173,7 +175,7 @@ WORKLOADS = (
 
 
 def measure(workload: Workload, edits: int | None = None) -> Growth:
-    """Do a workload, or a part of it."""
+    """Run a workload, or its first `edits` edits."""
     bench = Bench(workload.sessions)
     workload.work(bench, workload.edits if edits is None else edits)
     bench.exchange()
@@ -192,7 +194,7 @@ def _rule_of(room: Doc[Any], key: str) -> str | None:
 def run(
     rounds: int, *, say: Callable[[str], None] = print, workloads: Sequence[Workload] = WORKLOADS
 ) -> None:
-    """Do all workloads and print the table."""
+    """Run all workloads, and print the table."""
     say("| workload | edits | sent | document | same content, fresh | history per edit | load / fresh |")
     say("|---|---|---|---|---|---|---|")
     for workload in workloads:

@@ -1,8 +1,7 @@
-"""How long an edit takes to the other tab, compared with the time that Streamlit itself takes to this tab's own page.
+"""Time of an edit to the other tab, divided by the time that Streamlit itself takes to the tab's own page.
 
-The quotient of the two is the figure to look at: the machine, the browser and Streamlit are in both, so that it says
-what sharing adds. Times are taken in the pages and in the app (see `stopwatch.js` and `apps/latency.py`), never by
-asking from outside: a page that is asked is a page that does something else.
+The machine, the browser and Streamlit affect both times equally, so the quotient shows the cost of sharing. The pages
+and the app record the times (see `stopwatch.js` and `apps/latency.py`). Queries from outside would disturb them.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ STOPWATCH = HERE / "stopwatch.js"
 
 DEFAULT_ROUNDS = 40
 WARM_UP_ROUNDS = 5
-MAX_CLOCK_OFF_MS = 3.0
-"""A page's clock is the system's, read once when the page began, and then a steady one."""
+MAX_CLOCK_OFFSET_MS = 3.0
+"""Maximum difference between a page's clock and the system's. A page reads the system's clock once, when it loads."""
 
 
 def run(
     rounds: int, deployments: Sequence[Deployment] = DEPLOYMENTS, *, say: Callable[[str], None] = print
 ) -> None:
-    """Measure each deployment to run, collector frozen and not, and print the tables."""
+    """Measure each deployment with and without a frozen garbage collector, and print the tables."""
     results: dict[str, list[Round]] = {}
     with sync_playwright() as playwright, launched(playwright) as browser:
         say(f"{date.today()}: {_versions(browser)}")
@@ -66,7 +65,7 @@ def launched(playwright: Playwright) -> Iterator[Browser]:
         browser.close()
 
 
-# --- measuring ----------------------------------------------------------------------------------------------
+# --- measurement ----------------------------------------------------------------------------------------------
 
 
 def _measure(
@@ -96,26 +95,26 @@ def _open(browser: Browser, app: RunningApp, name: str) -> Tab:
 
 
 def _require_undisturbed(a: Tab, b: Tab, say: Callable[[str], None]) -> None:
-    """Refuse to measure a tab that the browser takes for one in the background, or whose clock is another one."""
+    """Raise RuntimeError if the browser treats a tab as hidden, or if the clock of a tab is off."""
     for tab in (a, b):
         found = tab.page.evaluate("stopwatch.condition()")
         say(
             f"tab {tab.name} is {found['visibility']}, a frame takes {found['frame_ms']:.1f} ms, "
             f"its clock is {found['clock_off_ms']:.1f} ms off"
         )
-        if found["visibility"] != "visible" or abs(found["clock_off_ms"]) > MAX_CLOCK_OFF_MS:
-            raise RuntimeError(f"tab {tab.name} cannot be measured: {found}")
+        if found["visibility"] != "visible" or abs(found["clock_off_ms"]) > MAX_CLOCK_OFFSET_MS:
+            raise RuntimeError(f"tab {tab.name} is hidden, or its clock is off: {found}")
 
 
 class _Journal:
-    """What the app wrote on stderr, read as it grows."""
+    """Incremental reader of the app's stderr."""
 
     def __init__(self, app: RunningApp) -> None:
         self._path = app.app.log_path
         self._read_bytes = 0
 
     def read(self) -> list[Mark]:
-        """Return the marks that were written since the last call."""
+        """Return the marks written since the last call."""
         with self._path.open("rb") as source:
             source.seek(self._read_bytes)
             content = source.read()
@@ -128,7 +127,7 @@ class _Journal:
 
 
 class _Pair:
-    """Tab A, which edits, and tab B, which is looked at."""
+    """Tab A, which makes the edits, and tab B, which receives them."""
 
     def __init__(self, a: Tab, b: Tab, journal: _Journal) -> None:
         self._a = a
@@ -136,35 +135,35 @@ class _Pair:
         self._journal = journal
 
     def round(self, text: str) -> Round:
-        """Make one edit and follow it."""
-        self._take_notes()
+        """Make one edit, and return its stages."""
+        self._take_marks()
         self._journal.read()
         field = self._a.page.get_by_label("edit", exact=True)
         field.fill(text)
         field.press("Enter")
         for tab in (self._a, self._b):
             tab.page.evaluate("text => stopwatch.until(text)", text)
-        marks = self._until_quiet()
-        return follow(text, [*marks, *self._take_notes()])
+        marks = self._wait_confirmed()
+        return follow(text, [*marks, *self._take_marks()])
 
-    def _until_quiet(self) -> list[Mark]:
-        """Wait for what comes after the edit: B's tab confirms to its session what it was given (rule P1)."""
+    def _wait_confirmed(self) -> list[Mark]:
+        """Wait until B's tab has confirmed the remote write to its session (rule P1). Return the marks until then."""
         marks: list[Mark] = []
 
         def is_confirmed() -> bool:
             marks.extend(self._journal.read())
-            return any(m.tab == "B" and m.what == "callback" and m.detail == "confirm" for m in marks)
+            return any(m.tab == "B" and m.event == "callback" and m.detail == "confirm" for m in marks)
 
-        eventually(is_confirmed, why="B's session hears that the edit was shown")
+        eventually(is_confirmed, why="B's tab confirms the edit to its session")
         for tab in (self._a, self._b):
             tab.wait_idle()
         return marks
 
-    def _take_notes(self) -> list[Mark]:
+    def _take_marks(self) -> list[Mark]:
         return [
-            Mark(tab.name, what, at_ms)
+            Mark(tab.name, event, at_ms)
             for tab in (self._a, self._b)
-            for what, at_ms in tab.page.evaluate("stopwatch.take()")
+            for event, at_ms in tab.page.evaluate("stopwatch.take()")
         ]
 
 

@@ -1,4 +1,4 @@
-"""The stages that an edit passes on its way from a key in tab A to the page of tab B, and tables of them."""
+"""Stages of an edit from a key press in tab A to the page of tab B, and their tables."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What happened when: in a tab's page or session (`tab` is None for the whole process), in ms since 1970."""
+    """A time stamp of a tab's page or session, in ms since 1970. `tab` is None for an event of the whole process."""
 
     tab: str | None
-    what: str
+    event: str
     at_ms: float
     detail: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One edit: milliseconds from the key press until a page shows it, and to each stage that it passed."""
+    """One edit: milliseconds from the key press until each page shows it, and until each stage."""
 
     own_ms: float
     other_ms: float
@@ -29,13 +29,13 @@ class Round:
 STAGES: dict[str, tuple[str, str, str]] = {
     "A's browser sends it": ("A", "host-sent", "first"),
     "A's script starts": ("A", "script", "first"),
-    "A's session gives it to the room": ("A", "push", "first"),
+    "A's session pushes it to the room": ("A", "push", "first"),
     "A's script ends": ("A", "script-end", "first"),
     "A's page has all of the run": ("A", "host-received", "last"),
     "A's page shows it": ("A", "shown", "last"),
-    "B's session could have it": ("B", "deliver", "first"),
+    "B's session has it queued": ("B", "deliver", "first"),
     "B's tab has it": ("B", "room-received", "first"),
-    "B's tab wakes its session": ("B", "host-sent", "first"),
+    "B's tab requests a rerun": ("B", "host-sent", "first"),
     "B's fragment callback": ("B", "callback", "first"),
     "B's script starts": ("B", "script", "first"),
     "B's crdt_sync returns": ("B", "synced", "first"),
@@ -43,27 +43,27 @@ STAGES: dict[str, tuple[str, str, str]] = {
     "B's page has all of the run": ("B", "host-received", "last"),
     "B's page shows it": ("B", "shown", "last"),
 }
-"""Stage → whose mark, which mark, and whether the first or the last one until that tab shows the value."""
+"""Stage → tab, event, and whether to use its first or its last mark before the tab shows the value."""
 
 PAUSES = "(full collections until then, in total)"
 
 
 def follow(text: str, marks: Sequence[Mark]) -> Round:
-    """Turn one round's marks into milliseconds since the key was pressed."""
+    """Convert the marks of a round to milliseconds since the key press."""
     by_name: dict[tuple[str | None, str], list[float]] = {}
     for mark in marks:
-        what = "shown" if mark.what == f"shown {text}" else mark.what
-        by_name.setdefault((mark.tab, what), []).append(mark.at_ms)
+        event = "shown" if mark.event == f"shown {text}" else mark.event
+        by_name.setdefault((mark.tab, event), []).append(mark.at_ms)
     began = max(by_name["A", "key"])
     end = {tab: by_name[tab, "shown"][0] for tab in ("A", "B")}
     stages: dict[str, float | None] = {}
-    for stage, (tab, what, which) in STAGES.items():
-        times = sorted(t - began for t in by_name.get((tab, what), []) if began <= t <= end[tab])
+    for stage, (tab, event, which) in STAGES.items():
+        times = sorted(t - began for t in by_name.get((tab, event), []) if began <= t <= end[tab])
         stages[stage] = None if not times else times[0 if which == "first" else -1]
     stages[PAUSES] = sum(
         float(mark.detail or 0)
         for mark in marks
-        if mark.what == "collection" and began <= mark.at_ms <= end["B"]
+        if mark.event == "collection" and began <= mark.at_ms <= end["B"]
     )
     return Round(end["A"] - began, end["B"] - began, stages)
 
@@ -78,7 +78,7 @@ def summary(results: dict[str, list[Round]]) -> Iterator[str]:
 
 
 def breakdown(results: dict[str, list[Round]]) -> Iterator[str]:
-    yield "where the time goes: median milliseconds from the key press until"
+    yield "stages: median milliseconds from the key press until"
     numbers = {name: number for number, name in enumerate(results, 1)}
     for name, number in numbers.items():
         yield f"  ({number}) {name}"

@@ -1,8 +1,7 @@
-"""Makes the picture of the README, docs/two-windows.png: `python -m tools.picture [FILE]`.
+"""Generator of docs/two-windows.png, the picture of the README: `python -m tools.picture [FILE]`.
 
-Starts the demo app, opens it in two browser windows, lets a different person act in each, waits until both
-show the same, and puts the two screenshots side by side. A picture that is made by a script cannot show what
-the app does not do.
+It starts the demo app, makes different edits in two browser windows, waits until both show the same values, and
+combines the two screenshots. So the picture shows the real behavior of the app.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ DEMO = ROOT / "streamlit_crdt" / "deploy" / "demo" / "app.py"
 PICTURE = ROOT / "docs" / "two-windows.png"
 
 WINDOW_SIZE = (1120, 880)
-"""What a window shows, in CSS pixels: wide enough for nothing to be cut off, high enough for the counter."""
+"""Size of a window in CSS pixels, wide enough for the whole page, and high enough for the counter."""
 
-SHRINK = 0.8
-"""The page that shows the picture is not that wide."""
+SCALE = 0.8
+"""Scale of the screenshots, because the README is narrower than two windows."""
 
 BAR_HEIGHT, MARGIN, GAP, RADIUS = 40, 28, 28, 10
 NO_TOOLBAR = {"STREAMLIT_CLIENT_TOOLBAR_MODE": "minimal"}
@@ -51,7 +50,7 @@ def main(target: Path = PICTURE) -> None:
                     tab.page.set_viewport_size({"width": WINDOW_SIZE[0], "height": WINDOW_SIZE[1]})
                     tab.open()
                 work_together(ada, ben)
-                shots = [shoot(ada), shoot(ben)]
+                shots = [take_stable_screenshot(ada), take_stable_screenshot(ben)]
         finally:
             chromium.close()
             app.stop()
@@ -60,7 +59,7 @@ def main(target: Path = PICTURE) -> None:
 
 
 def work_together(ada: Tab, ben: Tab) -> None:
-    """Let each of them do something else, and wait until both windows show all of it."""
+    """Make different edits in both windows, and wait until both show all edits."""
     drivers.drop_choice(ada, "Regions", "North")
     drivers.choose_radio(ben, "Show", "Cups")
     drivers.set_text_area(ada, "Notes", NOTE)
@@ -68,36 +67,36 @@ def work_together(ada: Tab, ben: Tab) -> None:
         drivers.click(ben, "☕ One more cup")
         settles_on(lambda: cups(ben), str(count))
     for tab in (ada, ben):
-        shows_all(tab)
+        wait_for_all_edits(tab)
 
 
-def shows_all(tab: Tab) -> None:
-    """Wait until the window shows what both did."""
+def wait_for_all_edits(tab: Tab) -> None:
+    """Wait until the window shows the edits of both."""
     settles_on(lambda: cups(tab), "3")
     settles_on(lambda: drivers.shown_text(tab, "Notes"), NOTE)
     settles_on(lambda: drivers.shown_radio(tab, "Show"), "Cups")
-    eventually(lambda: "North" not in drivers.shown_choices(tab, "Regions"), why="North is gone")
+    eventually(lambda: "North" not in drivers.shown_choices(tab, "Regions"), why="North is deselected")
     tab.wait_idle()
 
 
 def cups(tab: Tab) -> str:
-    """Return the number under the button."""
+    """Return the value of the counter."""
     return tab.page.get_by_test_id("stMetric").last.get_by_test_id("stMetricValue").inner_text().strip()
 
 
-def shoot(tab: Tab) -> Image.Image:
-    """Return what the window shows, without the focus frame of the field that was used last."""
+def take_stable_screenshot(tab: Tab) -> Image.Image:
+    """Return a screenshot without animations and without the focus ring of the last field."""
     if errors := tab.exceptions():
         raise AssertionError(f"{tab.name}'s page shows an error: {errors[0]}")
     tab.page.evaluate("document.activeElement?.blur()")
     tab.page.mouse.move(0, 0)
-    settles_on(lambda: same_twice(tab), True)
+    settles_on(lambda: is_still(tab), True)
     shot = screenshot(tab)
-    return shot.resize((int(shot.width * SHRINK), int(shot.height * SHRINK)), Image.Resampling.LANCZOS)
+    return shot.resize((int(shot.width * SCALE), int(shot.height * SCALE)), Image.Resampling.LANCZOS)
 
 
-def same_twice(tab: Tab) -> bool:
-    """Say whether nothing on the page moves any more: charts and menus are faded in and out."""
+def is_still(tab: Tab) -> bool:
+    """Return True if two screenshots are equal. Charts and menus are faded in and out."""
     return screenshot(tab).tobytes() == screenshot(tab).tobytes()
 
 
@@ -106,7 +105,7 @@ def screenshot(tab: Tab) -> Image.Image:
 
 
 def compose(shots: list[Image.Image], names: list[str]) -> Image.Image:
-    """Put windows side by side on a plain ground."""
+    """Combine the windows side by side on a plain background."""
     width, height = shots[0].width, shots[0].height + BAR_HEIGHT
     columns = len(shots)
     picture = Image.new(
@@ -118,27 +117,27 @@ def compose(shots: list[Image.Image], names: list[str]) -> Image.Image:
 
 
 def window(shot: Image.Image, name: str) -> Image.Image:
-    """Return a screenshot in a plain window frame that has `name` in its bar."""
+    """Return a screenshot in a window frame with `name` in its title bar."""
     framed = Image.new("RGB", (shot.width, shot.height + BAR_HEIGHT), BAR)
     framed.paste(shot, (0, BAR_HEIGHT))
     draw = ImageDraw.Draw(framed)
     middle = BAR_HEIGHT // 2
-    for index, colour in enumerate(LIGHTS):
-        draw.circle((22 + 20 * index, middle), 6, fill=colour)
+    for index, color in enumerate(LIGHTS):
+        draw.circle((22 + 20 * index, middle), 6, fill=color)
     draw.text((shot.width // 2, middle), name, fill=INK, anchor="mm", font=ImageFont.load_default(17))
     draw.line((0, BAR_HEIGHT - 1, shot.width, BAR_HEIGHT - 1), fill=LINE)
     return rounded(framed)
 
 
 def rounded(framed: Image.Image) -> Image.Image:
-    """Round the corners off, and draw a line around."""
+    """Return the image with rounded corners and a border."""
     size = (framed.width - 1, framed.height - 1)
     mask = Image.new("L", framed.size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, *size), RADIUS, fill=255)
-    ground = Image.new("RGB", framed.size, BACKGROUND)
-    ground.paste(framed, mask=mask)
-    ImageDraw.Draw(ground).rounded_rectangle((0, 0, *size), RADIUS, outline=LINE)
-    return ground
+    background = Image.new("RGB", framed.size, BACKGROUND)
+    background.paste(framed, mask=mask)
+    ImageDraw.Draw(background).rounded_rectangle((0, 0, *size), RADIUS, outline=LINE)
+    return background
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""One field and what it holds; on stderr, when an edit passes each place on its way.
+"""A text field and its value. Writes the time of each stage of an edit to stderr.
 
-A line is `latency {"tab": ..., "what": ..., "at_ms": ..., "detail": ...}`. What is timed inside the library is timed by
-wrapping its functions here, so that the library itself knows nothing of being measured.
+A line is `latency {"tab": ..., "event": ..., "at_ms": ..., "detail": ...}`. Functions of the library are wrapped here,
+so that the library contains no code for the measurement.
 """
 
 from __future__ import annotations
@@ -24,38 +24,43 @@ from streamlit_crdt_server import LocalPeer
 ROOM = "latency"
 
 
-def tell(tab: str | None, what: str, at_s: float, detail: object = None) -> None:
-    line = json.dumps({"tab": tab, "what": what, "at_ms": at_s * 1_000, "detail": detail})
-    os.write(sys.stderr.fileno(), f"latency {line}\n".encode())  # at once and whole, whichever threads write
+def write_mark(tab: str | None, event: str, at_s: float, detail: object = None) -> None:
+    line = json.dumps({"tab": tab, "event": event, "at_ms": at_s * 1_000, "detail": detail})
+    # One unbuffered call, so that lines of several threads do not mix.
+    os.write(sys.stderr.fileno(), f"latency {line}\n".encode())
 
 
 @st.cache_resource(show_spinner=False)
 def instrument() -> dict[object, str]:
-    """Wrap, once per process; returns the tabs' names by session id and by local peer, which the script fills in."""
+    """Wrap the functions once per process.
+
+    Returns:
+        Names of tabs by session id and by local peer. The script adds its own.
+    """
     names: dict[object, str] = {}
     receive, push, deliver = component._receive, LocalPeer.push, LocalPeer.deliver
-    collection_began = [0.0]
+    collection_started_s = [0.0]
 
     def timed_receive(session: Any, binding: Any, frame: Any, ctx: Any) -> bool:
-        tell(names.get(session.id), "callback", time.time(), frame.extra.get("why"))
+        write_mark(names.get(session.id), "callback", time.time(), frame.extra.get("why"))
         return receive(session, binding, frame, ctx)
 
     def timed_push(peer: Any, update: bytes) -> Any:
         at_s = time.time()
         pushed = push(peer, update)
-        tell(names.get(peer), "push", at_s)
+        write_mark(names.get(peer), "push", at_s)
         return pushed
 
     def timed_deliver(peer: Any, frame: bytes, update: bytes | None = None) -> None:
         deliver(peer, frame, update)
         if update is not None:
-            tell(names.get(peer), "deliver", time.time())
+            write_mark(names.get(peer), "deliver", time.time())
 
     def timed_collection(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
-            collection_began[0] = time.time()
+            collection_started_s[0] = time.time()
         elif info["generation"] == 2:
-            tell(None, "collection", time.time(), (time.time() - collection_began[0]) * 1_000)
+            write_mark(None, "collection", time.time(), (time.time() - collection_started_s[0]) * 1_000)
 
     wrapped: Any = LocalPeer
     component._receive, wrapped.push, wrapped.deliver = timed_receive, timed_push, timed_deliver
@@ -80,6 +85,6 @@ with crdt_sync(ROOM, server=os.environ.get("CRDT_SERVER")):
 with st.container(key="shown"):
     st.text(st.session_state["edit"])
 
-tell(tab, "script", started_s, st.session_state["edit"])
-tell(tab, "synced", synced_s)
-tell(tab, "script-end", time.time())
+write_mark(tab, "script", started_s, st.session_state["edit"])
+write_mark(tab, "synced", synced_s)
+write_mark(tab, "script-end", time.time())

@@ -1,1 +1,1 @@
-"""What streamlit-sync, streamlit-server-state and streamlit-crdt keep of what two people do, in a real browser."""
+"""Comparison of streamlit-sync, streamlit-server-state and streamlit-crdt in a real browser."""

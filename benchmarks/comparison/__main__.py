@@ -1,6 +1,6 @@
-"""`python -m benchmarks.comparison`: the same apps with three libraries, in two tabs each, and what they keep.
+"""Comparison of three libraries with the same apps, in two tabs each: `python -m benchmarks.comparison`.
 
-The first time it installs the two other libraries, each below `--folder`. It ends what it started.
+The first call installs the two other libraries below `--folder`. All started processes are stopped at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Error, sync_playwright
 
-from benchmarks.comparison.environments import Library, error_today, prepare
+from benchmarks.comparison.environments import Library, import_error_today, prepare
 from benchmarks.comparison.page import Page
 from benchmarks.comparison.scenarios import SCENARIOS, Stage
 from e2e.browser import launch
@@ -31,7 +31,7 @@ DEFAULT_FOLDER = Path(__file__).parent.parent.parent / ".venv-comparison"
 
 
 class Running:
-    """One app with one library, which can be killed and started anew with the same files."""
+    """An app with one library, which can be killed and restarted with the same files."""
 
     def __init__(self, library: Library, case: str, folder: Path, browser: Browser) -> None:
         port, room_port = free_port(), free_port()
@@ -44,7 +44,7 @@ class Running:
             **library.env,
         }
         command = [str(library.python), "-W", "ignore", "-m", "streamlit", "run", str(library.script)]
-        # Streamlit 1.8 answers at /healthz, and today's there and at another address.
+        # Streamlit 1.8 answers at /healthz; the present version also answers at another path.
         health = (
             f"http://{HOST}:{port}/{'healthz' if library.streamlit.startswith('1.8.') else '_stcore/health'}"
         )
@@ -54,11 +54,11 @@ class Running:
         self._pages: list[Page] = []
 
     def open(self, query: str = "") -> Page:
-        page = self.begin_to_open(query)
-        page.wait_drawn()
+        page = self.start_to_open(query)
+        page.wait_rendered()
         return page
 
-    def begin_to_open(self, query: str = "") -> Page:
+    def start_to_open(self, query: str = "") -> Page:
         page = Page(self._browser, f"{self.url}/{query}")
         self._pages.append(page)
         return page
@@ -87,58 +87,56 @@ def running(library: Library, case: str, browser: Browser) -> Iterator[Running]:
 
 
 def measure(library: Library, name: str, rounds: int, seed: int, browser: Browser) -> str:
-    """Return what a scenario says of a library; an error in the app is a result too."""
-    if name == "people" and not library.keeps_people:
-        return "it does not count them"
+    """Return the result of a scenario for a library. An error in the app is a result, too."""
+    if name == "people" and not library.counts_people:
+        return "not counted"
     if name == "form" and not library.shares_widgets:
-        return "it does not share fields"
+        return "fields are not shared"
     scenario, _ = SCENARIOS[name]
     with running(library, name, browser) as app:
-        # A page whose script is rerun without end may never show anything, and that is a result.
-        begin = app.begin_to_open if name == "volatile" else app.open
-        a, b = begin(), begin()
+        # A page whose script reruns without end may never show anything, which is a result.
+        start = app.start_to_open if name == "volatile" else app.open
+        a, b = start(), start()
         try:
             for page in (a, b):
                 if page.has_failed:
-                    return f"it fails: {page.failure}"
+                    return f"fails: {page.failure}"
             stage = Stage(a, b, rounds, random.Random(seed), app.open, app.kill_and_restart, app.count_runs)
             return scenario(stage)
         except Error:
             failed = [page for page in (a, b) if not page.page.is_closed() and page.has_failed]
             if not failed:
                 raise
-            return f"it fails: {failed[0].failure}"
+            return f"fails: {failed[0].failure}"
 
 
 def main() -> None:
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("ended")
-    )  # as Ctrl+C does, so that nothing is left running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # like Ctrl+C, so that no process remains
     parser = argparse.ArgumentParser(prog="python -m benchmarks.comparison", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all if none"
+        "names", nargs="*", metavar="SCENARIO", help=f"any of {', '.join(SCENARIOS)}; all if none is given"
     )
     parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS)
-    parser.add_argument("--seed", type=int, default=1, help="who acts first in which round, and the pauses")
-    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where the others are installed")
-    parser.add_argument("--only", help="measure this library alone")
-    chosen = parser.parse_args()
-    if unknown := [name for name in chosen.names if name not in SCENARIOS]:
-        parser.error(f"there is no scenario {unknown[0]}: {', '.join(SCENARIOS)}")
-    libraries = prepare(chosen.folder)
-    today = error_today(libraries)
-    measured = [library for library in libraries if chosen.only in (None, library.name)]
+    parser.add_argument("--seed", type=int, default=1, help="seed of the order of actions, and of the pauses")
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="folder of the other libraries")
+    parser.add_argument("--only", help="measure only this library")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in SCENARIOS]:
+        parser.error(f"scenario {unknown[0]} does not exist; choose from {', '.join(SCENARIOS)}")
+    libraries = prepare(options.folder)
+    import_error = import_error_today(libraries)
+    measured = [library for library in libraries if options.only in (None, library.name)]
     with sync_playwright() as playwright:
         browser = launch(playwright)
         print(
-            f"{date.today()}: seed {chosen.seed}, {chosen.rounds} rounds, Chromium {browser.version}, "
+            f"{date.today()}: seed {options.seed}, {options.rounds} rounds, Chromium {browser.version}, "
             f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
         )
-        print(f"streamlit-sync with Streamlit {version('streamlit')}: {today or 'imports'}\n")
+        print(f"streamlit-sync with Streamlit {version('streamlit')}: {import_error or 'imports'}\n")
         print("| | " + " | ".join(f"{one.name}, Streamlit {one.streamlit}" for one in measured) + " |")
         print("|---|" + "---|" * len(measured))
-        for name in chosen.names or SCENARIOS:
-            results = [measure(one, name, chosen.rounds, chosen.seed, browser) for one in measured]
+        for name in options.names or SCENARIOS:
+            results = [measure(one, name, options.rounds, options.seed, browser) for one in measured]
             print(f"| {SCENARIOS[name][1]} | " + " | ".join(results) + " |", flush=True)
         browser.close()
 

@@ -1,7 +1,7 @@
-"""A Python with each library in it: made once, by pip and by name, into folders of its own.
+"""Python environments with each library, installed once by pip into separate folders.
 
-streamlit-sync reaches into modules of Streamlit that have moved since. It needs a Streamlit of its time, and that one
-other packages of its time. streamlit-server-state runs on the Streamlit that streamlit-crdt is tested with.
+streamlit-sync imports internal modules of Streamlit that have moved since. It needs an old Streamlit, which needs old
+versions of other packages. streamlit-server-state runs with the Streamlit that streamlit-crdt is tested with.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 APPS = Path(__file__).parent / "apps"
 
 NEWEST_FOR_STREAMLIT_SYNC = "1.8.1"
-"""1.9.0 gave `get_session_state` another name: from there on `import streamlit_sync` raises ImportError."""
+"""Streamlit 1.9.0 renamed `get_session_state`: since then, `import streamlit_sync` raises ImportError."""
 
-OF_ITS_TIME = (
+OLD_REQUIREMENTS = (
     f"streamlit=={NEWEST_FOR_STREAMLIT_SYNC}",
     "altair<5",  # altair.vegalite.v4
     "click<8.1",  # click.get_os_args
@@ -31,26 +31,31 @@ OF_ITS_TIME = (
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What an app with this library is started with."""
+    """A library, and the command of an app with it.
+
+    Attributes:
+        counts_people: the library reports the number of participants.
+        shares_widgets: the library shares widgets, not only values.
+    """
 
     name: str
     script: Path
     python: Path
     streamlit: str
     env: Mapping[str, str] = field(default_factory=dict)
-    keeps_people: bool = True
+    counts_people: bool = True
     shares_widgets: bool = True
 
 
 def prepare(folder: Path) -> list[Library]:
-    """Return the three libraries; what is not there yet is installed below `folder`."""
+    """Return the three libraries. Missing ones are installed below `folder`."""
     ours = _version_of(Path(sys.executable), "streamlit")
     return [
         Library("streamlit-crdt", APPS / "with_streamlit_crdt.py", Path(sys.executable), ours),
         Library(
             "streamlit-sync",
             APPS / "with_streamlit_sync.py",
-            _environment(folder / "streamlit-sync", ["streamlit-sync==0.1.0", *OF_ITS_TIME]),
+            _environment(folder / "streamlit-sync", ["streamlit-sync==0.1.0", *OLD_REQUIREMENTS]),
             NEWEST_FOR_STREAMLIT_SYNC,
         ),
         Library(
@@ -58,15 +63,19 @@ def prepare(folder: Path) -> list[Library]:
             APPS / "with_server_state.py",
             Path(sys.executable),
             ours,
-            {"PYTHONPATH": str(_beside(folder / "streamlit-server-state", "streamlit-server-state==0.20.2"))},
-            keeps_people=False,
+            {
+                "PYTHONPATH": str(
+                    _install_apart(folder / "streamlit-server-state", "streamlit-server-state==0.20.2")
+                )
+            },
+            counts_people=False,
             shares_widgets=False,
         ),
     ]
 
 
-def error_today(libraries: list[Library]) -> str:
-    """Return what importing streamlit-sync says with today's Streamlit; "" if it works."""
+def import_error_today(libraries: list[Library]) -> str:
+    """Return the error of importing streamlit-sync with the installed Streamlit, "" if it works."""
     site = next(libraries[1].python.parent.parent.glob("lib/python*/site-packages"))
     code = (
         "import sys, streamlit, importlib.util as u\n"
@@ -74,8 +83,8 @@ def error_today(libraries: list[Library]) -> str:
         "module = u.module_from_spec(spec); sys.modules['streamlit_sync'] = module\n"
         "spec.loader.exec_module(module)\n"
     )
-    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return result.stderr.strip().splitlines()[-1] if result.returncode else ""
 
 
 def _environment(folder: Path, requirements: list[str]) -> Path:
@@ -87,8 +96,8 @@ def _environment(folder: Path, requirements: list[str]) -> Path:
     return python
 
 
-def _beside(folder: Path, requirement: str) -> Path:
-    """Install one package, without what it needs, where only those see it who have the folder on their path."""
+def _install_apart(folder: Path, requirement: str) -> Path:
+    """Install one package without its dependencies into a folder for PYTHONPATH."""
     if not (folder / ".installed").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
         subprocess.run([*pip, requirement], check=True)

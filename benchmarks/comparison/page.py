@@ -1,4 +1,4 @@
-"""One tab, driven in a way that works on the pages of Streamlit 1.8 and of today."""
+"""Drivers of a tab that work with Streamlit 1.8 and with the present version."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, Locator
 
 LOAD_DEADLINE_S = 40.0
 QUIET_S = 5.0
-"""An edit counts as lost once neither tab has shown anything new for so long: many times what one takes to arrive."""
+"""Seconds without a change in either tab after which an edit counts as lost, many times the time of an edit."""
 
 
 class Page:
-    """A tab in a context of its own."""
+    """A tab in its own browser context."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._context = browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-US")
@@ -26,32 +26,32 @@ class Page:
     def close(self) -> None:
         self._context.close()
 
-    def wait_drawn(self) -> None:
-        """Wait until the script has drawn what it shows, or said why it cannot."""
+    def wait_rendered(self) -> None:
+        """Wait until the page shows the script's output, or an error."""
         if not within(LOAD_DEADLINE_S, lambda: self.has_shown or self.has_failed):
-            raise TimeoutError(f"{self.page.url} shows nothing: {self._said()[:300]!r}")
+            raise TimeoutError(f"{self.page.url} shows nothing: {self._body()[:300]!r}")
 
     @property
     def has_shown(self) -> bool:
-        return "SHOWN " in self._said()
+        return "SHOWN " in self._body()
 
     @property
     def has_failed(self) -> bool:
-        return "Traceback" in self._said()
+        return "Traceback" in self._body()
 
     @property
     def failure(self) -> str:
-        """The first line of the error that the page shows."""
-        return next(line for line in self._said().splitlines() if re.match(r"\w*(Error|Exception): ", line))
+        """First line of the error on the page."""
+        return next(line for line in self._body().splitlines() if re.match(r"\w*(Error|Exception): ", line))
 
     @property
     def shown(self) -> Any:
-        """What the script printed; None while there is nothing."""
-        found = re.search(r"^SHOWN (.*)$", self._said(), re.MULTILINE)
+        """The value that the script printed, None if there is none."""
+        found = re.search(r"^SHOWN (.*)$", self._body(), re.MULTILINE)
         return json.loads(found[1]) if found else None
 
     def field(self, label: str) -> Locator:
-        """Return the first field after a label, whatever the two are wrapped in."""
+        """Return the first field after a label in the document."""
         after = f'//label[normalize-space()="{label}"]/following::*[self::input or self::textarea][1]'
         return self.page.locator(f"xpath={after}").first
 
@@ -62,25 +62,25 @@ class Page:
         self.field(label).fill(text)
         self.field(label).press("Control+Enter" if label == "Note" else "Enter")
 
-    def _said(self) -> str:
+    def _body(self) -> str:
         return self.page.locator("body").inner_text()
 
 
-def within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    """Say whether something becomes so in that time."""
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Return True if `condition` becomes true within the time."""
     deadline = time.monotonic() + seconds
-    while not is_so():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.03)
     return True
 
 
-def until_quiet(a: Page, b: Page, is_so: Callable[[Any], bool]) -> bool:
-    """Say whether both tabs come to show something of which it is so, before nothing changes any more."""
+def until_quiet(a: Page, b: Page, condition: Callable[[Any], bool]) -> bool:
+    """Return True if both tabs show values that satisfy `condition` before they stop changing."""
     seen = (a.shown, b.shown)
     changed_at = time.monotonic()
-    while not all(is_so(shown) for shown in seen):
+    while not all(condition(shown) for shown in seen):
         if time.monotonic() > changed_at + QUIET_S:
             return False
         time.sleep(0.03)

@@ -1,6 +1,6 @@
-"""What two people do, and how much of it both of them see afterwards.
+"""Scenarios: actions in two tabs, and the part of their results that both tabs show.
 
-Each scenario is given two tabs of a freshly started app and returns what goes into the table: counts, never times.
+Each scenario receives two tabs of a newly started app, and returns its entry in the table: counts, never times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PEOPLE_DEADLINE_S = 45.0
 
 @dataclass
 class Stage:
-    """Two tabs, and what a scenario may need besides."""
+    """Two tabs, and functions for a scenario."""
 
     a: Page
     b: Page
@@ -33,12 +33,12 @@ class Stage:
 
     @property
     def pair(self) -> tuple[Page, Page]:
-        """Return the tabs in the order in which they act, which is drawn anew each time."""
+        """The tabs in the order of their actions, random at each access."""
         return (self.a, self.b) if self.random.random() < 0.5 else (self.b, self.a)
 
 
 def widgets(stage: Stage) -> str:
-    """Both commit a field of their own at the same moment."""
+    """Both tabs commit different fields concurrently."""
     kept = 0
     for number in range(1, stage.rounds + 1):
         stage.a.field("Left").fill(f"l{number}")
@@ -50,7 +50,7 @@ def widgets(stage: Stage) -> str:
 
 
 def text(stage: Stage) -> str:
-    """Both add to the same text, one before it and one behind it."""
+    """Both tabs add to the same text, one at its start and one at its end."""
     kept = 0
     for number in range(1, stage.rounds + 1):
         within(SETTLE_S, lambda: stage.a.shown == stage.b.shown)
@@ -63,7 +63,7 @@ def text(stage: Stage) -> str:
 
 
 def choices(stage: Stage) -> str:
-    """Each chooses one more option of the same multiselect."""
+    """Each tab selects one more option of the same multiselect."""
     kept = 0
     for number in range(stage.rounds):
         within(SETTLE_S, lambda: stage.a.shown == stage.b.shown)
@@ -76,7 +76,7 @@ def choices(stage: Stage) -> str:
 
 
 def counter(stage: Stage) -> str:
-    """Both click at the same moment, again and again."""
+    """Both tabs click concurrently, in each round."""
     for number in range(1, stage.rounds + 1):
         for page in stage.pair:
             page.click("Count")
@@ -87,7 +87,7 @@ def counter(stage: Stage) -> str:
 
 
 def swallowed(stage: Stage) -> str:
-    """One clicks a button of its own, the other edits all the while."""
+    """One tab clicks a private button, while the other makes edits."""
     for number in range(stage.rounds):
         stage.a.click("Mine")
         for part in range(3):
@@ -95,19 +95,19 @@ def swallowed(stage: Stage) -> str:
             stage.b.page.wait_for_timeout(PACE_MS / 3 * stage.random.uniform(0.5, 1.5))
     within(SETTLE_S, lambda: bool(stage.a.shown and stage.a.shown[1] == stage.rounds))
     if not within(PEOPLE_DEADLINE_S, lambda: stage.a.shown is not None):
-        return "the page shows nothing any more"
+        return "the page is empty"
     return f"{stage.rounds - stage.a.shown[1]} of {stage.rounds}"
 
 
 def kept(stage: Stage) -> str:
-    """Three values are set, the process is killed and started anew, and somebody comes in."""
+    """Set three values, kill and restart the process, and open a new tab."""
     stage.a.edit("Left", "l")
     both_show(stage.a, stage.b, ["l", "", None])
     stage.b.edit("Right", "r")
     both_show(stage.a, stage.b, ["l", "r", None])
     stage.a.click("Assign")
     if not both_show(stage.a, stage.b, ["l", "r", 42]):
-        return f"not even before it: {stage.b.shown}"
+        return f"not even before the kill: {stage.b.shown}"
     stage.kill_and_restart()
     page = stage.open("")
     within(SETTLE_S, lambda: bool(page.shown == ["l", "r", 42]))
@@ -116,11 +116,11 @@ def kept(stage: Stage) -> str:
 
 
 def nothing(stage: Stage) -> str:
-    """One assigns None, False, 0 and "" to keys that nobody had, then 1 to another."""
+    """One tab assigns None, False, 0 and "" to new keys, then 1 to another key."""
     stage.a.click("Assign")
     within(SETTLE_S * 2, lambda: bool(stage.b.shown[1]))
     within(SETTLE_S, lambda: len(stage.b.shown[0]) == 4)
-    return _listed(stage.b.shown[0], ["none", "false", "zero", "empty"])
+    return _all_but(stage.b.shown[0], ["none", "false", "zero", "empty"])
 
 
 def deleted(stage: Stage) -> str:
@@ -140,17 +140,17 @@ def frame(stage: Stage) -> str:
 
 
 def volatile(stage: Stage) -> str:
-    """Nobody does anything, and the script assigns the time."""
+    """An idle room whose script assigns the time in each run."""
     within(3 * SETTLE_S, lambda: stage.a.has_shown and stage.b.has_shown)
     stage.a.page.wait_for_timeout(5_000)
     before = stage.count_runs()
     stage.a.page.wait_for_timeout(20_000)
     counted = f"{(stage.count_runs() - before) * 3} runs a minute"
-    return counted if stage.a.has_shown and stage.b.has_shown else f"{counted}, and a page that shows nothing"
+    return counted if stage.a.has_shown and stage.b.has_shown else f"{counted}, and an empty page"
 
 
 def form(stage: Stage) -> str:
-    """One submits a form that clears; then the other submits as the form stands there."""
+    """One tab submits a form with `clear_on_submit`. Then the other tab submits its form unchanged."""
     stage.a.edit("Wish", "tea")
     within(SETTLE_S, lambda: bool(stage.b.shown == "tea"))
     within(SETTLE_S, lambda: not stage.a.field("Wish").input_value() and not _wish(stage.b))
@@ -158,33 +158,34 @@ def form(stage: Stage) -> str:
     stage.b.click("Submit")
     within(SETTLE_S, lambda: bool(stage.a.shown == stage.b.shown == shown[1]))
     cleared = [name for name, left in zip(("submitter", "other"), shown, strict=True) if not left]
-    honest = "submits what it shows" if stage.b.shown == shown[1] else "submits something else than it shows"
-    return f"{' and '.join(cleared) or 'nobody'}; the other {honest}"
+    is_equal = stage.b.shown == shown[1]
+    result = "submits its visible values" if is_equal else "submits other values than it shows"
+    return f"{' and '.join(cleared) or 'none'}; the other {result}"
 
 
 def people(stage: Stage) -> str:
-    """One of two goes, and nobody else does anything: how many does somebody see who looks from outside?"""
+    """One of two tabs is closed. A third tab outside of the room reads the number of participants."""
     stage.b.close()
-    looking = stage.open("?outside")
+    observer = stage.open("?outside")
 
     def is_right() -> bool:
-        looking.page.reload(wait_until="domcontentloaded")
-        looking.wait_drawn()
-        return bool(looking.shown == 1)
+        observer.page.reload(wait_until="domcontentloaded")
+        observer.wait_rendered()
+        return bool(observer.shown == 1)
 
     is_exact = within(PEOPLE_DEADLINE_S, is_right)
-    return "1, as it is" if is_exact else f"{looking.shown}, after {PEOPLE_DEADLINE_S:g} s"
+    return "1, correct" if is_exact else f"{observer.shown}, after {PEOPLE_DEADLINE_S:g} s"
 
 
 def _marks(shown: str) -> list[str]:
-    """Return what was typed, each a letter and a number: what two put in at one place stands there without a space."""
+    """Return the inserted words, each a letter and a number. Concurrent inserts may have no space between them."""
     return re.findall(r"[ab]\d+", shown)
 
 
-def both_have(stage: Stage, wanted: set[str], parts: Callable[[Any], list[str]]) -> bool:
-    kept = until_quiet(stage.a, stage.b, lambda shown: wanted <= set(parts(shown or "")))
+def both_have(stage: Stage, expected: set[str], parts: Callable[[Any], list[str]]) -> bool:
+    kept = until_quiet(stage.a, stage.b, lambda shown: expected <= set(parts(shown or "")))
     if not kept:
-        print(f"lost: of {sorted(wanted)}, in {stage.a.shown!r} and {stage.b.shown!r}", file=sys.stderr)
+        print(f"lost: one of {sorted(expected)}, in {stage.a.shown!r} and {stage.b.shown!r}", file=sys.stderr)
     return kept
 
 
@@ -192,8 +193,8 @@ def _wish(page: Page) -> str:
     return page.field("Wish").input_value()
 
 
-def _listed(found: list[str], wanted: list[str]) -> str:
-    missing = [name for name in wanted if name not in found]
+def _all_but(found: list[str], expected: list[str]) -> str:
+    missing = [name for name in expected if name not in found]
     return "all" if not missing else f"all but {', '.join(missing)}"
 
 
@@ -202,13 +203,13 @@ SCENARIOS: dict[str, tuple[Callable[[Stage], str], str]] = {
     "text": (text, "rounds in which both edits of one text area are kept"),
     "choices": (choices, "rounds in which both selections in one multiselect are kept"),
     "counter": (counter, "clicks on a shared counter that count"),
-    "swallowed": (swallowed, "clicks that are swallowed while somebody else edits"),
-    "kept": (kept, "values that are there after kill -9 and a restart"),
+    "swallowed": (swallowed, "clicks that are lost during edits of the other tab"),
+    "kept": (kept, "values that are present after kill -9 and a restart"),
     "nothing": (nothing, "None, False, 0 and an empty text arrive"),
     "deleted": (deleted, "a deletion arrives"),
     "frame": (frame, "a DataFrame in the state"),
     "volatile": (volatile, "an idle room of two whose script assigns the time"),
-    "form": (form, "whose form is cleared by clear_on_submit"),
-    "people": (people, "how many are in the room after one of two has gone"),
+    "form": (form, "tabs whose form clear_on_submit clears"),
+    "people": (people, "number of people in the room after one of two has left"),
 }
-"""Case of the apps → what is done, and what is counted."""
+"""Case of the apps → scenario, and label in the table."""

@@ -1,10 +1,10 @@
-"""The closing summary of `make test` counts what ran and never makes a failure look like a success."""
+"""Summary of `make test`: counts of tests, and the exit code after a failure."""
 
 from __future__ import annotations
 
 import pytest
 
-from tools.run_checks import judge, summarise
+from tools.run_checks import parse_outcome, print_summary
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,18 @@ from tools.run_checks import judge, summarise
         (2, "===== 12 passed in 3.21s =====", 12, 1),
     ],
 )
-def test_tests_are_counted_and_a_target_without_tests_counts_as_one(
+def test_tests_are_counted_and_other_targets_count_as_one(
     exit_code: int, output: str, passed: int, failed: int
 ) -> None:
-    outcome = judge("target", exit_code, 1.0, output)
+    outcome = parse_outcome("target", exit_code, 1.0, output)
     assert (outcome.passed, outcome.failed) == (passed, failed)
 
 
-def test_the_last_line_adds_up_and_one_failure_fails_all(capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = [judge("lint", 0, 1.0, ""), judge("test-py", 1, 2.0, "== 3 failed, 4 passed in 1s ==")]
-    assert summarise(outcomes, 3.0) == 1
+def test_last_line_has_totals_and_one_failure_fails_all(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = [
+        parse_outcome("lint", 0, 1.0, ""),
+        parse_outcome("test-py", 1, 2.0, "== 3 failed, 4 passed in 1s =="),
+    ]
+    assert print_summary(outcomes, 3.0) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "5 passed, 3 failed"
-    assert summarise(outcomes[:1], 1.0) == 0
+    assert print_summary(outcomes[:1], 1.0) == 0

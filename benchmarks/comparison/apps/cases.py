@@ -1,7 +1,7 @@
-"""The same small apps for every library: only how a value is shared differs, and that is in the three files beside.
+"""The same apps for every library. The three files beside this one contain the sharing of each library.
 
-Written so that Streamlit 1.8 runs them too. Each case prints what its session sees as `SHOWN <json>`, and each run
-writes one line to stdout, which is how runs are counted.
+Streamlit 1.8 must be able to run them. Each case prints its session's values as `SHOWN <json>`. Each run writes a line
+to stdout, so that runs can be counted.
 """
 
 import json
@@ -16,10 +16,10 @@ NOTHING = {"none": None, "false": False, "zero": 0, "empty": ""}
 WORK_S = 0.1
 
 
-def looks_from_outside():
-    """Say whether this page is to count the people, without being one of them."""
-    asked = st.query_params if hasattr(st, "query_params") else st.experimental_get_query_params()
-    return "outside" in asked
+def is_outside():
+    """Return True if this page counts the participants without being one."""
+    parameters = st.query_params if hasattr(st, "query_params") else st.experimental_get_query_params()
+    return "outside" in parameters
 
 
 def show(value):
@@ -52,7 +52,7 @@ def counter(library):
 
 
 def swallowed(library):
-    """The script works for a moment before it comes to the button, as real ones do."""
+    """Work for a moment above the button, as a real script does."""
     right = library.text("Right")
     time.sleep(WORK_S)
     mine = library.private("mine")
@@ -114,7 +114,10 @@ def people(library):
 
 
 def run(library):
-    """Run the case of this process. (In the address it would be lost: streamlit-sync reruns others without theirs.)"""
+    """Run the case of this process.
+
+    It is an environment variable, because streamlit-sync reruns other sessions without their query parameters.
+    """
     CASES[os.environ["COMPARISON_CASE"]](library)
 
 

@@ -1,4 +1,4 @@
-"""The cases with streamlit-server-state: as its examples do, a widget gets its value from the state and returns it."""
+"""The cases with streamlit-server-state. As in its examples, a widget gets its value from the state and returns it."""
 
 import streamlit as st
 from cases import count_run, run
@@ -23,18 +23,18 @@ class Library:
         return st.text_input(label)
 
     def choices(self, label, options):
-        return self._widget(lambda chosen: st.multiselect(label, options, chosen), label, None, [])
+        return self._widget(lambda selected: st.multiselect(label, options, selected), label, None, [])
 
     def add_one(self, name):
         with server_state_lock[name]:
             server_state[name] += 1
 
-    def _widget(self, draw, name, label, default):
+    def _widget(self, show_widget, name, label, default):
         with server_state_lock[name]:
             if name not in server_state:
                 server_state[name] = default
-            shown = server_state[name]
-            server_state[name] = draw(shown) if label is None else draw(label, shown)
+            value = server_state[name]
+            server_state[name] = show_widget(value) if label is None else show_widget(label, value)
             return server_state[name]
 
 

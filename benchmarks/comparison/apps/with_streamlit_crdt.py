@@ -1,7 +1,7 @@
 """The cases with streamlit-crdt."""
 
 import streamlit as st
-from cases import count_run, looks_from_outside, run, show
+from cases import count_run, is_outside, run, show
 
 from streamlit_crdt import crdt_sync, private_key
 
@@ -27,7 +27,7 @@ class Library:
         st.session_state[name] += 1
 
 
-if looks_from_outside():
+if is_outside():
     from streamlit_crdt import rooms
 
     show(sum(listed.people for listed in rooms.list_rooms() if listed.name == "room"))

@@ -2,7 +2,7 @@
 
 import streamlit as st
 import streamlit_sync
-from cases import count_run, looks_from_outside, run, show
+from cases import count_run, is_outside, run, show
 from streamlit_sync.synced_state import get_existing_room_names, get_synced_state
 
 count_run()
@@ -27,8 +27,8 @@ class Library:
         st.session_state[name] += 1
 
 
-if looks_from_outside():
-    # The number that its select_room_widget() shows beside the room's name.
+if is_outside():
+    # The number beside the room's name in its select_room_widget().
     show(sum(get_synced_state(name).nb_active_sessions for name in get_existing_room_names()))
 else:
     with streamlit_sync.sync("room"):
