@@ -222,8 +222,7 @@ class RoomConnection:
 
     def sync(self, peer: RoomPeer | None) -> None:
         """Push the whole replica to a peer that was just opened, then drain. Under the session's lock."""
-        version = self.replica.version
-        if peer is not None and version and not self.participant.is_viewer:
+        if peer is not None and not self.participant.is_viewer and (version := self.replica.version):
             self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
         self.drain()
 
