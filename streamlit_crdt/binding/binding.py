@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,9 +23,13 @@ class StateBinding:
 
     A run calls `push`, `begin_run`, `plan`, `mark_written` for each write that was made, `prepare` and `register` for
     each widget, `check_registered`, `push` and `end_run`.
+
+    Attributes:
+        replica: the session's replica of the room. No other binding may have it.
     """
 
     def __init__(self, replica: Replica, context: RoomContext) -> None:
+        self.replica = replica
         self._lock = threading.RLock()
         self._keys = KeyStates(replica, context)
 
@@ -52,6 +56,7 @@ class StateBinding:
         """
         with self._lock:
             self._keys.start_over(replica)
+            self.replica = self._keys.replica
 
     def push(
         self,
@@ -62,6 +67,7 @@ class StateBinding:
         is_remote: bool = False,
         is_at_top: bool = False,
         assigned: Container[str] = (),
+        widget_keys: Iterable[str] = (),
     ) -> list[ValueNotShareableError]:
         """Write the local edits in session state into the replica, as one update.
 
@@ -72,11 +78,14 @@ class StateBinding:
             is_remote: a remote edit caused the run (P4).
             is_at_top: the run has not written anything yet, so that `values` are the values of the browser.
             assigned: keys that code assigned since the client state. The browser did not echo those (P1).
+            widget_keys: keys of Streamlit's widgets. Those that did not register with the binding are excluded.
 
         Returns:
             The errors of the values that cannot be shared. The other values were written.
         """
-        with self._lock, self._keys.replica.transaction():
+        with self._lock:
+            if widget_keys:
+                widget_registration.exclude_unknown(self._keys, widget_keys)
             if is_at_top and client_state is not None:
                 in_flight.close_received(self._keys, values, client_state)
             context = PushContext(client_state, is_synced, is_remote, assigned)
@@ -125,10 +134,6 @@ class StateBinding:
         """End a run. Only a complete run shows which widgets have left the page (P3)."""
         with self._lock:
             widget_registration.end_run(self._keys, is_complete=is_complete, is_remote=is_remote)
-
-    @property
-    def replica(self) -> Replica:
-        return self._keys.replica
 
     @property
     def widgets(self) -> dict[str, Widget]:

@@ -27,7 +27,7 @@ def receive(keys: KeyStates, states: Container[str], submitted: Collection[str])
         submitted: ids of the submitted forms.
     """
     outdated = set()
-    for state in keys:
+    for state in keys.values():
         widget = state.widget
         if widget is None:
             continue
@@ -41,19 +41,18 @@ def receive(keys: KeyStates, states: Container[str], submitted: Collection[str])
 
 def end_submit(keys: KeyStates) -> None:
     """Forget the submitted forms, once a push has read their values."""
-    for state in keys:
+    for state in keys.values():
         if state.is_submitted:
             state.is_submitted = False
             state.withheld = ABSENT
 
 
 def is_draft(state: KeyState, assigned: Container[str]) -> bool:
-    """Return whether the field's value in session state is not an edit, because its form was not submitted.
+    """Return whether the value of a form field is not an edit, because its form was not submitted.
 
     The browser sends a draft before the submit if the position of the field in the page has changed.
     """
-    is_field = state.widget is not None and state.widget.form is not None and state.last_seen is not ABSENT
-    return is_field and not state.is_submitted and state.key not in assigned
+    return state.last_seen is not ABSENT and not state.is_submitted and state.key not in assigned
 
 
 def withhold_write(keys: KeyStates, state: KeyState) -> bool:
@@ -71,7 +70,7 @@ def withholds(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool)
     Args:
         is_assigned: code or the binding assigned the value since the client state.
     """
-    state = keys.get(widget.key)
+    state = keys[widget.key]
     is_from_room = state.last_seen is not ABSENT and (state.is_written_now or not is_assigned)
     is_kept = is_from_room and _keeps_draft(keys, state, widget)
     if is_kept and equal(widget.shared_or_refused(value), state.last_seen):
@@ -82,8 +81,8 @@ def withholds(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool)
 
 
 def is_overdue(keys: KeyStates, state: KeyState) -> bool:
-    """Return whether a value was withheld for a draft that has ended without a submit."""
-    if state.withheld is ABSENT or state.is_submitted or state.widget is None:
+    """Return whether the withheld value must be shown: its draft has ended without a submit."""
+    if state.is_submitted or state.widget is None:
         return False
     return state.is_registered and not _keeps_draft(keys, state, state.widget)
 

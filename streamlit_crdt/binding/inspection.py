@@ -31,9 +31,10 @@ class VisibleValue:
 
 def visible_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, VisibleValue]:
     """Return the values of the registered widgets, and the plain values in session state, by shared key."""
+    keys.take_changes()
     visible = {}
     for key in values:
-        state = keys.get(key)
+        state = keys[key]
         value = _visible_value(state, values[key]) if state.is_shared else REFUSED
         in_room = keys.read(state) if key in keys.replica else ABSENT
         if value is not REFUSED and in_room is not REFUSED:

@@ -7,13 +7,12 @@ kept in shared form (see `Widget.to_shared_value`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from streamlit_crdt.access.room_context import RoomContext
 from streamlit_crdt.binding.text_drafts import TextDrafts
-from streamlit_crdt.binding.widgets import REFUSED, UNKEYED_PREFIX, Widget
+from streamlit_crdt.binding.widgets import MULTIPLE, REFUSED, UNKEYED_PREFIX, Widget
 from streamlit_crdt.codec.equality import deep_copy, equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
@@ -33,6 +32,9 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+
+SCALARS: Final = frozenset({type(None), bool, int, str})
+"""Immutable types that are their own shared value. For two values of one such type, `==` is `equal`."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class KeyState:
         in_flight: the written value that the browser has not confirmed (P1).
         withheld: the value that the browser shows in a form field, instead of `last_seen` (P7).
         unchecked: the value that the widget showed when it registered after a remote write in this run (P2).
+        room_value: the room's value if it is a scalar and did not change since it was read.
         is_in_room: the room has a value, or had one at the last run.
         is_held_back: a local edit waits for the first sync (R4).
         is_assigned: code assigned the value before the widget first registered. That is an edit, not a default (R4).
@@ -91,6 +94,7 @@ class KeyState:
     in_flight: InFlightValue | None = None
     withheld: Any = ABSENT
     unchecked: Any = ABSENT
+    room_value: Any = ABSENT
     is_in_room: bool = False
     is_held_back: bool = False
     is_assigned: bool = False
@@ -108,6 +112,11 @@ class KeyState:
     def is_bindable(self) -> bool:
         """Whether the room and session state share this key: a plain value, or a widget that code can set (P6)."""
         return self.is_shared and (self.widget is None or self.widget.is_settable)
+
+    @property
+    def is_field(self) -> bool:
+        """Whether the key belongs to a field of a form (P7)."""
+        return self.widget is not None and self.widget.form is not None
 
     @property
     def is_hidden(self) -> bool:
@@ -151,52 +160,51 @@ class KeyState:
         )
 
 
-class KeyStates:
-    """Key states of one session in one room, by key. Not thread-safe: `StateBinding` holds a lock.
+class KeyStates(dict[str, KeyState]):
+    """Key states of one session in one room, by key. An access to a missing key creates its state.
+
+    Not thread-safe: `StateBinding` holds a lock.
 
     Attributes:
-        replica: the session's replica of the room.
-        context: role, key filter and merge rules.
+        replica: the session's replica of the room. No other binding may have it.
+        context: key filter and merge rules.
+        is_read_only: the session is a viewer. It pushes nothing, and its local changes are reverted (rule A1).
         delivery: number of the newest value in flight. The tab confirms by this number (P1).
         unsubmitted_elements: element ids of the form fields with a draft (P7).
         drafts: the texts that drafts began with.
     """
 
     def __init__(self, replica: Replica, context: RoomContext) -> None:
+        super().__init__()
         self.replica = replica
         self.context = context
+        self.is_read_only = context.is_read_only
         self.delivery = 0
         self.unsubmitted_elements: set[str] = set()
         self.drafts = TextDrafts()
-        self._states: dict[str, KeyState] = {}
         self._warned: set[tuple[str, str]] = set()
 
-    def __iter__(self) -> Iterator[KeyState]:
-        return iter(list(self._states.values()))
-
-    def get(self, key: str) -> KeyState:
-        """Return the state of a key, created on first use."""
-        state = self._states.get(key)
-        if state is None:
-            is_shared = self.context.key_filter.shares(key)
-            state = self._states[key] = KeyState(key, is_shared, key.startswith(UNKEYED_PREFIX))
+    def __missing__(self, key: str) -> KeyState:
+        is_shared = self.context.key_filter.shares(key)
+        state = self[key] = KeyState(key, is_shared, key.startswith(UNKEYED_PREFIX))
         return state
 
     def set_context(self, context: RoomContext) -> None:
         is_refiltered = context.key_filter != self.context.key_filter
-        self.context = context
+        self.context, self.is_read_only = context, context.is_read_only
         if is_refiltered:
-            for state in self:
+            for state in self.values():
                 state.is_shared = context.key_filter.shares(state.key)
 
     def start_over(self, replica: Replica | None) -> None:
         """Forget all values. Widgets, and the keys known as volatile, stay."""
         self.replica = self.replica if replica is None else replica
         self.drafts.start_over()
-        former, self._states = list(self), {}
+        former = list(self.values())
+        self.clear()
         for state in former:
             if state.widget is not None or state.is_volatile:
-                kept = self.get(state.key)
+                kept = self[state.key]
                 kept.widget, kept.is_volatile = state.widget, state.is_volatile
 
     def forget_widget(self, state: KeyState) -> None:
@@ -207,51 +215,58 @@ class KeyStates:
 
     def discard_if_empty(self, state: KeyState) -> None:
         if state.is_disposable:
-            self._states.pop(state.key, None)
+            self.pop(state.key, None)
 
     # -- views ---------------------------------------------------------------------------------------------------
 
     def widgets(self) -> dict[str, Widget]:
         """Return each widget as this session registered it last, by key."""
-        return {state.key: state.widget for state in self if state.widget is not None}
+        return {state.key: state.widget for state in self.values() if state.widget is not None}
 
     def bound_keys(self) -> set[str]:
         """Return the keys of session state that have, or can have, a value in the room."""
-        states = [*self, *map(self.get, self.replica)]
-        return {
-            state.key
-            for state in states
-            if state.is_bindable
-            and (state.is_in_room or state.widget is not None or state.key in self.replica)
-        }
+        known = {state.key for state in self.values() if state.is_in_room or state.widget is not None}
+        return {key for key in known.union(self.replica) if self[key].is_bindable}
 
     def held_back(self) -> frozenset[str]:
         """Return the keys with a local edit that waits for the first sync, as of the last push (R4)."""
-        return frozenset(state.key for state in self if state.is_held_back)
+        return frozenset(state.key for state in self.values() if state.is_held_back)
 
     @property
     def has_merged(self) -> bool:
         """Whether the room merged a local edit, and the script has not seen the result."""
-        return any(state.is_merged for state in self)
+        return any(state.is_merged for state in self.values())
 
     @property
     def pending_delivery(self) -> int | None:
         """The number that the tab has to confirm (P1); None if no value is in flight."""
-        return self.delivery if any(state.in_flight is not None for state in self) else None
+        return self.delivery if any(state.in_flight is not None for state in self.values()) else None
 
     # -- values --------------------------------------------------------------------------------------------------
+
+    def take_changes(self) -> None:
+        """Discard the room values that have changed, so that `read` reads them again."""
+        for key in self.replica.take_changed():
+            self[key].room_value = ABSENT
 
     def read(self, state: KeyState) -> Any:
         """Return the room's value, a multiple selection in the order of the options.
 
-        Returns `REFUSED`, and warns once, if the value cannot be decoded here.
+        A scalar is the value as of the last `take_changes`. Other values are read again: the class of an Enum member is
+        a new object in each script run. Returns `REFUSED`, and warns once, if the value cannot be decoded here.
         """
+        if state.room_value is not ABSENT:
+            return state.room_value
         try:
             value = self.replica.get(state.key)
-            return value if state.widget is None else state.widget.in_option_order(value)
         except ValueUnreadableError as error:
             self.warn(state, "unreadable", f"the room's value of {state.key!r} cannot be read here: {error}")
             return REFUSED
+        if type(value) in SCALARS:
+            state.room_value = value
+        if state.widget is not None and state.widget.kind in MULTIPLE:
+            return state.widget.in_option_order(value)
+        return value
 
     def rule(self, state: KeyState, value: Any) -> Rule | None:
         """Return the merge rule of a key.

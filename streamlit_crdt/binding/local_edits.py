@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from streamlit_crdt.binding import form_drafts, in_flight
-from streamlit_crdt.binding.key_state import ABSENT, KeyState, KeyStates
+from streamlit_crdt.binding.key_state import ABSENT, SCALARS, KeyState, KeyStates
 from streamlit_crdt.binding.widgets import REFUSED, TEXT_INPUTS, ClientState
 from streamlit_crdt.codec import values as codec
 from streamlit_crdt.codec.equality import deep_copy, equal
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
-
-_SCALARS: Final = frozenset({type(None), bool, int, float, str})
-"""Immutable types. The same object as `KeyState.last_seen` has not changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +34,26 @@ class PushContext:
 
 
 def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> list[ValueNotShareableError]:
-    """Write the local edits in session state into the replica; return the errors of values that cannot be shared."""
-    errors = []
-    for state in keys:
+    """Write the local edits in session state into the replica, as one update.
+
+    Returns:
+        The errors of the values that cannot be shared. The other values were written.
+    """
+    edits: list[tuple[KeyState, Any]] = []
+    errors: list[ValueNotShareableError] = []
+    for state in keys.values():
         state.is_held_back = False
-    if not keys.context.is_read_only:
-        for key, value in list(values.items()):
-            state = keys.get(key)
-            if not state.is_shared or (value is state.last_seen and type(value) in _SCALARS):
-                continue
-            try:
-                _push_key(keys, state, value, context)
-            except ValueNotShareableError as error:
-                errors.append(error)
+    if not keys.is_read_only:
+        _find_edits(keys, values, context, edits, errors)
         if not context.is_synced:
             return errors
-        _push_deletions(keys, values)
-    form_drafts.end_submit(keys)
+        deleted = _find_deletions(keys, values)
+        if edits or deleted:
+            with keys.replica.transaction():
+                _write_edits(keys, edits, errors)
+                _write_deletions(keys, deleted)
+    if any(state.is_submitted for state in keys.values()):
+        form_drafts.end_submit(keys)
     return errors
 
 
@@ -63,7 +63,7 @@ def ignore_existing(keys: KeyStates, values: Mapping[str, Any]) -> None:
     The room's own values take precedence. A value that the room lacks stays in the session until it changes.
     """
     for key, value in values.items():
-        state = keys.get(key)
+        state = keys[key]
         if state.is_shared and state.widget is None and not state.is_unkeyed:
             keys.see(state, value)
 
@@ -77,7 +77,7 @@ def restore_overwritten(
         commits: digest of the text that the draft began with, and the committed text, by class name of the widget.
         values: the session state.
     """
-    if not commits or keys.context.is_read_only:
+    if not commits or keys.is_read_only:
         return
     with keys.replica.transaction():
         for name, (base_digest, text) in commits.items():
@@ -85,7 +85,7 @@ def restore_overwritten(
             if lost is None:
                 continue
             key, base = lost
-            state = keys.get(key)
+            state = keys[key]
             rule = keys.rule(state, text)
             is_text = state.widget is not None and state.widget.kind in TEXT_INPUTS
             is_bound = is_text and state.is_registered and state.is_shared
@@ -94,21 +94,42 @@ def restore_overwritten(
                 keys.drafts.note_commit(key, text)
 
 
-def _push_key(keys: KeyStates, state: KeyState, value: Any, context: PushContext) -> None:
-    current = _shared_value(state, value, context.client_state)
-    if current is REFUSED or form_drafts.is_draft(state, context.assigned):
-        return
+def _find_edits(
+    keys: KeyStates,
+    values: Mapping[str, Any],
+    context: PushContext,
+    edits: list[tuple[KeyState, Any]],
+    errors: list[ValueNotShareableError],
+) -> None:
+    for key, value in list(values.items()):
+        state = keys[key]
+        is_scalar = type(value) in SCALARS and type(value) is type(state.last_seen)
+        if not state.is_shared or (is_scalar and value == state.last_seen):
+            continue
+        try:
+            current = _shared_value(state, value, context.client_state)
+        except ValueNotShareableError as error:
+            errors.append(error)
+            continue
+        if current is not REFUSED and _is_pushed(keys, state, current, context):
+            edits.append((state, current))
+
+
+def _is_pushed(keys: KeyStates, state: KeyState, current: Any, context: PushContext) -> bool:
+    """Return whether the value is an edit that must be written now."""
+    if state.is_field and form_drafts.is_draft(state, context.assigned):
+        return False
     is_new = state.last_seen is ABSENT and state.widget is None
     if is_new and not context.is_synced and state.value_before_sync is ABSENT:
         state.value_before_sync = deep_copy(current)
     if not _is_edit(keys, state, current, context):
-        return
-    if not context.is_synced:
-        with suppress(ValueNotShareableError):  # such an edit can never be made
-            codec.encode(current, key=state.key)
-            state.is_held_back = True
-    elif not keys.is_damped(state, is_remote=context.is_remote):
-        _write(keys, state, current)
+        return False
+    if context.is_synced:
+        return not keys.is_damped(state, is_remote=context.is_remote)
+    with suppress(ValueNotShareableError):  # such an edit can never be made
+        codec.encode(current, key=state.key)
+        state.is_held_back = True
+    return False
 
 
 def _shared_value(state: KeyState, value: Any, client_state: ClientState | None) -> Any:
@@ -156,9 +177,20 @@ def _is_echo(state: KeyState, context: PushContext) -> bool:
     return not context.client_state.is_caused_only_by(state.widget)
 
 
+def _write_edits(
+    keys: KeyStates, edits: list[tuple[KeyState, Any]], errors: list[ValueNotShareableError]
+) -> None:
+    for state, current in edits:
+        try:
+            _write(keys, state, current)
+        except ValueNotShareableError as error:
+            errors.append(error)
+
+
 def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
     rule = keys.rule(state, current)
     keys.replica.edit(state.key, _base(keys, state, current, rule), current, rule)
+    state.room_value = ABSENT
     keys.drafts.note_edit(state.key, current)
     keys.see(state, current)
     if rule is not None and _is_merged(rule, keys.read(state), current):
@@ -200,13 +232,22 @@ def _base(keys: KeyStates, state: KeyState, current: Any, rule: Rule | None) -> 
     return min(former, key=lambda value: rule.distance(value, current), default=seen)
 
 
-def _push_deletions(keys: KeyStates, values: Mapping[str, Any]) -> None:
-    for state in keys:
-        if state.key in values or state.widget is not None:
-            continue  # P3: a widget that left the page was not deleted
+def _find_deletions(keys: KeyStates, values: Mapping[str, Any]) -> list[KeyState]:
+    """Return the plain values that session state does not have any more. Empty records are discarded."""
+    absent = [state for state in keys.values() if state.key not in values and state.widget is None]  # P3
+    deleted = []
+    for state in absent:
         if state.last_seen is not ABSENT and not state.is_unkeyed and state.is_shared:
-            if state.key in keys.replica and equal(keys.read(state), state.last_seen):
-                keys.replica.delete(state.key)
-            state.last_seen = ABSENT
-            state.is_in_room = False
-        keys.discard_if_empty(state)
+            deleted.append(state)
+        else:
+            keys.discard_if_empty(state)
+    return deleted
+
+
+def _write_deletions(keys: KeyStates, deleted: list[KeyState]) -> None:
+    keys.take_changes()
+    for state in deleted:
+        if state.key in keys.replica and equal(keys.read(state), state.last_seen):
+            keys.replica.delete(state.key)
+        state.last_seen = ABSENT
+        state.is_in_room = False

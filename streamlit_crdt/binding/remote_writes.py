@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamlit_crdt.binding import form_drafts, in_flight
-from streamlit_crdt.binding.key_state import ABSENT, KeyState, KeyStates
+from streamlit_crdt.binding.key_state import ABSENT, SCALARS, KeyState, KeyStates
 from streamlit_crdt.binding.widgets import REFUSED
 from streamlit_crdt.codec.equality import deep_copy, equal
 
@@ -31,11 +31,17 @@ class StateWrite:
 
 def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
     """Return the writes that session state needs, to show the room."""
-    for state in keys:
+    keys.take_changes()
+    for state in keys.values():
         state.is_merged = False
     room_keys = keys.replica.keys()
-    planned = [_plan_key(keys, keys.get(key), values) for key in room_keys]
-    writes = [write for write in planned if write is not None]
+    writes = []
+    for key in room_keys:
+        state = keys[key]
+        if not (_is_seen_scalar(state) and _is_settled(state, values.get(key, ABSENT))):
+            write = _plan_key(keys, state, values)
+            if write is not None:
+                writes.append(write)
     for state in _deleted(keys, room_keys):
         state.is_in_room = False
         if state.widget is not None and state.is_registered:
@@ -47,7 +53,7 @@ def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
         state.last_seen = ABSENT  # a hidden widget returns with its default, which is not an edit (R4)
         if state.widget is None and state.key in values:
             writes.append(StateWrite(state.key, None, None, is_deletion=True))
-    if keys.context.is_read_only:
+    if keys.is_read_only:
         writes += _revert_untouched(keys, values)
     return writes
 
@@ -56,11 +62,11 @@ def mark_written(keys: KeyStates, write: StateWrite, values: Mapping[str, Any]) 
     """Record that a planned write was made. `values` is the session state from before it."""
     if write.is_deletion:
         return
-    state = keys.get(write.key)
+    state = keys[write.key]
     is_withheld = form_drafts.withhold_write(keys, state)
     if not is_withheld and state.widget is not None and write.key in values:
         # The browser does not send a draft that left its form before the submit again: `last_seen` was before.
-        is_draft = form_drafts.is_draft(state, ())
+        is_draft = state.is_field and form_drafts.is_draft(state, ())
         before = state.last_seen if is_draft else state.widget.shared_or_refused(values[write.key])
         in_flight.begin(keys, state, before, write.shared)
     keys.see(state, write.shared)
@@ -70,7 +76,7 @@ def mark_written(keys: KeyStates, write: StateWrite, values: Mapping[str, Any]) 
 
 def mark_unwritable(keys: KeyStates, write: StateWrite, reason: Exception) -> None:
     """Give up a write that Streamlit rejected, as for a reserved key. The room's value counts as refused."""
-    state = keys.get(write.key)
+    state = keys[write.key]
     state.refused = deep_copy(write.shared)
     keys.warn(state, "unwritable", f"the room's value of {write.key!r} cannot be set here: {reason}")
 
@@ -82,7 +88,7 @@ def replace_echoes(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]
     registers there must not send the browser's old value back.
     """
     written = {}
-    for state in keys:
+    for state in keys.values():
         widget, flight = state.widget, state.in_flight
         if widget is None or flight is None or state.key not in values or not state.is_registered:
             continue
@@ -96,9 +102,11 @@ def replace_echoes(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]
 
 def changed_keys(keys: KeyStates) -> Iterator[str]:
     """Yield the keys whose value in the room this session has not seen and would use."""
+    keys.take_changes()
     room_keys = keys.replica.keys()
     for key in room_keys:
-        if _is_changed(keys, keys.get(key)):
+        state = keys[key]
+        if not (_is_seen_scalar(state) and state.withheld is ABSENT) and _is_changed(keys, state):
             yield key
     for state in _deleted(keys, room_keys):
         if state.last_seen is not ABSENT and (state.widget is None or state.is_registered):
@@ -108,7 +116,7 @@ def changed_keys(keys: KeyStates) -> Iterator[str]:
 def displaced_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the shared value of each widget that a viewer changed, by key. The next full run reverts it (rule A1)."""
     displaced = {}
-    for state in keys:
+    for state in keys.values():
         widget = state.widget
         if widget is None or not state.is_registered or state.last_seen is ABSENT or state.key not in values:
             continue
@@ -123,7 +131,7 @@ def displaced_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, An
 def _deleted(keys: KeyStates, room_keys: list[str]) -> list[KeyState]:
     """Return the keys that the room had at the last run and does not have now."""
     present = set(room_keys)
-    return [state for state in keys if state.is_in_room and state.key not in present]
+    return [state for state in keys.values() if state.is_in_room and state.key not in present]
 
 
 def _reset(state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:
@@ -138,6 +146,22 @@ def _reset(state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:
     return StateWrite(state.key, deep_copy(default), deep_copy(shared))
 
 
+def _is_seen_scalar(state: KeyState) -> bool:
+    """Return whether the room's value is a scalar, has not changed, and is `last_seen`."""
+    seen = state.last_seen
+    return type(seen) in SCALARS and type(seen) is type(state.room_value) and bool(seen == state.room_value)
+
+
+def _is_settled(state: KeyState, value: Any) -> bool:
+    """Return whether session state shows `last_seen`, and nothing is open for the key."""
+    is_open = state.in_flight is not None or not state.is_in_room
+    are_values_open = any(
+        open_value is not ABSENT for open_value in (state.withheld, state.refused, state.value_before_sync)
+    )
+    is_shown = type(value) is type(state.last_seen) and value == state.last_seen
+    return is_shown and not is_open and not are_values_open
+
+
 def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:
     key, widget = state.key, state.widget
     if not state.is_bindable:
@@ -146,7 +170,8 @@ def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> St
     if remote is REFUSED or state.is_refused(remote):
         return None
     state.is_in_room = True
-    if key in values and state.shows(values[key], remote) and not form_drafts.is_overdue(keys, state):
+    is_overdue = state.withheld is not ABSENT and form_drafts.is_overdue(keys, state)
+    if key in values and state.shows(values[key], remote) and not is_overdue:
         if state.in_flight is None:
             keys.see(state, remote)
         state.value_before_sync = ABSENT
@@ -155,14 +180,14 @@ def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> St
     if value is REFUSED:
         keys.refuse(state, remote)
         return None
-    is_revert = keys.context.is_read_only and state.last_seen is not ABSENT and equal(remote, state.last_seen)
+    is_revert = keys.is_read_only and state.last_seen is not ABSENT and equal(remote, state.last_seen)
     return StateWrite(key, deep_copy(value), remote, is_revert=is_revert)
 
 
 def _revert_untouched(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
     """Return the writes that revert a viewer's changes of widgets that the room has no value for (rule A1)."""
     writes = []
-    for state in keys:
+    for state in keys.values():
         widget = state.widget
         if widget is None or not state.is_registered or state.last_seen is ABSENT or state.key not in values:
             continue
@@ -181,5 +206,6 @@ def _is_changed(keys: KeyStates, state: KeyState) -> bool:
     remote = keys.read(state)
     if remote is REFUSED or state.is_refused(remote):
         return False
-    is_seen = state.last_seen is not ABSENT and equal(remote, state.last_seen)
-    return not is_seen or form_drafts.is_overdue(keys, state)
+    if state.last_seen is ABSENT or not equal(remote, state.last_seen):
+        return True
+    return state.withheld is not ABSENT and form_drafts.is_overdue(keys, state)

@@ -130,7 +130,9 @@ class TextDrafts:
         self._texts.clear()
 
     def _get(self, key: str) -> _WidgetTexts:
-        return self._texts.setdefault(key, _WidgetTexts())
+        if key not in self._texts:
+            self._texts[key] = _WidgetTexts()
+        return self._texts[key]
 
     def _keys_of(self, name: str) -> list[str]:
         return [key for key, texts in self._texts.items() if texts.shown and class_of(key) == name]

@@ -30,14 +30,14 @@ class RawValues(Protocol):
 
 def begin_run(keys: KeyStates) -> None:
     """Begin a run. The widgets of a run that a newer run superseded count as registered."""
-    for state in keys:
+    for state in keys.values():
         state.is_registered_now = state.is_written_now = state.is_overwritten_now = False
         state.unchecked = ABSENT
 
 
 def end_run(keys: KeyStates, *, is_complete: bool, is_remote: bool) -> None:
     """End a run. Only a complete run shows which widgets have left the page (P3)."""
-    for state in keys:
+    for state in list(keys.values()):
         if is_remote and state.is_written_now and not state.is_overwritten_now:
             state.overwritten_runs = 0
         if is_complete:
@@ -51,7 +51,7 @@ def end_run(keys: KeyStates, *, is_complete: bool, is_remote: bool) -> None:
 
 def leave_page(keys: KeyStates) -> None:
     """Unregister the widgets of the former page. Their keys may return with values from before it (P3)."""
-    for state in keys:
+    for state in keys.values():
         state.is_registered = state.is_registered_now
 
 
@@ -63,7 +63,7 @@ def prepare(
     Args:
         is_in_browser: the client state has a value of the widget, so that the browser shows it already.
     """
-    state = keys.get(widget.key)
+    state = keys[widget.key]
     is_new = values.is_new(widget.key)
     initial = REFUSED if is_new else _initial_value(keys, state, widget)
     if initial is not REFUSED:
@@ -88,7 +88,7 @@ def value_to_show(keys: KeyStates, widget: Widget, value: Any) -> Any:
 
     A value that code assigned is returned unchanged: the app is responsible for it.
     """
-    state = keys.get(widget.key)
+    state = keys[widget.key]
     seen = state.last_seen
     if seen is ABSENT or not (equal(value, seen) or equal(widget.shared_or_refused(value), seen)):
         return value
@@ -107,16 +107,16 @@ def register(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool, 
         is_in_browser: the browser sent the value, from an earlier session or with this very edit. It is an edit if it
             differs from the default, and the room's value overrides it.
     """
-    state = keys.get(widget.key)
+    state = keys[widget.key]
     state.widget = widget
     state.is_registered = state.is_registered_now = True
     state.is_unshown = False
-    if not state.is_bindable:
+    if not (state.is_shared and widget.is_settable):
         return
     shared = widget.shared_or_refused(value)
     if shared is REFUSED:
         return
-    if keys.context.is_read_only and state.key not in keys.replica and widget.is_default(value):
+    if keys.is_read_only and state.key not in keys.replica and widget.is_default(value):
         keys.see(state, shared)
     elif state.last_seen is not ABSENT:
         if state.is_written_now:
@@ -129,7 +129,7 @@ def register(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool, 
 
 def check_registered(keys: KeyStates, values: Mapping[str, Any]) -> None:
     """Refuse the room's values that widgets coerced after they registered (P2)."""
-    for state in keys:
+    for state in keys.values():
         shown, state.unchecked = state.unchecked, ABSENT
         if shown is ABSENT or state.widget is None or state.key not in values:
             continue
@@ -144,7 +144,7 @@ def check_registered(keys: KeyStates, values: Mapping[str, Any]) -> None:
 
 def is_written_by_binding(keys: KeyStates, key: str) -> bool:
     """Return whether the binding wrote the key's value in session state."""
-    state = keys.get(key)
+    state = keys[key]
     # Written in this run, in flight, or written in a run that ended before the widget registered.
     if state.is_written_now or state.in_flight is not None or state.is_unshown:
         return True
@@ -153,7 +153,7 @@ def is_written_by_binding(keys: KeyStates, key: str) -> bool:
 
 def exclude(keys: KeyStates, widget: Widget) -> None:
     """Exclude a widget that registered outside of the room's block."""
-    state = keys.get(widget.key)
+    state = keys[widget.key]
     if not state.is_registered_now:
         state.widget = replace(widget, is_settable=False)
 
@@ -161,14 +161,14 @@ def exclude(keys: KeyStates, widget: Widget) -> None:
 def exclude_unknown(keys: KeyStates, widget_keys: Iterable[str]) -> None:
     """Exclude keys that belong to widgets that the binding has not seen register."""
     for key in widget_keys:
-        state = keys.get(key)
+        state = keys[key]
         if state.widget is None and not state.is_unkeyed:
             state.widget = Widget(key, "", "", False, _identity, _identity)
 
 
 def forget(keys: KeyStates, key: str) -> None:
     """Forget the value of a key that cannot be set here (P6)."""
-    state = keys.get(key)
+    state = keys[key]
     state.last_seen, state.in_flight = ABSENT, None
 
 

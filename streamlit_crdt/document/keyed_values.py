@@ -24,11 +24,13 @@ class KeyedValues:
     Attributes:
         document: the CRDT document.
         edited: the keys of local edits since the replica last took them.
+        changed: the keys whose value changed, by a local edit or a remote one, since the replica last took them.
     """
 
     def __init__(self, replica_id: int | None) -> None:
         self.document = Document(replica_id)
         self.edited: set[str] = set()
+        self.changed: set[str] = set()
         self._stored = self.document.get_all()
         self._cache: dict[str, Any] = {}
 
@@ -101,12 +103,14 @@ class KeyedValues:
         changed = _changed_keys(previous, self._stored)
         for key in changed:
             self._cache.pop(key, None)
+        self.changed |= changed
         return changed
 
     @contextmanager
     def _editing(self, key: str) -> Iterator[None]:
         with self.document.transaction():
             self.edited.add(key)
+            self.changed.add(key)
             self._cache.pop(key, None)
             yield
 

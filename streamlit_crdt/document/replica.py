@@ -319,6 +319,12 @@ class Replica:
             edited, self._values.edited = frozenset(self._values.edited), set()
             return edited
 
+    def take_changed(self) -> frozenset[str]:
+        """Return the keys whose value changed since the last call, by a local edit or a remote one."""
+        with self._lock:
+            changed, self._values.changed = frozenset(self._values.changed), set()
+            return changed
+
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber(update, origin)` after each change, in order and under the lock.
 

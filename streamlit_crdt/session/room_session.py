@@ -47,6 +47,7 @@ class RoomSession:
     Attributes:
         room: name of the room, as the script gives it.
         backend: location of the room server.
+        context: participant, shared keys and merge rules.
         connection: connection to the room.
         binding: binding between session state and the replica.
         tab: connection to the session's tab.
@@ -59,9 +60,9 @@ class RoomSession:
     def __init__(self, room: str, backend: RoomBackend) -> None:
         self.room = room
         self.backend = backend
-        context = RoomContext(room, Participant("editor", draw_guest()))
-        self.connection = RoomConnection(qualified(room, backend.namespace), backend, context.participant)
-        self.binding = StateBinding(self.replica, context)
+        self.context = RoomContext(room, Participant("editor", draw_guest()))
+        self.connection = RoomConnection(qualified(room, backend.namespace), backend, self.participant)
+        self.binding = StateBinding(self.replica, self.context)
         self.writer = RoomWriter(self.binding)
         self.clicks = PendingClicks()
         self.view_only_notice = ViewOnlyNotice()
@@ -85,7 +86,7 @@ class RoomSession:
         Args:
             again: whether this is a later call of the same run, which combines with the former ones.
         """
-        context = self.binding.context
+        context = self.context
         if again:
             self._private_in_later_calls = tuple({*self._private_in_later_calls, *key_filter.private})
             participant = context.participant.combine(participant)
@@ -93,26 +94,30 @@ class RoomSession:
             merge_policy = context.merge_policy.joined(merge_policy)
         else:
             key_filter = key_filter.combine(KeyFilter(key_filter.keys, self._private_in_later_calls))
-        self.connection.participant = participant
-        self.binding.context = replace(
-            context, participant=participant, key_filter=key_filter, merge_policy=merge_policy
+        self._set_context(
+            replace(context, participant=participant, key_filter=key_filter, merge_policy=merge_policy)
         )
 
     def set_alone(self, is_only_room: bool) -> None:
         """Set whether this is the session's only room. If not, plain values have no merge rule (see `RoomContext`)."""
-        self.binding.context = replace(self.binding.context, merges_plain_values=is_only_room)
+        self._set_context(replace(self.context, merges_plain_values=is_only_room))
+
+    def _set_context(self, context: RoomContext) -> None:
+        if context != self.context:
+            self.context = self.binding.context = context
+            self.connection.participant = context.participant
 
     # -- connection and tab --------------------------------------------------------------------------------------
 
     @property
     def participant(self) -> Participant:
         """Role and user of the session."""
-        return self.binding.context.participant
+        return self.context.participant
 
     @property
     def key_filter(self) -> KeyFilter:
         """The shared keys."""
-        return self.binding.context.key_filter
+        return self.context.key_filter
 
     @property
     def replica(self) -> Replica:
@@ -215,7 +220,7 @@ class RoomSession:
         written = self._write_remote_values(state)
         with self.binding.locked() as keys:
             self._written_by_fragments = (
-                [] if is_full else [key for key in written if not keys.get(key).is_volatile]
+                [] if is_full else [key for key in written if not keys[key].is_volatile]
             )
         return written
 
@@ -263,12 +268,12 @@ class RoomSession:
         self.binding.check_registered(state)
         self._log_errors(self._push(run, state, is_remote=run.is_remote))
         with self.binding.locked() as keys:
-            if not all(keys.get(key).is_registered_now for key in self._written_by_fragments):
+            if not all(keys[key].is_registered_now for key in self._written_by_fragments):
                 self.request_full_run()  # a fragment wrote remote values that the rest of the script has not read
             self.binding.end_run(is_complete=complete, is_remote=run.is_remote)
             if complete and run.context.is_app_test:
                 in_flight.close_all(keys)  # AppTest shows what the run rendered; nothing is in flight
-            self._displaced = remote_writes.displaced_values(keys, state) if keys.context.is_read_only else {}
+            self._displaced = remote_writes.displaced_values(keys, state) if keys.is_read_only else {}
         self._is_rerun_due = self.clicks.end_run(complete=complete) or self._is_rerun_due
         self.tab.save_status.end_run()
 
@@ -282,7 +287,7 @@ class RoomSession:
     def has_echo(self, key: str | None, state: Mapping[str, Any]) -> bool:
         """Return whether `state` has the echo of a value in flight under `key` (P1)."""
         with self.binding.locked() as keys:
-            return key is not None and key in state and keys.get(key).is_echo(state[key])
+            return key is not None and key in state and keys[key].is_echo(state[key])
 
     def request_full_run(self) -> None:
         """Request a full run after the present run."""
@@ -346,17 +351,16 @@ class RoomSession:
         """Enter the room with a session state that contains no edit for it."""
         self.binding.start_over(self.replica)
         self.writer.events.start_over()
-        self._exclude_unknown_widgets(run)
         with self.binding.locked() as keys:
+            widget_registration.exclude_unknown(keys, _compat.widget_keys(run.context))
             local_edits.ignore_existing(keys, state)
 
     def _push(
         self, run: ScriptRun, state: Mapping[str, Any], *, is_remote: bool = False, at_top: bool = False
     ) -> list[ValueNotShareableError]:
         assigned = _compat.assigned_keys(run.context, state)
-        if at_top and self.participant.is_viewer and self._has_moved_widget(state, assigned):
+        if at_top and self.context.is_read_only and self._has_moved_widget(state, assigned):
             self.view_only_notice.request()
-        self._exclude_unknown_widgets(run)
         return self.binding.push(
             state,
             run.client_state,
@@ -364,13 +368,10 @@ class RoomSession:
             is_remote=is_remote,
             is_at_top=at_top,
             assigned=assigned,
+            widget_keys=_compat.widget_keys(
+                run.context
+            ),  # those whose registration the library missed are excluded
         )
-
-    def _exclude_unknown_widgets(self, run: ScriptRun) -> None:
-        """Exclude widgets whose registration the library missed. They would count as plain values."""
-        widget_keys = _compat.widget_keys(run.context)
-        with self.binding.locked() as keys:
-            widget_registration.exclude_unknown(keys, widget_keys)
 
     def _log_errors(self, errors: list[ValueNotShareableError]) -> None:
         """Log each error once: the value is still there in every later run."""

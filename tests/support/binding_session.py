@@ -159,7 +159,7 @@ class BoundSession:
 
     def needs_delivery(self, key: str) -> bool:
         with self.binding.locked() as keys:
-            return keys.get(key).needs_delivery
+            return keys[key].needs_delivery
 
     def leave_page(self) -> None:
         with self.binding.locked() as keys:
