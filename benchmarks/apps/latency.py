@@ -17,7 +17,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt import crdt_sync
-from streamlit_crdt.session import component
+from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
 from streamlit_crdt_server import LocalPeer
 
@@ -35,15 +35,15 @@ def instrument() -> dict[object, str]:
     """Wrap the functions once per process.
 
     Returns:
-        Names of tabs by session id and by local peer. The script adds its own.
+        Names of tabs by room session and by local peer. The script adds its own.
     """
     names: dict[object, str] = {}
-    receive, push, deliver = component._receive, LocalPeer.push, LocalPeer.deliver
+    receive, push, deliver = RoomSession.receive, LocalPeer.push, LocalPeer.deliver
     collection_started_s = [0.0]
 
-    def timed_receive(session: Any, binding: Any, frame: Any, ctx: Any) -> bool:
-        write_mark(names.get(session.id), "callback", time.time(), frame.extra.get("why"))
-        return receive(session, binding, frame, ctx)
+    def timed_receive(room_session: Any, frame: Any, report: Any, client_state: Any) -> bool:
+        write_mark(names.get(room_session), "callback", time.time(), report.why)
+        return receive(room_session, frame, report, client_state)
 
     def timed_push(peer: Any, update: bytes) -> Any:
         at_s = time.time()
@@ -62,8 +62,9 @@ def instrument() -> dict[object, str]:
         elif info["generation"] == 2:
             write_mark(None, "collection", time.time(), (time.time() - collection_started_s[0]) * 1_000)
 
-    wrapped: Any = LocalPeer
-    component._receive, wrapped.push, wrapped.deliver = timed_receive, timed_push, timed_deliver
+    peers: Any = LocalPeer
+    sessions: Any = RoomSession
+    sessions.receive, peers.push, peers.deliver = timed_receive, timed_push, timed_deliver
     gc.callbacks.append(timed_collection)
     return names
 
@@ -73,13 +74,13 @@ tab = st.query_params.get("tab", "")
 names = instrument()
 ctx = get_script_run_ctx()
 assert ctx is not None
-names[ctx.session_id] = tab
 
 with crdt_sync(ROOM, server=os.environ.get("CRDT_SERVER")):
     synced_s = time.time()
     session = registry.get(ctx.session_id)
     assert session is not None
-    names[session.room_sessions[ROOM].connection.peer] = tab
+    room_session = session.room_sessions[ROOM]
+    names[room_session] = names[room_session.connection.peer] = tab
     st.text_input("edit", key="edit")
 
 with st.container(key="shown"):
