@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
 
@@ -47,14 +48,16 @@ class SaveStatusObserver:
         self._is_outdated = False
         self._has_requested_run = False
 
-    def begin_run(self, message: ClientState | None) -> None:
+    def begin_run(self, client_state: ClientState | None) -> None:
         """Forget the values that the former run has read.
 
         Args:
-            message: client state of this run. If it has changes, they caused the run, and not the save status.
+            client_state: client state of this run. If it has changes, they caused the run, and not the save status.
         """
         self._last_is_saved = self._last_count = None
-        is_status_run = self._has_requested_run and not (message is not None and message.has_changes)
+        is_status_run = self._has_requested_run and not (
+            client_state is not None and client_state.has_changes
+        )
         self._connection.unsaved.is_status_run = is_status_run
         self._has_requested_run = False
 
@@ -63,17 +66,17 @@ class SaveStatusObserver:
         self._connection.unsaved.is_status_run = False
 
     def read_count(self) -> int:
-        """Return the number of unsaved edits to the script."""
+        """Return the number of unsaved edits, and record that the script has read it."""
         self._last_count = self._count()
         return self._last_count
 
     def read_is_saved(self) -> bool:
-        """Return to the script whether no edit is unsaved."""
+        """Return whether every edit is saved, and record that the script has read it."""
         self._last_is_saved = self._count() == 0
         return self._last_is_saved
 
     def needs_run(self, count_before: int) -> bool:
-        """Return whether a value that the script has read is outdated, and a run is worth it.
+        """Return whether a value that the script has read is outdated, other than by edits of status runs.
 
         Args:
             count_before: earlier value of `UnsavedEdits.count_outside_status_runs`.
@@ -122,10 +125,10 @@ class TabConnection:
         self._held_since: float | None = None
         self._logged_errors: set[str] = set()
 
-    def begin_run(self, message: ClientState | None) -> None:
+    def begin_run(self, client_state: ClientState | None) -> None:
         """Forget the values that the former run has read, and the badges that it mounted."""
         self.status_was_read = False
-        self.save_status.begin_run(message)
+        self.save_status.begin_run(client_state)
         self._badge_count = 0
 
     @property
@@ -139,9 +142,7 @@ class TabConnection:
 
     def should_hold(self) -> bool:
         """Return whether this first run waits for the tab to bring the room's values (no flash of defaults)."""
-        connection = self._connection
-        is_settled = connection.is_synced or connection.channel.status == "offline"
-        if is_settled or not self._backend.is_tab_only:
+        if self._is_room_settled() or not self._backend.is_tab_only:
             return False
         if self._held_since is None:
             self._held_since = time.monotonic()
@@ -187,7 +188,7 @@ class TabConnection:
 
     # -- frames from the tab ---------------------------------------------------------------------------------------
 
-    def receive(self, frame: Frame, report: StatusReport, message: ClientState | None) -> bool:
+    def receive(self, frame: Frame, report: StatusReport, client_state: ClientState | None) -> bool:
         """Apply a frame of the tab and its report. Return whether the script must run.
 
         A changed save status is not part of the result; see `SaveStatusObserver.request_run`.
@@ -200,27 +201,29 @@ class TabConnection:
         connection.accept_epoch(report.epoch)
         connection.drain()  # first: updates that the room already has are not pushed again
         connection.channel.receive(self.without_viewer_update(frame), report)
-        newest = connection.channel.report
-        self._log_error(newest.error)
-        if newest.error == "other-epoch":
-            connection.mark_deleted()
-        state = st.session_state.to_dict()
-        with binding.locked() as keys:
-            keys.drafts.note_open(newest.drafts)
-            keys.unsubmitted_elements = set(newest.unsubmitted)
-            if connection.is_synced:
-                local_edits.restore_overwritten(keys, newest.overwritten, state)
-        if newest.why == "token":
-            self.token.renew()
+        newest, state = connection.channel.report, st.session_state.to_dict()
+        self._apply_report(newest, state)
         self._mark_saved(frame, report)
         with binding.locked() as keys:
-            is_incomplete = in_flight.confirm(keys, newest.confirmed, message, state)
+            is_incomplete = in_flight.confirm(keys, newest.confirmed, client_state, state)
         return (
             self._end_hold()
             or self._is_status_outdated(*status_before)
             or is_incomplete
             or binding.needs_run()
         )
+
+    def _apply_report(self, report: StatusReport, state: Mapping[str, Any]) -> None:
+        self._log_error(report.error)
+        if report.error == "other-epoch":
+            self._connection.mark_deleted()
+        with self._binding.locked() as keys:
+            keys.drafts.note_open(report.drafts)
+            keys.unsubmitted_elements = set(report.unsubmitted)
+            if self._connection.is_synced:
+                local_edits.restore_overwritten(keys, report.overwritten, state)
+        if report.why == "token":
+            self.token.renew()
 
     def without_viewer_update(self, frame: Frame) -> Frame:
         """Return a viewer's frame without its update if the room's updates come from this process (rule A1)."""
@@ -238,13 +241,15 @@ class TabConnection:
         self.save_status.compare(count_before)
 
     def _end_hold(self) -> bool:
-        """End the hold of the first run if the room is synced or unreachable. Return whether it ended."""
-        connection = self._connection
-        is_settled = connection.is_synced or connection.channel.status == "offline"
-        if self._held_since is None or not is_settled:
+        """End the hold of a first run if the room is settled. Return whether it ended."""
+        if self._held_since is None or not self._is_room_settled():
             return False
         self._held_since = None
         return True
+
+    def _is_room_settled(self) -> bool:
+        """Return whether the room is synced, or the tab cannot reach it."""
+        return self._connection.is_synced or self._connection.channel.status == "offline"
 
     def _is_status_outdated(self, status: Status, is_synced: bool) -> bool:
         """Return whether the tab's status has changed, and the script has read it or waits for the sync."""
