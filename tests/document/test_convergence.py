@@ -1,4 +1,4 @@
-"""Replicas agree in the end, whatever the network did, and nobody's own keys are lost. Failures name the seed."""
+"""Convergence of replicas on an unreliable network, and the shared vectors. A failure names the seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt.transport.channel import Channel
 from streamlit_crdt.transport.frame import decode_frame, encode_frame, read_report
-from tests.support.fuzz import DELETED, Peer, exchange_everything, make_peers, random_value, unreliably
+from tests.support.fuzz import DELETED, Peer, deliver_unreliably, make_peers, random_value, sync_all
 from tests.vectors.make import VECTORS, make_vectors, plain
 
 SEEDS = range(200)
@@ -26,14 +26,14 @@ def state_of(replica: Replica) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
-def test_R2_R3_five_replicas_converge_over_a_bad_network(first_seed: int) -> None:
+def test_R2_R3_five_replicas_converge_on_an_unreliable_network(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
         edit_five_replicas(seed)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("first_seed", SOAK_SEEDS[::SEEDS_PER_TEST])
-def test_R2_R3_five_replicas_converge_over_a_bad_network_for_long(first_seed: int) -> None:
+def test_R2_R3_five_replicas_converge_on_an_unreliable_network_soak(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
         edit_five_replicas(seed)
 
@@ -46,9 +46,9 @@ def edit_five_replicas(seed: int) -> None:
         if random.random() < 0.03:
             sender, receiver = random.sample(range(PEERS), 2)
             waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
-            for update in unreliably(waiting, random):
+            for update in deliver_unreliably(waiting, random):
                 peers[receiver].replica.apply(update)
-    exchange_everything(peers)
+    sync_all(peers)
     assert_agreement(peers, seed)
 
 
@@ -62,8 +62,8 @@ def assert_agreement(peers: list[Peer], seed: int) -> None:
             assert last is value or equal(last, value), f"seed {seed}: {key} was written last as {value!r}"
 
 
-class Desk:
-    """A session and its tab: two replicas, the two ends of the channel, and a wire that loses frames."""
+class SessionWithTab:
+    """A session and its tab: two replicas, both ends of the channel, and a connection that loses frames."""
 
     def __init__(self, name: str, random: Random) -> None:
         self.name = name
@@ -77,7 +77,7 @@ class Desk:
         self.reload()
 
     def reload(self) -> None:
-        """Replace the tab by one that knows nothing."""
+        """Replace the tab by one with an empty replica."""
         self.tab = Replica(replica_id=self.random.randrange(1, 2**53))
         self.tab_link = Channel(self.tab)
         self.tab.subscribe(lambda update, origin: self.to_room.append(update) if origin != ROOM else None)
@@ -107,62 +107,62 @@ class Desk:
 
 
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
-def test_R2_R3_sessions_and_tabs_converge_over_lost_frames_and_reloads(first_seed: int) -> None:
+def test_R2_R3_sessions_and_tabs_converge_over_lost_frames(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        edit_at_three_desks(seed)
+        edit_in_three_sessions(seed)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("first_seed", SOAK_SEEDS[::SEEDS_PER_TEST])
-def test_R2_R3_sessions_and_tabs_converge_over_lost_frames_and_reloads_for_long(first_seed: int) -> None:
+def test_R2_R3_sessions_and_tabs_converge_over_lost_frames_soak(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        edit_at_three_desks(seed)
+        edit_in_three_sessions(seed)
 
 
-def edit_at_three_desks(seed: int) -> None:
+def edit_in_three_sessions(seed: int) -> None:
     random = Random(seed)
     room = Replica(replica_id=1)
-    desks = [Desk(str(number), random) for number in range(3)]
+    sessions = [SessionWithTab(str(number), random) for number in range(3)]
     for _ in range(200):
-        desk = random.choice(desks)
-        random.choice([desk.edit, desk.edit, desk.send, desk.deliver])()
+        peer = random.choice(sessions)
+        random.choice([peer.edit, peer.edit, peer.send, peer.deliver])()
         if random.random() < 0.1:
-            meet_in_room(room, desk)
+            meet_in_room(room, peer)
         if random.random() < 0.02:
-            desk.reload()
-    for desk in [*desks, *desks]:
-        settle(room, desk)
-    for desk in desks:
-        assert equal(state_of(desk.session), state_of(room)), f"seed {seed}: session {desk.name} differs"
-        assert equal(state_of(desk.tab), state_of(room)), f"seed {seed}: tab {desk.name} differs"
-        last = room.get(f"own-{desk.name}", DELETED)
-        value = desk.written.get(f"own-{desk.name}", DELETED)
-        assert last is value or equal(last, value), f"seed {seed}: own-{desk.name} was {value!r}"
+            peer.reload()
+    for peer in [*sessions, *sessions]:
+        settle(room, peer)
+    for peer in sessions:
+        assert equal(state_of(peer.session), state_of(room)), f"seed {seed}: session {peer.name} differs"
+        assert equal(state_of(peer.tab), state_of(room)), f"seed {seed}: tab {peer.name} differs"
+        last = room.get(f"own-{peer.name}", DELETED)
+        value = peer.written.get(f"own-{peer.name}", DELETED)
+        assert last is value or equal(last, value), f"seed {seed}: own-{peer.name} was {value!r}"
 
 
-def meet_in_room(room: Replica, desk: Desk) -> None:
-    """Do what the sockets do: the tab's updates go to the room, and what it lacks comes back."""
-    for update in desk.to_room:
+def meet_in_room(room: Replica, peer: SessionWithTab) -> None:
+    """Sync tab and room as the sockets do."""
+    for update in peer.to_room:
         room.apply(update)
-    desk.to_room.clear()
-    room.apply(desk.tab.diff(room.state_vector()))
-    desk.tab.apply(room.diff(desk.tab.state_vector()), origin=ROOM)
+    peer.to_room.clear()
+    room.apply(peer.tab.diff(room.state_vector()))
+    peer.tab.apply(room.diff(peer.tab.state_vector()), origin=ROOM)
 
 
-def settle(room: Replica, desk: Desk) -> None:
+def settle(room: Replica, peer: SessionWithTab) -> None:
     for _ in range(4):
-        desk.send()
-        desk.deliver(reliably=True)
-        meet_in_room(room, desk)
-    desk.send()
-    desk.deliver(reliably=True)
-    desk.send()
-    desk.deliver(reliably=True)
-    assert desk.link.is_settled and desk.tab_link.is_settled
-    assert desk.link.compose().update == b"" == desk.tab_link.compose().update
+        peer.send()
+        peer.deliver(reliably=True)
+        meet_in_room(room, peer)
+    peer.send()
+    peer.deliver(reliably=True)
+    peer.send()
+    peer.deliver(reliably=True)
+    assert peer.link.is_settled and peer.tab_link.is_settled
+    assert peer.link.compose().update == b"" == peer.tab_link.compose().update
 
 
-def test_a_tab_does_not_echo_what_came_over_the_channel() -> None:
+def test_R6_tab_does_not_echo_updates_of_the_channel() -> None:
     session, tab = Replica(), Replica()
     link, tab_link = Channel(session), Channel(tab)
     origins: list[str] = []
@@ -174,7 +174,7 @@ def test_a_tab_does_not_echo_what_came_over_the_channel() -> None:
     assert origins == [TAB] != [LOCAL]
 
 
-def test_python_reads_the_vectors_that_the_browser_reads() -> None:
+def test_python_reaches_the_state_of_the_vectors() -> None:
     content = json.loads(VECTORS.read_text(encoding="utf-8"))
     assert len(content["vectors"]) >= 40 and len(content["merged"]) >= 20
     for vector in content["vectors"]:
@@ -183,7 +183,7 @@ def test_python_reads_the_vectors_that_the_browser_reads() -> None:
         assert plain(vector) == vector["roots"], f"merged seed {vector['seed']}"
 
 
-def test_the_committed_vectors_are_what_make_py_writes() -> None:
+def test_committed_vectors_equal_the_generated_ones() -> None:
     assert json.loads(VECTORS.read_text(encoding="utf-8")) == make_vectors(), (
         "run  python tests/vectors/make.py"
     )

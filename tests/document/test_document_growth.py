@@ -1,4 +1,4 @@
-"""What editing leaves in a document, from a few edits, by size alone."""
+"""Growth of a document in bytes after many edits (N4), and of its stored form (S3)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ EDITS = 600
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
-def test_an_edit_leaves_no_more_than_its_bound_in_the_document(workload: Workload) -> None:
+def test_N4_edit_history_stays_under_its_limit_per_edit(workload: Workload) -> None:
     grown = measure(workload, EDITS)
     assert grown.edits == EDITS
     assert grown.history_bytes_per_edit <= workload.max_bytes_per_edit, f"{len(grown.state)} bytes"
 
 
-def test_one_key_that_is_overwritten_costs_the_same_however_often() -> None:
+def test_N4_document_size_is_independent_of_overwrites() -> None:
     often, seldom = measure(WORKLOADS[0], 10 * EDITS), measure(WORKLOADS[0], EDITS)
     assert len(often.state) <= len(seldom.state) + 8
 
 
 @pytest.mark.anyio
-async def test_s3_what_is_stored_is_bounded_by_the_document_however_much_was_sent(tmp_path: Path) -> None:
+async def test_S3_stored_bytes_are_limited_by_the_document_size(tmp_path: Path) -> None:
     session, store = Replica(), tmp_path / "rooms.db"
     sent_bytes = 0
     async with Hub(Settings(store=str(store), require_token=False)) as hub:

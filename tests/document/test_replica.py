@@ -1,4 +1,4 @@
-"""One replica: what is sent, what is refused, and that nothing malformed spoils it."""
+"""Replica: published updates, rejected values, and protection against malformed updates."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from streamlit_crdt.merge import RULES
 from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector
 
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
-"""pycrdt 0.14.13 panics on it, and on every later call of the document that it was applied to."""
+"""Update on which pycrdt 0.14.13 panics. Every later call of the same document panics too."""
 
 
-def recorded(replica: Replica) -> list[tuple[bytes, str]]:
+def record_updates(replica: Replica) -> list[tuple[bytes, str]]:
     updates: list[tuple[bytes, str]] = []
     replica.subscribe(lambda update, origin: updates.append((update, origin)))
     return updates
 
 
 def nested_update(depth: int) -> bytes:
-    """Return the update that sets state["a"] to `depth` arrays, each in the other."""
+    """Return an update that sets state["a"] to `depth` nested arrays."""
     return b"\x01\x01\x05\x00\x28\x01\x05state\x01a\x01" + b"\x75\x01" * depth + b"\x7e\x00"
 
 
-def test_R1_an_equal_value_sends_nothing() -> None:
+def test_R1_equal_value_sends_nothing() -> None:
     replica = Replica()
-    updates = recorded(replica)
+    updates = record_updates(replica)
     assert replica.set("a", [1, {"b": 2.0}])
     assert not replica.set("a", [1, {"b": 2.0}])
     assert len(updates) == replica.version == 1
@@ -45,7 +45,7 @@ def test_R1_an_equal_value_sends_nothing() -> None:
         assert type(replica.get("a")) is type(value)
 
 
-def test_R1_a_change_of_type_alone_is_seen_by_the_others() -> None:
+def test_R1_change_of_type_reaches_other_replicas() -> None:
     sender, receiver = Replica(), Replica()
     for value in (1, True, 1.0, [1], [True], -0.0, 0.0):
         sender.set("a", value)
@@ -53,19 +53,19 @@ def test_R1_a_change_of_type_alone_is_seen_by_the_others() -> None:
         assert repr(receiver.get("a")) == repr(value)
 
 
-def test_R2_applying_an_update_twice_changes_nothing() -> None:
+def test_R2_second_application_of_an_update_changes_nothing() -> None:
     sender, receiver = Replica(), Replica()
     sender.set("a", 1)
     sender.set("gone", 1)
     sender.delete("gone")
     assert receiver.apply(sender.diff()) == {"a"}
-    heard = recorded(receiver)
+    received = record_updates(receiver)
     version = receiver.version
     assert receiver.apply(sender.diff()) == frozenset()
-    assert receiver.version == version and heard == []
+    assert receiver.version == version and received == []
 
 
-def test_R3_a_deletion_is_an_update_though_the_state_vector_stands_still() -> None:
+def test_R3_deletion_is_sent_with_an_unchanged_state_vector() -> None:
     sender, receiver = Replica(), Replica()
     sender.set("a", 1)
     receiver.apply(sender.diff())
@@ -78,9 +78,9 @@ def test_R3_a_deletion_is_an_update_though_the_state_vector_stands_still() -> No
     assert "a" not in receiver and not sender.delete("a")
 
 
-def test_R3_an_update_is_the_transactions_own_and_not_every_deletion_there_was() -> None:
+def test_R3_update_excludes_earlier_deletions() -> None:
     replica = Replica()
-    updates = recorded(replica)
+    updates = record_updates(replica)
     for number in range(2000):
         replica.set("a", number)
         if number % 2:
@@ -90,14 +90,14 @@ def test_R3_an_update_is_the_transactions_own_and_not_every_deletion_there_was()
 
 
 @pytest.mark.parametrize("key", ["\ud800", "k" * 5000, 5])
-def test_R5_a_key_that_cannot_be_shared_is_refused(key: Any) -> None:
+def test_R5_invalid_key_is_rejected(key: Any) -> None:
     replica = Replica()
     with pytest.raises(ValueNotShareableError):
         replica.set(key, 1)
     assert replica.version == 0 and replica.keys() == []
 
 
-def test_R5_a_refused_value_leaves_the_replica_as_it_was() -> None:
+def test_R5_rejected_value_leaves_the_replica_unchanged() -> None:
     replica = Replica()
     replica.set("a", 1)
     content, version = replica.diff(), replica.version
@@ -106,40 +106,40 @@ def test_R5_a_refused_value_leaves_the_replica_as_it_was() -> None:
     assert (replica.diff(), replica.version, replica.get("a")) == (content, version, 1)
 
 
-def test_R6_a_subscriber_is_told_the_origin() -> None:
+def test_R6_subscriber_receives_the_origin() -> None:
     source = Replica()
     source.set("a", 1)
     first = source.diff()
     source.set("b", 1)
     replica = Replica()
-    heard = recorded(replica)
+    received = record_updates(replica)
     replica.apply(first, origin=ROOM)
     replica.apply(source.diff(), origin=TAB)
     replica.set("c", 1)
-    assert [origin for _, origin in heard] == [ROOM, TAB, LOCAL]
+    assert [origin for _, origin in received] == [ROOM, TAB, LOCAL]
 
 
-def test_R6_what_came_from_the_tab_is_not_logged_for_the_tab() -> None:
+def test_R6_update_from_the_tab_is_not_logged() -> None:
     source, replica = Replica(), Replica()
     source.set("a", 1)
     replica.apply(source.diff(), origin=TAB)
     assert replica.version == 0 and replica.update_since(0) == b""
 
 
-def test_unsubscribing_ends_the_calls() -> None:
+def test_unsubscribe_ends_the_calls() -> None:
     replica = Replica()
-    heard: list[bytes] = []
-    unsubscribe = replica.subscribe(lambda update, origin: heard.append(update))
+    received: list[bytes] = []
+    unsubscribe = replica.subscribe(lambda update, origin: received.append(update))
     replica.set("a", 1)
     unsubscribe()
     unsubscribe()
     replica.set("a", 2)
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_a_transaction_makes_one_update_of_many_edits() -> None:
+def test_transaction_makes_one_update() -> None:
     replica, other = Replica(), Replica()
-    updates = recorded(replica)
+    updates = record_updates(replica)
     with replica.transaction():
         for number in range(5):
             replica.set(f"k{number}", number)
@@ -151,9 +151,9 @@ def test_a_transaction_makes_one_update_of_many_edits() -> None:
     assert other.apply(updates[0][0]) == {"k1", "k2", "k3", "k4"}
 
 
-def test_a_transaction_that_raises_keeps_and_sends_what_was_done() -> None:
+def test_raising_transaction_keeps_and_sends_its_edits() -> None:
     replica = Replica()
-    updates = recorded(replica)
+    updates = record_updates(replica)
     with pytest.raises(KeyError), replica.transaction():
         replica.set("a", 1)
         raise KeyError
@@ -161,21 +161,21 @@ def test_a_transaction_that_raises_keeps_and_sends_what_was_done() -> None:
     assert replica.set("b", 1)
 
 
-def test_an_empty_transaction_sends_nothing() -> None:
+def test_empty_transaction_sends_nothing() -> None:
     replica = Replica()
     with replica.transaction():
         pass
     assert replica.version == 0
 
 
-def test_apply_inside_a_transaction_is_an_error_of_the_caller() -> None:
+def test_apply_inside_a_transaction_raises() -> None:
     replica, other = Replica(), Replica()
     other.set("a", 1)
     with replica.transaction(), pytest.raises(RuntimeError):
         replica.apply(other.diff())
 
 
-def test_the_changed_keys_are_exactly_those_that_differ() -> None:
+def test_apply_returns_exactly_the_changed_keys() -> None:
     sender, receiver = Replica(), Replica()
     for key in "abcd":
         sender.set(key, {"value": [1.5, key]})
@@ -189,8 +189,8 @@ def test_the_changed_keys_are_exactly_those_that_differ() -> None:
     assert receiver.apply(sender.diff(receiver.state_vector())) == {"a", "b", "e"}
 
 
-def test_R3_updates_that_arrive_in_any_order_are_all_there_in_the_end() -> None:
-    """With yrs 0.28 alone, a third of these orders ends incomplete."""
+def test_R3_updates_in_any_order_are_all_applied() -> None:
+    """With yrs 0.28 alone, a third of these orders leaves an incomplete document."""
     writers = [Replica() for _ in range(3)]
     updates: list[bytes] = []
     for writer in writers:
@@ -215,7 +215,7 @@ def test_R3_updates_that_arrive_in_any_order_are_all_there_in_the_end() -> None:
         assert replica.set("c", 1) or replica.delete("c")
 
 
-def test_values_are_private_copies() -> None:
+def test_values_are_deep_copies() -> None:
     replica = Replica()
     value = {"list": [1]}
     replica.set("a", value)
@@ -224,7 +224,7 @@ def test_values_are_private_copies() -> None:
     assert replica.get("a") == {"list": [1]}
 
 
-def test_an_unreadable_value_is_an_error_of_its_key_alone() -> None:
+def test_unreadable_value_affects_only_its_key() -> None:
     document = Doc()
     state = document.get("state", type=Map)
     state["good"], state["bad"] = 1, {"$enum": ["nowhere", "X", ["Y"]]}
@@ -240,7 +240,7 @@ class Mode(Enum):
     A = 1
 
 
-def test_an_enum_member_is_of_the_class_that_is_imported_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_enum_member_belongs_to_the_current_class(monkeypatch: pytest.MonkeyPatch) -> None:
     replica = Replica()
     replica.set("mode", Mode.A)
     assert replica.get("mode") is Mode.A
@@ -250,7 +250,7 @@ def test_an_enum_member_is_of_the_class_that_is_imported_now(monkeypatch: pytest
     assert not replica.set("mode", newer["A"])
 
 
-def test_shared_types_that_another_program_put_into_the_state_are_read_as_values() -> None:
+def test_nested_shared_types_are_read_as_values() -> None:
     document = Doc()
     state = document.get("state", type=Map)
     state["map"], state["array"], state["text"] = Map({"a": 1}), Array([1, 2]), Text("hi")
@@ -271,17 +271,17 @@ def test_shared_types_that_another_program_put_into_the_state_are_read_as_values
     ],
     ids=lambda update: update[:12].hex(),
 )  # fmt: skip
-def test_N2_a_malformed_update_is_refused_and_the_replica_is_as_it_was(update: bytes) -> None:
+def test_N2_malformed_update_leaves_the_replica_unchanged(update: bytes) -> None:
     replica = Replica()
     replica.set("a", 1)
-    heard, content = recorded(replica), replica.diff()
+    received, content = record_updates(replica), replica.diff()
     with pytest.raises(UpdateRefusedError):
         replica.apply(update)
-    assert replica.diff() == content and heard == [] and replica.version == 1
+    assert replica.diff() == content and received == [] and replica.version == 1
     assert replica.set("b", 2)
 
 
-def test_N2_a_panic_in_the_trial_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_N2_panic_in_the_trial_document_rejects_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_module, "check_update", lambda update: {})
     replica = Replica()
     replica.set("a", 1)
@@ -290,37 +290,37 @@ def test_N2_a_panic_in_the_trial_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert replica.delete("a") and replica.diff()
 
 
-def test_N2_a_panic_that_nobody_foresaw_leaves_the_replica_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_N2_panic_in_the_document_leaves_the_replica_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     class Panic(BaseException):
-        """Like pyo3's PanicException, which cannot be imported."""
+        """Substitute for pyo3's PanicException, which cannot be imported."""
 
     class Panicking(Doc):
         def apply_update(self, update: bytes) -> None:
             super().apply_update(update)
             if panics and len(self.get_state()) > len(other.state_vector()):
                 self.get("state", type=Map).clear()
-                raise Panic("the document is spoilt")
+                raise Panic("the document is damaged")
 
     panics, other = False, Replica()
     monkeypatch.setattr(document_module, "Doc", Panicking)
     replica = Replica(replica_id=77)
     replica.set("a", 1)
     other.set("b", 1)
-    heard, content = recorded(replica), replica.diff()
+    received, content = record_updates(replica), replica.diff()
     panics = True
     with pytest.raises(UpdateRefusedError, match="Panic"):
         replica.apply(other.diff())
     panics = False
-    assert replica.diff() == content and replica.replica_id == 77 and heard == []
+    assert replica.diff() == content and replica.replica_id == 77 and received == []
     assert replica.set("c", 2) and replica.delete("a")
     assert replica.apply(other.diff()) == {"b"}
     copy = Replica()
     copy.apply(replica.diff())
     assert dict(copy.items()) == dict(replica.items()) == {"b": 1, "c": 2}
-    assert [origin for _, origin in heard] == [LOCAL, LOCAL, ROOM]
+    assert [origin for _, origin in received] == [LOCAL, LOCAL, ROOM]
 
 
-def test_N2_interrupting_a_program_is_not_an_update_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_N2_keyboard_interrupt_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Doc):
         def apply_update(self, update: bytes) -> None:
             raise KeyboardInterrupt
@@ -335,14 +335,14 @@ def test_N2_interrupting_a_program_is_not_an_update_that_is_refused(monkeypatch:
 @pytest.mark.parametrize(
     "vector", [b"", b"\x01", b"\xff\xff\xff\xff\xff\xff\x01" + b"\x00" * 11, b"\x00\x00"]
 )
-def test_N2_a_malformed_state_vector_is_refused(vector: bytes) -> None:
+def test_N2_malformed_state_vector_is_rejected(vector: bytes) -> None:
     with pytest.raises(UpdateRefusedError):
         Replica().diff(vector)
     with pytest.raises(ValueError):
         decode_state_vector(vector)
 
 
-def test_every_kind_of_content_passes_the_check() -> None:
+def test_every_content_type_passes_validation() -> None:
     document = Doc()
     updates: list[bytes] = []
     document.observe(lambda event: updates.append(event.update))
@@ -365,7 +365,7 @@ def test_every_kind_of_content_passes_the_check() -> None:
             check_update(document.get_update()[:cut])
 
 
-def test_the_log_gives_what_came_after_a_version() -> None:
+def test_update_log_returns_updates_since_a_version() -> None:
     replica = Replica()
     for number in range(5):
         replica.set(f"k{number}", number)
@@ -378,7 +378,7 @@ def test_the_log_gives_what_came_after_a_version() -> None:
     assert replica.update_since(3) and replica.update_since(5) == replica.update_since(9) == b""
 
 
-def test_a_log_that_nobody_acknowledges_is_bounded() -> None:
+def test_unacknowledged_update_log_is_limited() -> None:
     replica = Replica()
     for number in range(MAX_LOG_UPDATES + 5):
         replica.set("a", number)
@@ -388,9 +388,9 @@ def test_a_log_that_nobody_acknowledges_is_bounded() -> None:
     assert replica.update_since(replica.version - 1) is None and replica.update_since(replica.version) == b""
 
 
-def test_two_threads_write_at_once_and_nothing_is_lost() -> None:
+def test_concurrent_threads_lose_no_edit() -> None:
     replica = Replica()
-    updates = recorded(replica)
+    updates = record_updates(replica)
     failures: list[BaseException] = []
 
     def write(name: str) -> None:
@@ -411,7 +411,7 @@ def test_two_threads_write_at_once_and_nothing_is_lost() -> None:
     assert failures == [] and len(replica) == replica.version == len(copy) == 400
 
 
-def test_what_a_replica_held_is_gone_with_it() -> None:
+def test_deleted_replica_is_garbage_collected() -> None:
     replica = Replica()
     replica.edit("log", None, ["first"], RULES["list"])
     replica.apply(Replica().diff())
@@ -421,7 +421,7 @@ def test_what_a_replica_held_is_gone_with_it() -> None:
     assert [part() for part in held] == [None] * 3
 
 
-def test_an_update_reads_no_list_again_that_it_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_update_does_not_reread_unchanged_root_types(monkeypatch: pytest.MonkeyPatch) -> None:
     replica, other = Replica(), Replica()
     replica.edit("log", None, ["first"], RULES["list"])
     other.apply(replica.diff())
@@ -438,7 +438,7 @@ def test_an_update_reads_no_list_again_that_it_does_not_change(monkeypatch: pyte
     assert other.get("log") == ["first", "second"]
 
 
-def test_what_was_overwritten_stays_for_undo_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overwritten_content_for_undo_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_module, "MAX_UNDO_BYTES", 100_000)
     replica, other = Replica(), Replica()
     replica.subscribe(lambda update, origin: other.apply(update) and None)
@@ -453,7 +453,7 @@ def test_what_was_overwritten_stays_for_undo_up_to_a_bound(monkeypatch: pytest.M
     assert replica.state_vector() == other.state_vector()
 
 
-def test_what_is_edited_while_others_cause_it_is_left_out_of_undo() -> None:
+def test_edit_in_a_paused_history_is_not_undone() -> None:
     replica = Replica()
     replica.begin_group()
     replica.set("size", 2)

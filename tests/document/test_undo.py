@@ -1,4 +1,4 @@
-"""A replica undoes its own edits, group by group, whatever others have done in between."""
+"""Undo and redo of local edits, with remote edits between them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EDITS: list[tuple[str, Any, Any, Any, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("rule", "first", "mine", "theirs", "both", "undone"), EDITS)
-def test_undo_takes_back_own_edits_only_and_redo_brings_them_again(
+def test_undo_and_redo_affect_local_edits_only(
     rule: str, first: Any, mine: Any, theirs: Any, both: Any, undone: Any
 ) -> None:
     one, two = Replica(), Replica()
     one.edit("k", None, first, RULES[rule])
-    assert not one.can_undo, "a first value is not undone"
+    assert not one.can_undo, "a seed cannot be undone"
     two.apply(one.diff())
     one.begin_group()
     one.edit("k", first, mine, RULES[rule])
@@ -38,7 +38,7 @@ def test_undo_takes_back_own_edits_only_and_redo_brings_them_again(
 
 
 @pytest.mark.parametrize(("rule", "value"), [(edit[0], edit[1]) for edit in EDITS])
-def test_undoing_a_deletion_brings_back_what_was_there_though_others_wrote_it(rule: str, value: Any) -> None:
+def test_undo_of_a_deletion_restores_remote_content(rule: str, value: Any) -> None:
     one, two = Replica(), Replica()
     one.edit("k", None, value, RULES[rule])
     two.apply(one.diff())
@@ -47,7 +47,7 @@ def test_undoing_a_deletion_brings_back_what_was_there_though_others_wrote_it(ru
     assert equal(two.get("k"), value)
 
 
-def test_a_group_is_undone_as_a_whole_and_a_new_edit_clears_redo() -> None:
+def test_group_is_undone_as_a_whole_and_new_edit_clears_redo() -> None:
     replica = Replica()
     replica.edit("k", "", "a", RULES["text"])
     replica.begin_group()
@@ -61,7 +61,7 @@ def test_a_group_is_undone_as_a_whole_and_a_new_edit_clears_redo() -> None:
     assert not replica.can_redo
 
 
-def test_of_many_groups_the_newest_still_undo() -> None:
+def test_newest_of_many_groups_can_be_undone() -> None:
     replica = Replica()
     for count in range(450):
         replica.begin_group()
@@ -73,7 +73,7 @@ def test_of_many_groups_the_newest_still_undo() -> None:
     assert 100 <= steps <= 200 and replica.get("k") == "x" * (450 - steps)
 
 
-def test_an_undo_takes_back_one_group_also_where_others_have_left_nothing_of_it() -> None:
+def test_undo_stops_at_a_group_that_others_deleted() -> None:
     ada, bob = Replica(), Replica()
     ada.set("x", 1)
     ada.begin_group()
@@ -88,7 +88,7 @@ def test_an_undo_takes_back_one_group_also_where_others_have_left_nothing_of_it(
     assert "x" not in ada and not ada.can_undo
 
 
-def test_of_a_group_that_is_very_large_the_last_edits_are_undone() -> None:
+def test_last_edits_of_a_large_group_are_undone() -> None:
     replica = Replica()
     for number in range(5_000):
         replica.set("x", number)

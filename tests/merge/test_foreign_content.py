@@ -1,4 +1,4 @@
-"""What another program has written: all replicas read it alike, and it harms no other key."""
+"""Content that another program has written: all replicas read it alike, and other keys are not affected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import RULES
 
 
-def written(write: Callable[[Doc[Any]], object]) -> bytes:
+def update_of(write: Callable[[Doc[Any]], object]) -> bytes:
     document: Doc[Any] = Doc(client_id=77)
     with document.transaction():
         write(document)
@@ -22,19 +22,19 @@ def written(write: Callable[[Doc[Any]], object]) -> bytes:
 
 
 @pytest.mark.parametrize("parts", [65, 5000])
-def test_N2_a_map_entry_that_lies_too_deep_is_unreadable_and_can_be_overwritten(parts: int) -> None:
+def test_N2_too_deep_map_path_is_unreadable_and_overwritable(parts: int) -> None:
     def write(document: Doc[Any]) -> None:
         document.get("state", type=Map)["m"] = {"$rule": ["map", "dict"]}
         document.get("map:m", type=Map)["/".join("a" * parts)] = 1
 
     replica = Replica()
-    replica.apply(written(write))
+    replica.apply(update_of(write))
     with pytest.raises(ValueUnreadableError):
         replica.get("m")
     assert replica.edit("m", None, {"b": 1}, RULES["map"]) and replica.get("m") == {"b": 1}
 
 
-def test_R2_without_a_marker_all_replicas_read_the_same_root_type() -> None:
+def test_R2_key_without_marker_has_one_value_in_all_replicas() -> None:
     def write(document: Doc[Any]) -> None:
         for number in range(20):
             document.get(f"set:k{number}", type=Map)["1"] = 1
@@ -42,13 +42,13 @@ def test_R2_without_a_marker_all_replicas_read_the_same_root_type() -> None:
             document.get(f"text:k{number}", type=Text).insert(0, "a")
 
     replica = Replica()
-    replica.apply(written(write))
+    replica.apply(update_of(write))
     assert dict(replica.items()) == {f"k{number}": "a" for number in range(20)}
 
 
 @pytest.mark.parametrize("rule", ["text", "list"])
 @pytest.mark.parametrize("kind", [Text, Array, Map])
-def test_N2_no_edit_panics_over_a_root_type_of_another_kind(rule: str, kind: Any) -> None:
+def test_N2_edit_of_a_root_type_of_another_type_does_not_panic(rule: str, kind: Any) -> None:
     def write(document: Doc[Any]) -> None:
         document.get("state", type=Map)["nn"] = {"$rule": [rule, "str"]}
         shared: Any = document.get(f"{rule}:nn", type=kind)
@@ -59,7 +59,7 @@ def test_N2_no_edit_panics_over_a_root_type_of_another_kind(rule: str, kind: Any
         else:
             shared.update({"a": 1})
 
-    update = written(write)
+    update = update_of(write)
     first: dict[str, Any] = {"text": "x", "list": [1]}
     for edit in ("set", "edit", "delete"):
         replica, peer = Replica(), Replica()
@@ -77,14 +77,14 @@ def test_N2_no_edit_panics_over_a_root_type_of_another_kind(rule: str, kind: Any
         assert peer.get("other") == 1
 
 
-def test_a_counter_of_whole_numbers_is_whole_also_where_halves_were_added() -> None:
+def test_int_counter_with_added_halves_is_an_int() -> None:
     replica = Replica()
     for before, after in ((0.0, 0.5), (0.5, 1.0), (1.0, 1)):
         replica.edit("n", before, after, RULES["counter"])
     assert replica.get("n") == 1 and type(replica.get("n")) is int
 
 
-def test_reading_makes_no_update_and_nothing_to_undo() -> None:
+def test_read_makes_no_update_and_no_undo_item() -> None:
     document = Document(1)
     with document.transaction():
         for number in range(20):

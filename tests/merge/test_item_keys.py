@@ -1,4 +1,4 @@
-"""Names of entries and items: each value has its own, and comes back from it."""
+"""Item keys, tokens and paths: each value has its own and is decoded from it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ DICTS = st.dictionaries(
 )
 
 
-def through(rule: str, value: Any) -> Any:
-    """Return what another replica reads of `value`."""
+def roundtrip(rule: str, value: Any) -> Any:
+    """Return the value that another replica reads after a sync."""
     sender, receiver = Replica(), Replica()
     sender.edit("k", None, value, RULES[rule])
     receiver.apply(sender.diff())
@@ -45,45 +45,45 @@ def through(rule: str, value: Any) -> Any:
 
 @QUICK
 @given(value=DICTS)
-def test_a_dict_of_any_keys_comes_back_from_the_paths_of_its_entries(value: dict[Any, Any]) -> None:
-    assert equal(through("map", value), value)
+def test_dict_with_any_keys_roundtrips_through_paths(value: dict[Any, Any]) -> None:
+    assert equal(roundtrip("map", value), value)
 
 
 @QUICK
 @given(items=st.lists(ITEMS, max_size=5))
-def test_a_list_comes_back_as_it_was(items: list[Any]) -> None:
-    assert equal(through("list", items), items)
+def test_list_roundtrips(items: list[Any]) -> None:
+    assert equal(roundtrip("list", items), items)
 
 
 @QUICK
 @given(items=st.sets(KEYS, max_size=6))
-def test_a_set_comes_back_as_it_was(items: set[Any]) -> None:
-    assert equal(through("set", items), items)
+def test_set_roundtrips(items: set[Any]) -> None:
+    assert equal(roundtrip("set", items), items)
 
 
 @QUICK
 @given(value=st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_text_comes_back_as_it_was(value: str) -> None:
-    assert through("text", value) == value
+def test_text_roundtrips(value: str) -> None:
+    assert roundtrip("text", value) == value
 
 
 @QUICK
 @given(value=st.integers() | st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_comes_back_as_it_was(value: float) -> None:
-    assert equal(through("counter", value), value + 0 if value == 0 else value)
+def test_number_roundtrips(value: float) -> None:
+    assert equal(roundtrip("counter", value), value + 0 if value == 0 else value)
 
 
 @QUICK
 @given(left=ITEMS, right=ITEMS)
-def test_two_items_have_one_name_and_one_token_exactly_if_they_are_the_same(left: Any, right: Any) -> None:
-    same = equal(encode(left), encode(right))
-    assert (item_key(encode(left)) == item_key(encode(right))) == same
-    assert (token(encode(left)) == token(encode(right))) == same
+def test_key_and_token_are_equal_exactly_for_equal_items(left: Any, right: Any) -> None:
+    are_equal = equal(encode(left), encode(right))
+    assert (item_key(encode(left)) == item_key(encode(right))) == are_equal
+    assert (token(encode(left)) == token(encode(right))) == are_equal
 
 
 @QUICK
 @given(item=ITEMS)
-def test_an_item_that_pycrdt_has_read_has_the_name_and_token_that_it_went_in_with(item: Any) -> None:
+def test_key_and_token_survive_pycrdt(item: Any) -> None:
     sender, receiver = Replica(), Replica()
     sender.set("k", [item])
     receiver.apply(sender.diff())
@@ -91,7 +91,7 @@ def test_an_item_that_pycrdt_has_read_has_the_name_and_token_that_it_went_in_wit
     assert (item_key(read), token(read)) == (item_key(encode(item)), token(encode(item)))
 
 
-ALIKE = [
+SIMILAR_ITEMS = [
     1,
     1.0,
     True,
@@ -111,18 +111,18 @@ ALIKE = [
 ]
 
 
-def test_items_that_python_takes_for_one_another_have_names_of_their_own() -> None:
+def test_similar_items_have_distinct_keys_and_tokens() -> None:
     assert (
-        len({item_key(encode(item)) for item in ALIKE})
-        == len({token(encode(item)) for item in ALIKE})
-        == len(ALIKE)
+        len({item_key(encode(item)) for item in SIMILAR_ITEMS})
+        == len({token(encode(item)) for item in SIMILAR_ITEMS})
+        == len(SIMILAR_ITEMS)
     )
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH])
-def test_a_dict_may_be_as_deep_as_any_value(depth: int) -> None:
+def test_dict_may_have_the_maximum_depth(depth: int) -> None:
     value: dict[str, Any] = {}
     for _ in range(depth):
         value = {"in": value, "beside": 1}
     if depth < MAX_DEPTH:
-        assert equal(through("map", value), value)
+        assert equal(roundtrip("map", value), value)

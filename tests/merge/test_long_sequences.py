@@ -1,4 +1,4 @@
-"""Long lists and texts: what differs is found to the item, whatever is in them, and so two edits merge."""
+"""Differences and merges of long lists and texts."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def merged(rule: str, before: Any, mine: Any, theirs: Any) -> Any:
     return one.get("k")
 
 
-def longest(left: Sequence[Any], right: Sequence[Any]) -> int:
+def lcs_length(left: Sequence[Any], right: Sequence[Any]) -> int:
     row = [0] * (len(right) + 1)
     for item in left:
-        former = row
+        previous = row
         row = [0]
-        for place, other in enumerate(right):
-            row.append(former[place] + 1 if item == other else max(row[-1], former[place + 1]))
+        for index, other in enumerate(right):
+            row.append(previous[index] + 1 if item == other else max(row[-1], previous[index + 1]))
     return row[-1]
 
 
 @pytest.mark.parametrize("limits", [(10**6, 10**6), (4, 10**6), (0, 0)])
 @QUICK
 @given(before=ITEMS, after=ITEMS)
-def test_what_is_in_common_is_as_much_as_can_be_and_in_order(
+def test_common_blocks_are_a_longest_common_subsequence(
     limits: tuple[int, int], before: list[int], after: list[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -56,10 +56,10 @@ def test_what_is_in_common_is_as_much_as_can_be_and_in_order(
     assert all(before[i : i + size] == after[j : j + size] and size for i, j, size in runs)
     assert all(i + size <= k and j + size <= m for (i, j, size), (k, m, _) in pairwise(runs))
     total = sum(size for _, _, size in runs)
-    assert total == longest(before, after) if limits[1] else total <= longest(before, after)
+    assert total == lcs_length(before, after) if limits[1] else total <= lcs_length(before, after)
 
 
-def test_of_what_is_too_long_for_a_table_items_that_are_there_once_are_found(
+def test_unique_items_are_matched_beyond_the_table_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sequence_diff, "_MAX_TABLE_BITS", 0)
@@ -69,11 +69,11 @@ def test_of_what_is_too_long_for_a_table_items_that_are_there_once_are_found(
     assert sequence_diff.diff([1, 1, 2, 2], [2, 2, 1, 1]) == [(0, 4, 0, 4)]
 
 
-def test_of_items_that_are_alike_those_are_kept_that_hang_together() -> None:
+def test_equal_items_are_kept_as_a_contiguous_block() -> None:
     assert sequence_diff.diff(list("xab"), list("ya1ab2")) == [(0, 1, 0, 3), (3, 3, 5, 6)]
 
 
-def test_R1_few_distinct_items_differ_by_no_more_than_they_must() -> None:
+def test_R1_few_distinct_items_have_a_minimal_difference() -> None:
     zeros, mixed = [0] * 800, [number % 2 for number in range(800)]
     assert edit_size(sequence_diff.diff(zeros, mixed)) == 800
     random = Random(1)
@@ -81,13 +81,13 @@ def test_R1_few_distinct_items_differ_by_no_more_than_they_must() -> None:
     assert edit_size(sequence_diff.diff(left, right)) < 1500
 
 
-def test_R1_two_who_change_the_ends_of_a_long_list_at_once_do_not_double_it() -> None:
+def test_R1_concurrent_edits_of_list_ends_do_not_duplicate_items() -> None:
     before = list(range(2500))
     result = merged("list", before, ["A", *before[1:-1], "Z"], ["B", *before[1:-1], "Y"])
     assert len(result) == 2502 and [item for item in result if type(item) is int] == before[1:-1]
 
 
-def test_R1_two_who_replace_many_words_of_a_long_text_at_once_do_not_double_it() -> None:
+def test_R1_concurrent_word_edits_of_a_long_text_do_not_duplicate() -> None:
     random = Random(2)
     before = ["".join(random.choice("abcdefghij") for _ in range(6)) for _ in range(14_000)]
     mine, theirs = list(before), list(before)
@@ -97,7 +97,7 @@ def test_R1_two_who_replace_many_words_of_a_long_text_at_once_do_not_double_it()
     assert merged("text", *(" ".join(words) for words in (before, mine, theirs))) == " ".join(both)
 
 
-def test_a_long_text_without_spaces_differs_by_what_was_typed() -> None:
+def test_long_text_without_spaces_has_a_minimal_difference() -> None:
     random = Random(3)
     for letters in ("abcdefghij", "漢字日本語文"):
         before = "".join(random.choice(letters) for _ in range(6000))
@@ -107,12 +107,12 @@ def test_a_long_text_without_spaces_differs_by_what_was_typed() -> None:
         ]  # fmt: skip
 
 
-def test_what_is_put_in_is_put_in_as_words_and_lines() -> None:
+def test_insertion_is_aligned_to_words_and_lines() -> None:
     assert text_diff.text_diff("the cat. the dog.", "the cat. the cow. the dog.") == [(8, 8, 8, 17)]
     assert text_diff.text_diff("one\ntwo\n", "one\none and a half\ntwo\n") == [(4, 4, 4, 19)]
 
 
-def test_R8_a_long_first_value_takes_less_time_than_as_one_transaction() -> None:
+def test_R8_long_seed_is_faster_than_one_transaction() -> None:
     items = [f"item {number}" for number in range(6000)]
     document: Doc[Any] = Doc()
     start = perf_counter()

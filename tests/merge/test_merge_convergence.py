@@ -1,4 +1,4 @@
-"""Whatever the network did, sessions agree in the end, and what nobody took out is there. Failures name the seed."""
+"""Convergence of merged values on an unreliable network without lost edits. A failure names the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamlit_crdt.codec.values import equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
 from tests.support.fuzz import Peer
-from tests.support.merge_sessions import DEFAULTS, Made, flat, hold_a_party
+from tests.support.merge_sessions import DEFAULTS, EditRecord, flatten, run_merge_sessions
 
 SEEDS = range(40)
 SOAK_SEEDS = range(40, 1_040)
@@ -22,40 +22,40 @@ EDITS = 120
 
 
 @pytest.mark.parametrize("first_seed", SEEDS[::SEEDS_PER_TEST])
-def test_R2_R3_no_sessions_edit_is_lost_over_a_bad_network(first_seed: int) -> None:
+def test_R2_R3_no_edit_is_lost_on_an_unreliable_network(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        check_a_party(seed)
+        check_convergence(seed)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("first_seed", SOAK_SEEDS[::SEEDS_PER_TEST])
-def test_R2_R3_no_sessions_edit_is_lost_over_a_bad_network_for_long(first_seed: int) -> None:
+def test_R2_R3_no_edit_is_lost_on_an_unreliable_network_soak(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        check_a_party(seed)
+        check_convergence(seed)
 
 
-def check_a_party(seed: int) -> None:
-    peers, made = hold_a_party(SESSIONS, EDITS, Random(seed))
+def check_convergence(seed: int) -> None:
+    peers, made = run_merge_sessions(SESSIONS, EDITS, Random(seed))
     values = [{rule: peer.replica.get(f"k-{rule}") for rule in DEFAULTS} for peer in peers]
     for value in values[1:]:
         assert equal(value, values[0]), f"seed {seed}: sessions differ"
     check_parts(values[0], made, f"seed {seed}")
-    check_that_nobody_sends_more(peers, f"seed {seed}")
+    check_equal_edits_send_nothing(peers, f"seed {seed}")
 
 
-def check_parts(values: dict[str, Any], made: Made, hint: str) -> None:
+def check_parts(values: dict[str, Any], made: EditRecord, hint: str) -> None:
     text = values["text"]
-    assert made.kept("text") <= set(text), f"{hint}: text {text!r}"
+    assert made.remaining("text") <= set(text), f"{hint}: text {text!r}"
     assert all(text.count(own) <= 1 for own in made.added["text"]), f"{hint}: twice in {text!r}"
-    assert sorted(set(values["list"]) - {"first"}) == sorted(made.kept("list")), hint
+    assert sorted(set(values["list"]) - {"first"}) == sorted(made.remaining("list")), hint
     assert len(values["list"]) == len(set(values["list"])), f"{hint}: twice in {values['list']}"
-    assert values["set"] - {"first"} == made.kept("set"), hint
-    assert {path for path, _ in flat(values["map"])} - {("a", "b")} == made.kept("map"), hint
+    assert values["set"] - {"first"} == made.remaining("set"), hint
+    assert {path for path, _ in flatten(values["map"])} - {("a", "b")} == made.remaining("map"), hint
     assert values["counter"] == made.total, hint
 
 
-def check_that_nobody_sends_more(peers: list[Peer], hint: str) -> None:
-    """R1: what is there already is no edit."""
+def check_equal_edits_send_nothing(peers: list[Peer], hint: str) -> None:
+    """Check that an edit to the current value sends nothing (R1)."""
     for peer in peers:
         version = peer.replica.version
         for rule in DEFAULTS:
@@ -71,7 +71,7 @@ def three(*ids: int) -> tuple[Replica, Replica, Replica]:
 
 @pytest.mark.parametrize("ids", list(permutations([11, 22, 33])))
 @pytest.mark.parametrize("kind", [set, list])
-def test_an_addition_wins_over_the_removal_of_another_one_of_the_same_moment(ids: Any, kind: Any) -> None:
+def test_set_addition_wins_over_concurrent_removal(ids: Any, kind: Any) -> None:
     one, two, other = three(*ids)
     rule = RULES["set"]
     one.edit("k", None, kind(["z"]), rule)
@@ -87,7 +87,7 @@ def test_an_addition_wins_over_the_removal_of_another_one_of_the_same_moment(ids
 
 
 @pytest.mark.parametrize("ids", list(permutations([11, 22, 33])))
-def test_an_item_that_is_removed_and_put_back_stays_though_another_removes_the_older_one(ids: Any) -> None:
+def test_readded_set_item_survives_removal_of_its_old_entry(ids: Any) -> None:
     one, two, other = three(*ids)
     rule = RULES["set"]
     one.edit("k", None, {"x"}, rule)
@@ -102,11 +102,11 @@ def test_an_item_that_is_removed_and_put_back_stays_though_another_removes_the_o
     assert other.get("k") == {"x", "y"}
     other.edit("k", {"x", "y"}, {"y"}, rule)
     one.apply(other.diff())
-    assert one.get("k") == {"y"}, "and who removes it having seen it removes it"
+    assert one.get("k") == {"y"}, "a removal that follows the addition takes effect"
 
 
 @pytest.mark.parametrize("ids", list(permutations([11, 22])))
-def test_entries_below_a_leaf_of_the_same_moment_are_kept_and_the_leaf_does_not_come_back(ids: Any) -> None:
+def test_map_entries_win_over_a_concurrent_leaf_for_good(ids: Any) -> None:
     one, two = (Replica(replica_id=number) for number in ids)
     rule = RULES["map"]
     one.edit("k", None, {"z": 0}, rule)
@@ -120,7 +120,7 @@ def test_entries_below_a_leaf_of_the_same_moment_are_kept_and_the_leaf_does_not_
     assert two.get("k") == {"z": 0}
 
 
-def test_dicts_that_are_filled_at_the_same_moment_keep_all_entries() -> None:
+def test_concurrent_map_entries_are_all_kept() -> None:
     one, two = Replica(), Replica()
     rule = RULES["map"]
     one.edit("k", None, {"a": {}}, rule)
@@ -131,7 +131,7 @@ def test_dicts_that_are_filled_at_the_same_moment_keep_all_entries() -> None:
     assert two.get("k") == {"a": {"x": 1, "y": {"z": 2}}}
 
 
-def test_fractions_and_integers_add_up_and_the_number_stays_a_float() -> None:
+def test_float_counter_adds_fractions_and_stays_a_float() -> None:
     one, two = Replica(), Replica()
     rule = RULES["counter"]
     one.edit("k", None, 0.5, rule)
@@ -144,7 +144,7 @@ def test_fractions_and_integers_add_up_and_the_number_stays_a_float() -> None:
     assert repr(two.get("k")) == "2.0"
 
 
-def test_what_is_too_large_to_be_added_to_is_stored_as_a_whole() -> None:
+def test_too_large_counter_is_stored_as_a_whole() -> None:
     replica = Replica()
     rule = RULES["counter"]
     for value in (5, 10**400, 10**400 + 1, float("inf"), 1.5, float("nan"), 2):

@@ -1,4 +1,4 @@
-"""One key, several rules, and what other programs put where a rule keeps its values."""
+"""Changes of the merge rule of a key, and foreign content in the root type of a rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import RULES
 
-OF_RULE: dict[str, Any] = {
+VALUE_OF_RULE: dict[str, Any] = {
     "value": "plain", "text": "a text", "list": ["a"], "map": {"a": {"b": 1}}, "set": {"a"}, "counter": 5,
 }  # fmt: skip
 ODD_NAMES = ("", "a//b", "$nonsense", "$", "~", "~2", "/", "a", "__proto__")
@@ -23,13 +23,13 @@ def rule_of(name: str) -> Any:
     return RULES.get(name)
 
 
-@pytest.mark.parametrize(("first", "second"), list(permutations(OF_RULE, 2)))
-def test_a_value_of_another_rule_takes_its_place_and_comes_back(first: str, second: str) -> None:
+@pytest.mark.parametrize(("first", "second"), list(permutations(VALUE_OF_RULE, 2)))
+def test_value_of_another_rule_replaces_the_value(first: str, second: str) -> None:
     one, two = Replica(), Replica()
     for name in (first, second, first, second):
-        assert one.edit("k", one.get("k"), OF_RULE[name], rule_of(name))
+        assert one.edit("k", one.get("k"), VALUE_OF_RULE[name], rule_of(name))
         assert two.apply(one.diff(two.state_vector())) == {"k"}
-        assert equal(one.get("k"), OF_RULE[name]) and equal(two.get("k"), OF_RULE[name])
+        assert equal(one.get("k"), VALUE_OF_RULE[name]) and equal(two.get("k"), VALUE_OF_RULE[name])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_value_of_another_rule_takes_its_place_and_comes_back(first: str, seco
      ("set", {1}, [{1, 2}, {1, 3}], {1, 2, 3}), ("set", [1], [[1, 2], [1, 3]], [1, 2, 3]),
      ("counter", 10, [11, 15], 16)],
 )  # fmt: skip
-def test_what_was_stored_as_a_whole_is_there_once_if_two_change_its_rule_at_once(
+def test_concurrent_rule_changes_keep_a_whole_value_once(
     name: str, value: Any, made: list[Any], expected: Any
 ) -> None:
     one, two = Replica(), Replica()
@@ -52,7 +52,7 @@ def test_what_was_stored_as_a_whole_is_there_once_if_two_change_its_rule_at_once
     assert equal(one.get("k"), expected) and equal(two.get("k"), expected)
 
 
-def test_a_list_becomes_a_set_and_back_with_what_is_in_it() -> None:
+def test_list_becomes_a_set_and_a_list_again_with_its_items() -> None:
     one, two = Replica(), Replica()
     one.edit("k", None, ["b", "a"], RULES["list"])
     two.apply(one.diff())
@@ -65,7 +65,7 @@ def test_a_list_becomes_a_set_and_back_with_what_is_in_it() -> None:
     assert one.get("k") == ["d", "a"]
 
 
-def test_what_an_overwritten_rule_has_left_does_not_come_back() -> None:
+def test_content_of_an_overwritten_rule_stays_deleted() -> None:
     one, two = Replica(), Replica()
     one.edit("k", None, "old", RULES["text"])
     two.apply(one.diff())
@@ -79,7 +79,7 @@ def test_what_an_overwritten_rule_has_left_does_not_come_back() -> None:
     assert one.get("k") == two.get("k") == value + "?"
 
 
-def test_an_edit_of_the_moment_of_a_deletion_keeps_the_key() -> None:
+def test_edit_concurrent_with_deletion_keeps_the_key() -> None:
     one, two = Replica(), Replica()
     one.edit("k", None, "text", RULES["text"])
     two.apply(one.diff())
@@ -94,7 +94,7 @@ def test_an_edit_of_the_moment_of_a_deletion_keeps_the_key() -> None:
     "mark",
     [["unknown", "str"], ["text"], "text", None, [1, 2], ["", ""], ["text", "str", "x"], {"text": "str"}, []],
 )
-def test_N2_a_marker_that_is_not_known_here_is_unreadable_and_can_be_overwritten(mark: Any) -> None:
+def test_N2_unknown_marker_is_unreadable_and_overwritable(mark: Any) -> None:
     document: Doc[Any] = Doc()
     document.get("state", type=Map).update({"k": {"$rule": mark}, "other": 1})
     replica = Replica()
@@ -106,7 +106,7 @@ def test_N2_a_marker_that_is_not_known_here_is_unreadable_and_can_be_overwritten
 
 
 def hostile(rule: str, kind: Any, *, marked: bool, long: bool = False) -> bytes:
-    """Return an update in which another program has made the root type of "k" in a way of its own."""
+    """Return an update of another program that creates the root type of "k" with another Yjs type."""
     document: Doc[Any] = Doc()
     shared: Any = document.get(f"{rule}:k", type=kind)
     if kind is Text:
@@ -131,7 +131,7 @@ def hostile(rule: str, kind: Any, *, marked: bool, long: bool = False) -> bytes:
 @pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("kind", [Text, Array, Map, XmlFragment])
 @pytest.mark.parametrize("name", RULES)
-def test_N2_a_root_type_of_another_kind_does_no_harm(name: str, kind: Any, marked: bool) -> None:
+def test_N2_root_type_of_another_type_is_overwritable(name: str, kind: Any, marked: bool) -> None:
     replica, peer = Replica(), Replica()
     replica.apply(hostile(name, kind, marked=marked))
     seen = None
@@ -139,17 +139,17 @@ def test_N2_a_root_type_of_another_kind_does_no_harm(name: str, kind: Any, marke
         seen = replica.get("k")
     except ValueUnreadableError:
         assert "k" in replica
-    for value in (OF_RULE[name], seen, OF_RULE["value"], OF_RULE[name]):
+    for value in (VALUE_OF_RULE[name], seen, VALUE_OF_RULE["value"], VALUE_OF_RULE[name]):
         rule = RULES[name] if RULES[name].accepts(value) else None
         replica.edit("k", seen, value, rule)
         seen = replica.get("k")
-    assert equal(seen, OF_RULE[name])
+    assert equal(seen, VALUE_OF_RULE[name])
     assert replica.delete("k") and replica.get("other") == 1
     peer.apply(replica.diff())
     assert dict(peer.items()) == dict(replica.items()) == {"other": 1}
 
 
-def test_a_text_is_edited_around_what_an_editor_has_embedded_in_it() -> None:
+def test_text_edit_keeps_positions_around_embedded_objects() -> None:
     document: Doc[Any] = Doc()
     text = document.get("text:k", type=Text)
     text.insert(0, "ä👍b")

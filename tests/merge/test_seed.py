@@ -1,4 +1,4 @@
-"""R8: what several sessions bring along is there once; what they make of it is there as often as they made it."""
+"""Seeds (R8): one default of several sessions is inserted once, and their edits of it are all kept."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ EMPTY: list[tuple[str, Any]] = [
 ]
 
 
-def meet(replicas: list[Replica]) -> Any:
-    """Bring replicas together and return the value of "k" that they agree on."""
+def sync(replicas: list[Replica]) -> Any:
+    """Sync all replicas. Return the value of "k", on which they agree."""
     for replica in replicas:
         for other in replicas:
             replica.apply(other.diff(replica.state_vector()))
@@ -36,26 +36,26 @@ def meet(replicas: list[Replica]) -> Any:
 
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize(("rule", "value"), [*FIRST, *EMPTY])
-def test_R8_a_default_that_several_bring_along_is_there_once(rule: str, value: Any, count: int) -> None:
+def test_R8_default_of_several_sessions_is_inserted_once(rule: str, value: Any, count: int) -> None:
     replicas = [Replica() for _ in range(count)]
     for replica in replicas:
         replica.edit("k", None, value, RULES[rule])
-    assert equal(meet(replicas), value)
+    assert equal(sync(replicas), value)
 
 
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize(("rule", "value"), FIRST)
-def test_R8_a_default_is_there_once_in_each_life_of_its_key(rule: str, value: Any, count: int) -> None:
+def test_R8_default_is_inserted_once_after_each_deletion(rule: str, value: Any, count: int) -> None:
     replicas = [Replica() for _ in range(count)]
     for _ in range(3):
         for replica in replicas:
             replica.edit("k", None, value, RULES[rule])
-        assert equal(meet(replicas), value)
+        assert equal(sync(replicas), value)
         assert replicas[0].delete("k")
-        assert meet(replicas) is None and "k" not in replicas[1]
+        assert sync(replicas) is None and "k" not in replicas[1]
 
 
-def test_R8_what_each_made_of_the_same_default_is_all_there() -> None:
+def test_R8_concurrent_edits_of_one_default_are_all_kept() -> None:
     edits: list[tuple[str, Any, list[Any], Any]] = [
         ("text", "ab", ["Xab", "abY"], "XabY"), ("list", [1], [[0, 1], [1, 2]], [0, 1, 2]),
         ("map", {"a": 1}, [{"a": 1, "b": 2}, {"c": 3}], {"b": 2, "c": 3}), ("set", {1}, [{1, 2}, {3}], {2, 3}),
@@ -65,10 +65,10 @@ def test_R8_what_each_made_of_the_same_default_is_all_there() -> None:
         replicas = [Replica(), Replica()]
         for replica, after in zip(replicas, made, strict=True):
             replica.edit("k", default, after, RULES[rule])
-        assert equal(meet(replicas), expected), rule
+        assert equal(sync(replicas), expected), rule
 
 
-def test_R8_different_defaults_of_the_same_moment_are_all_kept() -> None:
+def test_R8_concurrent_different_defaults_are_all_kept() -> None:
     created: list[tuple[str, list[Any]]] = [
         ("text", ["abc", "xyz", "é"]), ("list", [[1, 2], [3], [4]]),
         ("set", [{1}, {2}, {1, 3}]), ("counter", [1, 2, 4]),
@@ -78,7 +78,7 @@ def test_R8_different_defaults_of_the_same_moment_are_all_kept() -> None:
         replicas = [Replica() for _ in values]
         for replica, value in zip(replicas, values, strict=True):
             replica.edit("k", None, value, RULES[rule])
-        check_all_kept(rule, meet(replicas), values)
+        check_all_kept(rule, sync(replicas), values)
 
 
 def check_all_kept(rule: str, value: Any, parts: list[Any]) -> None:
@@ -93,14 +93,14 @@ def check_all_kept(rule: str, value: Any, parts: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(("rule", "value"), EMPTY)
-def test_what_is_empty_is_read_by_others_too(rule: str, value: Any) -> None:
+def test_empty_value_reaches_other_replicas(rule: str, value: Any) -> None:
     sender, receiver = Replica(), Replica()
     sender.edit("k", None, value, RULES[rule])
     assert receiver.apply(sender.diff()) == {"k"}
     assert equal(receiver.get("k"), value)
 
 
-def test_R8_edits_that_waited_for_a_first_value_are_not_taken_for_a_part_of_it() -> None:
+def test_R8_edits_pending_on_a_seed_are_not_part_of_it() -> None:
     one, two = Replica(), Replica()
     updates: list[bytes] = []
     one.subscribe(lambda update, origin: updates.append(update))
@@ -108,11 +108,11 @@ def test_R8_edits_that_waited_for_a_first_value_are_not_taken_for_a_part_of_it()
         one.edit("k", before, after, RULES["list"])
     two.apply(updates[-1])
     two.edit("k", ["first"], [1, "first"], RULES["list"])
-    assert meet([one, two]) == [1, "first", 2, 3]
+    assert sync([one, two]) == [1, "first", 2, 3]
 
 
 @pytest.mark.parametrize(("rule", "value"), [*FIRST, *EMPTY])
-def test_R1_an_equal_edit_sends_nothing(rule: str, value: Any) -> None:
+def test_R1_equal_edit_sends_nothing(rule: str, value: Any) -> None:
     replica = Replica()
     assert replica.edit("k", None, value, RULES[rule])
     version, content = replica.version, replica.diff()
@@ -128,7 +128,7 @@ def test_R1_an_equal_edit_sends_nothing(rule: str, value: Any) -> None:
      ("map", {"a": 1}, {"a": 2, "b": {"c": [object()]}}), ("map", {"a": 1}, {"a": 2, object(): 1}),
      ("text", "a", object()), ("counter", 1, object())],
 )  # fmt: skip
-def test_R5_what_cannot_be_shared_leaves_all_as_it_was(rule: str, good: Any, bad: Any, stored: str) -> None:
+def test_R5_rejected_edit_leaves_the_replica_unchanged(rule: str, good: Any, bad: Any, stored: str) -> None:
     replica = Replica()
     if stored != "nothing":
         replica.edit("k", None, good, RULES[rule] if stored == "merged" else None)
@@ -142,7 +142,7 @@ def test_R5_what_cannot_be_shared_leaves_all_as_it_was(rule: str, good: Any, bad
 @pytest.mark.parametrize(
     ("rule", "value"), [("list", [object()]), ("set", [object()]), ("map", {"a": object()})]
 )
-def test_R5_one_who_saw_what_cannot_be_shared_may_still_write(rule: str, value: Any) -> None:
+def test_R5_edit_from_an_unshareable_base_is_accepted(rule: str, value: Any) -> None:
     replica = Replica()
     after: Any = {"b": 1} if rule == "map" else ["b"]
     assert replica.edit("k", value, after, RULES[rule])

@@ -1,4 +1,4 @@
-"""Differences and where they go: exactly, where all items differ from each other, and to the letter in texts."""
+"""Differences of sequences and texts, and their rebase onto a changed sequence."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LETTERS = st.text(st.sampled_from("ab \r\n👍é\u0301\u200d"), max_size=12)
 QUICK = settings(max_examples=150, deadline=None, database=None)
 
 
-def patched(before: Sequence[Any], after: Sequence[Any], opcodes: list[Opcode]) -> list[Any]:
+def apply_opcodes(before: Sequence[Any], after: Sequence[Any], opcodes: list[Opcode]) -> list[Any]:
     result = list(before)
     for i1, i2, j1, j2 in reversed(opcodes):
         result[i1:i2] = after[j1:j2]
     return result
 
 
-def moved(current: Sequence[Any], after: Sequence[Any], steps: list[Step]) -> list[Any]:
+def apply_steps(current: Sequence[Any], after: Sequence[Any], steps: list[Step]) -> list[Any]:
     result = list(current)
     for step in steps:
         result[step.at : step.end] = after[step.start : step.stop]
@@ -36,39 +36,40 @@ def moved(current: Sequence[Any], after: Sequence[Any], steps: list[Step]) -> li
 
 @QUICK
 @given(before=LETTERS, after=LETTERS)
-def test_a_difference_makes_one_text_of_another_and_its_parts_do_not_touch(before: str, after: str) -> None:
+def test_diff_transforms_text_and_its_opcodes_are_not_adjacent(before: str, after: str) -> None:
     for difference in (text.text_diff, sequence_diff.diff):
         opcodes = difference(before, after)
-        assert "".join(patched(before, after, opcodes)) == after
+        assert "".join(apply_opcodes(before, after, opcodes)) == after
         assert all(i2 > i1 or j2 > j1 for i1, i2, j1, j2 in opcodes)
         for (_, i2, _, j2), (k1, _, l1, _) in pairwise(opcodes):
-            assert k1 - i2 == l1 - j2 > 0, "two parts with nothing between them are one"
+            assert k1 - i2 == l1 - j2 > 0, "adjacent opcodes must be joined"
         assert (edit_size(opcodes) == 0) == (before == after)
 
 
 @QUICK
 @given(before=LETTERS, after=LETTERS, current=LETTERS, follows=st.booleans())
-def test_R1_a_difference_is_moved_whole_where_nothing_else_happened(
+def test_R1_rebase_onto_the_base_applies_the_whole_difference(
     before: str, after: str, current: str, follows: bool
 ) -> None:
     for difference in (text.text_diff, sequence_diff.diff):
         assert (
-            "".join(moved(before, after, rebase(before, after, before, difference, follows=follows))) == after
+            "".join(apply_steps(before, after, rebase(before, after, before, difference, follows=follows)))
+            == after
         )
         assert rebase(before, before, current, difference, follows=follows) == []
         steps = rebase(before, after, current, difference, follows=follows)
-        assert len(moved(current, after, steps)) >= 0
+        assert len(apply_steps(current, after, steps)) >= 0
         assert all(step.at <= step.end <= len(current) for step in steps)
 
 
 def edited(items: list[int], new: Callable[[], int], random: Random, *, words: bool) -> list[int]:
-    """Return `items` with some of them gone and new ones put between, unlike any other; of words, only one of these."""
-    gone, added = random.choice([(0.3, 0.0), (0.0, 0.25)]) if words else (0.3, 0.25)
+    """Return `items` with random deletions and unique insertions. With `words`, only one of both."""
+    removed, added = random.choice([(0.3, 0.0), (0.0, 0.25)]) if words else (0.3, 0.25)
     result = []
     for item in items:
         if random.random() < added:
             result += [new() for _ in range(random.randrange(1, 3))]
-        if random.random() >= gone:
+        if random.random() >= removed:
             result.append(item)
     return result + [new() for _ in range(random.randrange(3) if added else 0)]
 
@@ -79,7 +80,7 @@ def as_text(items: Sequence[int]) -> str:
 
 @pytest.mark.parametrize("follows", [True, False])
 @pytest.mark.parametrize("differ", [text.text_diff, sequence_diff.diff])
-def test_of_items_that_all_differ_exactly_the_right_ones_are_left_in_the_right_order(
+def test_rebase_of_distinct_items_keeps_items_and_order(
     differ: Callable[[Any, Any], list[Opcode]], follows: bool
 ) -> None:
     for seed in range(150):
@@ -92,10 +93,10 @@ def test_of_items_that_all_differ_exactly_the_right_ones_are_left_in_the_right_o
         if words:
             sequences = [as_text(items) for items in sequences]
         steps = rebase(*sequences, differ, follows=follows)
-        check_moved(before, after, current, moved(current, after, steps), f"seed {seed}", follows)
+        check_rebased(before, after, current, apply_steps(current, after, steps), f"seed {seed}", follows)
 
 
-def check_moved(
+def check_rebased(
     before: list[int], after: list[int], current: list[int], result: list[int], hint: str, follows: bool
 ) -> None:
     removed = set(before) - (set(after) & set(current))
@@ -108,7 +109,7 @@ def check_moved(
 def check_neighbours(
     before: list[int], after: list[int], current: list[int], result: list[int], hint: str, follows: bool
 ) -> None:
-    """Check that what was put in stands beside the item that it belongs to, if both sides have left that there."""
+    """Check that an insertion is beside its anchor, if both sides have kept the anchor."""
     kept = set(after) & set(current)
     for left, right in pairwise(after):
         anchor, item = (left, right) if follows else (right, left)
@@ -118,7 +119,7 @@ def check_neighbours(
             )
 
 
-def test_a_text_that_others_wrote_much_around_is_still_the_same_text() -> None:
+def test_text_with_remote_insertions_around_it_stays_matched() -> None:
     before, theirs = "Hi", "Dear all, Hi there everyone"
     assert merged_text(before, "Hi!", theirs) == "Dear all, Hi! there everyone"
     assert merged_text(before, "", theirs) == "Dear all,  there everyone"
@@ -127,19 +128,21 @@ def test_a_text_that_others_wrote_much_around_is_still_the_same_text() -> None:
     }  # fmt: skip
 
 
-def test_a_word_that_was_replaced_is_not_cut_into_the_letters_that_both_happen_to_have() -> None:
+def test_replaced_word_is_not_split_into_common_letters() -> None:
     assert text.text_diff("the cat sat", "the table sat") == [(4, 7, 4, 9)]
     assert merged_text("the cat sat", "the sat", "the table sat") == "the tablesat"
 
 
 def merged_text(before: str, after: str, current: str) -> str:
-    return "".join(moved(current, after, rebase(before, after, current, text.text_diff, follows=True)))
+    return "".join(apply_steps(current, after, rebase(before, after, current, text.text_diff, follows=True)))
 
 
-def test_random_texts_of_several_scripts_differ_by_what_was_typed() -> None:
+def test_random_texts_of_several_scripts_merge() -> None:
     for seed in range(300):
         random = Random(seed)
         before, theirs = random_text(random), random_text(random)
         after = before + random.choice(WORDS)
         assert merged_text(before, after, before + theirs).replace(theirs, "", 1), f"seed {seed}"
-        assert "".join(patched(before, theirs, text.text_diff(before, theirs))) == theirs, f"seed {seed}"
+        assert "".join(apply_opcodes(before, theirs, text.text_diff(before, theirs))) == theirs, (
+            f"seed {seed}"
+        )

@@ -1,4 +1,5 @@
-// Reads {"update", "edits"} as JSON, makes the edits to the text "text:k" at UTF-16 places, writes update and text as JSON.
+// Reads {"update", "edits"} as JSON from stdin. Applies the edits to the text "text:k" at UTF-16 positions. Writes the
+// update of the edits and the resulting text as JSON to stdout.
 import * as Y from "yjs";
 
 const chunks = [];

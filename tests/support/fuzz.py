@@ -1,4 +1,4 @@
-"""Seeded edits of several replicas over a network that drops, repeats and reorders, for tests and vectors."""
+"""Seeded edits of several replicas, on a network that drops, repeats and reorders updates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN_KEYS_PER_REPLICA = 3
 
 
 def random_value(random: Random) -> Any:
-    """Return one of the kinds of value that an encoding has to carry."""
+    """Return a random value of one of the supported types."""
     number = random.randrange(1000)
     return random.choice(
         [
@@ -46,7 +46,7 @@ def random_value(random: Random) -> Any:
 
 @dataclass
 class Peer:
-    """A replica, what it wrote under its own keys, and what waits to be sent to each other peer."""
+    """A replica, the values of its own keys, and its unsent updates for each other peer."""
 
     replica: Replica
     own_keys: list[str]
@@ -67,35 +67,35 @@ class Peer:
 
 
 def make_peers(count: int, random: Random) -> list[Peer]:
-    """Return peers whose own updates are put into every other peer's outbox."""
+    """Return peers. Each local update of a peer is added to its outbox for every other peer."""
     peers = []
     for number in range(count):
         replica = Replica(replica_id=random.randrange(1, 2**53))
         own_keys = [f"own-{number}-{index}" for index in range(OWN_KEYS_PER_REPLICA)]
         peer = Peer(replica, own_keys, outbox={other: [] for other in range(count) if other != number})
-        replica.subscribe(lambda update, origin, peer=peer: _post(peer, update, origin))
+        replica.subscribe(lambda update, origin, peer=peer: _add_to_outbox(peer, update, origin))
         peers.append(peer)
     return peers
 
 
-def _post(peer: Peer, update: bytes, origin: str) -> None:
+def _add_to_outbox(peer: Peer, update: bytes, origin: str) -> None:
     if origin == LOCAL:
         for waiting in peer.outbox.values():
             waiting.append(update)
 
 
-def unreliably(updates: list[bytes], random: Random) -> Iterator[bytes]:
-    """Yield `updates` in another order, some twice, some not at all, some merged."""
-    kept = [update for update in updates if random.random() < 0.75]
-    kept += [update for update in kept if random.random() < 0.15]
-    random.shuffle(kept)
-    while kept:
-        batch, kept = kept[: (size := random.randrange(1, 8))], kept[size:]
+def deliver_unreliably(updates: list[bytes], random: Random) -> Iterator[bytes]:
+    """Yield `updates` in random order. Some are repeated, dropped or merged."""
+    remaining = [update for update in updates if random.random() < 0.75]
+    remaining += [update for update in remaining if random.random() < 0.15]
+    random.shuffle(remaining)
+    while remaining:
+        batch, remaining = remaining[: (size := random.randrange(1, 8))], remaining[size:]
         yield batch[0] if len(batch) == 1 else bytes(merge_updates(*batch))
 
 
-def exchange_everything(peers: list[Peer]) -> None:
-    """Bring all peers together by what each says that it has seen."""
+def sync_all(peers: list[Peer]) -> None:
+    """Sync all peers through the first one, by state vectors."""
     first = peers[0].replica
     for peer in peers[1:]:
         first.apply(peer.replica.diff(first.state_vector()))

@@ -1,4 +1,4 @@
-"""Sessions that edit merged values as the mirror does: from what their script saw, while the replica is further on."""
+"""Sessions that edit merged values as the state binding does: from a stale value that their script saw last."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from streamlit_crdt.document.replica import LOCAL
 from streamlit_crdt.merge import RULES
-from tests.support.fuzz import Peer, exchange_everything, make_peers, unreliably
-from tests.support.unicode_texts import random_text, typed
+from tests.support.fuzz import Peer, deliver_unreliably, make_peers, sync_all
+from tests.support.unicode_texts import random_text, with_word
 
 DEFAULTS: Final[dict[str, Any]] = {
     "text": "Dear 👩‍👩‍👧‍👦,\r\n", "list": ["first"], "map": {"a": {"b": 0}}, "set": {"first"}, "counter": 0,
@@ -18,50 +18,50 @@ DEFAULTS: Final[dict[str, Any]] = {
 
 
 @dataclass
-class Made:
-    """What all sessions together have put in and taken out, each part unlike any other."""
+class EditRecord:
+    """Insertions and removals of all sessions. Each inserted part is unique."""
 
     added: dict[str, set[Any]] = field(default_factory=lambda: {rule: set() for rule in DEFAULTS})
     removed: dict[str, set[Any]] = field(default_factory=lambda: {rule: set() for rule in DEFAULTS})
     total: int = 0
     count: int = 0
 
-    def new(self) -> int:
+    def new_number(self) -> int:
         self.count += 1
         return self.count
 
-    def kept(self, rule: str) -> set[Any]:
+    def remaining(self, rule: str) -> set[Any]:
         return self.added[rule] - self.removed[rule]
 
 
 class Session:
-    """One session: what its script saw last, and its edits of that."""
+    """A session: its replica, and the values that its script saw last."""
 
-    def __init__(self, peer: Peer, made: Made, random: Random) -> None:
+    def __init__(self, peer: Peer, made: EditRecord, random: Random) -> None:
         self.peer, self.made, self.random = peer, made, random
-        self.shown: dict[str, Any] = dict(DEFAULTS)
+        self.seen: dict[str, Any] = dict(DEFAULTS)
 
-    def look(self, rule: str) -> None:
-        """Let the script see what the replica holds by now."""
-        self.shown[rule] = self.peer.replica.get(f"k-{rule}", DEFAULTS[rule])
+    def read(self, rule: str) -> None:
+        """Update the script's value from the replica."""
+        self.seen[rule] = self.peer.replica.get(f"k-{rule}", DEFAULTS[rule])
 
     def edit(self, rule: str) -> None:
-        before = self.shown[rule]
+        before = self.seen[rule]
         after = EDITS[rule](self, before)
         self.peer.replica.edit(f"k-{rule}", before, after, RULES[rule])
-        self.shown[rule] = after
+        self.seen[rule] = after
 
-    def parts(self, rule: str, before: Any, after: Any) -> None:
-        """Note what an edit put in and took out."""
+    def record_parts(self, rule: str, before: Any, after: Any) -> None:
+        """Record the insertions and removals of an edit."""
         self.made.added[rule] |= set(after) - set(before)
         self.made.removed[rule] |= set(before) - set(after)
 
 
 def _edit_text(session: Session, before: str) -> str:
-    """Put in a word with a character of its own, which stands nowhere else."""
-    own = chr(0x4E00 + session.made.new())
+    """Insert a word with a unique character."""
+    own = chr(0x4E00 + session.made.new_number())
     word = own + random_text(session.random, 2)
-    after = typed(before, word, session.random)
+    after = with_word(before, word, session.random)
     session.made.added["text"].add(own)
     session.made.removed["text"] |= {letter for letter in before if letter not in after}
     return after
@@ -70,26 +70,26 @@ def _edit_text(session: Session, before: str) -> str:
 def _edit_list(session: Session, before: list[Any]) -> list[Any]:
     after = [item for item in before if session.random.random() < 0.95]
     for _ in range(session.random.randrange(3)):
-        after.insert(session.random.randrange(len(after) + 1), session.made.new())
-    session.parts("list", before, after)
+        after.insert(session.random.randrange(len(after) + 1), session.made.new_number())
+    session.record_parts("list", before, after)
     return after
 
 
 def _edit_set(session: Session, before: set[Any]) -> set[Any]:
-    gone = {item for item in sorted(before, key=str) if session.random.random() < 0.05}
-    after = before - gone | {session.made.new()}
-    session.parts("set", before, after)
+    removed = {item for item in sorted(before, key=str) if session.random.random() < 0.05}
+    after = before - removed | {session.made.new_number()}
+    session.record_parts("set", before, after)
     return after
 
 
 def _edit_map(session: Session, before: dict[str, Any]) -> dict[str, Any]:
-    entries = dict(flat(before))
+    entries = dict(flatten(before))
     after = {path: leaf for path, leaf in entries.items() if session.random.random() < 0.95}
     depth = session.random.randrange(3)
-    path = (*session.random.choices("xyz/", k=depth), f"own {session.made.new()}")
+    path = (*session.random.choices("xyz/", k=depth), f"own {session.made.new_number()}")
     after[path] = session.made.count
-    session.parts("map", entries, after)
-    return tree(after)
+    session.record_parts("map", entries, after)
+    return unflatten(after)
 
 
 def _edit_counter(session: Session, before: int) -> int:
@@ -103,16 +103,16 @@ EDITS: Final[dict[str, Callable[[Session, Any], Any]]] = {
 }  # fmt: skip
 
 
-def flat(value: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    """Return the leaves of a dict of dicts, by path."""
+def flatten(value: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    """Return path and value of the leaves of nested dicts."""
     leaves = []
     for key, item in value.items():
-        leaves += flat(item, (*path, key)) if isinstance(item, dict) else [((*path, key), item)]
+        leaves += flatten(item, (*path, key)) if isinstance(item, dict) else [((*path, key), item)]
     return leaves
 
 
-def tree(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
-    """Return the dict of dicts that has these leaves."""
+def unflatten(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Return the nested dicts of these leaves."""
     value: dict[str, Any] = {}
     for path, leaf in leaves.items():
         inner = value
@@ -122,15 +122,15 @@ def tree(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
     return value
 
 
-def hold_a_party(
+def run_merge_sessions(
     count: int, edits: int, random: Random, record: list[bytes] | None = None
-) -> tuple[list[Peer], Made]:
-    """Return sessions that edited values of every rule over a bad network, and in the end know everything.
+) -> tuple[list[Peer], EditRecord]:
+    """Return synced sessions that edited values of every rule on an unreliable network, and the record of their edits.
 
     Args:
-        record: each update is put into it as it is made.
+        record: receives each local update.
     """
-    made = Made()
+    made = EditRecord()
     peers = make_peers(count, random)
     for peer in peers:
         if record is not None:
@@ -139,12 +139,12 @@ def hold_a_party(
     for _ in range(edits):
         session, rule = random.choice(sessions), random.choice(list(DEFAULTS))
         if random.random() < 0.4:
-            session.look(rule)
+            session.read(rule)
         session.edit(rule)
         if random.random() < 0.2:
             sender, receiver = random.sample(range(count), 2)
             waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
-            for update in unreliably(waiting, random):
+            for update in deliver_unreliably(waiting, random):
                 peers[receiver].replica.apply(update)
-    exchange_everything(peers)
+    sync_all(peers)
     return peers, made

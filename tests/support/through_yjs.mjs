@@ -1,4 +1,5 @@
-// Reads a base64 update, copies every value of its "state" map into a second document, writes that one's update as base64.
+// Reads a base64 update from stdin. Copies every value of its map "state" into a second document. Writes the update of
+// the second document as base64 to stdout.
 import * as Y from "yjs";
 
 const chunks = [];

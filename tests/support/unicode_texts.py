@@ -1,4 +1,4 @@
-"""Texts whose characters are more than one byte, one UTF-16 unit or one code point."""
+"""Random texts with characters of several bytes, UTF-16 units or code points."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def random_text(random: Random, words: int = 6) -> str:
     return "".join(random.choice(WORDS) for _ in range(random.randrange(words + 1)))
 
 
-def typed(before: str, word: str, random: Random, *, may_remove: bool = True) -> str:
-    """Return `before` with `word` put in somewhere, and perhaps a part of it gone."""
+def with_word(before: str, word: str, random: Random, *, may_remove: bool = True) -> str:
+    """Return `before` with `word` inserted at a random position, and possibly a part of it removed."""
     at = random.randrange(len(before) + 1)
     end = min(len(before), at + random.randrange(4)) if may_remove and random.random() < 0.3 else at
     return before[:at] + word + before[end:]

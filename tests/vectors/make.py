@@ -1,4 +1,4 @@
-"""Write `vectors.json`: edits that the Python and the TypeScript replica must read alike. See README.md.
+"""Generator of `vectors.json`, which the tests of the Python and the TypeScript replica share. See README.md.
 
 python tests/vectors/make.py
 """
@@ -18,8 +18,8 @@ from pycrdt import Doc, Map
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from streamlit_crdt.merge import RULES
-from tests.support.fuzz import make_peers, unreliably
-from tests.support.merge_sessions import hold_a_party
+from tests.support.fuzz import deliver_unreliably, make_peers
+from tests.support.merge_sessions import run_merge_sessions
 
 VECTORS = Path(__file__).parent / "vectors.json"
 SEEDS = range(40)
@@ -31,7 +31,7 @@ MERGED_EDITS = 60
 
 
 def make_vectors() -> dict[str, Any]:
-    """Return the whole file's content; the same on every machine."""
+    """Return the content of the file. It is the same on every machine."""
     return {
         "format": 2,
         "vectors": [_make_vector(seed) for seed in SEEDS],
@@ -42,7 +42,7 @@ def make_vectors() -> dict[str, Any]:
 def _make_merged(seed: int) -> dict[str, Any]:
     random = Random(f"merged {seed}")
     updates: list[bytes] = []
-    hold_a_party(PEERS, MERGED_EDITS, random, updates)
+    run_merge_sessions(PEERS, MERGED_EDITS, random, updates)
     vector = {
         "seed": seed,
         "updates": [b64encode(update).decode() for update in updates],
@@ -62,7 +62,7 @@ def _make_vector(seed: int) -> dict[str, Any]:
         if random.random() < 0.3:
             sender, receiver = random.sample(range(PEERS), 2)
             waiting, peers[sender].outbox[receiver] = peers[sender].outbox[receiver], []
-            for update in unreliably(waiting, random):
+            for update in deliver_unreliably(waiting, random):
                 peers[receiver].replica.apply(update)
     vector = {
         "seed": seed,
@@ -80,7 +80,7 @@ def _delivery(count: int, random: Random) -> list[int]:
 
 
 def plain(vector: dict[str, Any]) -> Any:
-    """Return the state that every delivery of `vector` leads to; raise if two lead to different ones."""
+    """Return the final state of `vector`. Raises AssertionError if two deliveries lead to different states."""
     complete = range(len(vector["updates"]))
     read = _apply_merged if "roots" in vector else _apply
     states = [read(vector, [*delivery, *complete]) for delivery in [[], *vector["deliveries"]]]
