@@ -57,10 +57,10 @@ class Growth:
         """Median load time of the document, divided by that of the fresh one. The loads alternate."""
         times: dict[bytes, list[float]] = {self.state: [], self.fresh: []}
         for _ in range(rounds):
-            for state, taken in times.items():
+            for state, durations in times.items():
                 began_at = time.perf_counter()
                 Doc().apply_update(state)
-                taken.append(time.perf_counter() - began_at)
+                durations.append(time.perf_counter() - began_at)
         return statistics.median(times[self.state]) / statistics.median(times[self.fresh])
 
 

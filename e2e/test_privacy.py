@@ -27,18 +27,18 @@ def test_P8_private_key_reaches_neither_the_wire_nor_the_disk(
         one.eventually_shows(label, f"{SECRET}-{label}")
     d.click(one, "assign")
     for label in ("mine too", "not exactly", "open"):
-        d.set_text(one, label, "for-everybody")
+        d.set_text(one, label, "shared-value")
         for tab_ in (one, two):
-            tab_.eventually_shows(label, "for-everybody")
-    shared = dict.fromkeys(("plain", "private:plain", "my crdt-private:plain"), "for-everybody")
+            tab_.eventually_shows(label, "shared-value")
+    shared = dict.fromkeys(("plain", "private:plain", "my crdt-private:plain"), "shared-value")
     for key in shared:
-        two.eventually_shows(key, "for-everybody")
+        two.eventually_shows(key, "shared-value")
     for hidden in ("mine", "globbed", "exactly", "password"):
         assert two.state()[hidden] == ""
     assert (two.state()["crdt-private:plain"], two.state()["secret_plain"]) == (None, None)
-    eventually(lambda: b"for-everybody" in on_disk(app), why="the shared value is on disk")
+    eventually(lambda: b"shared-value" in on_disk(app), why="the shared value is on disk")
     for data in (own.of_rooms(), peers.all(), on_disk(app)):
-        assert b"for-everybody" in data
+        assert b"shared-value" in data
         assert SECRET.encode() not in data
 
 
@@ -56,11 +56,11 @@ def test_keys_selects_shared_keys_without_private_ones(shared_app: StartApp, tab
     d.set_text(two, "open", "chosen")
     d.click(one, "assign")
     for tab_ in (one, two):
-        for key, value in (("open", "chosen"), ("opened", "chosen"), ("plain", "for-everybody")):
+        for key, value in (("open", "chosen"), ("opened", "chosen"), ("plain", "shared-value")):
             tab_.eventually_shows(key, value)
     assert {label: one.state()[label] for label in unshared} == dict.fromkeys(unshared, "chosen")
     assert {label: two.state()[label] for label in unshared} == dict.fromkeys(unshared, "")
-    assert (one.state()["private:plain"], two.state()["private:plain"]) == ("for-everybody", None)
+    assert (one.state()["private:plain"], two.state()["private:plain"]) == ("shared-value", None)
     assert d.shown_text(two, "unkeyed") == ""
 
 

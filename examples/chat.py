@@ -1,4 +1,4 @@
-"""A chat: `streamlit run examples/chat.py`, in two windows."""
+"""A chat. Run `streamlit run examples/chat.py` and open it in two windows."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""An evening planned by several people: `streamlit run examples/dashboard.py`, in two windows.
+"""A plan for an evening. Run `streamlit run examples/dashboard.py` and open it in two windows.
 
-Choose a room in the sidebar, move anything, and watch the other window.
+Choose a room in the sidebar, change a widget, and watch the other window.
 """
 
 import altair as alt
@@ -13,16 +13,16 @@ VENUES = {"Garden": (0, 120), "Old cinema": (900, 250), "Town hall": (2400, 600)
 
 st.set_page_config("An evening together", "🎪", layout="wide")
 
-name = select_room_widget()  # lists rooms and who is in them, creates, joins, leaves; None is in no room
+name = select_room_widget()  # lists, creates, joins and leaves rooms; returns None outside of any room
 
 with crdt_sync(name, merge={"votes": "counter"}) as room:
     title, tools = st.columns([2, 1], vertical_alignment="bottom")
     title.title("An evening together")
     with tools.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         room.status_badge()
-        room.snapshot_menu()  # save these numbers under a name, go back to them, take them home as a file
+        room.snapshot_menu()  # saves and restores these values by name, and as a file
 
-    # --- sliders and choices, with and without a key: whoever moves one moves everybody's -------------------
+    # --- sliders and choices, with and without a key: shared with all sessions in the room -------------------
     left, right = st.columns([1, 2], gap="large")
     with left:
         venue = st.selectbox("Where", VENUES)
@@ -31,7 +31,7 @@ with crdt_sync(name, merge={"votes": "counter"}) as room:
         drinks = st.multiselect("We pour", ["Juice", "Beer", "Wine", "Mate"], default=["Juice"])
         indoors = st.toggle("It will rain", key="rain")
 
-    # --- what follows from them is computed in each session, and shared by nobody ----------------------------
+    # --- derived values: computed in each session, not shared -------------------------------------------------
     rent, seats = VENUES[venue]
     fee = 400 + 50 * st.session_state.get("acts_wanted", 2) + (300 if indoors and venue == "Garden" else 0)
     people = list(range(0, 601, 20))
@@ -61,7 +61,7 @@ with crdt_sync(name, merge={"votes": "counter"}) as room:
     with writing:
         st.subheader("Notes")
         st.text_area("Notes", key="notes", height=160, label_visibility="collapsed",
-                     placeholder="Two people may write here at once.")  # fmt: skip
+                     placeholder="Several people can write here at once.")  # fmt: skip
         # Private: never leaves this session.
         st.text_input("What only you see", key=private_key("reminder"))
 
@@ -70,12 +70,12 @@ with crdt_sync(name, merge={"votes": "counter"}) as room:
         st.session_state.setdefault("votes", 0)
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Let's do it", icon=":material/thumb_up:"):
-                st.session_state.votes += 1  # the click is this session's, what it does is everybody's
-            if st.button("Balloons", help="for this window only"):
+                st.session_state.votes += 1  # the click acts in this session, the new value is shared
+            if st.button("Balloons", help="Only in this window"):
                 st.balloons()
         st.metric("Votes so far", st.session_state.votes, border=True)
 
-        # A form is shared when it is submitted.
+        # The fields of a form are shared on submit.
         with st.form("stage"):
             st.number_input("Acts on stage", 1, 10, 2, key="acts_wanted")
             st.form_submit_button("Apply")

@@ -1,4 +1,4 @@
-"""A dashboard that a job moves: `streamlit-crdt serve`, this with CRDT_SERVER=ws://127.0.0.1:8765, and `job.py`."""
+"""A dashboard for a job: run `streamlit-crdt serve`, this app with CRDT_SERVER=ws://127.0.0.1:8765, and `job.py`."""
 
 import os
 

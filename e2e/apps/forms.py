@@ -20,20 +20,20 @@ def fields(form: str, columns: int, *, keyed: bool) -> dict[str, Any]:
     """Show a field of each type. Every second field has a key, the first one if `keyed`."""
     turns = cycle([keyed, not keyed])
 
-    def draw(make: Callable[..., Any], name: str, *arguments: Any, **options: Any) -> Any:
+    def field(make: Callable[..., Any], name: str, *arguments: Any, **options: Any) -> Any:
         return make(f"{form} {name}", *arguments, key=f"{form}_{name}" if next(turns) else None, **options)
 
     places = st.columns(columns)
     with places[0]:
-        text = draw(st.text_input, "text")
-        area = draw(st.text_area, "area", height=100)
-        number = draw(st.number_input, "number", 0, 100, 5)
-        day = draw(st.date_input, "date", DAY)
+        text = field(st.text_input, "text")
+        area = field(st.text_area, "area", height=100)
+        number = field(st.number_input, "number", 0, 100, 5)
+        day = field(st.date_input, "date", DAY)
     with places[-1]:
-        slider = draw(st.slider, "slider", 0, 10, 2)
-        choice = draw(st.selectbox, "select", COLORS)
-        several = draw(st.multiselect, "multi", COLORS)
-        check = draw(st.checkbox, "check")
+        slider = field(st.slider, "slider", 0, 10, 2)
+        choice = field(st.selectbox, "select", COLORS)
+        several = field(st.multiselect, "multi", COLORS)
+        check = field(st.checkbox, "check")
     return {
         "text": text,
         "area": area,

@@ -9,7 +9,7 @@ from streamlit.runtime.app_session import AppSession
 from streamlit_crdt import crdt_sync, private_key
 from streamlit_crdt_server.room.peers import SocketPeer
 
-DRAWN_LATE_S = 0.1
+OUTPUT_DELAY_S = 0.1
 ROOM_LATE_S = 0.06
 
 
@@ -19,7 +19,7 @@ def make_late() -> None:
 
     def draw_later(self, callback):
         loop = self._event_loop
-        loop.call_soon_threadsafe(lambda: loop.call_later(DRAWN_LATE_S, callback))
+        loop.call_soon_threadsafe(lambda: loop.call_later(OUTPUT_DELAY_S, callback))
 
     def deliver_later(self, *frame):
         asyncio.get_running_loop().call_later(ROOM_LATE_S, lambda: deliver(self, *frame))

@@ -27,7 +27,7 @@ with crdt_sync(st.query_params.get("room", "private"), keys=keys, private=["secr
         st.session_state[PLAIN] = "confidential-plain"
         st.session_state["secret_plain"] = "confidential-globbed-plain"
         for key in SHARED:
-            st.session_state[key] = "for-everybody"
+            st.session_state[key] = "shared-value"
 for key in (PLAIN, "secret_plain", *SHARED):
     seen[key] = st.session_state.get(key)
 with st.container(key="state"):

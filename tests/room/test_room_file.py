@@ -230,7 +230,7 @@ HOSTILE: dict[str, Any] = {
     "snapshots": of_snapshots("[]"), "snapshot": of_snapshots('{"v": 1}'),
     "nameless": of_snapshots(f'{{"": {ENTRY}}}'), "timeless": of_snapshots(f'{{"v": {ENTRY.replace("2026", "x")}}}'),
     "zoneless": of_snapshots(f'{{"v": {ENTRY.replace("+00:00", "")}}}'),
-    "nobody's": of_snapshots(f'{{"v": {ENTRY.replace("x", "1").replace(chr(34) + "1" + chr(34), "1")}}}'),
+    "numeric author": of_snapshots(f'{{"v": {ENTRY.replace("x", "1").replace(chr(34) + "1" + chr(34), "1")}}}'),
     "stateless": of_snapshots(f'{{"v": {ENTRY.replace("{}", "[]")}}}'),
     "poison": POISON, "misplaced": MISPLACED, "varint bomb": b"\xff" * 200_000, "cut": b"\x01", "junk": b"junk",
     "too long": b"\x00\x00\x00", "foreign": foreign(), "part": part(), "unreadable": unreadable(),

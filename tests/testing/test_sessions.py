@@ -103,7 +103,7 @@ def rooms_by_address() -> None:
 
     room = crdt_sync(st.query_params.get("room", "lobby"), role=st.query_params.get("role", "editor"))
     st.slider("Guests", 0, 50, 8, key="guests")
-    st.write(room.name, room.role, st.session_state.get("name", "nobody"))
+    st.write(room.name, room.role, st.session_state.get("name", "guest"))
 
 
 def test_sessions_can_have_different_settings() -> None:
@@ -203,7 +203,7 @@ def test_user_setting_needs_a_recent_streamlit() -> None:
     def app() -> None:
         import streamlit as st
 
-        st.write(st.user.to_dict().get("email", "nobody"))
+        st.write(st.user.to_dict().get("email", "guest"))
 
     with sessions_of(app, 0) as people:
         if not hasattr(AppTest.from_function(app), "user"):
@@ -223,10 +223,10 @@ def test_authorize_hook_decides_roles_and_entry() -> None:
         ada = people.join(query_params={"room": "red"})
         eve = people.join()
         out = people.join(query_params={"room": "blue"})
-        assert [one.markdown[0].value for one in (ada, eve)] == ["red editor nobody", "lobby viewer nobody"]
+        assert [one.markdown[0].value for one in (ada, eve)] == ["red editor guest", "lobby viewer guest"]
         assert "may not enter" in out.exception[0].message
     with sessions_of(rooms_by_address, 1) as people:
-        assert people[0].markdown[0].value == "lobby editor nobody"
+        assert people[0].markdown[0].value == "lobby editor guest"
 
 
 def test_A1_authorize_hook_can_use_the_logged_in_user() -> None:
