@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Set
 from numbers import Integral, Real
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
@@ -44,15 +44,19 @@ class Writer(Protocol):
 class SharedType(Generic[Value]):
     """View of one key as a value of one merge rule. Created by `room.text(key)` and the similar methods."""
 
-    _rule_name: ClassVar[str]
+    def __init__(self, writer: Writer, key: str, rule: Rule, empty: Callable[[], Value]) -> None:
+        """Create a view.
 
-    def __init__(self, writer: Writer, key: str) -> None:
+        Args:
+            writer: access to the room.
+            key: the key.
+            rule: merge rule of the key.
+            empty: returns the value that the view shows while the room has none.
+        """
         self.key = key
         self._writer = writer
-        self._rule = RULES[self._rule_name]
-
-    def _empty(self) -> Value:
-        raise NotImplementedError
+        self._rule = rule
+        self._empty = empty
 
     def _read(self) -> Value:
         """Return a copy of the shared value."""
@@ -64,7 +68,7 @@ class SharedType(Generic[Value]):
             after = self._plain(change(self._checked(value)))
             if not self._rule.accepts(after):
                 raise ValueNotShareableError(
-                    type(after).__name__, f"it is not a value for a {self._rule_name}", key=self.key
+                    type(after).__name__, f"it is not a value for a {self._rule.name}", key=self.key
                 )
             return after
 
@@ -87,7 +91,7 @@ class SharedType(Generic[Value]):
 
     def _checked(self, value: Any) -> Any:
         if not self._rule.accepts(value):
-            raise SharedTypeError(self.key, self._rule_name, type(value).__name__)
+            raise SharedTypeError(self.key, self._rule.name, type(value).__name__)
         return value
 
     def __repr__(self) -> str:
@@ -97,10 +101,8 @@ class SharedType(Generic[Value]):
 class SharedText(SharedType[str]):
     """A text that merges by character. Positions count characters, as in `str`."""
 
-    _rule_name = "text"
-
-    def _empty(self) -> str:
-        return ""
+    def __init__(self, writer: Writer, key: str) -> None:
+        super().__init__(writer, key, RULES["text"], str)
 
     def _plain(self, value: str) -> str:
         return str(value) if isinstance(value, str) else value
@@ -155,10 +157,8 @@ def _without(characters: list[str], deleted: slice) -> list[str]:
 class SharedList(SharedType[list[Any]], MutableSequence[Any]):
     """A list that merges by item. Concurrent inserts are all kept, in the same order for all participants."""
 
-    _rule_name = "list"
-
-    def _empty(self) -> list[Any]:
-        return []
+    def __init__(self, writer: Writer, key: str) -> None:
+        super().__init__(writer, key, RULES["list"], list)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -215,10 +215,8 @@ class SharedList(SharedType[list[Any]], MutableSequence[Any]):
 class SharedMap(SharedType[dict[Any, Any]], MutableMapping[Any, Any]):
     """A dict that merges by entry, including the entries of nested dicts."""
 
-    _rule_name = "map"
-
-    def _empty(self) -> dict[Any, Any]:
-        return {}
+    def __init__(self, writer: Writer, key: str) -> None:
+        super().__init__(writer, key, RULES["map"], dict)
 
     def __getitem__(self, name: Any) -> Any:
         return self._read()[name]
@@ -266,10 +264,8 @@ class SharedSet(SharedType[set[Any]], MutableSet[Any]):
     The key of a multi-select widget is a set, too: its value is a list in the widget and a set here.
     """
 
-    _rule_name = "set"
-
-    def _empty(self) -> set[Any]:
-        return set()
+    def __init__(self, writer: Writer, key: str) -> None:
+        super().__init__(writer, key, RULES["set"], set)
 
     @classmethod
     def _from_iterable(cls, items: Any) -> Any:
@@ -352,10 +348,8 @@ class SharedSet(SharedType[set[Any]], MutableSet[Any]):
 class SharedCounter(SharedType[float]):
     """A number to which concurrent additions all count."""
 
-    _rule_name = "counter"
-
-    def _empty(self) -> float:
-        return 0
+    def __init__(self, writer: Writer, key: str) -> None:
+        super().__init__(writer, key, RULES["counter"], int)
 
     @property
     def value(self) -> float:

@@ -88,12 +88,7 @@ def crdt_sync(
     policy = MergePolicy(dict(merge or {}))
     run = script_run()
     if run is None:
-        detached = DetachedMembership()
-        guest = draw_guest()
-        detached.begin_run(
-            Participant(role_of(role), guest) if user is None else participant_for(role_of(role), user, guest)
-        )
-        return Room(room, detached)
+        return Room(room, _membership_outside_runs(role_of(role), user))
     session = run.session
     if room is None:
         participant = participant_for(role_of(role), user, session.guest)
@@ -150,6 +145,14 @@ def script_run() -> ScriptRun | None:
     run = registry.open(context)
     _lifetime(run.session.id)
     return run
+
+
+def _membership_outside_runs(role: Role, user: str | Mapping[str, Any] | None) -> DetachedMembership:
+    """Return a new membership for a call outside of any script run, for example in a test or a shell."""
+    guest = draw_guest()
+    membership = DetachedMembership()
+    membership.begin_run(Participant(role, guest) if user is None else participant_for(role, user, guest))
+    return membership
 
 
 def _detached_membership(run: ScriptRun, participant: Participant) -> DetachedMembership:

@@ -51,7 +51,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Process]:
+def standalone(tmp_path: Path) -> Iterator[Process]:
     """`streamlit-crdt serve` in a separate process, with a port and a store file that stay the same after a restart."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit_crdt", "serve", "--port", str(port), "--store", "rooms.db"]
@@ -157,18 +157,21 @@ def test_client_connects_to_a_mounted_server(tmp_path: Path) -> None:
             assert dict(two.state) == {"a": 1}
 
 
-def test_S5_saved_edits_survive_a_kill(alone: Process) -> None:
-    with connect("room", server=address(alone)) as room:
+def test_S5_saved_edits_survive_a_kill(standalone: Process) -> None:
+    with connect("room", server=address(standalone)) as room:
         for number in range(50):
             room.list("log").append(number)
         assert room.flush()
-        alone.restart(signal.SIGKILL)
-    with connect("room", server=address(alone)) as fresh:
+        standalone.restart(signal.SIGKILL)
+    with connect("room", server=address(standalone)) as fresh:
         assert list(fresh.list("log")) == list(range(50))
 
 
-def test_server_kill_during_edits_loses_and_repeats_nothing(alone: Process) -> None:
-    with connect("room", server=address(alone)) as one, connect("room", server=address(alone)) as two:
+def test_server_kill_during_edits_loses_and_repeats_nothing(standalone: Process) -> None:
+    with (
+        connect("room", server=address(standalone)) as one,
+        connect("room", server=address(standalone)) as two,
+    ):
         written = [threading.Event(), threading.Event()]
 
         def write(room: JobRoom, name: str, half: threading.Event) -> None:
@@ -186,7 +189,7 @@ def test_server_kill_during_edits_loses_and_repeats_nothing(alone: Process) -> N
             writer.start()
         for half in written:
             assert half.wait(DEADLINE_S)
-        alone.restart(signal.SIGKILL)
+        standalone.restart(signal.SIGKILL)
         for writer in writers:
             writer.join()
         assert one.flush(DEADLINE_S) and two.flush(DEADLINE_S)
@@ -194,16 +197,16 @@ def test_server_kill_during_edits_loses_and_repeats_nothing(alone: Process) -> N
         log = list(one.list("log"))
         assert sorted(log) == [[name, number] for name in "ab" for number in range(300)]
         assert one.state["n"] == 600
-    with connect("room", server=address(alone)) as fresh:
+    with connect("room", server=address(standalone)) as fresh:
         assert list(fresh.list("log")) == log
         assert fresh.state["n"] == 600
 
 
 def test_N1_memory_for_offline_edits_is_bounded(
-    alone: Process,
+    standalone: Process,
 ) -> None:
-    with connect("room", server=address(alone)) as room:
-        alone.stop(signal.SIGKILL)
+    with connect("room", server=address(standalone)) as room:
+        standalone.stop(signal.SIGKILL)
         tracemalloc.start()
         for number in range(5_000):
             room.state["n"] = number
@@ -213,9 +216,9 @@ def test_N1_memory_for_offline_edits_is_bounded(
         assert held_bytes < 3_000_000
         assert room.status == "offline"
         assert not room.saved and not room.flush(0.01)
-        alone.start()
+        standalone.start()
         assert room.flush(DEADLINE_S)
-    with connect("room", server=address(alone)) as fresh:
+    with connect("room", server=address(standalone)) as fresh:
         assert fresh.state["n"] == 4_999
 
 
@@ -318,24 +321,24 @@ def test_A1_edit_rejected_by_the_server_is_reported(server: EmbeddedServer) -> N
         assert not dict(fresh.state)
 
 
-def test_leaving_while_offline_raises_EditsNotSavedError(alone: Process) -> None:
+def test_leaving_while_offline_raises_EditsNotSavedError(standalone: Process) -> None:
     with (
         pytest.raises(EditsNotSavedError, match="2 edits are not saved"),
-        connect("room", server=address(alone), flush_timeout_s=0.1) as room,
+        connect("room", server=address(standalone), flush_timeout_s=0.1) as room,
     ):
-        alone.stop(signal.SIGKILL)
+        standalone.stop(signal.SIGKILL)
         room.state["a"] = 1
         room.state["b"] = 2
 
 
 def test_error_in_the_block_takes_precedence_over_unsaved_edits(
-    alone: Process, caplog: pytest.LogCaptureFixture
+    standalone: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
         pytest.raises(ZeroDivisionError),
-        connect("room", server=address(alone), flush_timeout_s=0.1) as room,
+        connect("room", server=address(standalone), flush_timeout_s=0.1) as room,
     ):
-        alone.stop(signal.SIGKILL)
+        standalone.stop(signal.SIGKILL)
         room.state["a"] = 1
         raise ZeroDivisionError
     assert "1 edit is not saved" in caplog.text
@@ -366,19 +369,19 @@ def test_unreachable_server_raises_ServerUnavailableError() -> None:
         raise AssertionError("unreachable")
 
 
-def test_client_waits_for_a_server_that_starts_later(alone: Process) -> None:
-    alone.stop()
-    starting = threading.Thread(target=alone.start)
+def test_client_waits_for_a_server_that_starts_later(standalone: Process) -> None:
+    standalone.stop()
+    starting = threading.Thread(target=standalone.start)
     starting.start()
-    with connect("room", server=address(alone), timeout_s=DEADLINE_S) as room:
+    with connect("room", server=address(standalone), timeout_s=DEADLINE_S) as room:
         room.state["a"] = 1
     starting.join()
 
 
 def test_default_address_is_that_of_the_serve_command(
-    alone: Process, monkeypatch: pytest.MonkeyPatch
+    standalone: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STREAMLIT_CRDT_PORT", address(alone).rpartition(":")[2])
+    monkeypatch.setenv("STREAMLIT_CRDT_PORT", address(standalone).rpartition(":")[2])
     with connect("room") as room:
         room.state["a"] = 1
     monkeypatch.setenv("STREAMLIT_CRDT_SERVER", "http://example.com")

@@ -10,9 +10,9 @@ from e2e.harness import Process
 from e2e.polling import settles_on
 from streamlit_crdt import OutsideAppError, RoomLeftError, ViewOnlyError, connect
 from streamlit_crdt_server import EmbeddedServer, Role
-from tests.client.test_connect import address, alone, secret, server, token, wait_until_equal
+from tests.client.test_connect import address, secret, server, standalone, token, wait_until_equal
 
-__all__ = ["alone", "secret", "server"]
+__all__ = ["secret", "server", "standalone"]
 
 
 def test_snapshot_of_one_client_is_restored_by_another(server: EmbeddedServer) -> None:
@@ -60,13 +60,13 @@ def test_A1_viewer_client_can_only_export(server: EmbeddedServer) -> None:
             viewer.snapshot_menu()
 
 
-def test_S5_snapshot_survives_a_server_restart(alone: Process, tmp_path: Path) -> None:
-    with connect("room", server=address(alone)) as room:
+def test_S5_snapshot_survives_a_server_restart(standalone: Process, tmp_path: Path) -> None:
+    with connect("room", server=address(standalone)) as room:
         room.state["n"] = 1
         room.snapshots.save("v1")
         room.state["n"] = 2
-    alone.restart()
-    with connect("room", server=address(alone)) as room:
+    standalone.restart()
+    with connect("room", server=address(standalone)) as room:
         assert [snapshot.name for snapshot in room.snapshots] == ["v1"]
         room.snapshots.restore("v1")
         assert room.state["n"] == 1
