@@ -111,9 +111,7 @@ def embedded(folder: Path, *, store: Path | None = None) -> subprocess.Popen[str
     )  # fmt: skip
 
 
-def test_second_process_of_an_app_keeps_rooms_in_memory_and_logs_it_once(
-    tmp_path: Path,
-) -> None:
+def test_second_process_of_an_app_keeps_rooms_in_memory_and_logs_it_once(tmp_path: Path) -> None:
     with embedded(tmp_path) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "level 2\n"
@@ -125,9 +123,7 @@ def test_second_process_of_an_app_keeps_rooms_in_memory_and_logs_it_once(
         first.communicate("", timeout=60)
 
 
-def test_wait_until_unlocked_ends_at_the_release_or_at_its_timeout(
-    tmp_path: Path,
-) -> None:
+def test_wait_until_unlocked_ends_at_the_release_or_at_its_timeout(tmp_path: Path) -> None:
     store = tmp_path / "rooms.db"
     lock = FileLock(store)
     assert not wait_until_unlocked(str(store), timeout_s=0.2)
@@ -136,9 +132,7 @@ def test_wait_until_unlocked_ends_at_the_release_or_at_its_timeout(
     assert wait_until_unlocked(None, timeout_s=0)
 
 
-def test_S4_configured_store_in_use_raises_StoreBusyError_with_the_owner(
-    tmp_path: Path,
-) -> None:
+def test_S4_configured_store_in_use_raises_StoreBusyError_with_the_owner(tmp_path: Path) -> None:
     store = tmp_path / "named.db"
     with embedded(tmp_path, store=store) as first:
         assert first.stdout is not None

@@ -132,7 +132,7 @@ class StoreContract:
                 expected = (f"{room} state", *(f"{room} {number}" for number in range(31, 50)))
                 assert (await store.load(room)).updates == tuple(text.encode() for text in expected)
 
-    async def test_S4_epoch_is_stable_until_the_room_is_deleted(self, store: Store) -> None:
+    async def test_epoch_is_stable_until_the_room_is_deleted(self, store: Store) -> None:
         async with store:
             await store.append("room", b"one")
             epoch = (await store.load("room")).epoch
@@ -146,7 +146,7 @@ class StoreContract:
             await store.delete("room")
             assert (await store.load("room")).epoch != epoch
 
-    async def test_S4_delete_removes_updates_and_set_aside_updates(self, store: Store) -> None:
+    async def test_delete_removes_updates_and_set_aside_updates(self, store: Store) -> None:
         async with store:
             for update in (b"one", b"two"):
                 await store.append("room", update)
@@ -159,7 +159,7 @@ class StoreContract:
             assert (stored.updates, stored.set_aside) == ((), 0)
             assert (await store.load("another")).updates == (b"three",)
 
-    async def test_S4_written_lists_only_rooms_with_updates(self, store: Store) -> None:
+    async def test_written_lists_only_rooms_with_updates(self, store: Store) -> None:
         async with store:
             await store.load("loaded")
             await store.append("written", b"one")

@@ -227,14 +227,14 @@ def test_R7_frame_without_an_update_does_not_count_as_sent() -> None:
     assert deliver(channel, tab_channel) == {"a"}
 
 
-def test_R3_ack_of_an_unsent_version_is_ignored() -> None:
+def test_ack_of_an_unsent_version_is_ignored() -> None:
     session, channel, tab, _ = make_pair()
     session.set("a", 1)
     receive(channel, Frame(id=tab.replica_id, v=1, ack_of=session.replica_id, ack=99))
     assert not channel.is_settled and channel.compose().update
 
 
-def test_R6_frame_of_the_own_replica_is_rejected() -> None:
+def test_frame_of_the_own_replica_is_rejected() -> None:
     _, channel, _, _ = make_pair()
     with pytest.raises(UpdateRefusedError):
         receive(channel, channel.compose())

@@ -131,9 +131,7 @@ def test_failed_push_closes_the_connection_and_the_next_open_succeeds(
     assert connection.open() is connection.peer is backend.peers[1]
 
 
-def test_N2_close_during_open_does_not_block_and_discards_the_peer(
-    backend: Backend,
-) -> None:
+def test_N2_close_during_open_does_not_block_and_discards_the_peer(backend: Backend) -> None:
     connection = LocalConnection("r", backend, "s1")
     opening = start_open(connection, backend)
     assert ends_in_loop(connection.close)

@@ -87,7 +87,7 @@ def test_report_of_a_frame_without_fields_has_defaults() -> None:
     assert read_report(Frame(id=1, v=1)) == StatusReport()
 
 
-def test_S5_report_has_the_save_status_and_the_epoch() -> None:
+def test_report_has_the_save_status_and_the_epoch() -> None:
     fields = {"why": "saved", "saved_v": 4, "unsaved": 2, "failing": True, "epoch": "0f" * 16, "n": 1}
     report = read_report(Frame(id=1, v=1, extra=fields))
     assert (report.saved_v, report.unsaved, report.failing, report.epoch) == (4, 2, True, "0f" * 16)
