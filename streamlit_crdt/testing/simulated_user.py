@@ -81,7 +81,7 @@ class SimulatedUser:
         if save_status.needs_run(count_before):
             self._add_causes("what is saved")
         if room_session.replica.version != version:
-            self._add_news_causes(room_session)
+            self._add_update_causes(room_session)
 
     def leave(self) -> None:
         """Close the page."""
@@ -110,10 +110,10 @@ class SimulatedUser:
                 version = room_session.replica.version
                 room_session.connection.drain()
                 if room_session.replica.version != version or room_session not in mounted:
-                    self._add_news_causes(room_session)
+                    self._add_update_causes(room_session)
         return list(self._causes)
 
-    def _add_news_causes(self, room_session: RoomSession) -> None:
+    def _add_update_causes(self, room_session: RoomSession) -> None:
         events = room_session.writer.events.unread_names(room_session.replica)
         with room_session.binding.locked() as keys:
             changed = sorted(remote_writes.changed_keys(keys))
@@ -129,24 +129,26 @@ class SimulatedUser:
         if self.session is None:
             return
         self.session.note_remote_cause()
-        begun_on = _compat.rerun_app_test(self.app)
+        base_texts = _compat.rerun_app_test(self.app)
         self._drafts_page = self._page
-        self._note_drafts(begun_on)
+        self._report_drafts(base_texts)
 
     # -- drafts --------------------------------------------------------------------------------------------------
 
-    def _note_drafts(self, begun_on: Mapping[str, str]) -> None:
+    def _report_drafts(self, base_texts: Mapping[str, str]) -> None:
         """Report the base text of each draft to the session, as a tab does (see `binding.text_drafts`)."""
-        for element_id in [known for known in self._drafts if known not in begun_on]:
+        for element_id in [open_id for open_id in self._drafts if open_id not in base_texts]:
             del self._drafts[element_id]
-        for element_id, text in begun_on.items():
+        for element_id, text in base_texts.items():
             if element_id not in self._drafts:
                 self._draft_count += 1
                 self._drafts[element_id] = (digest_of(text), self._draft_count)
         for room_session in self.rooms:
             keys = {widget.element_id: key for key, widget in room_session.binding.widgets.items()}
             open_drafts = {
-                class_of(keys[known]): draft for known, draft in self._drafts.items() if known in keys
+                class_of(keys[element_id]): draft
+                for element_id, draft in self._drafts.items()
+                if element_id in keys
             }
             with room_session.binding.locked() as states:
                 states.drafts.note_open(open_drafts)
@@ -154,7 +156,7 @@ class SimulatedUser:
     def _forget_drafts(self) -> None:
         """Discard the drafts after a run of the test: they were committed, or belonged to a form that is gone."""
         if self._drafts and self._drafts_page is not self._page:
-            self._note_drafts({})
+            self._report_drafts({})
 
     # -- inspection ----------------------------------------------------------------------------------------------
 
@@ -167,9 +169,9 @@ class SimulatedUser:
     def visible_values(self, room_session: RoomSession) -> dict[str, VisibleValue]:
         """Return the visible values of a room by key, without values that the session wrote and has not read since."""
         with room_session.binding.locked() as keys:
-            shown = visible_values(keys, _compat.state_of_app_test(self.app))
+            values = visible_values(keys, _compat.state_of_app_test(self.app))
             unread = set(remote_writes.changed_keys(keys))
-        return {key: one for key, one in shown.items() if key not in unread}
+        return {key: value for key, value in values.items() if key not in unread}
 
     def label(self, key: str) -> str:
         """Return a readable name of a key: the key, or kind and label of a widget without a key."""
