@@ -1,9 +1,8 @@
-"""Who takes part in a room: a role, and a user whom the others see by name.
+"""Participants of a room: role and user of a session, and the authorize hook of the app.
 
-The server believes the token that the session signs, and never what a browser says of itself (rule A3). So what stands
-here comes from the script, from Streamlit's login, or was drawn for this session.
-
-Who may enter a room, and in which role, as the app's own hook decides: `crdt_app(authorize=...)`.
+The server trusts the token that the session signs, and no claim of a browser (rule A3). So role and user come from the
+script, from Streamlit's login, or from a random guest of this session. The hook `crdt_app(authorize=...)` can reject a
+session, or lower its role.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from streamlit_crdt.errors import EntryForbiddenError, RoleError, UserError
 Role = Literal["editor", "viewer"]
 
 MAX_CHARS: Final = 100
-"""A longer id or name is cut: it is shown to others, and travels in a request's header."""
+"""Length of a user's id or name, in characters. A longer one is truncated, so that the token fits into a header."""
 
 _ANIMALS: Final = (
     "Badger", "Beaver", "Bison", "Crane", "Deer", "Dolphin", "Falcon", "Finch", "Fox", "Gecko", "Hare", "Hedgehog",
@@ -33,11 +32,11 @@ _ANIMALS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as the others know them.
+    """A user, as other participants see them.
 
     Attributes:
-        id: what tells users apart.
-        name: what the others see.
+        id: unique id. Two sessions with one id are one user.
+        name: displayed name.
     """
 
     id: str
@@ -46,7 +45,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """What part a session takes in a room."""
+    """Role and user of a session in a room."""
 
     role: Role
     user: User
@@ -56,43 +55,43 @@ class Participant:
         return self.role == "viewer"
 
     def combine(self, other: Participant) -> Participant:
-        """Return the part of a session that named both for one room: whoever may only look in one, may only look."""
+        """Return the participant of two calls for one room: a viewer in either of them is a viewer."""
         return self if self.is_viewer else other
 
 
 def participant_for(role: object, user: object, guest: User) -> Participant:
-    """Return the part that the arguments of `crdt_sync` name.
+    """Return the participant of the arguments of `crdt_sync`.
 
     Args:
         role: "editor" or "viewer".
-        user: a name, a mapping with a "name" or an "id", or None for who is logged in.
-        guest: who it is if nobody is logged in.
+        user: a name, a mapping with a "name" or an "id", or None for the user who is logged in.
+        guest: the user if no user is logged in.
 
     Raises:
-        RoleError: the role is another word.
-        UserError: the user is of another kind, or has neither name nor id.
+        RoleError: the role is another value.
+        UserError: the user has another type, or neither name nor id.
     """
-    return Participant(role_of(role), _known(guest) if user is None else _user(user))
+    return Participant(role_of(role), _logged_in_or(guest) if user is None else _user(user))
 
 
 def role_of(role: object) -> Role:
-    """Return `role` if it is one.
+    """Return `role` as a `Role`.
 
     Raises:
-        RoleError: it is another word.
+        RoleError: the role is neither "editor" nor "viewer".
     """
     if role not in get_args(Role):
         raise RoleError(role)
     return "viewer" if role == "viewer" else "editor"
 
 
-def draw_guest() -> User:
-    """Draw a user of whom nothing is known; the name is the same as long as the session lasts."""
+def random_guest() -> User:
+    """Return a random user, for a session without login."""
     return User(f"guest-{secrets.token_hex(8)}", f"Guest {secrets.choice(_ANIMALS)}")
 
 
-def _known(guest: User) -> User:
-    """Return who is logged in to the app (`st.login`), else the guest."""
+def _logged_in_or(guest: User) -> User:
+    """Return the user who is logged in to the app (`st.login`), or `guest`."""
     if not getattr(st.user, "is_logged_in", False):
         return guest
     return _read(st.user.to_dict(), ("sub", "email")) or guest
@@ -107,7 +106,7 @@ def _user(user: object) -> User:
 
 
 def _read(fields: Mapping[str, Any], ids: tuple[str, ...]) -> User | None:
-    """Make a user of the first of `ids` that is there, and of the best name; None if there is no id."""
+    """Return the user with the first id of `ids` that `fields` has; None if it has no id."""
     user_id = _first(fields, ids)
     return User(user_id, _first(fields, ("name", "email")) or user_id) if user_id else None
 
@@ -119,14 +118,14 @@ def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks to enter a room.
+    """A session that requests access to a room.
 
     Attributes:
-        room: the room's name, as the script gives it.
-        role: the role that the script asks for.
-        user: what `st.user` says of who is logged in; empty if nobody is.
-        headers: headers of the request that opened the page, as `st.context.headers` has them: case does not matter.
-            What the browser sent is in them as well; believe those alone that your proxy sets itself.
+        room: name of the room, as the script gives it.
+        role: the role that the script requests.
+        user: the fields of `st.user`; empty if no user is logged in.
+        headers: headers of the request that opened the page, as in `st.context.headers`. Names are case-insensitive.
+            They include headers of the browser: trust only those that your proxy sets.
     """
 
     room: str
@@ -136,11 +135,11 @@ class Visitor:
 
 
 Authorize = Callable[[Visitor], Role | None]
-"""Returns the role that a visitor may have at most, None to keep it out."""
+"""Returns the highest role that a visitor may have; None rejects the visitor."""
 
 
 class _Hook:
-    """The hook of this process's app, if it has one."""
+    """The hook of the app in this process; None if the app has none."""
 
     authorize: Authorize | None = None
 
@@ -149,13 +148,13 @@ _hook: Final = _Hook()
 
 
 def install(authorize: Authorize | None) -> None:
-    """Ask `authorize` from now on; None lets everybody have the role that the script asks for."""
+    """Set the hook. With None each session gets the role that its script requests."""
     _hook.authorize = authorize
 
 
 @contextmanager
 def installed(authorize: Authorize | None) -> Iterator[None]:
-    """Ask `authorize` during the block, and the former hook afterwards."""
+    """Set the hook for the block, and restore the former one afterwards."""
     former, _hook.authorize = _hook.authorize, authorize
     try:
         yield
@@ -164,11 +163,11 @@ def installed(authorize: Authorize | None) -> Iterator[None]:
 
 
 def authorized_role(room: str, role: Role) -> Role:
-    """Return the role that this session may have in `room`: the one it asks for, or less.
+    """Return the role that this session has in `room`: the requested role, or a lower one.
 
     Raises:
-        EntryForbiddenError: it may not enter.
-        RoleError: the hook returned something else. Whatever the hook raises: nobody enters by its fault.
+        EntryForbiddenError: the hook rejected the session.
+        RoleError: the hook returned another value. An exception of the hook is not caught: no session enters then.
     """
     if _hook.authorize is None:
         return role

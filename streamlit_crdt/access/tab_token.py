@@ -1,8 +1,8 @@
-"""The token with which a session's tab enters a room.
+"""Token with which the tab of a session enters a room.
 
-The session signs it, because it alone knows who its user is and which role the script gave them; the tab carries it
-to the server, which believes nothing else (rules A1, A2, A3). It is short-lived: what a script takes away ends soon,
-even if the tab never comes back to its session.
+The session signs it, because only the session has the user and the role that the script gave them. The tab sends it to
+the server, which trusts no other claim (rules A1, A2, A3). It is short-lived: a role that a script takes away ends
+within `TTL_S`, even if the tab never contacts its session again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from streamlit_crdt_server import KeyRing, mint
 from streamlit_crdt_server import Role as TokenRole
 
 TTL_S: Final = 600.0
-"""How long a token is valid. A tab asks for the next one in time, which costs no script run."""
+"""Lifetime of a token, in seconds. A tab requests the next token before that, without a script run."""
 
 
 class TabToken:
-    """One session's token for one room, minted anew when it is half used up, when the part changes, or when asked.
+    """The token of one session for one room. It is replaced after half of `TTL_S`, on demand, or for a new participant.
 
     Attributes:
-        text: the token; None where there is no key to sign one with.
+        text: the signed token; None without a key.
     """
 
     def __init__(
@@ -40,30 +40,32 @@ class TabToken:
         self._keys = keys
         self._clock = clock
         self._session = session or secrets.token_hex(8)
-        self._part: Participant | None = None
+        self._participant: Participant | None = None
         self._expires_at = 0.0
 
     @property
     def expires_in_s(self) -> int | None:
-        """Whole seconds that are left of the token; at least one, and None without a token."""
+        """Remaining lifetime in whole seconds, at least 1; None without a token."""
         return None if self.text is None else max(1, int(self._expires_at - self._clock()))
 
     def renew(self) -> None:
-        """Let the next call of `show` mint a new token."""
-        self._part = None
+        """Make the next call of `issue` sign a new token."""
+        self._participant = None
 
-    def show(self, part: Participant) -> str | None:
-        """Return a token for `part`, valid for half of `TTL_S` at least."""
+    def issue(self, participant: Participant) -> str | None:
+        """Return a token for `participant` that is valid for at least half of `TTL_S`; None without a key."""
         now = self._clock()
-        if self._keys is not None and (part != self._part or self._expires_at - now < TTL_S / 2):
+        if self._keys is not None and (
+            participant != self._participant or self._expires_at - now < TTL_S / 2
+        ):
             self.text = mint(
                 self._keys,
-                rooms={self._room: TokenRole(part.role)},
-                user=part.user.id,
-                name=part.user.name,
+                rooms={self._room: TokenRole(participant.role)},
+                user=participant.user.id,
+                name=participant.user.name,
                 session=self._session,
                 ttl_s=TTL_S,
                 now=now,
             )
-            self._part, self._expires_at = part, now + TTL_S
+            self._participant, self._expires_at = participant, now + TTL_S
         return self.text

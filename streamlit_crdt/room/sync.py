@@ -13,7 +13,7 @@ from streamlit_crdt.access.participant import (
     Participant,
     Role,
     authorized_role,
-    draw_guest,
+    random_guest,
     participant_for,
     role_of,
 )
@@ -149,7 +149,7 @@ def script_run() -> ScriptRun | None:
 
 def _membership_outside_runs(role: Role, user: str | Mapping[str, Any] | None) -> DetachedMembership:
     """Return a new membership for a call outside of any script run, for example in a test or a shell."""
-    guest = draw_guest()
+    guest = random_guest()
     membership = DetachedMembership()
     membership.begin_run(Participant(role, guest) if user is None else participant_for(role, user, guest))
     return membership

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from streamlit_crdt import _compat
-from streamlit_crdt.access.participant import Participant, draw_guest
+from streamlit_crdt.access.participant import Participant, random_guest
 from streamlit_crdt.access.room_context import KeyFilter, RoomContext
 from streamlit_crdt.backend.backend import RoomBackend
 from streamlit_crdt.binding import StateBinding, in_flight, local_edits, remote_writes, widget_registration
@@ -60,7 +60,7 @@ class RoomSession:
     def __init__(self, room: str, backend: RoomBackend) -> None:
         self.room = room
         self.backend = backend
-        self.context = RoomContext(room, Participant("editor", draw_guest()))
+        self.context = RoomContext(room, Participant("editor", random_guest()))
         self.connection = RoomConnection(qualified(room, backend.namespace), backend, self.participant)
         self.binding = StateBinding(self.replica, self.context)
         self.writer = RoomWriter(self.binding)

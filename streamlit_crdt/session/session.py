@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from streamlit_crdt import _compat
-from streamlit_crdt.access.participant import Participant, draw_guest
+from streamlit_crdt.access.participant import Participant, random_guest
 from streamlit_crdt.access.room_context import KeyFilter, is_private
 from streamlit_crdt.backend import backend
 from streamlit_crdt.binding import form_drafts, widget_registration
@@ -43,7 +43,7 @@ class Session:
 
     def __init__(self, session_key: str) -> None:
         self.id = session_key
-        self.guest = draw_guest()
+        self.guest = random_guest()
         self.lock = threading.RLock()
         self.room_sessions: dict[str, RoomSession] = {}
         self.released_at: float | None = None

@@ -176,7 +176,7 @@ class TabConnection:
             confirm=delivery,
             own=[connection.replica.replica_id],
             with_update=not gets_updates_by_socket,
-            token=self.token.show(participant),
+            token=self.token.issue(participant),
             token_expires_in_s=self.token.expires_in_s,
             role=participant.role,
             epoch=connection.epoch,

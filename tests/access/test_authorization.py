@@ -1,4 +1,4 @@
-"""`crdt_app(authorize=...)`: the app decides who may enter a room, and in which role."""
+"""The hook `crdt_app(authorize=...)`: access to a room, and the highest role in it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def role_shown(at: AppTest) -> str:
     ("asked", "allowed", "given"),
     [("editor", "editor", "editor"), ("editor", "viewer", "viewer"), ("viewer", "editor", "viewer")],
 )
-def test_A1_a_session_has_the_role_that_it_asks_for_or_less(
-    room: str, asked: str, allowed: Role, given: str
-) -> None:
+def test_A1_hook_lowers_the_requested_role_only(room: str, asked: str, allowed: Role, given: str) -> None:
     asked_by = list[Visitor]()
 
     def authorize(visitor: Visitor) -> Role:
@@ -56,10 +54,10 @@ def test_A1_a_session_has_the_role_that_it_asks_for_or_less(
     participant.install(authorize)
     assert role_shown(session(board, room, role=asked)) == given
     assert (asked_by[0].room, asked_by[0].role) == (room, asked)
-    assert asked_by[0].user["email"] == "test@example.com"  # who is logged in, to AppTest
+    assert asked_by[0].user["email"] == "test@example.com"  # AppTest logs in this user
 
 
-def test_A1_whoever_is_made_a_viewer_changes_nothing_from_then_on(room: str) -> None:
+def test_A1_session_demoted_to_viewer_writes_nothing(room: str) -> None:
     roles = iter(["editor", "editor", "viewer", "viewer"])
     participant.install(lambda visitor: next(roles))  # type: ignore[arg-type,return-value]
     one = session(board, room)
@@ -69,7 +67,7 @@ def test_A1_whoever_is_made_a_viewer_changes_nothing_from_then_on(room: str) -> 
     assert one.slider[0].value == 5
 
 
-def test_who_may_not_enter_sees_and_writes_nothing(room: str) -> None:
+def test_rejected_visitor_reads_and_writes_nothing(room: str) -> None:
     one = session(board, room)
     one.slider[0].set_value(5).run()
     participant.install(lambda visitor: None)
@@ -78,7 +76,7 @@ def test_who_may_not_enter_sees_and_writes_nothing(room: str) -> None:
     assert not other.slider
 
 
-def test_who_is_shut_out_later_is_in_the_room_no_more(room: str) -> None:
+def test_visitor_rejected_in_later_run_leaves_the_room(room: str) -> None:
     one, two = session(board, room), session(board, room)
     (_, second) = (live for live in registry.sessions() if room in live.room_sessions)
     participant.install(lambda visitor: None)
@@ -89,7 +87,7 @@ def test_who_is_shut_out_later_is_in_the_room_no_more(room: str) -> None:
     assert caught_up(two).slider[0].value == 7
 
 
-def test_a_fault_of_the_hook_lets_nobody_in(room: str) -> None:
+def test_hook_that_raises_or_returns_garbage_rejects_visitor(room: str) -> None:
     def authorize(visitor: Visitor) -> Role:
         raise LookupError("no such user")
 
@@ -101,7 +99,7 @@ def test_a_fault_of_the_hook_lets_nobody_in(room: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_hook_is_asked_while_the_app_runs() -> None:
+async def test_hook_is_installed_for_lifespan_of_app() -> None:
     lifespan = crdt_app(store=None, require_token=False, authorize=lambda visitor: "viewer")["lifespan"]
     async with lifespan(None):
         assert participant.authorized_role("planning", "editor") == "viewer"

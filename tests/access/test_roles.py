@@ -1,4 +1,4 @@
-"""Viewers and users, in real scripts run by AppTest: a viewer sees everything and changes nothing (rule A1)."""
+"""Roles and users in scripts run by AppTest: a viewer reads everything and writes nothing (A1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import RoleError, UserError, ViewOnlyError, crdt_sync
-from streamlit_crdt.access.participant import MAX_CHARS, Participant, User, draw_guest, participant_for
+from streamlit_crdt.access.participant import MAX_CHARS, Participant, User, participant_for, random_guest
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
@@ -57,7 +57,7 @@ def board(room: str, role: str) -> None:
     st.write(joined.role, joined.saved, joined.unsaved_count)
 
 
-def test_A1_a_viewer_sees_what_editors_do(room: str) -> None:
+def test_A1_viewer_reads_edits_of_editors(room: str) -> None:
     editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
     editor.slider[0].set_value(7)
     editor.button[0].click().run()
@@ -66,7 +66,7 @@ def test_A1_a_viewer_sees_what_editors_do(room: str) -> None:
     assert viewer.markdown[0].value.startswith("viewer `True` `0`")
 
 
-def test_A1_what_a_viewer_moves_goes_back_to_the_rooms_value_and_reaches_nobody(room: str) -> None:
+def test_A1_widget_moved_by_viewer_reverts_to_room_value(room: str) -> None:
     editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
     editor.slider[0].set_value(7).run()
     caught_up(viewer, room)
@@ -80,7 +80,7 @@ def test_A1_what_a_viewer_moves_goes_back_to_the_rooms_value_and_reaches_nobody(
     assert viewer.slider[0].value == 8
 
 
-def test_A1_a_widget_that_nobody_has_touched_goes_back_to_its_default(room: str) -> None:
+def test_A1_widget_without_room_value_reverts_to_default(room: str) -> None:
     editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
     viewer.slider[1].set_value(40).run()
     assert viewer.slider[1].value == 0
@@ -93,7 +93,7 @@ def test_A1_a_widget_that_nobody_has_touched_goes_back_to_its_default(room: str)
     assert viewer.slider[1].value == 5
 
 
-def test_A1_what_a_viewers_script_assigns_or_deletes_stays_out_of_the_room(room: str) -> None:
+def test_A1_assignments_of_viewers_script_stay_out_of_room(room: str) -> None:
     editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
     editor.button[0].click().run()
     caught_up(viewer, room)
@@ -105,7 +105,7 @@ def test_A1_what_a_viewers_script_assigns_or_deletes_stays_out_of_the_room(room:
     assert (editor.session_state["plain"], editor.session_state["mine"]) == ("editor", "editor")
 
 
-def test_A1_a_viewers_own_change_is_no_news_of_others(room: str) -> None:
+def test_A1_reverted_change_of_viewer_does_not_call_on_change(room: str) -> None:
     editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
     editor.slider[0].set_value(7).run()
     caught_up(viewer, room)
@@ -115,7 +115,7 @@ def test_A1_a_viewers_own_change_is_no_news_of_others(room: str) -> None:
     assert len(viewer.session_state["crdt-private:calls"]) == 1
 
 
-def test_an_editor_who_becomes_a_viewer_pushes_no_more_and_back_again_does(room: str) -> None:
+def test_role_change_during_session_takes_effect(room: str) -> None:
     def app(room: str) -> None:
         import streamlit as st
 
@@ -136,15 +136,17 @@ def test_an_editor_who_becomes_a_viewer_pushes_no_more_and_back_again_does(room:
     assert two.slider[0].value == 5
 
 
-def test_A1_a_frame_from_a_viewers_tab_changes_neither_session_nor_room(room: str) -> None:
+def test_A1_frame_of_viewers_tab_changes_nothing(room: str) -> None:
     session(board, room, role="viewer")
-    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
+    room_session = next(
+        live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions
+    )
     foreign = Replica()
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
-    binding.connection.participant = Participant("viewer", User("u", "n"))
-    binding.connection.channel.receive(binding.tab.without_viewer_update(frame), read_report(frame))
-    assert "moved" not in binding.replica
+    room_session.connection.participant = Participant("viewer", User("u", "n"))
+    room_session.connection.channel.receive(room_session.tab.without_viewer_update(frame), read_report(frame))
+    assert "moved" not in room_session.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0
 
@@ -157,7 +159,7 @@ def assigns_on_each_run(room: str, role: str) -> None:
     from streamlit_crdt import _compat, crdt_sync
 
     if _compat.current_run().fragments:
-        st.stop()  # in this fragment there is nothing to draw
+        st.stop()  # this fragment renders nothing
     with crdt_sync(room, role=role):  # type: ignore[arg-type]
         st.session_state["refreshed_at"] = time.time()
         st.session_state["moved"] = 9 if role == "viewer" else 7
@@ -165,12 +167,12 @@ def assigns_on_each_run(room: str, role: str) -> None:
         st.slider("other", key="other")
 
 
-def viewers_binding(room: str) -> RoomSession:
+def viewers_room_session(room: str) -> RoomSession:
     bindings = [live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions]
-    return next(binding for binding in bindings if binding.participant.is_viewer)
+    return next(room_session for room_session in bindings if room_session.participant.is_viewer)
 
 
-def test_A1_what_a_viewers_script_assigns_on_each_run_costs_no_run_for_each_fragment_run(
+def test_A1_assignment_in_each_run_requests_no_full_run(
     room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
 ) -> None:
     session(assigns_on_each_run, room, role="editor")
@@ -182,11 +184,11 @@ def test_A1_what_a_viewers_script_assigns_on_each_run_costs_no_run_for_each_frag
 
 
 @pytest.mark.parametrize("fragment", ["part", "channel"])
-def test_A1_a_widget_that_a_viewers_fragment_run_moved_is_put_back_by_one_full_run(
+def test_A1_widget_moved_in_fragment_reverts_by_one_full_run(
     room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None], fragment: str
 ) -> None:
     viewer = session(assigns_on_each_run, room, role="viewer")
-    viewers_binding(room).tab.channel_fragment = "channel"
+    viewers_room_session(room).tab.channel_fragment = "channel"
     viewer.slider[1].set_value(30)
     run_fragment(viewer, monkeypatch, fragment)
     assert asked == [None]
@@ -194,7 +196,7 @@ def test_A1_a_widget_that_a_viewers_fragment_run_moved_is_put_back_by_one_full_r
     assert (viewer.slider[1].value, len(viewer.toast)) == (0, 1)
 
 
-def test_A1_a_deletion_that_meets_a_viewers_fragment_run_is_still_taken_over(
+def test_A1_remote_deletion_during_fragment_run_is_applied(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor, viewer = session(board, room, role="editor"), session(watcher, room)
@@ -203,7 +205,7 @@ def test_A1_a_deletion_that_meets_a_viewers_fragment_run_is_still_taken_over(
     assert "plain" in viewer.session_state
     editor.button[1].click().run()
     caught_up(editor, room)
-    viewers_binding(room).connection.drain()
+    viewers_room_session(room).connection.drain()
     run_fragment(viewer, monkeypatch, "part")
     viewer.run()
     assert "plain" not in viewer.session_state
@@ -215,7 +217,7 @@ def watcher(room: str) -> None:
     from streamlit_crdt import _compat, crdt_sync
 
     if _compat.current_run().fragments:
-        st.stop()  # in this fragment there is nothing to draw
+        st.stop()  # this fragment renders nothing
     crdt_sync(room, role="viewer")
 
 
@@ -225,7 +227,7 @@ def writes_state(room: str) -> None:
     crdt_sync(room, role="viewer").state["a"] = 1
 
 
-def test_A1_a_viewer_who_assigns_to_the_rooms_state_is_told_so(room: str) -> None:
+def test_A1_viewer_writing_room_state_raises_view_only_error(room: str) -> None:
     message = session(writes_state, room).exception[0].message
     assert "'a'" in message
     assert room in message
@@ -241,12 +243,12 @@ def twice(room: str) -> None:
     st.write(crdt_sync(room, role="editor").role)
 
 
-def test_A1_a_second_call_for_the_same_room_makes_no_editor_of_a_viewer(room: str) -> None:
+def test_A1_viewer_stays_viewer_after_second_call_as_editor(room: str) -> None:
     assert session(twice, room).markdown[0].value == "viewer"
 
 
 @pytest.mark.parametrize("role", ["admin", "", None, 1])
-def test_an_unknown_role_is_refused_at_the_call(role: Any) -> None:
+def test_unknown_role_is_rejected_at_the_call(role: Any) -> None:
     with pytest.raises(RoleError, match='"viewer"'):
         crdt_sync(None, role=role)
 
@@ -266,21 +268,21 @@ GUEST = User("guest-1", "Guest Otter")
         (None, GUEST),
     ],
 )
-def test_a_user_is_a_name_or_a_mapping_or_a_guest(given: Any, expected: User) -> None:
+def test_user_is_read_from_name_mapping_or_guest(given: Any, expected: User) -> None:
     assert participant_for("editor", given, GUEST).user == expected
 
 
 @pytest.mark.parametrize("user", ["", "  ", {}, {"colour": "red"}, {"id": ""}, 7, ["Ada"]])
-def test_a_user_who_is_nobody_is_refused(user: Any) -> None:
+def test_user_without_name_and_id_is_rejected(user: Any) -> None:
     with pytest.raises(UserError, match="leave it out"):
         participant_for("editor", user, GUEST)
 
 
-def test_a_long_name_is_cut_so_that_it_fits_into_a_token() -> None:
+def test_long_user_name_is_truncated() -> None:
     assert participant_for("editor", "x" * 1000, GUEST).user == User("x" * MAX_CHARS, "x" * MAX_CHARS)
 
 
-def test_who_is_logged_in_to_the_app_is_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logged_in_user_is_the_default_user(monkeypatch: pytest.MonkeyPatch) -> None:
     class LoggedIn:
         is_logged_in = True
 
@@ -292,7 +294,7 @@ def test_who_is_logged_in_to_the_app_is_the_user(monkeypatch: pytest.MonkeyPatch
     assert participant_for("editor", "Eve", GUEST).user == User("Eve", "Eve")
 
 
-def test_guests_have_a_name_for_people_and_an_id_of_their_own() -> None:
-    one, two = draw_guest(), draw_guest()
+def test_guests_have_readable_names_and_unique_ids() -> None:
+    one, two = random_guest(), random_guest()
     assert one.name.startswith("Guest ")
     assert one.id != two.id

@@ -1,4 +1,4 @@
-"""The token that a session mints for its tab, where its key comes from, and what else the tab is told."""
+"""Tokens of tabs, the keys that sign them, and the header of a frame."""
 
 from __future__ import annotations
 
@@ -42,121 +42,121 @@ class Clock:
         return self.now
 
 
-def test_A2_a_token_opens_one_room_in_one_role_for_one_user() -> None:
+def test_A2_token_contains_one_room_role_and_user() -> None:
     clock = Clock()
-    claims = verify(KEYS, TabToken("planning", KEYS, clock=clock).show(VIEWER) or "", now=clock.now)
+    claims = verify(KEYS, TabToken("planning", KEYS, clock=clock).issue(VIEWER) or "", now=clock.now)
     assert claims.rooms == {"planning": Role.VIEWER}
     assert (claims.user, claims.name) == ("ada", "Ada")
     assert claims.expires_at == clock.now + TTL_S
 
 
-def test_a_token_is_shown_again_until_half_of_its_life_is_over() -> None:
+def test_A2_token_is_reused_for_half_of_its_lifetime() -> None:
     clock = Clock()
-    ticket = TabToken("r", KEYS, clock=clock)
-    first = ticket.show(EDITOR)
-    assert ticket.expires_in_s == TTL_S
+    token = TabToken("r", KEYS, clock=clock)
+    first = token.issue(EDITOR)
+    assert token.expires_in_s == TTL_S
     clock.now += TTL_S * 0.49
-    assert ticket.show(EDITOR) == first
+    assert token.issue(EDITOR) == first
     clock.now += TTL_S * 0.02
-    second = ticket.show(EDITOR)
+    second = token.issue(EDITOR)
     assert second != first
-    assert ticket.expires_in_s == TTL_S
+    assert token.expires_in_s == TTL_S
 
 
-def test_A1_another_role_or_another_user_is_another_token_of_the_same_session() -> None:
-    ticket, now = TabToken("r", KEYS, clock=Clock()), Clock().now
-    first, second = (verify(KEYS, ticket.show(part) or "", now=now) for part in (EDITOR, VIEWER))
+def test_A1_role_or_user_change_makes_new_token_of_same_session() -> None:
+    token, now = TabToken("r", KEYS, clock=Clock()), Clock().now
+    first, second = (verify(KEYS, token.issue(part) or "", now=now) for part in (EDITOR, VIEWER))
     assert first.role_in("r") is Role.EDITOR
     assert second.role_in("r") is Role.VIEWER
     assert first.session == second.session
     assert (
-        first.session != verify(KEYS, TabToken("r", KEYS, clock=Clock()).show(EDITOR) or "", now=now).session
+        first.session != verify(KEYS, TabToken("r", KEYS, clock=Clock()).issue(EDITOR) or "", now=now).session
     )
 
 
-def test_without_a_key_there_is_no_token() -> None:
-    ticket = TabToken("r", None)
-    assert (ticket.show(EDITOR), ticket.expires_in_s) == (None, None)
+def test_session_without_key_has_no_token() -> None:
+    token = TabToken("r", None)
+    assert (token.issue(EDITOR), token.expires_in_s) == (None, None)
 
 
-def test_a_token_with_the_longest_user_is_short_enough_for_the_tab() -> None:
+def test_token_with_longest_user_has_at_most_4096_chars() -> None:
     widest = User("\U0001f44d" * MAX_CHARS, "\U0001f44d" * MAX_CHARS)
-    text = TabToken("r" * 128, KEYS).show(Participant("editor", widest)) or ""
+    text = TabToken("r" * 128, KEYS).issue(Participant("editor", widest)) or ""
     assert 0 < len(text) <= 4096
 
 
-def header(binding: RoomSession) -> dict[str, Any]:
-    return dict(decode_frame(binding.frame()).extra)
+def header(room_session: RoomSession) -> dict[str, Any]:
+    return dict(decode_frame(room_session.frame()).extra)
 
 
-def tab_frame(binding: RoomSession, ack: int = 0, **extra: Any) -> Frame:
-    """A frame of a tab with nothing to say but `extra`, newer than all before it."""
-    n = binding.connection.channel.report.n + 1
-    return Frame(id=77, v=0, ack_of=binding.replica.replica_id, ack=ack, extra={"n": n, **extra})
+def tab_frame(room_session: RoomSession, ack: int = 0, **extra: Any) -> Frame:
+    """Return a frame of the tab, newer than all before it."""
+    n = room_session.connection.channel.report.n + 1
+    return Frame(id=77, v=0, ack_of=room_session.replica.replica_id, ack=ack, extra={"n": n, **extra})
 
 
-def receive(binding: RoomSession, frame: Frame) -> bool:
-    return binding.receive(frame, read_report(frame), None)
+def receive(room_session: RoomSession, frame: Frame) -> bool:
+    return room_session.receive(frame, read_report(frame), None)
 
 
-def test_the_tab_is_told_its_token_role_and_epoch_and_what_waits_to_be_saved() -> None:
-    binding = RoomSession("r", ScriptedBackend(ScriptedPeer("a" * 32), keys=KEYS))
-    binding.select(KeyFilter(), MergePolicy(), VIEWER, again=False)
-    binding.attach()
-    told = header(binding)
-    assert verify(KEYS, told["token"], now=0).role_in("r") is Role.VIEWER
-    assert told["token_expires_in_s"] == pytest.approx(TTL_S, abs=2)
-    assert (told["role"], told["epoch"], told["wants_saved"]) == ("viewer", "a" * 32, False)
-    binding.select(KeyFilter(), MergePolicy(), EDITOR, again=False)
-    binding.replica.set("a", 1)
-    assert (header(binding)["role"], header(binding)["unsaved"]) == ("editor", 1)
+def test_frame_header_contains_token_role_epoch_and_unsaved() -> None:
+    room_session = RoomSession("r", ScriptedBackend(ScriptedPeer("a" * 32), keys=KEYS))
+    room_session.select(KeyFilter(), MergePolicy(), VIEWER, again=False)
+    room_session.attach()
+    sent = header(room_session)
+    assert verify(KEYS, sent["token"], now=0).role_in("r") is Role.VIEWER
+    assert sent["token_expires_in_s"] == pytest.approx(TTL_S, abs=2)
+    assert (sent["role"], sent["epoch"], sent["wants_saved"]) == ("viewer", "a" * 32, False)
+    room_session.select(KeyFilter(), MergePolicy(), EDITOR, again=False)
+    room_session.replica.set("a", 1)
+    assert (header(room_session)["role"], header(room_session)["unsaved"]) == ("editor", 1)
 
 
 @pytest.fixture
 def no_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of a script there is no state; what the tab says is read all the same."""
+    """Replace session state, which does not exist outside of a script run."""
     monkeypatch.setattr("streamlit.session_state", type("Nothing", (), {"to_dict": lambda self: {}})())
 
 
 @pytest.mark.usefixtures("no_state")
-def test_A2_a_tab_that_asks_for_a_token_gets_a_new_one_without_a_script_run() -> None:
-    binding = RoomSession("r", ScriptedBackend(ScriptedPeer(), keys=KEYS))
-    binding.attach()
-    binding.tab.token._clock = clock = Clock()
-    before = header(binding)["token"]
+def test_A2_tab_gets_new_token_without_a_script_run() -> None:
+    room_session = RoomSession("r", ScriptedBackend(ScriptedPeer(), keys=KEYS))
+    room_session.attach()
+    room_session.tab.token._clock = clock = Clock()
+    before = header(room_session)["token"]
     clock.now += 1
-    assert not receive(binding, tab_frame(binding))
-    assert header(binding)["token"] == before
-    assert not receive(binding, tab_frame(binding, why="token"))
-    assert header(binding)["token"] != before
+    assert not receive(room_session, tab_frame(room_session))
+    assert header(room_session)["token"] == before
+    assert not receive(room_session, tab_frame(room_session, why="token"))
+    assert header(room_session)["token"] != before
 
 
 @pytest.mark.usefixtures("no_state")
-def test_S5_where_only_the_tab_reaches_the_room_its_word_counts() -> None:
-    binding = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
-    assert header(binding)["wants_saved"]
-    binding.replica.set("a", 1)
-    binding.replica.set("b", 1)
-    assert binding.unsaved_count == 2
-    assert receive(binding, tab_frame(binding, ack=1, saved_v=1))  # the script has asked, so it is told
-    assert binding.unsaved_count == 1
-    assert not binding.flush(30)  # the tab is heard only after this run
-    receive(binding, tab_frame(binding, ack=1, saved_v=2))
-    assert binding.unsaved_count == 1  # what was not acknowledged cannot be saved
+def test_S5_tab_report_counts_where_only_the_tab_is_connected() -> None:
+    room_session = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
+    assert header(room_session)["wants_saved"]
+    room_session.replica.set("a", 1)
+    room_session.replica.set("b", 1)
+    assert room_session.unsaved_count == 2
+    assert receive(room_session, tab_frame(room_session, ack=1, saved_v=1))  # the script has read the count
+    assert room_session.unsaved_count == 1
+    assert not room_session.flush(30)  # no frame can arrive during this run
+    receive(room_session, tab_frame(room_session, ack=1, saved_v=2))
+    assert room_session.unsaved_count == 1  # an unacknowledged update is not saved
     stranger = Frame(id=77, v=0, ack_of=5, ack=2, extra={"n": 9, "saved_v": 2})
-    receive(binding, stranger)
-    assert binding.unsaved_count == 1
-    receive(binding, tab_frame(binding, ack=2, saved_v=2))
-    assert binding.unsaved_count == 0
+    receive(room_session, stranger)
+    assert room_session.unsaved_count == 1
+    receive(room_session, tab_frame(room_session, ack=2, saved_v=2))
+    assert room_session.unsaved_count == 0
 
 
 @pytest.mark.usefixtures("no_state")
-def test_S5_the_tabs_word_does_not_count_where_the_room_itself_answers() -> None:
-    binding = RoomSession("r", ScriptedBackend(ScriptedPeer(), keys=KEYS))
-    binding.attach()
-    binding.replica.set("a", 1)
-    receive(binding, tab_frame(binding, ack=1, saved_v=1))
-    assert binding.unsaved_count == 1
+def test_S5_tab_report_is_ignored_where_the_room_is_local() -> None:
+    room_session = RoomSession("r", ScriptedBackend(ScriptedPeer(), keys=KEYS))
+    room_session.attach()
+    room_session.replica.set("a", 1)
+    receive(room_session, tab_frame(room_session, ack=1, saved_v=1))
+    assert room_session.unsaved_count == 1
 
 
 def history(key: str) -> bytes:
@@ -165,81 +165,81 @@ def history(key: str) -> bytes:
     return replica.diff()
 
 
-def test_a_room_that_was_deleted_gets_nothing_of_its_old_history_until_the_session_comes_back_on_purpose(
+def test_recreated_room_gets_no_update_of_the_deleted_room(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     old, new = ScriptedPeer("a" * 32, history("old")), ScriptedPeer("b" * 32, history("new"))
     probed = ScriptedPeer("b" * 32)
-    binding = RoomSession("r", ScriptedBackend(old, probed, new, keys=KEYS))
-    binding.attach()
-    former = binding.replica
+    room_session = RoomSession("r", ScriptedBackend(old, probed, new, keys=KEYS))
+    room_session.attach()
+    former = room_session.replica
     former.set("mine", 1)
     old.waiting, old.is_closed = history("late"), True
     with caplog.at_level(logging.WARNING):
-        binding.attach()
+        room_session.attach()
     assert "'mine'" in caplog.text
-    assert list(binding.replica) == ["mine", "old"]
+    assert list(room_session.replica) == ["mine", "old"]
     assert (probed.updates, probed.is_closed) == ([], True)
-    binding.start_over()
-    binding.attach()
-    assert list(binding.replica) == ["new"]
-    assert binding.replica.replica_id != former.replica_id
+    room_session.start_over()
+    room_session.attach()
+    assert list(room_session.replica) == ["new"]
+    assert room_session.replica.replica_id != former.replica_id
     assert new.updates == []
-    assert binding.unsaved_count == 0
-    former.set("afterwards", 1)  # a run that still holds the old replica
+    assert room_session.unsaved_count == 0
+    former.set("afterwards", 1)  # a run that still uses the old replica
     assert new.updates == []
-    binding.replica.set("again", 1)
+    room_session.replica.set("again", 1)
     assert len(new.updates) == 1
 
 
-def test_a_room_that_merely_restarted_goes_on_with_its_history() -> None:
+def test_restarted_room_gets_updates_of_the_same_epoch() -> None:
     old, new = ScriptedPeer("a" * 32), ScriptedPeer("a" * 32)
-    binding = RoomSession("r", ScriptedBackend(old, new, keys=KEYS))
-    binding.attach()
-    binding.replica.set("mine", 1)
+    room_session = RoomSession("r", ScriptedBackend(old, new, keys=KEYS))
+    room_session.attach()
+    room_session.replica.set("mine", 1)
     old.is_closed = True
-    binding.attach()
+    room_session.attach()
     assert len(new.updates) == 1
-    assert list(binding.replica) == ["mine"]
+    assert list(room_session.replica) == ["mine"]
 
 
 @pytest.mark.usefixtures("no_state")
-def test_a_frame_from_before_the_room_was_deleted_is_refused() -> None:
-    binding = RoomSession("r", ScriptedBackend(ScriptedPeer("b" * 32), keys=KEYS))
-    binding.attach()
+def test_frame_of_former_epoch_is_rejected() -> None:
+    room_session = RoomSession("r", ScriptedBackend(ScriptedPeer("b" * 32), keys=KEYS))
+    room_session.attach()
     stale = Frame(id=77, v=1, update=history("old"), extra={"n": 1, "epoch": "a" * 32})
     with pytest.raises(FrameError, match="deleted"):
-        receive(binding, stale)
-    assert list(binding.replica) == []
-    receive(binding, Frame(id=77, v=1, update=history("new"), extra={"n": 1, "epoch": "b" * 32}))
-    assert list(binding.replica) == ["new"]
+        receive(room_session, stale)
+    assert list(room_session.replica) == []
+    receive(room_session, Frame(id=77, v=1, update=history("new"), extra={"n": 1, "epoch": "b" * 32}))
+    assert list(room_session.replica) == ["new"]
 
 
 @pytest.mark.usefixtures("no_state")
-def test_a_session_that_knows_no_epoch_takes_the_tabs_and_holds_to_it() -> None:
-    binding = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
-    assert header(binding)["epoch"] is None
-    receive(binding, tab_frame(binding, epoch="a" * 32))
-    assert header(binding)["epoch"] == "a" * 32
+def test_session_without_epoch_adopts_the_epoch_of_its_tab() -> None:
+    room_session = RoomSession("r", RemoteBackend("ws://rooms.invalid"))
+    assert header(room_session)["epoch"] is None
+    receive(room_session, tab_frame(room_session, epoch="a" * 32))
+    assert header(room_session)["epoch"] == "a" * 32
     with pytest.raises(FrameError):
-        receive(binding, tab_frame(binding, epoch="b" * 32))
+        receive(room_session, tab_frame(room_session, epoch="b" * 32))
 
 
 @pytest.fixture
-def asked_anew() -> Iterator[None]:
+def fresh_server_keys() -> Iterator[None]:
     server_keys.cache_clear()
     yield
     server_keys.cache_clear()
 
 
-@pytest.mark.usefixtures("asked_anew")
-def test_the_app_signs_with_the_secret_that_the_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("fresh_server_keys")
+def test_app_signs_with_secret_of_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", "a secret of some length")
     assert server_keys("wss://rooms.invalid") == KEYS
 
 
-@pytest.mark.usefixtures("asked_anew")
-def test_on_this_machine_app_and_server_share_a_key_file(
+@pytest.mark.usefixtures("fresh_server_keys")
+def test_app_and_server_on_one_machine_share_a_key_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     from streamlit_crdt_server import Settings, standalone_ring
@@ -249,8 +249,8 @@ def test_on_this_machine_app_and_server_share_a_key_file(
     assert server_keys("ws://127.0.0.1:8765") == standalone_ring(Settings())
 
 
-@pytest.mark.usefixtures("asked_anew")
-def test_without_the_servers_secret_one_warning_says_what_to_set(
+@pytest.mark.usefixtures("fresh_server_keys")
+def test_missing_secret_logs_one_warning_with_the_setting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("STREAMLIT_CRDT_SECRET", raising=False)
@@ -260,8 +260,8 @@ def test_without_the_servers_secret_one_warning_says_what_to_set(
     assert [record.getMessage().count("STREAMLIT_CRDT_SECRET") for record in caplog.records] == [1]
 
 
-@pytest.mark.usefixtures("asked_anew")
-def test_where_no_token_is_required_none_is_missed(
+@pytest.mark.usefixtures("fresh_server_keys")
+def test_missing_secret_is_not_logged_if_tokens_are_optional(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_REQUIRE_TOKEN", "false")
@@ -270,11 +270,11 @@ def test_where_no_token_is_required_none_is_missed(
 
 
 @pytest.mark.anyio
-async def test_A2_the_gate_of_a_mounted_server_lets_a_sessions_tab_in_and_nobody_else() -> None:
+async def test_A2_mounted_server_accepts_the_sessions_tab_only() -> None:
     made = crdt_app(store=None)
     async with made["lifespan"](None):
         place = find(None)
-        token = TabToken("planning", place.keys).show(EDITOR)
+        token = TabToken("planning", place.keys).issue(EDITOR)
         app = made["routes"][0].app
         for room, protocols, expected in (
             ("planning", ("streamlit-crdt", f"token.{token}"), True),
@@ -286,16 +286,16 @@ async def test_A2_the_gate_of_a_mounted_server_lets_a_sessions_tab_in_and_nobody
                 assert visited.is_accepted is expected
 
 
-def test_A2_an_app_that_keeps_its_cookie_secret_keeps_its_keys() -> None:
+def test_A2_cookie_secret_determines_the_keys() -> None:
     one, two = (crdt_app(store=None)["routes"][0].app.state.hub.keys for _ in range(2))
     assert one == two
     assert crdt_app(store=None, secret="a secret of some length")["routes"][0].app.state.hub.keys == KEYS
-    needless = crdt_app(store=None, require_token=False)["routes"][0].app.state.hub.keys
-    assert needless not in (None, one)  # it only tells whose a socket is
+    optional = crdt_app(store=None, require_token=False)["routes"][0].app.state.hub.keys
+    assert optional not in (None, one)  # it only identifies the session of a socket
 
 
 @pytest.mark.parametrize("cookie_secret", [None, "", "None", "changeme"])
-def test_A2_an_app_whose_cookie_secret_could_be_guessed_has_keys_of_its_process(
+def test_A2_guessable_cookie_secret_is_replaced_by_process_keys(
     cookie_secret: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     get_option = config.get_option

@@ -1,4 +1,4 @@
-"""What the fields of forms do to a session and its room, without Streamlit (P7)."""
+"""Drafts in form fields (P7)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def two_pages(*widgets: Widget) -> tuple[FormPage, FormPage, Replica]:
 
 
 @pytest.mark.parametrize("form", [KEPT, CLEARED], ids=["kept", "cleared"])
-def test_P7_what_is_submitted_reaches_every_script(form: FormInfo) -> None:
+def test_P7_submitted_value_reaches_every_script(form: FormInfo) -> None:
     ada, bob, room = two_pages(form_field("size", form, 2))
     ada.draft(size=9)
     ada.act()
@@ -28,7 +28,7 @@ def test_P7_what_is_submitted_reaches_every_script(form: FormInfo) -> None:
     assert (room.get("size"), ada.state["size"], bob.state["size"]) == (9, 9, 9)
 
 
-def test_P7_a_kept_form_without_a_draft_shows_what_was_submitted() -> None:
+def test_P7_kept_form_without_draft_shows_submitted_value() -> None:
     ada, bob, room = two_pages(form_field("size", KEPT, 2))
     ada.draft(size=9)
     ada.submit(KEPT)
@@ -38,7 +38,7 @@ def test_P7_a_kept_form_without_a_draft_shows_what_was_submitted() -> None:
     assert room.get("size") == 9
 
 
-def test_P7_a_value_is_withheld_from_a_field_with_a_draft_and_from_no_other() -> None:
+def test_P7_value_is_withheld_only_from_field_with_draft() -> None:
     ada, bob, room = two_pages(form_field("size", KEPT, 2), form_field("seats", KEPT, 4))
     bob.draft(size=7)
     ada.draft(size=9, seats=6)
@@ -53,7 +53,7 @@ def test_P7_a_value_is_withheld_from_a_field_with_a_draft_and_from_no_other() ->
     assert ada.shows == bob.shows == bob.state == {"size": 7, "seats": 6}
 
 
-def test_P7_a_cleared_form_shows_everybody_what_they_would_submit() -> None:
+def test_P7_cleared_form_shows_each_user_their_own_input() -> None:
     ada, bob, room = two_pages(form_field("size", CLEARED, 2))
     ada.draft(size=9)
     ada.submit(CLEARED)
@@ -67,7 +67,7 @@ def test_P7_a_cleared_form_shows_everybody_what_they_would_submit() -> None:
     assert (ada.state, bob.state, room.get("size")) == ({"size": 2}, {"size": 2}, 2)
 
 
-def test_R1_submitting_what_the_room_has_is_no_edit() -> None:
+def test_R1_submit_of_the_rooms_value_is_no_edit() -> None:
     ada, bob, room = two_pages(form_field("size", CLEARED, 2))
     ada.draft(size=9)
     ada.submit(CLEARED)
@@ -80,10 +80,10 @@ def test_R1_submitting_what_the_room_has_is_no_edit() -> None:
     assert room.get("size") == 9
 
 
-def test_P7_a_draft_that_the_page_sends_early_is_no_edit() -> None:
+def test_P7_draft_sent_before_submit_is_no_edit() -> None:
     ada, bob, room = two_pages(form_field("size", KEPT, 2))
     ada.draft(size=9)
-    ada.sent["size"] = 9  # as Streamlit's page does where the field is mounted anew
+    ada.sent["size"] = 9  # as Streamlit's frontend does when it remounts the field
     ada.act()
     assert room.keys() == []
     ada.submit(KEPT)
@@ -91,18 +91,18 @@ def test_P7_a_draft_that_the_page_sends_early_is_no_edit() -> None:
     assert bob.shows == {"size": 9}
 
 
-def test_P7_a_submit_whose_run_was_overtaken_is_an_edit_in_the_next_one() -> None:
+def test_P7_submit_of_superseded_run_is_pushed_in_next_run() -> None:
     ada, bob, room = two_pages(form_field("size", CLEARED, 2))
     ada.draft(size=9)
     bob.submit(CLEARED)
     ada.sent["size"] = ada.drafts.pop("size")
     ada.receive({}, CLEARED.id)
-    ada.state["size"] = 9  # and the run ends here
+    ada.state["size"] = 9  # the run ends here
     ada.act()
     assert room.get("size") == 9
 
 
-def test_P7_what_code_assigns_is_shared_and_shown_where_it_was_assigned() -> None:
+def test_P7_assigned_value_is_shared_and_shown_in_its_session() -> None:
     ada, bob, room = two_pages(form_field("size", CLEARED, 2))
     ada.run(size=9)
     bob.run()
@@ -110,7 +110,7 @@ def test_P7_what_code_assigns_is_shared_and_shown_where_it_was_assigned() -> Non
     assert (room.get("size"), bob.state["size"]) == (9, 9)
 
 
-def test_P7_what_was_withheld_is_shown_once_its_draft_is_gone_without_a_submit() -> None:
+def test_P7_withheld_value_is_shown_after_draft_ends_unsubmitted() -> None:
     ada, bob, _room = two_pages(form_field("size", KEPT, 2))
     bob.draft(size=7)
     ada.draft(size=9)
@@ -126,11 +126,11 @@ def test_P7_what_was_withheld_is_shown_once_its_draft_is_gone_without_a_submit()
     assert not bob.binding.needs_run()
 
 
-def test_P7_a_draft_that_went_with_its_page_keeps_nothing_from_the_field_when_it_comes_back() -> None:
+def test_P7_draft_of_former_page_withholds_nothing() -> None:
     ada, bob, _room = two_pages(form_field("size", KEPT, 2))
     bob.draft(size=7)
     for leftovers in (bob.drafts, bob.shows, bob.sent, bob.state):
-        leftovers.clear()  # and the tab has not told yet
+        leftovers.clear()  # the tab has not reported it yet
     bob.leave_page()
     ada.draft(size=9)
     ada.submit(KEPT)
@@ -138,7 +138,7 @@ def test_P7_a_draft_that_went_with_its_page_keeps_nothing_from_the_field_when_it
     assert bob.shows == bob.would_submit == {"size": 9}
 
 
-def test_P7_a_viewers_form_shares_nothing_and_is_put_back() -> None:
+def test_P7_viewers_form_is_not_shared_and_is_reverted() -> None:
     ada, bob, room = two_pages(form_field("size", CLEARED, 2), form_field("seats", KEPT, 4))
     ada.draft(size=9, seats=6)
     ada.submit(CLEARED)
@@ -153,7 +153,7 @@ def test_P7_a_viewers_form_shares_nothing_and_is_put_back() -> None:
     assert bob.shows == {"size": 2, "seats": 6}
 
 
-def test_P7_the_draft_of_a_text_merges_with_what_was_submitted_since_it_was_begun() -> None:
+def test_P7_text_draft_merges_with_later_submits() -> None:
     ada, bob, room = two_pages(form_field("notes", KEPT, "one\ntwo\n", "text_area"))
     bob.draft(notes="one\ntwo\nBob\n")
     ada.draft(notes="Ada\none\ntwo\n")
@@ -166,7 +166,7 @@ def test_P7_the_draft_of_a_text_merges_with_what_was_submitted_since_it_was_begu
     assert bob.shows == {"notes": "Ada\none\ntwo\nBob\n"}
 
 
-def test_P7_what_is_sent_with_a_cleared_form_takes_the_place_of_what_was_sent_before() -> None:
+def test_P7_submit_of_cleared_form_replaces_former_submit() -> None:
     ada, bob, room = two_pages(form_field("notes", CLEARED, "", "text_area"))
     ada.draft(notes="from Ada")
     bob.draft(notes="from Bob")
@@ -177,7 +177,7 @@ def test_P7_what_is_sent_with_a_cleared_form_takes_the_place_of_what_was_sent_be
     assert ada.state == bob.state == {"notes": room.get("notes")}
 
 
-def test_P7_nor_is_it_merged_with_that_where_the_author_asks_for_merging() -> None:
+def test_P7_submit_of_cleared_form_replaces_even_with_text_rule() -> None:
     room, notes = Replica(), form_field("notes", CLEARED, "", "text_area")
     ada, bob = (FormPage(room, notes, merge={"notes": "text"}) for _ in range(2))
     ada.draft(notes="from Ada")
@@ -190,7 +190,7 @@ def test_P7_nor_is_it_merged_with_that_where_the_author_asks_for_merging() -> No
     assert room.get("notes") == "from Bob"
 
 
-def test_a_widget_outside_of_forms_is_never_withheld() -> None:
+def test_P7_value_of_widget_outside_forms_is_never_withheld() -> None:
     ada, bob, room = two_pages(form_field("size", None, 2))
     ada.sent["size"] = 9
     ada.act()
@@ -201,7 +201,7 @@ def test_a_widget_outside_of_forms_is_never_withheld() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_P7_whatever_people_do_each_page_shows_what_it_would_submit(seed: int) -> None:
+def test_P7_random_actions_keep_shown_and_submitted_values_equal(seed: int) -> None:
     chance, room = random.Random(seed), Replica()
     widgets = (
         form_field("size", KEPT, 2),

@@ -1,4 +1,4 @@
-"""What people see and edit at the same moment merges: the binding's side of the merge rules, without Streamlit."""
+"""Concurrent edits of two sessions, which merge by the rule of their key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def area(default: str = "hello") -> Widget:
     )
 
 
-def test_P1_a_draft_from_before_a_value_on_its_way_merges_with_it() -> None:
+def test_P1_draft_merges_with_value_in_flight() -> None:
     room = Replica()
     one, two = BoundSession(room, area()), BoundSession(room, area())
     one.run()
@@ -30,7 +30,7 @@ def test_P1_a_draft_from_before_a_value_on_its_way_merges_with_it() -> None:
     assert room.get("a") == one.state["a"] == "Oh, hello world"
 
 
-def test_R8_a_default_that_two_text_areas_bring_along_is_there_once() -> None:
+def test_R8_default_of_two_text_areas_is_in_room_once() -> None:
     room = Replica()
     one, two = BoundSession(room, area()), BoundSession(room, area())
     one.run()
@@ -46,7 +46,7 @@ def test_R8_a_default_that_two_text_areas_bring_along_is_there_once() -> None:
     [(1, 2, 2, 3, "counter"), ([0], [0, 1], [0, 2], {0, 1, 2}, "list"),
      ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}, "map")],
 )  # fmt: skip
-def test_what_two_scripts_make_of_theidentity_value_is_merged(
+def test_edits_of_two_scripts_merge_by_rule(
     first: Any, mine: Any, theirs: Any, expected: Any, rule: str
 ) -> None:
     room, rooms = Replica(), [Replica(), Replica()]
@@ -63,7 +63,7 @@ def test_what_two_scripts_make_of_theidentity_value_is_merged(
     assert (set(value) if rule == "list" else value) == expected
 
 
-def test_A1_a_viewer_pushes_nothing() -> None:
+def test_A1_viewer_pushes_nothing() -> None:
     room = Replica()
     one = BoundSession(room, area())
     one.run()
@@ -72,7 +72,7 @@ def test_A1_a_viewer_pushes_nothing() -> None:
     assert room.keys() == []
 
 
-def test_the_authors_rule_comes_before_that_of_the_widget_and_an_unknown_one_is_refused() -> None:
+def test_policy_overrides_widget_rule_and_rejects_unknown_name() -> None:
     rules = MergePolicy({"a*": "value", "n_*": "counter"})
     assert rules.rule("area", "text", "text_area") is None
     assert getattr(rules.rule("n_clicks", 1, None), "name", None) == "counter"

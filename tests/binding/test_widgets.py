@@ -1,4 +1,4 @@
-"""What each kind of widget can show, judged with Streamlit's own serializers (rule P2)."""
+"""Values that each kind of widget can show, by Streamlit's own serializers (P2)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ SHOWN: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("key", "value"), SHOWN, ids=lambda part: str(part))
-def test_a_widget_shows_every_value_of_its_kind(widgets: dict[str, Widget], key: str, value: Any) -> None:
+def test_value_of_its_kind_survives_the_round_trip(widgets: dict[str, Widget], key: str, value: Any) -> None:
     widget = widgets[key]
     assert widget.to_widget_value(widget.to_shared_value(value)) == value
     assert type(widget.to_widget_value(widget.to_shared_value(value))) is type(value)
@@ -161,11 +161,13 @@ INVALID: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("key", "value"), INVALID, ids=lambda part: str(part))
-def test_P2_a_widget_refuses_what_it_cannot_show(widgets: dict[str, Widget], key: str, value: Any) -> None:
+def test_P2_widget_refuses_value_that_it_cannot_show(
+    widgets: dict[str, Widget], key: str, value: Any
+) -> None:
     assert widgets[key].to_widget_value(value) is REFUSED
 
 
-def test_an_option_object_travels_as_its_label(widgets: dict[str, Widget]) -> None:
+def test_option_object_is_shared_as_its_label(widgets: dict[str, Widget]) -> None:
     for key, label in (("object", "Banana"), ("enum", "Size.LARGE")):
         widget = widgets[key]
         option = widget.to_widget_value(label)
