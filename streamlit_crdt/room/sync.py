@@ -13,8 +13,8 @@ from streamlit_crdt.access.participant import (
     Participant,
     Role,
     authorized_role,
-    random_guest,
     participant_for,
+    random_guest,
     role_of,
 )
 from streamlit_crdt.access.room_context import PRIVATE_PREFIX, KeyFilter
