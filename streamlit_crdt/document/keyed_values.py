@@ -1,12 +1,12 @@
 """Values by key in the document of one replica: encoded, merged, decoded and compared.
 
-Not thread-safe and without subscribers. `Replica` holds a lock around each call and publishes the updates.
+Not thread-safe and without subscribers. `Replica` holds its lock around each call, opens a transaction of the document
+around each edit, and publishes the updates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
@@ -53,17 +53,17 @@ class KeyedValues:
         is_plain = key in self._stored and not isinstance(self._stored[key], MergedValue)
         if is_plain and self._has_equal_value(key, value):
             return False
-        with self._editing(key):
-            self._stored[key] = self.document.set(key, stored)
+        self._note_edit(key)
+        self._stored[key] = self.document.set(key, stored)
         return True
 
     def delete(self, key: str) -> bool:
         """See `Replica.delete`."""
         if key not in self._stored:
             return False
-        with self._editing(key):
-            self.document.delete(key)
-            del self._stored[key]
+        self._note_edit(key)
+        self.document.delete(key)
+        del self._stored[key]
         return True
 
     def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
@@ -74,12 +74,11 @@ class KeyedValues:
         encode(after, key=key)
         before = before if rule.accepts(before) and _is_shareable(before) else None
         previous, was_stored = self._stored.get(key), self._is_stored_by(key, rule)
-        with self.document.transaction():
-            base = self._seed(key, rule, before, after)
-            if was_stored and equal(base, after):
-                return False
-            with self._editing(key):
-                self._stored[key] = self.document.edit(key, rule, base, after)
+        base = self._seed(key, rule, before, after)
+        if was_stored and equal(base, after):
+            return False
+        self._note_edit(key)
+        self._stored[key] = self.document.edit(key, rule, base, after)
         return previous is None or _is_different(previous, self._stored[key])
 
     def set_by_rule(self, key: str, value: object) -> bool:
@@ -106,13 +105,10 @@ class KeyedValues:
         self.changed |= changed
         return changed
 
-    @contextmanager
-    def _editing(self, key: str) -> Iterator[None]:
-        with self.document.transaction():
-            self.edited.add(key)
-            self.changed.add(key)
-            self._cache.pop(key, None)
-            yield
+    def _note_edit(self, key: str) -> None:
+        self.edited.add(key)
+        self.changed.add(key)
+        self._cache.pop(key, None)
 
     def _seed(self, key: str, rule: Rule, before: object, after: object) -> Any:
         """Ensure that the root type of `key` has a value. Return the base of the edit."""

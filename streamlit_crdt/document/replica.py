@@ -86,7 +86,7 @@ class Replica:
         self._values = KeyedValues(replica_id)
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
-        self._depth = 0
+        self._is_in_transaction = False
 
     @property
     def replica_id(self) -> int:
@@ -216,7 +216,7 @@ class Replica:
 
     def _step_history(self, direction: Literal["undo", "redo"]) -> frozenset[str]:
         with self._lock:
-            if self._depth:
+            if self._is_in_transaction:
                 raise RuntimeError(f"{direction}() cannot be called inside transaction()")
             self._values.document.step_history(direction)
             changed = self._values.refresh()
@@ -259,14 +259,16 @@ class Replica:
     def transaction(self) -> Iterator[None]:
         """Group the edits of the block into one update. If the block raises, its edits so far stay and are sent."""
         with self._lock:
-            self._depth += 1
+            if self._is_in_transaction:
+                yield
+                return
+            self._is_in_transaction = True
             try:
                 with self._values.document.transaction():
                     yield
             finally:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._publish(LOCAL)
+                self._is_in_transaction = False
+                self._publish(LOCAL)
 
     def apply(self, update: bytes, *, origin: str = ROOM) -> frozenset[str]:
         """Apply `update`. Return the keys with a changed or deleted value. A second application changes nothing (R2).
@@ -277,7 +279,7 @@ class Replica:
         if not update:
             return frozenset()
         with self._lock:
-            if self._depth:
+            if self._is_in_transaction:
                 raise RuntimeError("apply() cannot be called inside transaction()")
             self._values.document.apply(update)
             changed = self._values.refresh()
