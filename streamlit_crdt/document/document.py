@@ -118,9 +118,10 @@ class Document:
     def _clear(self, key: str) -> None:
         """Clear the root types of `key`. Undo restores their content."""
         self._write()
-        for shared in self._roots.of_key(key):
-            self.history.track(shared)
-        self._roots.clear(key)
+        if key in self._roots.keys:
+            for shared in self._roots.of_key(key):
+                self.history.track(shared)
+            self._roots.clear(key)
 
     def read_events(self) -> dict[str, Any]:
         return self._events.to_py() or {}

@@ -22,10 +22,16 @@ _log = logging.getLogger("streamlit_crdt")
 
 
 class RootTypes:
-    """The root types of merged values in one document. A type is read again only after a change. Not thread-safe."""
+    """The root types of merged values in one document. A type is read again only after a change. Not thread-safe.
+
+    Attributes:
+        state: the root map "state".
+        keys: the keys that have a root type under any rule, also an empty one.
+    """
 
     def __init__(self, doc: Doc[Any], state: Map[Any]) -> None:
         self.state = state
+        self.keys: set[str] = set()
         self._doc = doc
         self._types: dict[str, Shared] = {}
         self._cache: dict[str, Any] = {}
@@ -40,6 +46,7 @@ class RootTypes:
             # `self` would keep the document alive for ever.
             self._subscriptions.append(shared.integrated.observe_deep(lambda _events: cache.pop(name, None)))
             self._types[name] = shared
+            self.keys.add(key)
         return self._types[name]
 
     def read_all(self) -> dict[str, Any]:
