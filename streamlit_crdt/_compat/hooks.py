@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
 
-from streamlit_crdt._compat.run_context import RunContext, current_run
-from streamlit_crdt._compat.session_state import RawState
+if TYPE_CHECKING:
+    from streamlit_crdt._compat.run_context import RunContext
+    from streamlit_crdt._compat.session_state import RawState
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -42,13 +43,13 @@ class RunHooks(Protocol):
         element_type: str,
         key: str | None,
         arguments: Mapping[str, Any],
-        form_id: Callable[[], str],
+        form_id: str,
         native_hash: Callable[[], str],
     ) -> WidgetHooks | None:
         """Begin the call of a widget function; return None for a widget without a key that is not shared.
 
         Args:
-            form_id: returns the id of the form around the widget, "" outside of forms.
+            form_id: id of the form around the widget, "" outside of forms.
             native_hash: returns a hash of the widget's identity that is equal in every process.
         """
 
@@ -61,8 +62,12 @@ class RunHooks(Protocol):
     def form_opened(self, form_id: str, *, clears: bool) -> None:
         """Record a form, and whether it is cleared when it is submitted."""
 
-    def turn(self) -> AbstractContextManager[bool]:
-        """Exclude the session's other runs from its state. The value is False if the run is superseded."""
+    def take_turn(self, turn: ExitStack) -> bool:
+        """Exclude the session's other runs from its state until `turn` closes.
+
+        Returns:
+            False if the run is superseded.
+        """
 
     def client_state_received(
         self, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
@@ -104,20 +109,10 @@ class Hooks(Protocol):
         """Record that the browser may lack elements of the last run. Runs in the event loop's thread."""
 
 
-def hooks_of_run(hooks: Hooks) -> RunHooks | None:
-    """Return the hooks of the run in this thread; None outside of runs and in sessions that are in no room."""
-    run = current_run()
-    if run is None:
-        return None
-    if run.hooks is None:
-        run.hooks = guarded(lambda: hooks.find_run(run))
-    return run.hooks
-
-
-def guarded(call: Callable[[], Any]) -> Any:
-    """Return the result of `call`. A failure of the library must not stop the app: it is logged, and None returned."""
+def guarded(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return the result of a call. A failure of the library must not stop the app: it is logged, and None returned."""
     try:
-        return call()
+        return call(*arguments, **options)
     except Exception:
         _log.exception("streamlit-crdt failed beside a Streamlit call; the app goes on without it")
         return None

@@ -11,9 +11,10 @@ from streamlit import config
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt._compat.app_test import app_test_key
+from streamlit_crdt._compat.hooks import guarded
 
 if TYPE_CHECKING:
-    from streamlit_crdt._compat.hooks import RunHooks
+    from streamlit_crdt._compat.hooks import Hooks, RunHooks
 
 _creation_lock: Final = threading.Lock()
 """Fragments that run in parallel threads share one run context."""
@@ -30,6 +31,8 @@ class RunContext:
         session_key: id of the session. AppTest gives all its sessions one id; the key contains the id of the state
             there.
         fragments: ids of the fragments that this run reruns; empty in a full run.
+        state_lock: the lock that this run's accesses to session state take (SafeSessionState, 1.65+). Without it, a run
+            that begins or ends may wait for the session's lock while it holds this one.
         hooks: session side of the run; None until the session enters a room.
     """
 
@@ -44,6 +47,9 @@ class RunContext:
         self.is_app_test = is_app_test()
         self.session_key = session_key(streamlit_context, is_app_test=self.is_app_test)
         self.fragments = fragments_of_run(streamlit_context)
+        self.state_lock: AbstractContextManager[Any] = (
+            getattr(streamlit_context.session_state, "_lock", None) or nullcontext()
+        )
         self.hooks: RunHooks | None = None
 
     @property
@@ -64,16 +70,6 @@ class RunContext:
     def latest(self) -> RunContext:
         """Return the context of the newest run in the thread of this run."""
         return run_context_of(self.streamlit_context)
-
-    def state_lock(self) -> AbstractContextManager[Any]:
-        """Return the lock that this run's accesses to session state take (SafeSessionState, 1.65+).
-
-        Without it, a run that begins or ends may wait for the session's lock while it holds this one.
-        """
-        lock: AbstractContextManager[Any] | None = getattr(
-            self.streamlit_context.session_state, "_lock", None
-        )
-        return nullcontext() if lock is None else lock
 
     def request_rerun(self, fragment: str | None) -> None:
         """Request one more run after this one: of one fragment, or (None) of the whole script (RerunData, 1.65+).
@@ -102,6 +98,16 @@ def current_run() -> RunContext | None:
     """Return the context of the run in this thread; None outside of runs (get_script_run_ctx, 1.65+)."""
     ctx = get_script_run_ctx(suppress_warning=True)
     return None if ctx is None else run_context_of(ctx)
+
+
+def current_hooks(hooks: Hooks) -> RunHooks | None:
+    """Return the hooks of the run in this thread; None outside of runs and in sessions that are in no room."""
+    run = current_run()
+    if run is None:
+        return None
+    if run.hooks is None:
+        run.hooks = guarded(hooks.find_run, run)
+    return run.hooks
 
 
 def begin_run(ctx: Any) -> None:

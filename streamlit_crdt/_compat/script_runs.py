@@ -11,8 +11,8 @@ from weakref import WeakSet
 
 from streamlit.runtime.scriptrunner import StopException
 
-from streamlit_crdt._compat.hooks import Hooks, guarded, hooks_of_run
-from streamlit_crdt._compat.run_context import RunContext, begin_run, run_context_of
+from streamlit_crdt._compat.hooks import Hooks, guarded
+from streamlit_crdt._compat.run_context import RunContext, begin_run, current_hooks, run_context_of
 from streamlit_crdt._compat.session_state import (
     drop_triggers,
     put_number,
@@ -27,7 +27,7 @@ def request_fragment_rerun(run: RunContext, fragment: str) -> None:
 
     Without it, what such a thread writes for a remote server waits for the session's next run.
     """
-    guarded(lambda: _request_fragment_rerun(run, fragment))
+    guarded(_request_fragment_rerun, run, fragment)
 
 
 def _request_fragment_rerun(run: RunContext, fragment: str) -> None:
@@ -38,7 +38,7 @@ def _request_fragment_rerun(run: RunContext, fragment: str) -> None:
     if info is None:
         return
     data = run.rerun_data(fragment)
-    info.session._event_loop.call_soon_threadsafe(lambda: guarded(lambda: _rerun(info.session, data)))
+    info.session._event_loop.call_soon_threadsafe(lambda: guarded(_rerun, info.session, data))
 
 
 def _rerun(session: Any, data: Any) -> None:
@@ -74,7 +74,7 @@ def wrap_begin(hooks: Hooks) -> None:
                 raise StopException
             _present.turn = turn
             native(self, *arguments, **options)
-        run = hooks_of_run(hooks)  # a callback may have entered the first room of the session
+        run = current_hooks(hooks)  # a callback may have entered the first room of the session
         if run is not None:
             guarded(run.run_begins)
 
@@ -94,9 +94,9 @@ def wrap_message(hooks: Hooks) -> None:
     def receive(self: Any, widget_states: Any) -> None:
         # The hook comes first: when it returns, no older run can overwrite the client state.
         number = take_number(widget_states)
-        run = hooks_of_run(hooks)
+        run = current_hooks(hooks)
         if run is not None:
-            stale = guarded(lambda: run.client_state_received(*read_client_state(widget_states), number))
+            stale = guarded(run.client_state_received, *read_client_state(widget_states), number)
             widget_states = without(widget_states, stale or frozenset())
         native(self, widget_states)
         turn = getattr(_present, "turn", None)
@@ -126,8 +126,8 @@ def wrap_finish(hooks: Hooks) -> None:
 
 def _take_turn(hooks: Hooks, turn: ExitStack) -> bool | None:
     """Exclude the session's other runs from its state until `turn` closes; return False if the run is superseded."""
-    run = hooks_of_run(hooks)
-    return None if run is None else guarded(lambda: turn.enter_context(run.turn()))
+    run = current_hooks(hooks)
+    return None if run is None else guarded(run.take_turn, turn)
 
 
 _watched: Final[WeakSet[Any]] = WeakSet()
@@ -148,7 +148,7 @@ def wrap_end(hooks: Hooks) -> None:
         runner = _runner_of(ctx)
         if runner is not None:
             _watched.add(runner)
-        guarded(lambda: begin_run(ctx))
+        guarded(begin_run, ctx)
         guarded(_write_to_the_main_page)
         try:
             outcome = native(func, ctx)
@@ -156,7 +156,7 @@ def wrap_end(hooks: Hooks) -> None:
             if runner is not None:
                 _watched.discard(runner)
         _result, _without_errors, rerun, *_ = outcome
-        guarded(lambda: _end_run(hooks, run_context_of(ctx), is_followed=rerun is not None))
+        guarded(_end_run, hooks, run_context_of(ctx), is_followed=rerun is not None)
         return outcome
 
     script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
@@ -206,7 +206,7 @@ def watch_end(hooks: Hooks, context: RunContext) -> None:
         runner.on_event.disconnect(observe)
         _watched.discard(runner)
         is_followed = name == "SCRIPT_STOPPED_FOR_RERUN"
-        guarded(lambda: _end_run(hooks, context.latest(), is_followed=is_followed))
+        guarded(_end_run, hooks, context.latest(), is_followed=is_followed)
 
     runner.on_event.connect(observe, weak=False)
 
@@ -234,7 +234,7 @@ def wrap_request(hooks: Hooks) -> None:
     @functools.wraps(native)
     def request(self: Any, client_state: Any) -> None:
         if client_state:
-            guarded(lambda: _note_request(hooks, self, client_state))
+            guarded(_note_request, hooks, self, client_state)
         native(self, client_state)
 
     AppSession.request_rerun = request  # type: ignore[method-assign]
@@ -278,7 +278,7 @@ def wrap_queue(hooks: Hooks) -> None:
     @functools.wraps(native)
     def clear(self: Any, fragment_ids_this_run: list[str] | None = None) -> None:
         fragments = fragment_ids_this_run
-        if fragments and guarded(lambda: hooks.is_known(self.id)):
+        if fragments and guarded(hooks.is_known, self.id):
             self._browser_queue._delta_index_map = {}  # append new elements, do not replace unsent ones
             return
         native(self, fragments)
@@ -301,7 +301,7 @@ def wrap_runner(hooks: Hooks) -> None:
     def create(self: Any, initial_rerun_data: Any) -> None:
         of_fragments = initial_rerun_data.fragment_id or initial_rerun_data.fragment_id_queue
         if self._scriptrunner is not None and of_fragments:
-            guarded(lambda: hooks.output_dropped(self.id))
+            guarded(hooks.output_dropped, self.id)
         native(self, initial_rerun_data)
 
     AppSession._create_scriptrunner = create  # type: ignore[method-assign]

@@ -121,7 +121,7 @@ def drop_values(run: RunContext, keys: Iterable[str]) -> None:
 
     `del st.session_state[key]` is a yield point: Streamlit may end the run there.
     """
-    with run.state_lock():
+    with run.state_lock:
         state = run.streamlit_context.session_state._state
         for key in keys:
             if key in state:

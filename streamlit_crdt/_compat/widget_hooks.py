@@ -10,8 +10,8 @@ from typing import Any
 
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt._compat.hooks import Hooks, guarded, hooks_of_run
-from streamlit_crdt._compat.run_context import page_name
+from streamlit_crdt._compat.hooks import Hooks, RunHooks, WidgetHooks, guarded
+from streamlit_crdt._compat.run_context import current_hooks, page_name
 from streamlit_crdt._compat.session_state import RawState, caller_argument
 
 
@@ -28,9 +28,9 @@ def wrap_block(hooks: Hooks) -> None:
     @functools.wraps(native)
     def block(self: Any, block_proto: Any = None, *arguments: Any, **options: Any) -> Any:
         if block_proto is not None and block_proto.WhichOneof("type") == "form":
-            run, form = hooks_of_run(hooks), block_proto.form
+            run, form = current_hooks(hooks), block_proto.form
             if run is not None:
-                guarded(lambda: run.form_opened(form.form_id, clears=form.clear_on_submit))
+                guarded(run.form_opened, form.form_id, clears=form.clear_on_submit)
         return native(self, block_proto, *arguments, **options)
 
     DeltaGenerator._block = block  # type: ignore[method-assign]
@@ -61,25 +61,24 @@ def wrap_identity(hooks: Hooks) -> None:
     @functools.wraps(native)
     def compute(element_type: str, user_key: str | None = None, **arguments: Any) -> str:
         element_id = native(element_type, user_key, **arguments)
-        run = hooks_of_run(hooks)
+        run = current_hooks(hooks)
         if run is None:
             return element_id
-        widget = guarded(
-            lambda: run.identify_widget(
-                element_type,
-                user_key,
-                arguments,
-                form_of_caller,
-                lambda: _stable_hash(element_type, arguments),
-            )
-        )
+        widget = guarded(identify, run, element_type, user_key, arguments)
         if widget is None:
             return element_id
         if user_key is None:
             element_id = f"{element_id.removesuffix('None')}{widget.key}"
         return _scoped(element_id, widget.scope)
 
-    def _stable_hash(element_type: str, arguments: Mapping[str, Any]) -> str:
+    def identify(
+        run: RunHooks, element_type: str, key: str | None, arguments: Mapping[str, Any]
+    ) -> WidgetHooks | None:
+        return run.identify_widget(
+            element_type, key, arguments, form_of_caller(), lambda: stable_hash(element_type, arguments)
+        )
+
+    def stable_hash(element_type: str, arguments: Mapping[str, Any]) -> str:
         ctx = get_script_run_ctx(suppress_warning=True)
         page = page_name(ctx, str(arguments.get("active_script_hash", "")))
         stable = native(element_type, None, **{**arguments, "active_script_hash": page})
@@ -112,12 +111,8 @@ def wrap_rules(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def check(default_value: Any, key: str | None, writes_allowed: bool = True) -> None:
-        run = None if key is None else hooks_of_run(hooks)
-        if (
-            run is not None
-            and key is not None
-            and guarded(lambda: run.before_rules(key, writes_allowed=writes_allowed))
-        ):
+        run = None if key is None else current_hooks(hooks)
+        if run is not None and guarded(run.before_rules, key, writes_allowed=writes_allowed):
             if not writes_allowed:
                 return
             default_value = None
@@ -137,18 +132,18 @@ def wrap_register(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def register(self: Any, metadata: Any, user_key: str | None) -> Any:
-        run = None if user_key is None else hooks_of_run(hooks)
+        run = None if user_key is None else current_hooks(hooks)
         widget = None if run is None or user_key is None else run.widget(user_key)
         if widget is None or user_key is None:
             return native(self, metadata, user_key)
         state = RawState(self)
         was_assigned = state.is_new(user_key)
-        guarded(lambda: widget.before_register(state, metadata))
+        guarded(widget.before_register, state, metadata)
         is_assigned = state.is_new(user_key)
         result = native(self, metadata, user_key)
-        if result.value_changed and guarded(lambda: widget.withholds(result.value, assigned=was_assigned)):
+        if result.value_changed and guarded(widget.withholds, result.value, assigned=was_assigned):
             result = replace(result, value_changed=False)
-        guarded(lambda: widget.after_register(result.value, assigned=is_assigned))
+        guarded(widget.after_register, result.value, assigned=is_assigned)
         return result
 
     SessionState.register_widget = register  # type: ignore[method-assign]

@@ -59,8 +59,9 @@ class RoomMemberships:
 
         Until the next run begins, session state must match the elements in the browser.
         """
-        _compat.drop_values(run.context, self._left_keys)
-        self._left_keys = set()
+        if self._left_keys:
+            _compat.drop_values(run.context, self._left_keys)
+            self._left_keys = set()
 
     def end_run(self, run: ScriptRun, *, complete: bool) -> None:
         """Record the rooms of a full run. Leave the rooms that it did not enter again.

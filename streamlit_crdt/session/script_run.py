@@ -1,11 +1,12 @@
-"""One script run of a session: its cause, its client state, and the rooms that it enters."""
+"""One script run of a session, and the forms of the session."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from streamlit_crdt import _compat
-from streamlit_crdt.binding.widgets import ClientState, Widget
+from streamlit_crdt.binding.widgets import ClientState, FormInfo
 
 if TYPE_CHECKING:
     from streamlit_crdt.session.room_session import RoomSession
@@ -56,10 +57,6 @@ class ScriptRun:
         """Whether a fragment's timer caused the run, and no person."""
         return self.client_state is not None and self.client_state.is_timers
 
-    def is_shown_by_browser(self, widget: Widget) -> bool:
-        """Return whether the browser has a value of `widget`, so that it does not need one."""
-        return self.client_state is not None and self.client_state.contains(widget)
-
     def close_block(self, room_session: RoomSession | None) -> None:
         """Close the innermost open block of this room, or of no room."""
         rooms = [room for room, _fragment in self.open_blocks]
@@ -75,3 +72,60 @@ class ScriptRun:
             if block[1] is None or fragment is not None:
                 return block
         return None
+
+    def room_of_widget(self) -> RoomSession | None:
+        """Return the room of the widget that this thread's script calls next; None for no room.
+
+        In a rerun of a fragment that opens no block, it is the room in which the last full run called the fragment.
+        """
+        fragment, is_rerun = _compat.fragment_id(), bool(self.context.fragments)
+        fragment_rooms = self.session.fragment_rooms
+        block = self.innermost_block(fragment)
+        if block is not None or not is_rerun:
+            room_session = None if block is None else block[0]
+            if fragment is not None and (room_session is not None or not is_rerun):
+                fragment_rooms[fragment] = room_session
+            return room_session
+        former = fragment_rooms.get(fragment or "")
+        return None if former is None or former.is_away else former
+
+
+class FormRegistry:
+    """The forms of one session, from the runs that rendered them.
+
+    A client state names the submit button of a form, also if a person pressed Enter in a widget of the form.
+    """
+
+    def __init__(self) -> None:
+        self._forms: dict[str, FormInfo] = {}
+        self._buttons: dict[str, str] = {}
+        self._rendered: set[str] = set()
+
+    def add(self, form_id: str, *, clears: bool) -> None:
+        """Record a form of the present run.
+
+        Args:
+            clears: whether the browser clears it on submit.
+        """
+        self._forms[form_id] = FormInfo(form_id, clears)
+        self._rendered.add(form_id)
+
+    def get(self, form_id: str) -> FormInfo | None:
+        """Return a form by its id; None for "", outside of all forms."""
+        return self._forms.get(form_id, FormInfo(form_id)) if form_id else None
+
+    def add_button(self, element_id: str, form_id: str) -> None:
+        """Record that the button with this element id submits the form."""
+        self._buttons[element_id] = form_id
+
+    def submitted(self, triggers: Iterable[str]) -> frozenset[str]:
+        """Return the ids of the forms that these triggers submit."""
+        return frozenset(self._buttons[trigger] for trigger in triggers if trigger in self._buttons)
+
+    def end_run(self) -> None:
+        """Drop the forms that a complete full run did not render. Otherwise their number may grow without bound."""
+        self._forms = {form_id: form for form_id, form in self._forms.items() if form_id in self._rendered}
+        self._buttons = {
+            button: form_id for button, form_id in self._buttons.items() if form_id in self._forms
+        }
+        self._rendered = set()

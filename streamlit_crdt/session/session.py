@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -21,8 +20,7 @@ from streamlit_crdt.merge import MergePolicy
 from streamlit_crdt.session.rerun_requests import RerunCause, RerunRequests
 from streamlit_crdt.session.room_memberships import RoomMemberships
 from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.session.script_run import ScriptRun
-from streamlit_crdt.session.widget_calls import FormRegistry
+from streamlit_crdt.session.script_run import FormRegistry, ScriptRun
 
 
 class Session:
@@ -37,6 +35,7 @@ class Session:
         released_at: `time.monotonic()` when the session's tab closed; None while it is open.
         requests: the rerun requests of the browser.
         forms: the forms of the session.
+        fragment_rooms: the room in which the last full run called a fragment, by the fragment's id.
         anchor: an object whose id must stay unique while the session exists.
         detached_membership: the membership in no room; None before the first `crdt_sync(None)`.
     """
@@ -49,13 +48,13 @@ class Session:
         self.released_at: float | None = None
         self.requests = RerunRequests()
         self.forms = FormRegistry()
+        self.fragment_rooms: dict[str, RoomSession | None] = {}
         self.anchor: object = None
         self.detached_membership: Any = None
         self._run: ScriptRun | None = None
         self._run_lock = threading.Lock()
         self._memberships = RoomMemberships()
         self._last_states: Mapping[str, bytes] = {}
-        self._fragment_rooms: dict[str, RoomSession | None] = {}
         self._page = ""
         self._has_remote_cause = False
         self._has_dropped_output = False
@@ -87,7 +86,7 @@ class Session:
 
     def revoke_room(self, run: ScriptRun, room: str) -> None:
         """Leave a room that this session must not be in any more."""
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             room_session = self.room_sessions.get(room)
             if room_session is not None and not run.is_superseded and not room_session.is_away:
                 self._memberships.leave(run, [room_session])
@@ -100,7 +99,7 @@ class Session:
         connection = room_session.connection
         if not (connection.is_local or connection.is_deleted or run.context.is_superseded):
             self.attach(room_session)  # the client state may contain edits for the room
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if run.is_superseded:
                 return
             if room_session in run.entered:
@@ -156,12 +155,6 @@ class Session:
             self._run = run
             return run
 
-    @contextmanager
-    def _locked(self, run: ScriptRun) -> Iterator[None]:
-        """Hold `lock`, and Streamlit's lock for session state before it: a run that begins or ends has that one."""
-        with run.context.state_lock(), self.lock:
-            yield
-
     def receive_client_state(
         self, run: ScriptRun, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None = None
     ) -> frozenset[str]:
@@ -192,7 +185,7 @@ class Session:
 
     def begin_fragments(self, run: ScriptRun) -> None:
         """Push the client state before fragments run, and replace its echoes."""
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if run.client_state is not None and not run.is_superseded:
                 for room_session in self._memberships.joined:
                     run.rewritten |= room_session.begin_fragments(run, run.client_state)
@@ -219,7 +212,7 @@ class Session:
         """
         if not run.context.is_superseded:  # otherwise no later run would leave the room
             self.attach(room_session)
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if run.is_superseded:
                 return None
             self._memberships.switch(run, room_session)
@@ -235,14 +228,14 @@ class Session:
             run.entered.append(room_session)
             if run.is_remote:
                 room_session.replica.pause_history()
-            rooms = {*self._memberships.joined, *run.entered}
+            rooms = self._rooms_of(run)
             for one in rooms:
                 one.set_alone(len(rooms) == 1)
             return room_session.begin_run(run)
 
     def enter_none(self, run: ScriptRun) -> None:
         """Make no room the room of the widgets that follow."""
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if not run.is_superseded:
                 self.note_outside()
                 self._memberships.switch(run, None)
@@ -250,14 +243,14 @@ class Session:
 
     def push(self, run: ScriptRun, room_session: RoomSession) -> list[ValueNotShareableError]:
         """Push what the script assigned so far; return the values that cannot be shared."""
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if run.is_superseded:
                 return []
             return room_session.push_now(run, has_registered=room_session in run.entered)
 
     def leave(self, run: ScriptRun, room_session: RoomSession) -> list[ValueNotShareableError]:
         """End the `with` block of a room and push what it assigned. Widgets below belong to the room around it."""
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if run.is_superseded:
                 return []  # the newer run reads what this one assigned
             run.close_block(room_session)
@@ -276,9 +269,11 @@ class Session:
                 self.attach(room_session)
                 if self.released_at is not None:
                     room_session.detach()
+        if self.released_at is not None:
+            self._drop_ended_run()
 
     def _end_run(self, run: ScriptRun, *, complete: bool, reruns: bool) -> None:
-        with self._locked(run):
+        with run.context.state_lock, self.lock:
             if run.is_superseded:
                 return
             state = st.session_state.to_dict()
@@ -353,38 +348,33 @@ class Session:
 
     # -- widgets -------------------------------------------------------------------------------------------------
 
-    def room_of_widget(self, run: ScriptRun) -> RoomSession | None:
-        """Return the room of the widget that this thread's script calls next; None for no room.
-
-        In a rerun of a fragment that opens no block, it is the room in which the last full run called the fragment.
-        """
-        fragment, is_rerun = _compat.fragment_id(), bool(run.context.fragments)
-        block = run.innermost_block(fragment)
-        if block is not None or not is_rerun:
-            room_session = None if block is None else block[0]
-            if fragment is not None and (room_session is not None or not is_rerun):
-                self._fragment_rooms[fragment] = room_session
-            return room_session
-        former = self._fragment_rooms.get(fragment or "")
-        return None if former is None or former.is_away else former
-
     def widget_registered(
-        self, run: ScriptRun, room_session: RoomSession | None, widget: Widget, value: Any, *, assigned: bool
+        self,
+        run: ScriptRun,
+        room_session: RoomSession | None,
+        widget: Widget,
+        value: Any,
+        *,
+        is_assigned: bool,
+        is_in_browser: bool,
     ) -> None:
         """Record the value that a widget shows in its room, and exclude the widget from the session's other rooms.
 
         Args:
             room_session: the room of the widget; None for no room.
-            assigned: whether code assigned the value.
+            is_assigned: whether code assigned the value.
+            is_in_browser: whether the client state has a value of the widget.
         """
         if room_session is not None:
-            is_in_browser = run.is_shown_by_browser(widget)
-            room_session.binding.register(widget, value, is_assigned=assigned, is_in_browser=is_in_browser)
+            room_session.binding.register(widget, value, is_assigned=is_assigned, is_in_browser=is_in_browser)
         elif run.innermost_block(_compat.fragment_id()) is not None and not is_private(widget.key):
             self._memberships.outside_keys.add(widget.key)
-        for other in {*self._memberships.joined, *run.entered} - {room_session}:
+        for other in self._rooms_of(run) - {room_session}:
             with other.binding.locked() as keys:
                 widget_registration.exclude(keys, widget)
+
+    def _rooms_of(self, run: ScriptRun) -> set[RoomSession]:
+        return {*self._memberships.joined, *run.entered}
 
     # -- end -----------------------------------------------------------------------------------------------------
 
@@ -393,3 +383,9 @@ class Session:
         self.released_at = time.monotonic()
         for room_session in list(self.room_sessions.values()):
             room_session.detach()
+        self._drop_ended_run()
+
+    def _drop_ended_run(self) -> None:
+        """Drop the last run of a released session. It refers to Streamlit's session state, which may be large."""
+        if self._run is not None and self._run.is_over:
+            self._run = None

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from streamlit_crdt import _compat
 from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
+from streamlit_crdt.session.run_hooks import ScriptRunHooks
 from streamlit_crdt.session.script_run import ScriptRun
 from streamlit_crdt.session.session import Session
-from streamlit_crdt.session.widget_calls import WidgetCall, WidgetCalls
 from streamlit_crdt_server.gc_freeze import freeze_after_run
 
 RELEASED_SESSION_KEPT_S: Final = 150.0
@@ -75,67 +74,6 @@ class SessionRegistry:
 
 
 registry: Final = SessionRegistry()
-
-
-class ScriptRunHooks:
-    """Hooks of one script run of a session."""
-
-    def __init__(self, session: Session, context: _compat.RunContext) -> None:
-        self.session = session
-        self._context = context
-        self._calls: WidgetCalls | None = None
-
-    @property
-    def run(self) -> ScriptRun:
-        return self.calls.run
-
-    @property
-    def calls(self) -> WidgetCalls:
-        """The run's calls of widget functions. The first access makes the run the session's present one."""
-        if self._calls is None:
-            self._calls = WidgetCalls(self.session.run_of(self._context))
-        return self._calls
-
-    def identify_widget(
-        self,
-        element_type: str,
-        key: str | None,
-        arguments: Mapping[str, Any],
-        form_id: Callable[[], str],
-        native_hash: Callable[[], str],
-    ) -> WidgetCall | None:
-        return self.calls.identify(element_type, key, arguments, form_id, native_hash)
-
-    def widget(self, key: str) -> WidgetCall | None:
-        return self.calls.take(key)
-
-    def before_rules(self, key: str, *, writes_allowed: bool) -> bool:
-        return self.calls.before_rules(key, writes_allowed=writes_allowed)
-
-    def form_opened(self, form_id: str, *, clears: bool) -> None:
-        self.session.forms.add(form_id, clears=clears)
-
-    @contextmanager
-    def turn(self) -> Iterator[bool]:
-        with self.session.lock:
-            yield not self.run.is_superseded
-
-    def client_state_received(
-        self, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
-    ) -> frozenset[str]:
-        run = self.run
-        stale = self.session.receive_client_state(run, states, triggers, number)
-        run.is_in_callbacks = True
-        return stale
-
-    def run_begins(self) -> None:
-        run = self.run
-        if run.is_superseded:
-            return
-        run.is_in_callbacks = False
-        run.open_blocks.clear()
-        if run.context.fragments:
-            self.session.begin_fragments(run)
 
 
 class SessionHooks:

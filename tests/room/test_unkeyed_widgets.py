@@ -93,4 +93,4 @@ def test_widget_with_changing_options_leaves_no_old_records(room: str) -> None:
     sessions = [s for s in registry.sessions() for name in s.room_sessions if name == room]
     assert len(sessions[0].room_sessions[room].binding.widgets) == 1
     assert sessions[0]._run is not None
-    assert sessions[0]._run.context.hooks.calls._calls == {}
+    assert sessions[0]._run.context.hooks._calls == {}

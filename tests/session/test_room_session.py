@@ -78,6 +78,7 @@ def test_unreachable_room_is_logged_once_and_raises_nothing(caplog: pytest.LogCa
 def test_parallel_fragment_does_not_wait_for_the_session_lock() -> None:
     class Ctx:
         session_id = "s"
+        session_state = None
         cursors = ()
         script_requests = None
 

@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.widgets import FormInfo
+from streamlit_crdt.session.script_run import FormRegistry
 from streamlit_crdt.session.streamlit_hooks import registry
-from streamlit_crdt.session.widget_calls import FormRegistry
 from tests.support.app_sessions import caught_up, session
 
 

@@ -1,8 +1,9 @@
-"""Calls of widget functions in one run, and the forms of a session."""
+"""Hooks of one script run, and of each call of a widget function in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -14,7 +15,6 @@ from streamlit_crdt.binding.widgets import (
     SETTABLE,
     SUBMIT_BUTTON,
     VALIDATION_ARGUMENTS,
-    FormInfo,
     Widget,
     unkeyed_key,
 )
@@ -22,6 +22,7 @@ from streamlit_crdt.session.script_run import ScriptRun
 
 if TYPE_CHECKING:
     from streamlit_crdt.session.room_session import RoomSession
+    from streamlit_crdt.session.session import Session
 
 
 class WidgetCall:
@@ -43,6 +44,7 @@ class WidgetCall:
         self._arguments: Mapping[str, Any] = {}
         self._form_id = ""
         self._is_settable = False
+        self._is_in_browser = False
         self._widget: Widget | None = None
 
     def identify(self, kind: str, arguments: Mapping[str, Any], form_id: str, *, is_settable: bool) -> None:
@@ -51,7 +53,7 @@ class WidgetCall:
         self._arguments = {name: arguments[name] for name in VALIDATION_ARGUMENTS if name in arguments}
         self._form_id = form_id
         self._is_settable = is_settable
-        if self.room is not None and is_settable and self.room.key_filter.shares(self.key):
+        if self.room is not None and is_settable and self.room.binding.context.key_filter.shares(self.key):
             self.scope = self.room.scope
 
     def before_rules(self, *, writes_allowed: bool) -> bool:
@@ -70,12 +72,14 @@ class WidgetCall:
     def before_register(self, state: _compat.RawState, metadata: Any) -> None:
         """Validate the value in session state, or write the room's value (rules P2, P3)."""
         self._widget = self._describe(metadata)
+        client_state = self._run.client_state
+        self._is_in_browser = client_state is not None and client_state.contains(self._widget)
         if self.room is None or self._widget is None or self._run.is_superseded:
             return
         self.room.binding.prepare(
             self._widget,
             state,
-            is_in_browser=self._run.is_shown_by_browser(self._widget),
+            is_in_browser=self._is_in_browser,
             is_fragment_run=bool(self._run.context.fragments),
         )
 
@@ -89,7 +93,14 @@ class WidgetCall:
     def after_register(self, value: Any, *, assigned: bool) -> None:
         """Record the value that the widget shows. A widget belongs to one room, or to none."""
         if self._widget is not None and not self._run.is_superseded:
-            self._run.session.widget_registered(self._run, self.room, self._widget, value, assigned=assigned)
+            self._run.session.widget_registered(
+                self._run,
+                self.room,
+                self._widget,
+                value,
+                is_assigned=assigned,
+                is_in_browser=self._is_in_browser,
+            )
 
     def _describe(self, metadata: Any) -> Widget | None:
         """Return the widget; None for the library's own, and for one whose identity is unknown."""
@@ -110,97 +121,87 @@ class WidgetCall:
         )
 
 
-class WidgetCalls:
-    """The calls of widget functions in one run, by key.
+class ScriptRunHooks:
+    """Hooks of one script run of a session.
 
-    A widget with a key passes three wrapped functions: the rules for session state, its identity, its registration. A
-    widget without a key skips the first.
+    A widget with a key passes three of them: the rules for session state, its identity, its registration. A widget
+    without a key skips the first.
     """
 
-    def __init__(self, run: ScriptRun) -> None:
-        self.run = run
+    def __init__(self, session: Session, context: _compat.RunContext) -> None:
+        self.session = session
+        self._context = context
+        self._run: ScriptRun | None = None
         self._calls: dict[str, WidgetCall] = {}
 
+    @property
+    def run(self) -> ScriptRun:
+        """The run. The first access makes it the session's present run, unless it is superseded."""
+        if self._run is None:
+            self._run = self.session.run_of(self._context)
+        return self._run
+
+    def take_turn(self, turn: ExitStack) -> bool:
+        turn.enter_context(self.session.lock)
+        return not self.run.is_superseded
+
+    def client_state_received(
+        self, states: Mapping[str, bytes], triggers: frozenset[str], number: int | None
+    ) -> frozenset[str]:
+        run = self.run
+        stale = self.session.receive_client_state(run, states, triggers, number)
+        run.is_in_callbacks = True
+        return stale
+
+    def run_begins(self) -> None:
+        run = self.run
+        if run.is_superseded:
+            return
+        run.is_in_callbacks = False
+        run.open_blocks.clear()
+        if run.context.fragments:
+            self.session.begin_fragments(run)
+
+    def form_opened(self, form_id: str, *, clears: bool) -> None:
+        self.session.forms.add(form_id, clears=clears)
+
     def before_rules(self, key: str, *, writes_allowed: bool) -> bool:
-        """Begin a call; see `WidgetCall.before_rules`."""
-        if self.run.is_superseded:
+        run = self.run
+        if run.is_superseded:
             return False
-        call = self._calls[key] = WidgetCall(self.run, key, self.run.session.room_of_widget(self.run))
+        call = self._calls[key] = WidgetCall(run, key, run.room_of_widget())
         return call.before_rules(writes_allowed=writes_allowed)
 
-    def identify(
+    def identify_widget(
         self,
-        kind: str,
+        element_type: str,
         key: str | None,
         arguments: Mapping[str, Any],
-        form_id: Callable[[], str],
+        form_id: str,
         native_hash: Callable[[], str],
     ) -> WidgetCall | None:
-        """Begin a call, or continue the one of `before_rules`; None for a widget without a key that is not shared."""
         run = self.run
-        is_settable = kind in SETTABLE and not is_password(kind)
+        is_settable = element_type in SETTABLE and not is_password(element_type)
         if key is None:
-            room = None if run.is_superseded else run.session.room_of_widget(run)
+            room = None if run.is_superseded else run.room_of_widget()
             if room is None or not is_settable:
                 return None
-            key = unkeyed_key(kind, native_hash())
+            key = unkeyed_key(element_type, native_hash())
             if not room.key_filter.shares(key):
                 return None
             call = WidgetCall(run, key, room)
         elif (begun := self._calls.get(key)) is not None and not begun.kind:
             call = begun
         else:
-            call = WidgetCall(run, key, None if run.is_superseded else run.session.room_of_widget(run))
+            call = WidgetCall(run, key, None if run.is_superseded else run.room_of_widget())
         self._calls[key] = call
-        call.identify(kind, arguments, form_id(), is_settable=is_settable)
+        call.identify(element_type, arguments, form_id, is_settable=is_settable)
         return call
 
-    def take(self, key: str) -> WidgetCall | None:
-        """Return the call of a widget that is being registered, which ends it."""
+    def widget(self, key: str) -> WidgetCall | None:
         return self._calls.pop(key, None)
 
 
 def is_password(kind: str) -> bool:
     """Return whether the widget that is being called hides its text. It is private by default (rule P8)."""
     return kind == "text_input" and _compat.caller_argument("_text_input", "type") == "password"
-
-
-class FormRegistry:
-    """The forms of one session, from the runs that rendered them.
-
-    A client state names the submit button of a form, also if a person pressed Enter in a widget of the form.
-    """
-
-    def __init__(self) -> None:
-        self._forms: dict[str, FormInfo] = {}
-        self._buttons: dict[str, str] = {}
-        self._rendered: set[str] = set()
-
-    def add(self, form_id: str, *, clears: bool) -> None:
-        """Record a form of the present run.
-
-        Args:
-            clears: whether the browser clears it on submit.
-        """
-        self._forms[form_id] = FormInfo(form_id, clears)
-        self._rendered.add(form_id)
-
-    def get(self, form_id: str) -> FormInfo | None:
-        """Return a form by its id; None for "", outside of all forms."""
-        return self._forms.get(form_id, FormInfo(form_id)) if form_id else None
-
-    def add_button(self, element_id: str, form_id: str) -> None:
-        """Record that the button with this element id submits the form."""
-        self._buttons[element_id] = form_id
-
-    def submitted(self, triggers: Iterable[str]) -> frozenset[str]:
-        """Return the ids of the forms that these triggers submit."""
-        return frozenset(self._buttons[trigger] for trigger in triggers if trigger in self._buttons)
-
-    def end_run(self) -> None:
-        """Drop the forms that a complete full run did not render. Otherwise their number may grow without bound."""
-        self._forms = {form_id: form for form_id, form in self._forms.items() if form_id in self._rendered}
-        self._buttons = {
-            button: form_id for button, form_id in self._buttons.items() if form_id in self._forms
-        }
-        self._rendered = set()
