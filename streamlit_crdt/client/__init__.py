@@ -2,7 +2,7 @@
 
 - `connect`: `connect` and `JobRoom`.
 - `connection`: the thread with the WebSocket.
-- `sync_client`, `sync_progress`, `server_messages`: the y-websocket protocol, without I/O.
+- `sync_client`, `sync_progress`: the y-websocket protocol, without I/O.
 - `membership`: `Membership` of a client.
 - `credentials`: address and token.
 """

@@ -66,7 +66,7 @@ class Content:
 
 
 def export(room: str | None, membership: Membership, format: str) -> str | bytes:
-    """See `Room.export`."""
+    """Implement `Room.export`."""
     if format not in ("json", "yjs"):
         raise ValueError(f'format={format!r} does not exist: use "json" or "yjs".')
     membership.push_edits()
@@ -108,7 +108,7 @@ def to_update(replica: Replica) -> bytes:
 
 
 def load(room: str | None, membership: Membership, data: Data) -> None:
-    """See `Room.load`."""
+    """Implement `Room.load`."""
     subject = room or "room"
     membership.require_editable(subject)
     content = read(data)
