@@ -1,4 +1,4 @@
-"""What every unit test must not leave behind."""
+"""Fixtures that fail a test with a hidden error, and that remove its sessions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ for _create in (AppTest.from_function, AppTest.from_string, AppTest.from_file):
 
 
 @pytest.fixture(autouse=True)
-def no_hidden_fault(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The hooks log a fault of their own instead of stopping the app; a test does not let it pass."""
+def no_failed_hook(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail the test if a hook failed. The hooks log their failures and do not stop the app."""
     yield
-    hidden = [
+    failures = [
         record for record in caplog.get_records("call") if "failed beside a Streamlit call" in record.message
     ]
-    assert not hidden, hidden[0].exc_text
+    assert not failures, failures[0].exc_text
 
 
 @pytest.fixture(autouse=True)
-def no_session_left() -> Iterator[None]:
-    """A session that another test leaves, perhaps with edits that can never be saved, is nobody's to wait for."""
+def no_remaining_session() -> Iterator[None]:
+    """Remove the sessions of the test. Their edits may never be saved, and later tests must not wait for them."""
     yield
     loaded = sys.modules.get("streamlit_crdt.session.streamlit_hooks")
     if loaded is not None:
@@ -37,8 +37,8 @@ def no_session_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """The reruns that were asked for: of a fragment, or (None) of the whole script."""
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The requested reruns: of a fragment, or (None) of the whole script."""
     fragments: list[str | None] = []
     monkeypatch.setattr(
         "streamlit_crdt._compat.RunContext.request_rerun", lambda _run, fragment: fragments.append(fragment)

@@ -100,7 +100,7 @@ class SessionMembership:
         self._session.request_frame(self._run, self._room_session)
 
     def events(self, name: str) -> Iterator[Event]:
-        return self._room_session.writer.events.take(self.replica, name)
+        return self._room_session.writer.take_events(name)
 
     def button(self, label: str, key: str, options: Mapping[str, Any]) -> bool:
         return _show_button(self._room_session.clicks, label, key, options)
@@ -115,10 +115,10 @@ class SessionMembership:
         self.push_edits()
 
     def observe_snapshots(self) -> None:
-        self._room_session.writer.snapshots.mark_seen(self.replica)
+        self._room_session.writer.mark_snapshots_read()
 
     def store_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
-        self._room_session.writer.keep(name, snapshot)
+        self._room_session.writer.set_snapshot(name, snapshot)
         self._session.request_frame(self._run, self._room_session)
 
     def restore(self, subject: str, state: State) -> None:

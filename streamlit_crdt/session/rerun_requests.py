@@ -1,9 +1,9 @@
-"""What a page has asked for, in its order, and which of its widgets that can have been for.
+"""Rerun requests of one session, and the widgets that caused them.
 
-A run tells neither. Streamlit joins requests that wait for the same thread, so the message of a fragment's timer may
-come with a run of the whole script that nobody's edit has asked for; and a timer's message holds what somebody has
-just done, so that the message that is sent for it holds no change any more. Both look as if a widget had been moved
-back to where the page last reported it (P1).
+A run shows neither. Streamlit joins requests that wait for the same thread, so the client state of a fragment's timer
+may come with a full run that no edit caused. And a timer's client state contains the edits since the last request, so
+that the request for such an edit itself contains no change. Both look as if a widget had been moved back to its last
+reported value (rule P1).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_REQUESTS: Final = 256
-"""So many requests are remembered that no run has begun with yet."""
+"""Number of requests without a run that are kept. The run of an older request has no known cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class RerunCause:
-    """Why a page sent a message.
+    """Cause of a rerun request.
 
     Attributes:
-        is_timers: whether nobody has sent it: the timers of fragments did.
-        changed: ids of the widgets that changed; None: not known.
+        is_timers: whether timers of fragments sent the request, and no person.
+        changed: ids of the widgets that changed; None if unknown.
     """
 
     is_timers: bool
@@ -38,39 +38,39 @@ class _Request:
 
 
 class RerunRequests:
-    """The requests of one session's page. Thread-safe: they come in the event loop's thread, runs begin in theirs."""
+    """Rerun requests of one session. Thread-safe: the event loop's thread adds them, script threads take them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[_Request] = deque(maxlen=MAX_REQUESTS)
+        self._pending: deque[_Request] = deque(maxlen=MAX_REQUESTS)
         self._count = 0
         self._states: Mapping[str, bytes] | None = None
-        self._unsent: frozenset[str] = frozenset()
+        self._changed_in_timers: frozenset[str] = frozenset()
 
-    def note(self, states: Mapping[str, bytes], *, is_timers: bool) -> int:
-        """Take note of a request; return its number.
+    def add(self, states: Mapping[str, bytes], *, is_timers: bool) -> int:
+        """Add a request; return its number.
 
         Args:
             states: the serialized value of each widget.
-            is_timers: whether a fragment's timer has sent it. What changed the page has yet to send for itself.
+            is_timers: whether a fragment's timer sent it. The browser requests a run for the changes in it later.
         """
         with self._lock:
             changed = None if self._states is None else _differences(self._states, states)
             self._states = states
             if is_timers:
-                self._unsent |= changed or frozenset()
+                self._changed_in_timers |= changed or frozenset()
             elif changed is not None:
-                changed, self._unsent = changed | self._unsent, frozenset()
+                changed, self._changed_in_timers = changed | self._changed_in_timers, frozenset()
             self._count += 1
-            self._waiting.append(_Request(self._count, RerunCause(is_timers, changed)))
+            self._pending.append(_Request(self._count, RerunCause(is_timers, changed)))
             return self._count
 
     def take(self, number: int) -> RerunCause | None:
-        """Return why a run begins with the message of this number: for all that were asked for since the run before."""
+        """Return the joint cause of all requests up to this number, and remove them; None without any."""
         with self._lock:
             taken = []
-            while self._waiting and self._waiting[0].number <= number:
-                taken.append(self._waiting.popleft().cause)
+            while self._pending and self._pending[0].number <= number:
+                taken.append(self._pending.popleft().cause)
         if not taken:
             return None
         changes = [cause.changed for cause in taken if cause.changed is not None]

@@ -100,7 +100,8 @@ class RoomSession:
 
     def set_alone(self, is_only_room: bool) -> None:
         """Set whether this is the session's only room. If not, plain values have no merge rule (see `RoomContext`)."""
-        self._set_context(replace(self.context, merges_plain_values=is_only_room))
+        if self.context.merges_plain_values != is_only_room:
+            self._set_context(replace(self.context, merges_plain_values=is_only_room))
 
     def _set_context(self, context: RoomContext) -> None:
         if context != self.context:
@@ -204,7 +205,8 @@ class RoomSession:
         client_state, is_full = run.client_state, not run.context.fragments
         if is_full:  # what the script reads in a full run counts for fragments as well
             self.tab.begin_run(client_state)
-            self.writer.begin_run()
+            if self.writer.has_reads:
+                self.writer.begin_run()
             self._is_rerun_due = False
         self._is_rerun_for_news = self._is_rerun_for_news and not run.has_changes
         state = st.session_state.to_dict()
@@ -214,8 +216,8 @@ class RoomSession:
         is_new = client_state is None or client_state is not self._pushed_client_state
         self._log_errors(self._push(run, state, is_remote=run.is_remote, at_top=is_new))
         self.connection.drain()
-        if self.synced:
-            self.writer.events.join(self.replica)
+        if not self.writer.has_joined and self.synced:
+            self.writer.join()
         self.binding.begin_run()
         written = self._write_remote_values(state)
         with self.binding.locked() as keys:
@@ -297,7 +299,7 @@ class RoomSession:
         """Return whether a full run is due, which the caller requests."""
         with self.binding.locked() as keys:
             has_merged = keys.has_merged
-        has_news = has_merged or self.writer.has_news
+        has_news = has_merged or (self.writer.has_reads and self.writer.has_news)
         if not (self._is_rerun_due or (has_news and not self._is_rerun_for_news)):
             return False
         self._is_rerun_due = False
@@ -350,7 +352,7 @@ class RoomSession:
     def _enter_with(self, state: Mapping[str, Any], run: ScriptRun) -> None:
         """Enter the room with a session state that contains no edit for it."""
         self.binding.start_over(self.replica)
-        self.writer.events.start_over()
+        self.writer.start_over()
         with self.binding.locked() as keys:
             widget_registration.exclude_unknown(keys, _compat.widget_keys(run.context))
             local_edits.ignore_existing(keys, state)

@@ -1,12 +1,12 @@
-"""What a script writes into a room by its own calls, past widgets and `st.session_state`."""
+"""Writes and reads of a script past widgets and session state: assignments, undo, events, snapshots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from streamlit_crdt.binding import StateBinding
-from streamlit_crdt.document.events import EventLog
+from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.snapshots import SnapshotObserver, restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
@@ -15,33 +15,62 @@ from streamlit_crdt.merge import Rule
 
 
 class RoomWriter:
-    """Writes for one session in one room.
-
-    Every method raises `ViewOnlyError` if the session may only look (rule A1).
+    """Writes of one session in one room. Every write raises `ViewOnlyError` in a viewer's session (rule A1).
 
     Attributes:
-        events: what the session has heard.
-        snapshots: of which the script was told.
+        has_joined: whether the events that were in the room before the session count as read.
+        has_reads: whether the script has read events or snapshots in this run, so that new ones cause a run.
     """
 
     def __init__(self, binding: StateBinding) -> None:
-        self.events = EventLog()
-        self.snapshots = SnapshotObserver()
+        self.has_joined = False
+        self.has_reads = False
         self._binding = binding
+        self._events = EventLog()
+        self._snapshots = SnapshotObserver()
+
+    # -- events and snapshots ------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Mark all events in the room as read, except this session's own."""
+        self.has_joined = True
+        self._events.join(self._binding.replica)
+
+    def start_over(self) -> None:
+        """Forget the read events: the session has left the room, or the room was deleted."""
+        self.has_joined = False
+        self._events.start_over()
+
+    def begin_run(self) -> None:
+        """Forget the reads of the former run."""
+        self.has_reads = False
+        self._events.begin_run()
+        self._snapshots.begin_run()
 
     @property
     def has_news(self) -> bool:
-        """Whether there is an event or a snapshot that the script would be told of."""
+        """Whether there is a new event or snapshot of those that the script has read in this run."""
         replica = self._binding.replica
-        return self.events.has_unread(replica) or self.snapshots.has_changed(replica)
+        return self.has_reads and (self._events.has_unread(replica) or self._snapshots.has_changed(replica))
 
-    def begin_run(self) -> None:
-        """Forget what the former run has asked for."""
-        self.events.begin_run()
-        self.snapshots.begin_run()
+    def unread_event_names(self) -> list[str]:
+        """Return the sorted names of the unread events that the script requested in this run."""
+        return self._events.unread_names(self._binding.replica)
+
+    def take_events(self, name: str) -> Iterator[Event]:
+        """Yield the unread events of a name. An event counts as read when it is yielded."""
+        self.has_reads = True
+        return self._events.take(self._binding.replica, name)
+
+    def mark_snapshots_read(self) -> None:
+        """Record that the script reads the list of snapshots."""
+        self.has_reads = True
+        self._snapshots.mark_seen(self._binding.replica)
+
+    # -- writes --------------------------------------------------------------------------------------------------
 
     def assign(self, key: str, value: Any) -> None:
-        """Set one shared value; this session's script sees it from its next run on.
+        """Set one shared value. This session's script reads it from its next run on.
 
         Raises:
             ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
@@ -58,27 +87,39 @@ class RoomWriter:
         self._binding.replica.delete(key)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
-        """Edit one shared value as it is now, by a merge rule; raises as `assign` does."""
+        """Edit the present value of a key by a merge rule.
+
+        Args:
+            empty: the value of a key that the room does not have.
+            change: returns the new value.
+
+        Raises:
+            ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
+        """
         self._check(key, rule.name)
         self._binding.replica.change(key, rule, empty, change)
 
-    def travel(self, way: Literal["undo", "redo"]) -> bool:
-        """Take back this session's last group of edits, or bring back what was; say whether that changed anything."""
-        self.check_role(way)
+    def travel(self, action: Literal["undo", "redo"]) -> bool:
+        """Undo this session's last group of edits, or redo the last undone one; return whether that changed a value."""
+        self.check_role(action)
         replica = self._binding.replica
-        return bool(replica.undo() if way == "undo" else replica.redo())
+        return bool(replica.undo() if action == "undo" else replica.redo())
 
     def broadcast(self, name: str, payload: Any) -> None:
         self.check_role(name)
-        self.events.broadcast(self._binding.replica, name, payload)
+        self._events.broadcast(self._binding.replica, name, payload)
 
-    def keep(self, name: str, kept: StoredSnapshot | None) -> None:
-        """Put a snapshot into the room, or take it out."""
+    def set_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
+        """Store a snapshot in the room; None deletes it."""
         self.check_role(name)
-        self._binding.replica.set_snapshot(name, kept)
+        self._binding.replica.set_snapshot(name, snapshot)
 
     def restore(self, subject: str, state: State) -> bool:
-        """Make `state` all that the room holds, in a group of its own; say whether that changed anything."""
+        """Replace the room's content by `state`, in a group of its own; return whether that changed a value.
+
+        Args:
+            subject: name for the error of a viewer's session.
+        """
         self.check_role(subject)
         binding = self._binding
         binding.replica.begin_group()
@@ -90,6 +131,6 @@ class RoomWriter:
             raise ValueNotShareableError(type_name, "its key is private", key=key)
 
     def check_role(self, key: str) -> None:
-        """Raise ViewOnlyError, which names `key`, if the session may only look."""
+        """Raise `ViewOnlyError`, which names `key`, in a viewer's session."""
         if self._binding.context.is_read_only:
             raise ViewOnlyError(self._binding.context.room, key)

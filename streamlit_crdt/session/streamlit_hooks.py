@@ -97,7 +97,7 @@ class SessionHooks:
 
     def requested(self, session_key: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
         session = self._registry.get(session_key)
-        return None if session is None else session.requests.note(states, is_timers=is_timers)
+        return None if session is None else session.requests.add(states, is_timers=is_timers)
 
     def is_known(self, session_key: str) -> bool:
         return self._registry.get(session_key) is not None

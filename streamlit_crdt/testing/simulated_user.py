@@ -114,7 +114,7 @@ class SimulatedUser:
         return list(self._causes)
 
     def _add_update_causes(self, room_session: RoomSession) -> None:
-        events = room_session.writer.events.unread_names(room_session.replica)
+        events = room_session.writer.unread_event_names()
         with room_session.binding.locked() as keys:
             changed = sorted(remote_writes.changed_keys(keys))
         self._add_causes(*map(self.label, changed), *(f"the event {name!r}" for name in events))

@@ -173,25 +173,25 @@ def viewers_room_session(room: str) -> RoomSession:
 
 
 def test_A1_assignment_in_each_run_requests_no_full_run(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     session(assigns_on_each_run, room, role="editor")
     viewer = session(assigns_on_each_run, room, role="viewer")
     for _ in range(3):
         caught_up(viewer, room)
         run_fragment(viewer, monkeypatch, "part")
-    assert asked == []
+    assert requested == []
 
 
 @pytest.mark.parametrize("fragment", ["part", "channel"])
 def test_A1_widget_moved_in_fragment_reverts_by_one_full_run(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None], fragment: str
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None], fragment: str
 ) -> None:
     viewer = session(assigns_on_each_run, room, role="viewer")
     viewers_room_session(room).tab.channel_fragment = "channel"
     viewer.slider[1].set_value(30)
     run_fragment(viewer, monkeypatch, fragment)
-    assert asked == [None]
+    assert requested == [None]
     viewer.run()
     assert (viewer.slider[1].value, len(viewer.toast)) == (0, 1)
 

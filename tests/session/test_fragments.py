@@ -1,4 +1,4 @@
-"""Runs of an app's own fragments, which pass by `crdt_sync`: nothing is lost in them, and nothing is made up."""
+"""Reruns of an app's own fragments, which do not call `crdt_sync`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hiding(room: str) -> None:
     panel()
 
 
-def test_P3_a_widget_that_a_fragment_hides_and_shows_again_comes_back_with_the_rooms_value(
+def test_P3_widget_hidden_by_fragment_returns_with_room_value(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = session(hiding, room), session(hiding, room)
@@ -41,8 +41,8 @@ def test_P3_a_widget_that_a_fragment_hides_and_shows_again_comes_back_with_the_r
     one.slider[0].set_value(7)
     one.slider[1].set_value(8).run()
     caught_up(two)
-    for shown in (False, True):
-        one.toggle[0].set_value(shown)
+    for is_visible in (False, True):
+        one.toggle[0].set_value(is_visible)
         run_fragment(one, monkeypatch)
     assert [slider.value for slider in one.slider] == [7, 8]
     caught_up(two)
@@ -51,13 +51,13 @@ def test_P3_a_widget_that_a_fragment_hides_and_shows_again_comes_back_with_the_r
     assert [slider.value for slider in one.slider] == [7, 8]
 
 
-def test_P3_a_widget_that_nobody_has_changed_comes_back_with_its_default(
+def test_P3_unchanged_hidden_widget_returns_with_its_default(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = session(hiding, room)
     one.toggle[0].set_value(True).run()
-    for shown in (False, True):
-        one.toggle[0].set_value(shown)
+    for is_visible in (False, True):
+        one.toggle[0].set_value(is_visible)
         run_fragment(one, monkeypatch)
     assert [slider.value for slider in one.slider] == [0, 0]
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
@@ -74,39 +74,39 @@ def two_parts(room: str) -> None:
         st.slider("inside", key="inside")
         st.write(str(st.session_state.get("outside")))
 
-    whole = not _compat.current_run().fragments
-    if whole:
+    is_full = not _compat.current_run().fragments
+    if is_full:
         crdt_sync(room)
     panel()
-    if whole:
+    if is_full:
         st.slider("outside", key="outside")
 
 
-def test_an_edit_outside_of_a_fragment_that_comes_with_its_message_is_shared_and_seen_by_the_script(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_outer_edit_in_fragment_client_state_is_shared_and_read(
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one, two = session(two_parts, room), session(two_parts, room)
     one.slider[0].set_value(3)
     one.slider[1].set_value(4)
     run_fragment(one, monkeypatch)
-    assert asked == [None]
+    assert requested == [None]
     caught_up(two)
     assert [slider.value for slider in two.slider] == [3, 4]
 
 
-def test_an_edit_inside_a_fragment_costs_no_further_run(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_edit_inside_fragment_requests_no_further_run(
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one, two = session(two_parts, room), session(two_parts, room)
     one.slider[0].set_value(3)
     run_fragment(one, monkeypatch)
-    assert asked == []
+    assert requested == []
     caught_up(two)
     assert [slider.value for slider in two.slider] == [3, 0]
 
 
-def test_P1_a_fragments_script_sees_what_was_delivered_before_the_browser_has_it(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_P1_fragment_reads_value_in_flight(
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one, two = session(two_parts, room), session(two_parts, room)
     two.slider[0].set_value(5)
@@ -117,26 +117,26 @@ def test_P1_a_fragments_script_sees_what_was_delivered_before_the_browser_has_it
         )  # as with a real browser
         caught_up(one)
     for slider in one.slider:
-        slider.set_value(0)  # what the browser still has
+        slider.set_value(0)  # an echo
     run_fragment(one, monkeypatch)
     assert (one.slider[0].value, one.markdown[0].value) == (5, "6")
-    assert asked == []
+    assert requested == []
     caught_up(two)
     assert [slider.value for slider in two.slider] == [5, 6]
 
 
-def test_a_frame_that_comes_with_what_happened_in_another_fragment_is_acknowledged(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_frame_in_other_fragment_client_state_is_acknowledged(
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one = session(two_parts, room)
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     binding.tab.channel_fragment = "channel"
     binding.tab.is_frame_due = True
     run_fragment(one, monkeypatch)
-    assert asked == ["channel"]
+    assert requested == ["channel"]
     binding.frame()
     run_fragment(one, monkeypatch)
-    assert asked == ["channel"]
+    assert requested == ["channel"]
     assert _compat.current_run() is None
 
 
@@ -155,28 +155,28 @@ def inside(room: str) -> None:
         st.write(str(st.session_state.get("plain")))
 
 
-def test_what_a_fragment_takes_over_by_its_own_call_is_seen_by_the_rest_of_the_script_too(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_remote_value_written_by_fragment_reaches_rest_of_script(
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one, two = session(inside, room), session(inside, room)
     two.slider[0].set_value(3).run()
     settle()
     run_fragment(one, monkeypatch)
-    assert (one.slider[0].value, asked) == (3, [])
+    assert (one.slider[0].value, requested) == (3, [])
     two.session_state["plain"] = 5
     two.run()
     settle()
     run_fragment(one, monkeypatch)
-    assert (one.session_state["plain"], asked) == (5, [None])
+    assert (one.session_state["plain"], requested) == (5, [None])
     run_fragment(one, monkeypatch)
-    assert asked == [None]
+    assert requested == [None]
 
 
-def test_a_run_that_is_owed_is_not_taken_for_made_by_a_fragment_that_calls_crdt_sync(
-    room: str, monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_due_full_run_stays_due_after_fragment_calls_crdt_sync(
+    room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one = session(inside, room)
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     binding.request_full_run()
     run_fragment(one, monkeypatch)
-    assert asked == [None]
+    assert requested == [None]

@@ -1,4 +1,4 @@
-"""The first runs of a process, which began before anything of Streamlit was wrapped."""
+"""First runs of a process, which began before the library wrapped Streamlit's functions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def app(how):
 
 def shared():
     from streamlit_crdt.session.streamlit_hooks import registry
-    return [sorted(live.room_sessions["r"].replica.items()) for live in registry.sessions()]
+    return [sorted(session.room_sessions["r"].replica.items()) for session in registry.sessions()]
 """
 
 ALONE = """
@@ -61,19 +61,19 @@ assert [("late", HOW), ("plain", HOW)] in shared(), shared()
 
 
 @pytest.mark.parametrize("how", ["end", "stop", "error", "rerun"])
-def test_what_the_first_run_of_a_process_assigns_is_shared_at_its_end(how: str, tmp_path: Path) -> None:
+def test_assignment_of_first_run_in_process_is_shared_at_its_end(how: str, tmp_path: Path) -> None:
     check(f"HOW = {how!r}" + APP + ALONE, tmp_path)
 
 
-def test_what_a_run_assigns_that_began_before_the_first_was_here_is_shared_too(tmp_path: Path) -> None:
+def test_assignment_of_run_older_than_install_is_shared(tmp_path: Path) -> None:
     check("HOW = 'end'" + APP + TWO_AT_ONCE, tmp_path)
 
 
 def check(script: str, folder: Path) -> None:
-    """Run a script in a process of its own."""
+    """Run a script in a separate process; fail with its error output."""
     (folder / "script.py").write_text(script)
     environment = {**os.environ, "STREAMLIT_CRDT_STORE": "memory"}
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "script.py"],
         cwd=folder,
         env=environment,
@@ -81,4 +81,4 @@ def check(script: str, folder: Path) -> None:
         text=True,
         timeout=DEADLINE_S,
     )
-    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert process.returncode == 0, process.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""A room that is deleted while people are in it: they keep what they have, and nothing of it comes into a new one."""
+"""Deletion of a room while sessions are in it: they keep their values, and a new room of the name gets none of them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def delete(room: str) -> None:
 
 
 def flush(room: str) -> None:
-    for live in registry.sessions():
-        if room in live.room_sessions:
-            assert live.room_sessions[room].flush(timeout_s=5)
+    for one in registry.sessions():
+        if room in one.room_sessions:
+            assert one.room_sessions[room].flush(timeout_s=5)
 
 
 def session(room: str) -> AppTest:
@@ -55,7 +55,7 @@ def values(app: AppTest) -> tuple[int, int | None]:
 
 
 def in_deleted_room(room: str) -> tuple[AppTest, AppTest]:
-    """Two sessions that have made an edit each, and one more that they do not know of yet, when the room is deleted."""
+    """Return two sessions in a deleted room. Both have the edits of the first one."""
     one, two = session(room), session(room)
     one.slider[0].set_value(7)
     one.button[0].click().run()
@@ -65,7 +65,7 @@ def in_deleted_room(room: str) -> tuple[AppTest, AppTest]:
     return one, two
 
 
-def test_sessions_in_a_deleted_room_keep_what_they_have_and_go_on_alone(room: str) -> None:
+def test_sessions_in_deleted_room_keep_their_values(room: str) -> None:
     one, two = in_deleted_room(room)
     for app in (one, two):
         assert values(app.run()) == (7, 1)
@@ -76,9 +76,9 @@ def test_sessions_in_a_deleted_room_keep_what_they_have_and_go_on_alone(room: st
     assert values(session(room)) == (0, None)
 
 
-def test_a_deleted_room_is_offline_and_saves_nothing(room: str) -> None:
+def test_deleted_room_is_offline_and_unsaved(room: str) -> None:
     one, _two = in_deleted_room(room)
-    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
+    binding = next(one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions)
     assert binding.status == "offline"
     one.slider[0].set_value(8).run()
     assert (binding.status, binding.saved, binding.flush(timeout_s=0.1)) == ("offline", False, False)
@@ -86,11 +86,11 @@ def test_a_deleted_room_is_offline_and_saves_nothing(room: str) -> None:
     assert (header["deleted"], header["socket"], header["poll_s"]) == (True, None, None)
 
 
-def test_nothing_of_a_deleted_room_comes_into_a_new_one_nor_back(room: str) -> None:
+def test_deleted_room_and_new_room_share_no_value(room: str) -> None:
     one, two = in_deleted_room(room)
     new = session(room)
     new.slider[0].set_value(3).run()
-    flush_only(new, room)
+    flush_newest(new, room)
     for _ in range(2):
         one.slider[0].set_value(9)
         one.button[0].click().run()
@@ -98,13 +98,13 @@ def test_nothing_of_a_deleted_room_comes_into_a_new_one_nor_back(room: str) -> N
         assert values(new.run()) == (3, None)
 
 
-def flush_only(app: AppTest, room: str) -> None:
-    """Wait until the newest session's edits are saved; older ones have no room to save theirs in."""
-    newest = [live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions][-1]
+def flush_newest(app: AppTest, room: str) -> None:
+    """Wait until the newest session's edits are saved. Older sessions are in the deleted room."""
+    newest = [one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions][-1]
     assert newest.flush(timeout_s=5)
 
 
-def coming_back(room: str) -> None:
+def enters_and_leaves(room: str) -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync, rooms
@@ -112,11 +112,11 @@ def coming_back(room: str) -> None:
     st.button("enter", on_click=rooms.enter_room, args=(room,))
     st.button("exit", on_click=rooms.exit_room)
 
-    def at_once() -> None:
+    def reenter() -> None:
         rooms.exit_room()
         rooms.enter_room(room)
 
-    st.button("at once", on_click=at_once)
+    st.button("reenter", on_click=reenter)
     st.button("delete", on_click=rooms.delete_room, args=(room,))
     with crdt_sync(rooms.current_room()):
         st.slider("moved", key="moved")
@@ -131,16 +131,16 @@ def click(app: AppTest, label: str) -> AppTest:
     return app
 
 
-@pytest.mark.parametrize("way", [["exit", "enter"], ["at once"]], ids=["out and in", "at once"])
-def test_who_leaves_a_deleted_room_and_enters_again_begins_anew(room: str, way: list[str]) -> None:
-    one = click(AppTest.from_function(coming_back, kwargs={"room": room}).run(), "enter")
+@pytest.mark.parametrize("labels", [["exit", "enter"], ["reenter"]], ids=["exit, enter", "reenter"])
+def test_session_reentering_deleted_room_starts_over(room: str, labels: list[str]) -> None:
+    one = click(AppTest.from_function(enters_and_leaves, kwargs={"room": room}).run(), "enter")
     for slider in one.slider:
         slider.set_value(7).run()
     click(one, "assign")
     flush(room)
     delete(room)
     assert (values(one.run()), one.slider[1].value) == ((7, 1), 7)
-    for label in way:
+    for label in labels:
         click(one, label)
     late = session(room)
     late.slider[0].set_value(2).run()
@@ -150,8 +150,8 @@ def test_who_leaves_a_deleted_room_and_enters_again_begins_anew(room: str, way: 
     assert one.slider[1].value == 0
 
 
-def test_who_left_a_room_before_it_was_deleted_finds_the_new_one(room: str) -> None:
-    one = click(AppTest.from_function(coming_back, kwargs={"room": room}).run(), "enter")
+def test_session_that_left_before_deletion_enters_new_room(room: str) -> None:
+    one = click(AppTest.from_function(enters_and_leaves, kwargs={"room": room}).run(), "enter")
     one.slider[0].set_value(7).run()
     click(one, "assign")
     click(one, "exit")
@@ -160,8 +160,8 @@ def test_who_left_a_room_before_it_was_deleted_finds_the_new_one(room: str) -> N
     assert values(session(room)) == (0, None)
 
 
-def test_who_deletes_a_room_leaves_it(room: str) -> None:
-    one = click(AppTest.from_function(coming_back, kwargs={"room": room}).run(), "enter")
+def test_session_that_deletes_room_leaves_it(room: str) -> None:
+    one = click(AppTest.from_function(enters_and_leaves, kwargs={"room": room}).run(), "enter")
     two = session(room)
     one.slider[0].set_value(7).run()
     flush(room)
@@ -172,7 +172,7 @@ def test_who_deletes_a_room_leaves_it(room: str) -> None:
     assert values(click(one, "enter")) == (0, None)
 
 
-def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> None:
+def test_session_away_during_deletion_does_not_join_new_room() -> None:
     first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
     binding = RoomSession("r", ScriptedBackend(first, second))
     binding.attach()
@@ -183,19 +183,19 @@ def test_a_session_that_was_away_when_its_room_was_deleted_goes_on_alone() -> No
     assert (second.is_closed, second.updates, dict(binding.replica.items())) == (True, [], {"a": 1, "b": 1})
 
 
-def test_a_session_whose_tab_says_that_the_room_was_deleted_believes_it() -> None:
+def test_session_marks_room_deleted_on_report_of_its_tab() -> None:
     binding = RoomSession("r", ScriptedBackend())
     tab = Replica()
-    link = Channel(tab, build="b")
+    channel = Channel(tab, build="b")
     report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streamlit.session_state", AppTest.from_function(coming_back).session_state)
-        frame = decode_frame(link.frame(**report, saved_v=0, unsaved=0))
+        patch.setattr("streamlit.session_state", AppTest.from_function(enters_and_leaves).session_state)
+        frame = decode_frame(channel.frame(**report, saved_v=0, unsaved=0))
         binding.receive(frame, read_report(frame), None)
     assert (binding.connection.is_deleted, binding.status) == (True, "offline")
 
 
-def test_how_often_a_deleted_room_is_written_about(room: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_deleted_room_is_logged_once_per_session(room: str, caplog: pytest.LogCaptureFixture) -> None:
     one, _two = in_deleted_room(room)
     for _ in range(3):
         one.run()

@@ -22,7 +22,7 @@ from tests.support.app_sessions import run_fragment
 from tests.support.binding_session import room_context
 
 
-def live(app: AppTest) -> Session:
+def session_of(app: AppTest) -> Session:
     session = registry.get(_compat.key_of_app_test(app))
     assert session is not None
     return session
@@ -34,7 +34,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 @pytest.fixture
 def by_timer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Messages come from the timers of fragments."""
+    """Make the client state of each fragment rerun one of a timer."""
     native = Session.receive_client_state
 
     def receive(self: Session, run: ScriptRun, *arguments: Any) -> frozenset[str]:
@@ -50,7 +50,7 @@ def by_timer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- rooms and fragments ------------------------------------------------------------------------------------
 
 
-def choosing_inside() -> None:
+def switches_rooms_in_fragment() -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync, private_key
@@ -66,25 +66,25 @@ def choosing_inside() -> None:
     panel()
 
 
-def test_a_fragment_that_changes_rooms_carries_nothing_from_one_into_the_other(
+def test_fragment_switching_rooms_carries_no_value_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with sessions_of(choosing_inside) as people:
-        one, two = people
+    with sessions_of(switches_rooms_in_fragment) as users:
+        one, two = users
         two.radio[0].set_value("B").run()
-        for person, room in ((one, "A"), (two, "B")):
-            person.text_input[0].set_value(f"plan of {room}").run()
-            press(person, "stamp").run()
+        for user, room in ((one, "A"), (two, "B")):
+            user.text_input[0].set_value(f"plan of {room}").run()
+            press(user, "stamp").run()
         one.radio[0].set_value("B")
         run_fragment(one, monkeypatch)
         assert one.text_input[0].value == "plan of B"
         run_fragment(one, monkeypatch)
         one.run()
         for room in ("A", "B"):
-            assert people.values_in(room) == {"plan": f"plan of {room}", "note": f"note of {room}"}
+            assert users.values_in(room) == {"plan": f"plan of {room}", "note": f"note of {room}"}
 
 
-def partly_in_no_room() -> None:
+def fragment_partly_in_no_room() -> None:
     import streamlit as st
 
     from streamlit_crdt import _compat, crdt_sync
@@ -100,19 +100,19 @@ def partly_in_no_room() -> None:
     panel()
 
 
-def test_P8_what_stands_in_no_room_stays_there_when_its_fragment_runs_again(
+def test_P8_widget_outside_rooms_stays_private_in_fragment_rerun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with sessions_of(partly_in_no_room) as people:
-        one = people[0]
+    with sessions_of(fragment_partly_in_no_room) as users:
+        one = users[0]
         for text in ("one", "two"):
             one.text_input[0].set_value(text)
             run_fragment(one, monkeypatch)
             assert one.text_input[0].value == text
-        assert people.values_in("A") == {}
+        assert users.values_in("A") == {}
 
 
-def left_behind() -> None:
+def leaves_room_of_fragment() -> None:
     import streamlit as st
 
     from streamlit_crdt import _compat, crdt_sync, private_key
@@ -129,21 +129,21 @@ def left_behind() -> None:
             panel()
 
 
-def test_a_fragment_that_was_in_a_room_belongs_to_it_no_more_once_that_is_left(
+def test_fragment_of_left_room_shares_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with sessions_of(left_behind) as people:
-        one = people[0]
+    with sessions_of(leaves_room_of_fragment) as users:
+        one = users[0]
         one.text_input[0].set_value("of the room").run()
         one.toggle[0].set_value(False).run()
         assert one.text_input[0].value == ""
         one.text_input[0].set_value("my own")
         run_fragment(one, monkeypatch)
         assert one.text_input[0].value == "my own"
-        assert people.values_in("A") == {"x": "of the room"}
+        assert users.values_in("A") == {"x": "of the room"}
 
 
-def deleting_inside() -> None:
+def deletes_room_in_fragment() -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync, rooms
@@ -158,22 +158,22 @@ def deleting_inside() -> None:
     panel()
 
 
-def test_who_deletes_a_room_in_a_fragment_leaves_it_and_may_come_back(
-    monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_session_deleting_room_in_fragment_can_return(
+    monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
-    with sessions_of(deleting_inside, 1) as people:
-        one = people[0]
+    with sessions_of(deletes_room_in_fragment, 1) as users:
+        one = users[0]
         one.text_input[0].set_value("one").run()
         press(one, "delete")
         run_fragment(one, monkeypatch)
-        assert asked == [None]
+        assert requested == [None]
         one.run()
         one.text_input[0].set_value("two").run()
-        assert people.values_in("A") == {"t": "two"}
-        assert people.join().text_input[0].value == "two"
+        assert users.values_in("A") == {"t": "two"}
+        assert users.join().text_input[0].value == "two"
 
 
-def looking_on() -> None:
+def has_fallback_without_room() -> None:
     import streamlit as st
 
     from streamlit_crdt import EntryForbiddenError, crdt_sync
@@ -188,10 +188,10 @@ def looking_on() -> None:
         st.session_state.n += 1
 
 
-def test_who_is_kept_out_keeps_what_is_their_own_from_then_on() -> None:
+def test_session_denied_a_room_keeps_later_values_private() -> None:
     roles: list[Role | None] = ["editor"]
-    with sessions_of(looking_on, 1, authorize=lambda _visitor: roles[-1]) as people:
-        one = people[0]
+    with sessions_of(has_fallback_without_room, 1, authorize=lambda _visitor: roles[-1]) as users:
+        one = users[0]
         one.text_input[0].set_value("in the room").run()
         roles.append(None)
         one.run()
@@ -205,7 +205,7 @@ def test_who_is_kept_out_keeps_what_is_their_own_from_then_on() -> None:
 # --- callbacks ----------------------------------------------------------------------------------------------
 
 
-def calling_back() -> None:
+def with_callbacks() -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync
@@ -222,18 +222,18 @@ def calling_back() -> None:
     st.button("flush", on_click=flush)
 
 
-def test_an_edit_that_comes_with_the_click_of_undo_is_what_is_undone() -> None:
-    with sessions_of(calling_back, 1) as people:
-        one = people[0]
+def test_undo_reverts_edit_in_same_client_state() -> None:
+    with sessions_of(with_callbacks, 1) as users:
+        one = users[0]
         one.number_input[0].set_value(1).run()
         one.text_area[0].set_value("typed")
         press(one, "undo").run()
         assert (one.text_area[0].value, one.number_input[0].value) == ("", 1)
 
 
-def test_what_a_callback_writes_goes_over_the_edit_that_comes_with_its_click() -> None:
-    with sessions_of(calling_back, 1) as people:
-        one = people[0]
+def test_callback_write_overrides_edit_in_same_client_state() -> None:
+    with sessions_of(with_callbacks, 1) as users:
+        one = users[0]
         one.number_input[0].set_value(5)
         press(one, "clear").run()
         assert one.number_input[0].value == 0
@@ -242,7 +242,7 @@ def test_what_a_callback_writes_goes_over_the_edit_that_comes_with_its_click() -
         assert one.session_state["flushed"] == (True, 6)
 
 
-def noting() -> None:
+def enters_room_in_callback() -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync
@@ -256,20 +256,20 @@ def noting() -> None:
     st.button("note", on_click=note)
 
 
-def test_P8_a_room_that_a_callback_enters_is_no_widgets_room() -> None:
-    with sessions_of(noting) as people:
-        one = people[0]
+def test_P8_room_entered_in_callback_gets_no_widget() -> None:
+    with sessions_of(enters_room_in_callback) as users:
+        one = users[0]
         for text in ("mine", "mine too"):
             one.text_input[0].set_value(text)
             press(one, "note").run()
             assert one.text_input[0].value == text
-        assert people.values_in("log") == {"last": "clicked"}
+        assert users.values_in("log") == {"last": "clicked"}
 
 
 # --- timers -------------------------------------------------------------------------------------------------
 
 
-def sliding() -> None:
+def slider_in_timed_fragment() -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync
@@ -282,23 +282,23 @@ def sliding() -> None:
     panel()
 
 
-@pytest.mark.usefixtures("asked", "by_timer")
-def test_P1_a_timers_message_is_no_edit_where_a_fragment_is_in_a_room_of_its_own(
+@pytest.mark.usefixtures("requested", "by_timer")
+def test_P1_timer_request_is_no_edit_in_room_of_fragment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(in_flight, "close_all", lambda _keys: None)  # as with a real browser
-    with sessions_of(sliding) as people:
-        one, two = people
+    with sessions_of(slider_in_timed_fragment) as users:
+        one, two = users
         two.slider[0].set_value(7).run()
         one.run()
         for _ in range(2):
-            one.slider[0].set_value(0)  # what the browser still has
+            one.slider[0].set_value(0)  # an echo
             run_fragment(one, monkeypatch)
             assert one.slider[0].value == 7
-        assert people.values_in("A") == {"x": 7}
+        assert users.values_in("A") == {"x": 7}
 
 
-def telling_the_time() -> None:
+def clock_in_timed_fragment() -> None:
     import time
 
     import streamlit as st
@@ -314,23 +314,23 @@ def telling_the_time() -> None:
 
 
 @pytest.mark.usefixtures("by_timer")
-def test_P4_a_clock_in_a_fragment_on_a_timer_wakes_nobody_for_ever(
-    monkeypatch: pytest.MonkeyPatch, asked: list[str | None]
+def test_P4_clock_in_timed_fragment_stops_causing_runs(
+    monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
-    with sessions_of(telling_the_time) as people:
+    with sessions_of(clock_in_timed_fragment) as users:
         for _ in range(6):
-            for person in people:
-                asked.clear()
-                run_fragment(person, monkeypatch)
-                if None in asked:
-                    person.run()
-        asked.clear()
-        for person in people:
-            run_fragment(person, monkeypatch)
-        assert None not in asked
+            for user in users:
+                requested.clear()
+                run_fragment(user, monkeypatch)
+                if None in requested:
+                    user.run()
+        requested.clear()
+        for user in users:
+            run_fragment(user, monkeypatch)
+        assert None not in requested
 
 
-def hearing() -> None:
+def reads_events() -> None:
     import streamlit as st
 
     from streamlit_crdt import _compat, crdt_sync
@@ -349,20 +349,20 @@ def hearing() -> None:
     panel()
 
 
-@pytest.mark.usefixtures("asked")
-def test_a_script_that_hears_of_events_does_so_after_a_fragment_has_run(
+@pytest.mark.usefixtures("requested")
+def test_event_causes_run_after_fragment_rerun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with sessions_of(hearing) as people:
-        one, two = people
+    with sessions_of(reads_events) as users:
+        one, two = users
         run_fragment(one, monkeypatch)
         press(two, "hi").run()
-        binding = live(one).room_sessions["A"]
+        binding = session_of(one).room_sessions["A"]
         binding.connection.drain()
         assert binding.writer.has_news
 
 
-def test_P7_a_submit_is_no_echo_of_a_draft_that_slipped_out_before() -> None:
+def test_P7_submit_equal_to_leaked_draft_is_no_echo() -> None:
     field = Widget(
         "t",
         "$$ID-h-t",

@@ -1,4 +1,4 @@
-"""However a run ends, it pushes what it assigned, and nothing that is out of date by then."""
+"""Ends of script runs: each pushes the assignments of the run, and no stale value."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def reader(room: str) -> None:
         st.json({key: joined.state[key] for key in joined.state})
 
 
-def seen(room: str) -> dict[str, Any]:
-    """Return what a newcomer finds in the room."""
+def values_in(room: str) -> dict[str, Any]:
+    """Return the values that a new session reads in the room."""
     import json
 
     settle()
@@ -51,10 +51,10 @@ def two_runs(room: str) -> None:
             st.rerun()
 
 
-def test_runs_that_follow_each_other_leave_what_the_last_one_assigned(room: str) -> None:
+def test_chained_reruns_share_last_assignment(room: str) -> None:
     one, two = session(two_runs, room), session(two_runs, room)
     one.button[0].click().run()
-    assert seen(room) == {"step": "second", "only in the first": True}
+    assert values_in(room) == {"step": "second", "only in the first": True}
     caught_up(two)
     assert two.session_state["step"] == "second"
     assert "gone" not in two.session_state
@@ -82,12 +82,12 @@ def nested(room: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["end", "stop", "rerun", "error"])
-def test_blocks_of_two_rooms_push_each_its_own(room: str, how: str) -> None:
+def test_blocks_of_two_rooms_push_their_own_values(room: str, how: str) -> None:
     one = session(nested, room, how=how)
     one.button[0].click().run()
     outer = {"outer before": how, "outer within": how}
-    assert seen(room) == outer | ({"outer after": how} if how == "end" else {})
-    assert seen(room + "-inner") == {"inner": how}
+    assert values_in(room) == outer | ({"outer after": how} if how == "end" else {})
+    assert values_in(room + "-inner") == {"inner": how}
 
 
 def failing_callback(room: str, how: str) -> None:
@@ -106,14 +106,14 @@ def failing_callback(room: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "error"])
-def test_what_a_callback_assigned_before_it_failed_is_pushed_by_the_run_after_it(room: str, how: str) -> None:
+def test_assignment_of_failed_callback_is_pushed_by_next_run(room: str, how: str) -> None:
     one = session(failing_callback, room, how=how)
     one.button[0].click().run()
     one.run()
-    assert seen(room) == {"acted": how}
+    assert values_in(room) == {"acted": how}
 
 
-def behind_a_gate(room: str) -> None:
+def stops_above_room(room: str) -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync
@@ -125,15 +125,15 @@ def behind_a_gate(room: str) -> None:
         st.number_input("n", 0, 10, 0, key="n")
 
 
-def test_what_a_run_assigned_that_stopped_above_the_room_is_pushed_by_the_run_after_it(room: str) -> None:
-    one = session(behind_a_gate, room)
+def test_assignment_before_stop_above_room_is_pushed_by_next_run(room: str) -> None:
+    one = session(stops_above_room, room)
     one.number_input[0].set_value(3).run()
     one.button[0].click().run()
     one.run()
-    assert seen(room) == {"before": 1, "n": 3}
+    assert values_in(room) == {"before": 1, "n": 3}
 
 
-def runs_again_above_its_widgets(room: str) -> None:
+def reruns_above_widgets(room: str) -> None:
     import streamlit as st
 
     from streamlit_crdt import crdt_sync, private_key
@@ -147,23 +147,23 @@ def runs_again_above_its_widgets(room: str) -> None:
         st.slider("Level")
 
 
-def test_a_run_that_ends_above_a_widget_that_others_moved_neither_loses_nor_undoes_that(room: str) -> None:
-    one = session(runs_again_above_its_widgets, room)
-    two = session(runs_again_above_its_widgets, room)
+def test_run_ending_above_remote_widget_keeps_remote_value(room: str) -> None:
+    one = session(reruns_above_widgets, room)
+    two = session(reruns_above_widgets, room)
     one.number_input[0].set_value(4).run()
     caught_up(two)
     assert two.number_input[0].value == 4
     two.slider[0].set_value(7).run()
     caught_up(one)
     assert (one.number_input[0].value, one.slider[0].value) == (4, 7)
-    assert seen(room)["n"] == 4
+    assert values_in(room)["n"] == 4
 
 
-def test_a_run_that_ends_above_a_widget_that_others_moved_does_not_make_streamlit_blame_the_app(
+def test_run_ending_above_remote_widget_shows_no_warning(
     room: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = session(runs_again_above_its_widgets, room)
-    two = session(runs_again_above_its_widgets, room)
+    one = session(reruns_above_widgets, room)
+    two = session(reruns_above_widgets, room)
     one.number_input[0].set_value(4).run()
     monkeypatch.setattr(policies, "_shown_default_value_warning", False)
     caught_up(two)
@@ -197,7 +197,7 @@ st.navigation([st.Page(first, default=True), other]).run()
 """
 
 
-def test_what_is_assigned_before_a_page_switch_is_pushed(room: str) -> None:
+def test_assignment_before_page_switch_is_pushed(room: str) -> None:
     def app() -> AppTest:
         return AppTest.from_string(PAGES.format(room=room)).run()
 
@@ -205,9 +205,9 @@ def test_what_is_assigned_before_a_page_switch_is_pushed(room: str) -> None:
     one.button[0].click().run()
     assert not one.exception
     assert one.text_input[0].label == "t"
-    assert seen(room) == {"plain": "first", "n": 7, "page": 1}
+    assert values_in(room) == {"plain": "first", "n": 7, "page": 1}
     caught_up(two)
     assert two.number_input[0].value == 7
     two.number_input[0].set_value(2).run()
-    caught_up(one)  # on the second page; AppTest of Streamlit 1.65 is on the first one again
-    assert {key: seen(room)[key] for key in ("plain", "n")} == {"plain": "first", "n": 2}
+    caught_up(one)  # on the second page; AppTest of Streamlit 1.65 returns to the first one
+    assert {key: values_in(room)[key] for key in ("plain", "n")} == {"plain": "first", "n": 2}

@@ -1,4 +1,4 @@
-"""FormRegistry in real scripts, run by AppTest: which fields are theirs, and what their pages are told (rule P7)."""
+"""Forms in real scripts, run by AppTest: widgets of a form, and the values that the browser gets (rule P7)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def app(room: str) -> None:
 
     from streamlit_crdt import crdt_sync
 
-    def fill_in() -> None:
+    def fill() -> None:
         st.session_state["notes"] = "a template"
 
     crdt_sync(room)
-    st.button("fill in", on_click=fill_in)
+    st.button("fill in", on_click=fill)
     if st.button("run twice"):
         st.rerun()
     st.text_input("outside", key="outside")
@@ -45,8 +45,8 @@ def app(room: str) -> None:
     form.form_submit_button("Send ✉️")
 
 
-def mirror_of(room: str) -> StateBinding:
-    """Return the mirror of the newest session in a room."""
+def binding_of(room: str) -> StateBinding:
+    """Return the state binding of the newest session in a room."""
     return [one.room_sessions[room].binding for one in registry.sessions() if room in one.room_sessions][-1]
 
 
@@ -54,9 +54,9 @@ def press(page: AppTest, label: str) -> AppTest:
     return next(button for button in page.button if button.label == label).click().run()
 
 
-def test_a_field_knows_its_form_however_it_is_drawn(room: str) -> None:
+def test_widget_has_its_form_in_every_notation(room: str) -> None:
     session(app, room)
-    widgets = mirror_of(room).widgets.values()
+    widgets = binding_of(room).widgets.values()
     forms = {(widget.kind, widget.form) for widget in widgets if widget.is_settable}
     kept, cleared = FormInfo("a form"), FormInfo("another", clears=True)
     assert forms == {
@@ -66,7 +66,7 @@ def test_a_field_knows_its_form_however_it_is_drawn(room: str) -> None:
 
 
 @pytest.mark.parametrize("button", ["Save", "Save and close"])
-def test_P7_a_field_that_was_not_submitted_is_shared_by_nobody_until_it_is(room: str, button: str) -> None:
+def test_P7_form_draft_is_shared_on_submit_only(room: str, button: str) -> None:
     ada, bob = session(app, room), session(app, room)
     ada.number_input(key="kept").set_value(9).run()
     assert caught_up(bob).number_input(key="kept").value == 5
@@ -75,7 +75,7 @@ def test_P7_a_field_that_was_not_submitted_is_shared_by_nobody_until_it_is(room:
     assert caught_up(bob).number_input(key="kept").value == 9
 
 
-def test_P7_the_page_is_told_of_a_kept_field_and_not_of_a_cleared_one(room: str) -> None:
+def test_P7_browser_gets_values_of_kept_form_only(room: str) -> None:
     ada, bob = session(app, room), session(app, room)
     ada.number_input(key="kept").set_value(9)
     press(ada, "Save")
@@ -90,7 +90,7 @@ def test_P7_the_page_is_told_of_a_kept_field_and_not_of_a_cleared_one(room: str)
     assert caught_up(bob).session_state["notes"] == "from Ada"
 
 
-def test_P7_code_that_fills_a_cleared_form_in_is_seen_in_its_own_page(room: str) -> None:
+def test_P7_value_assigned_to_cleared_form_shows_in_own_tab_only(room: str) -> None:
     ada, bob = session(app, room), session(app, room)
     press(ada, "fill in")
     assert ada.text_area(key="notes").proto.set_value
@@ -98,7 +98,7 @@ def test_P7_code_that_fills_a_cleared_form_in_is_seen_in_its_own_page(room: str)
     assert bob.session_state["notes"] == "a template"
 
 
-def test_forms_and_their_buttons_are_forgotten_once_they_are_not_drawn() -> None:
+def test_missing_forms_and_buttons_are_dropped() -> None:
     forms = FormRegistry()
     forms.add("one", clears=True)
     forms.add_button("$$ID-1-send", "one")

@@ -1,4 +1,4 @@
-"""Two runs of one session at the same moment, as Streamlit's fast reruns have them: the newer one has the state."""
+"""Two overlapping runs of one session, as with Streamlit's fast reruns: the newer one keeps its client state."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ BUTTON = WidgetMetadata("button", bool, bool, "trigger_value")
 NUMBER = WidgetMetadata("number", float, float, "double_value")
 WAIT_S = 5.0
 MEANWHILE_S = 0.2
-"""How long one run waits for the other to come in between, which it must not be able to."""
+"""Seconds that one run waits for the other one, which must not get in between."""
 
 
 class Runner:
-    """One of the session's script runners, as far as the state is concerned."""
+    """One of the session's script runners, with the context and state that its runs use."""
 
     def __init__(self, state: SessionState, name: str) -> None:
         self.requests = ScriptRequests()
         self.state = SafeSessionState(state, lambda: None)
         self.context = ScriptRunContext(
-            session_id="overtaken",
+            session_id="superseded",
             _enqueue=lambda message: None,
             query_string="",
             session_state=self.state,
@@ -70,10 +70,10 @@ class Runner:
         return thread
 
     def begin(self, number: float, *, clicked: bool = False) -> threading.Thread:
-        return self.start(self.state.on_script_will_rerun, message(number, clicked=clicked))
+        return self.start(self.state.on_script_will_rerun, client_state_of(number, clicked=clicked))
 
 
-def message(number: float, *, clicked: bool) -> WidgetStates:
+def client_state_of(number: float, *, clicked: bool) -> WidgetStates:
     states = WidgetStates()
     states.widgets.add(id="number", double_value=number)
     if clicked:
@@ -91,7 +91,7 @@ def state() -> SessionState:
 
 @pytest.fixture
 def older(state: SessionState) -> Iterator[Runner]:
-    """A session that the library knows, and its first run."""
+    """Return the runner of a known session."""
     _compat.install(SessionHooks(registry))
     runner = Runner(state, "older")
     registry.open(_compat.run_context_of(runner.context))
@@ -103,8 +103,8 @@ def newer(state: SessionState) -> Runner:
     return Runner(state, "newer")
 
 
-def come_between(method: str, monkeypatch: pytest.MonkeyPatch, event: Any) -> None:
-    """Call `event` once, right before a state's `method`."""
+def call_before(method: str, monkeypatch: pytest.MonkeyPatch, event: Any) -> None:
+    """Call `event` once, right before `method` of SessionState."""
     native = getattr(SessionState, method)
     waiting = [event]
 
@@ -117,25 +117,23 @@ def come_between(method: str, monkeypatch: pytest.MonkeyPatch, event: Any) -> No
 
 
 @pytest.mark.parametrize("step", ["_reset_triggers", "_compact_state", "set_widgets_from_proto"])
-def test_P5_what_the_browser_sent_is_not_undone_by_the_beginning_of_an_older_run(
+def test_P5_begin_of_older_run_keeps_newer_client_state(
     step: str, state: SessionState, older: Runner, newer: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = []
 
-    def overtake() -> None:
+    def supersede() -> None:
         older.requests.request_stop()
         threads.append(newer.begin(22, clicked=True))
         threads[0].join(MEANWHILE_S)
 
-    come_between(step, monkeypatch, overtake)
+    call_before(step, monkeypatch, supersede)
     older.begin(21).join(WAIT_S)
     threads[0].join(WAIT_S)
     assert (state["number"], state["button"]) == (22, True)
 
 
-def test_P5_a_run_that_was_overtaken_before_it_began_does_not_begin(
-    state: SessionState, older: Runner, newer: Runner
-) -> None:
+def test_P5_run_superseded_before_its_begin_stops(state: SessionState, older: Runner, newer: Runner) -> None:
     older.requests.request_stop()
     newer.begin(22, clicked=True).join(WAIT_S)
     older.begin(21).join(WAIT_S)
@@ -143,7 +141,7 @@ def test_P5_a_run_that_was_overtaken_before_it_began_does_not_begin(
     assert (state["number"], state["button"]) == (22, True)
 
 
-def test_P5_the_end_of_an_older_run_takes_no_click_from_the_newer_one(
+def test_P5_end_of_older_run_keeps_click_of_newer_run(
     state: SessionState, older: Runner, newer: Runner
 ) -> None:
     older.begin(21).join(WAIT_S)
@@ -155,13 +153,13 @@ def test_P5_the_end_of_an_older_run_takes_no_click_from_the_newer_one(
     assert (state["number"], state["button"]) == (22, False)
 
 
-def test_P1_what_an_older_run_writes_does_not_hide_what_the_browser_sends_with_the_newer_one(
+def test_P1_write_of_older_run_does_not_hide_newer_client_state(
     state: SessionState, older: Runner, newer: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = registry.open(_compat.run_context_of(older.context)).session
     compacted = threading.Event()
-    come_between("set_widgets_from_proto", monkeypatch, compacted.set)
-    with session.lock:  # as while the mirror writes
+    call_before("set_widgets_from_proto", monkeypatch, compacted.set)
+    with session.lock:  # as during the write of a remote value
         thread = newer.begin(22)
         compacted.wait(MEANWHILE_S)
         state["number"] = 21
@@ -169,80 +167,78 @@ def test_P1_what_an_older_run_writes_does_not_hide_what_the_browser_sends_with_t
     assert state["number"] == 22
 
 
-def test_a_session_that_the_library_does_not_know_is_left_alone(state: SessionState, newer: Runner) -> None:
+def test_run_of_unknown_session_is_unchanged(state: SessionState, newer: Runner) -> None:
     _compat.install(SessionHooks(registry))
     newer.begin(22, clicked=True).join(WAIT_S)
     newer.start(newer.state.on_script_finished, frozenset({"number", "button"})).join(WAIT_S)
     assert (state["number"], state["button"]) == (22, False)
 
 
-class Watched:
-    """A binding whose push looks at the state, after something else has had the time to come in between."""
+class BlockingRoomSession:
+    """A room session whose push waits for an event, and then reads session state."""
 
     def __init__(self, state: SafeSessionState) -> None:
-        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.begun, self.may_continue = threading.Event(), threading.Event()
         self._state = state
 
     def push_now(self, run: object, *, has_registered: bool) -> list[Any]:
         self.begun.set()
-        self.go_on.wait(WAIT_S)
+        self.may_continue.wait(WAIT_S)
         assert self._state["number"] == 21
         return []
 
 
-def test_a_thread_that_pushes_and_a_run_that_ends_do_not_wait_for_each_other_for_ever(
-    state: SessionState, older: Runner
-) -> None:
+def test_push_and_end_of_run_do_not_deadlock(state: SessionState, older: Runner) -> None:
     older.begin(21).join(WAIT_S)
-    binding = Watched(older.state)
+    binding = BlockingRoomSession(older.state)
     run = registry.open(_compat.run_context_of(older.context))
     pushing = older.start(run.session.push, run, binding)
     assert binding.begun.wait(WAIT_S)
     ending = older.start(older.state.on_script_finished, frozenset({"number", "button"}))
     ending.join(MEANWHILE_S)
-    binding.go_on.set()
+    binding.may_continue.set()
     for thread in (pushing, ending):
         thread.join(WAIT_S)
         assert not thread.is_alive()
 
 
-class Drawn:
-    """As much of Streamlit's session as has a queue to the page, with what a full run has drawn of one fragment."""
+class AppSessionWithQueue:
+    """The part of Streamlit's AppSession with the queue to the browser; a full run added an element of one fragment."""
 
     def __init__(self, session_id: str) -> None:
         self.id = session_id
         message = ForwardMsg()
         message.metadata.delta_path[:] = [0, 1]
         message.delta.fragment_id = "panel"
-        message.delta.new_element.markdown.body = "drawn"
+        message.delta.new_element.markdown.body = "text"
         self._browser_queue = ForwardMsgQueue()
         self._browser_queue.enqueue(message)
 
 
-@pytest.mark.parametrize(("session_id", "left"), [("overtaken", 1), ("a stranger", 0)])
-def test_what_a_full_run_drew_of_a_fragment_reaches_the_page_though_the_fragment_runs_again(
+@pytest.mark.parametrize(("session_id", "left"), [("superseded", 1), ("unknown", 0)])
+def test_fragment_elements_of_full_run_survive_fragment_rerun(
     older: Runner, session_id: str, left: int
 ) -> None:
     registry.open(_compat.run_context_of(older.context))
-    page = Drawn(session_id)
+    page = AppSessionWithQueue(session_id)
     AppSession._clear_queue(page, ["panel"])  # type: ignore[arg-type]
     assert len(page._browser_queue.flush()) == left
 
 
-def test_what_a_full_run_draws_drops_what_fragments_have_drawn_before_it(older: Runner) -> None:
+def test_full_run_drops_unsent_fragment_elements(older: Runner) -> None:
     registry.open(_compat.run_context_of(older.context))
-    page = Drawn("overtaken")
+    page = AppSessionWithQueue("superseded")
     AppSession._clear_queue(page, None)  # type: ignore[arg-type]
     assert page._browser_queue.is_empty()
 
 
-def test_a_whole_run_after_a_fragments_in_one_thread_is_drawn_from_the_top_of_the_page(older: Runner) -> None:
+def test_full_run_after_fragment_in_same_thread_starts_at_page_top(older: Runner) -> None:
     places: list[tuple[DeltaGenerator, ...]] = []
 
     def two_runs() -> None:
         older.context.cursors = {}
         stack = tuple(deepcopy(place) for place in get_default_dg_stack_value())
-        context_dg_stack.set(stack)  # where a fragment was that ran again: Streamlit leaves it so
+        context_dg_stack.set(stack)  # Streamlit leaves the container of the last fragment
         script_runner.exec_func_with_error_handling(
             lambda: places.append(context_dg_stack.get()), older.context
         )
@@ -251,13 +247,11 @@ def test_a_whole_run_after_a_fragments_in_one_thread_is_drawn_from_the_top_of_th
     assert places == [get_default_dg_stack_value()]
 
 
-def test_P3_a_run_that_was_stopped_for_a_newer_one_does_not_tell_what_is_gone(
-    older: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else a form below where it was stopped is forgotten, and the submit that stopped it is taken for none."""
-    told: list[bool] = []
+def test_P3_run_stopped_for_newer_run_is_not_complete(older: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a form below the stop is dropped, and the submit that stopped the run is lost."""
+    ends: list[bool] = []
     monkeypatch.setattr(
-        SessionHooks, "run_ended", lambda _hooks, _ctx, *, complete, reruns: told.append(complete)
+        SessionHooks, "run_ended", lambda _hooks, _ctx, *, complete, reruns: ends.append(complete)
     )
 
     def stop_for_a_newer_run() -> None:
@@ -270,4 +264,4 @@ def test_P3_a_run_that_was_stopped_for_a_newer_one_does_not_tell_what_is_gone(
     for run in (stop_itself, stop_for_a_newer_run):
         thread = older.start(script_runner.exec_func_with_error_handling, run, older.context)  # type: ignore[attr-defined]
         thread.join(WAIT_S)
-    assert told == [True, False]
+    assert ends == [True, False]

@@ -1,4 +1,4 @@
-"""A viewer whose widget goes back is told so on the page (rule A1)."""
+"""Notice to a viewer whose change is reverted (rule A1)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def board(room: str, role: str, assigns: bool = False) -> None:
         st.button("click")
 
 
-def test_A1_a_viewer_who_moves_a_widget_is_told_why_it_goes_back(room: str) -> None:
+def test_A1_viewer_moving_widget_gets_notice(room: str) -> None:
     editor, viewer = session(board, room, role="editor"), session(board, room, role="viewer")
     editor.slider[0].set_value(7).run()
     caught_up(viewer)
@@ -43,13 +43,13 @@ def test_A1_a_viewer_who_moves_a_widget_is_told_why_it_goes_back(room: str) -> N
     assert not editor.toast
 
 
-def test_A1_a_viewer_who_moves_a_widget_that_nobody_has_touched_is_told_as_well(room: str) -> None:
+def test_A1_viewer_moving_untouched_widget_gets_notice(room: str) -> None:
     viewer = session(board, room, role="viewer")
     viewer.slider[0].set_value(9).run()
     assert (viewer.slider[0].value, len(viewer.toast)) == (0, 1)
 
 
-def test_A1_a_viewer_whose_script_assigns_to_a_widget_is_not_told_of_that(room: str) -> None:
+def test_A1_script_assignment_in_viewer_session_shows_no_notice(room: str) -> None:
     session(board, room, role="editor", assigns=True)
     viewer = session(board, room, role="viewer", assigns=True)
     for _ in range(3):
@@ -60,22 +60,22 @@ def test_A1_a_viewer_whose_script_assigns_to_a_widget_is_not_told_of_that(room: 
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    spoken: list[str] = []
-    monkeypatch.setattr(room_session.st, "toast", lambda text, icon: spoken.append(text))
-    return spoken
+def toasts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    shown: list[str] = []
+    monkeypatch.setattr(room_session.st, "toast", lambda text, icon: shown.append(text))
+    return shown
 
 
-def test_what_is_still_being_said_is_not_said_again(said: list[str]) -> None:
+def test_visible_notice_is_not_repeated(toasts: list[str]) -> None:
     now = 100.0
-    telling = ViewOnlyNotice(clock=lambda: now)
-    for told in (1, 1, 2):
-        telling.request()
-        telling.show()
-        assert len(said) == told
+    notice = ViewOnlyNotice(clock=lambda: now)
+    for count in (1, 1, 2):
+        notice.request()
+        notice.show()
+        assert len(toasts) == count
         now += room_session.SHOWN_S * 0.6
-    telling.show()
-    assert len(said) == 2
+    notice.show()
+    assert len(toasts) == 2
 
 
 def inside(room: str) -> None:
@@ -89,7 +89,7 @@ def inside(room: str) -> None:
             st.write("reset")
 
 
-def test_A1_a_viewer_whose_callback_assigns_to_a_widget_is_not_told_of_that(room: str) -> None:
+def test_A1_callback_assignment_in_viewer_session_shows_no_notice(room: str) -> None:
     viewer = session(inside, room)
     viewer.button[0].click().run()
     assert (viewer.slider[0].value, len(viewer.toast)) == (0, 0)
