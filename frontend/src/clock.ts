@@ -1,10 +1,11 @@
-/** Time as the channel sees it, passed in so that tests hold the hands. */
+/** Injected time: a clock that tests can control, and the two timers built on it. */
+
 export interface Clock {
-  /** Milliseconds of a clock that goes on while the machine sleeps, unlike the delays below. */
+  /** Milliseconds since the epoch. Advances while the machine sleeps; the delays below do not. */
   readonly now_ms: number;
-  /** Run once after `delay_ms`, later in a background tab (about once a minute). The answer undoes it. */
+  /** Run once after `delay_ms`. A background tab delays it by up to a minute. Returns the undo. */
   after(delay_ms: number, run: () => void): () => void;
-  /** Run once when the current task is over, in a background tab too. */
+  /** Run once after the current task, without delay in a background tab. */
   soon(run: () => void): void;
 }
 
@@ -23,15 +24,34 @@ export const browserClock: Clock = {
   },
 };
 
-/** Something done at an interval that may change or pause; asking for the interval it already has changes nothing. */
+/** One-shot timer. Starting it again replaces the delay that is running. */
+export class Timer {
+  private undo: (() => void) | null = null;
+
+  constructor(private readonly clock: Clock) {}
+
+  start(delay_ms: number, run: () => void): void {
+    this.cancel();
+    this.undo = this.clock.after(delay_ms, run);
+  }
+
+  cancel(): void {
+    this.undo?.();
+    this.undo = null;
+  }
+}
+
+/** Repeated call at an interval that can change or stop. Setting the current interval again changes nothing. */
 export class Interval {
   private interval_ms: number | null = null;
-  private cancel: (() => void) | null = null;
+  private readonly timer: Timer;
 
   constructor(
-    private readonly clock: Clock,
+    clock: Clock,
     private readonly run: () => void,
-  ) {}
+  ) {
+    this.timer = new Timer(clock);
+  }
 
   get isRunning(): boolean {
     return this.interval_ms !== null;
@@ -39,20 +59,18 @@ export class Interval {
 
   every(interval_ms: number): void {
     if (interval_ms !== this.interval_ms) {
-      this.stop();
       this.interval_ms = interval_ms;
       this.schedule(interval_ms);
     }
   }
 
   stop(): void {
-    this.cancel?.();
-    this.cancel = null;
+    this.timer.cancel();
     this.interval_ms = null;
   }
 
   private schedule(interval_ms: number): void {
-    this.cancel = this.clock.after(interval_ms, () => {
+    this.timer.start(interval_ms, () => {
       this.schedule(interval_ms);
       this.run();
     });

@@ -1,11 +1,11 @@
-/** A frame that cannot be read. `field` names what was wrong, so that a log line is enough to find the cause. */
+/** Error of a frame that does not decode. `field` names the invalid part, so that a log line identifies the cause. */
 export class FrameError extends Error {
   constructor(
     readonly field: string,
     readonly expected: string,
     options?: ErrorOptions,
   ) {
-    super(`frame refused: ${field} should be ${expected}`, options);
+    super(`frame rejected: ${field} must be ${expected}`, options);
     this.name = "FrameError";
   }
 }

@@ -1,2 +1,2 @@
-/** `<version>+<hash of sources>`, compiled in by Vite. */
+/** Build id, `<version>+<hash of sources>`. Vite compiles it in. */
 declare const __BUILD__: string;

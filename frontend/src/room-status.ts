@@ -7,7 +7,7 @@
 import type { Transaction } from "yjs";
 
 import type { Clock } from "./clock";
-import { changedKeys, describeKey, mayHoldEditsOf } from "./document/changes";
+import { changedKeys, describeKey, mayContainEditsOf } from "./document/changes";
 import { CHANNEL_ORIGIN } from "./document/replica";
 import type { Replica } from "./document/replica";
 import { UnloadGuard } from "./page/lifecycle";
@@ -216,13 +216,13 @@ export class RoomStatus {
     const { replica } = this.options;
     const isFrame = origin === CHANNEL_ORIGIN;
     const cameBySocket = !isFrame && !transaction.local;
-    const isOfSession = mayHoldEditsOf(transaction, replica.own);
+    const isOfSession = mayContainEditsOf(transaction, replica.own);
     if (isOfSession) {
       this.edits.show();
     }
     const isOurs = isFrame
       ? this.header?.wants_saved === true
-      : !cameBySocket || replica.unlockedPending || isOfSession;
+      : !cameBySocket || replica.includesPending || isOfSession;
     if (isOurs) {
       this.saved.note(changedKeys(transaction));
     }

@@ -1,7 +1,7 @@
-/** What several tests share: a clock whose hands the test holds, seeded randomness, a header to vary. */
+/** Test support: a clock that the test advances, seeded random numbers, a session header with defaults. */
 import type { Clock } from "./clock";
 
-/** Whole numbers below `limit`, the same ones for the same seed (mulberry32). */
+/** Return a generator of integers below `limit` (mulberry32). The same seed yields the same integers. */
 export function randomFrom(seed: number): (limit: number) => number {
   let state = seed >>> 0;
   return (limit) => {
@@ -12,7 +12,7 @@ export function randomFrom(seed: number): (limit: number) => number {
   };
 }
 
-/** A session's header as it stands on the wire. */
+/** Return a session's header as parsed JSON, with `fields` over the defaults. */
 export function sessionHeader(fields: Record<string, unknown> = {}): Record<string, unknown> {
   return {
     id: 11,
@@ -53,12 +53,12 @@ export class FakeClock implements Clock {
     this.after(0, run);
   }
 
-  /** How many things are still to happen. */
+  /** Number of scheduled tasks. */
   get pending(): number {
     return this.tasks.length;
   }
 
-  /** Let time pass and run what falls due, in order. */
+  /** Advance the time and run the tasks that become due, in order. */
   pass(ms: number): void {
     const end_ms = this.now_ms + ms;
     for (let due = this.next(end_ms); due !== undefined; due = this.next(end_ms)) {

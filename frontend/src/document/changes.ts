@@ -1,12 +1,12 @@
-/** Which of the app's keys a transaction changed, and what they hold. ARCHITECTURE: root types are named `kind:KEY`. */
+/** Interpretation of a transaction: the changed keys, and the replica ids that wrote it. */
 import * as Y from "yjs";
 
-/** The root map that holds one entry for each key of the rule "value". */
+/** Root map with one entry for each key of the merge rule "value". */
 const STATE = "state";
-/** Kinds of root types whose name holds the key. */
-const KINDED = /^(text|list|map|set|counter|table|rows):(.*)$/s;
+/** Names of the other root types: `kind:KEY`. */
+const KIND_AND_KEY = /^(text|list|map|set|counter|table|rows):(.*)$/s;
 
-/** A longer value is more than a person wants to read in a notice. */
+/** Characters of a value in JSON that a notice shows. A key with a longer value is shown without it. */
 const MAX_VALUE_CHARACTERS = 200;
 
 export function changedKeys(transaction: Y.Transaction): Set<string> {
@@ -19,25 +19,45 @@ export function changedKeys(transaction: Y.Transaction): Set<string> {
   return keys;
 }
 
-/** A key as a person reads it: with its value in JSON, if that is short. */
+/** Return the key for display: with its value in JSON, unless that is too long. */
 export function describeKey(doc: Y.Doc, key: string): string {
   const value = valueOf(doc, key);
-  const words = value === undefined ? "(deleted)" : JSON.stringify(value);
-  return words.length > MAX_VALUE_CHARACTERS ? key : `${key}: ${words}`;
+  const text = value === undefined ? "(deleted)" : JSON.stringify(value);
+  return text.length > MAX_VALUE_CHARACTERS ? key : `${key}: ${text}`;
+}
+
+/**
+ * Return false if the replica ids `own` wrote every struct, and every deletion only overwrites an entry of a map.
+ *
+ * With write-through a tab receives its own session's edits from the room too. Waking the session for them would cost a
+ * script run each. Overwriting a map entry deletes the former value, so an overwrite does not count as a deletion.
+ */
+export function concernsSession(transaction: Y.Transaction, own: ReadonlySet<number>): boolean {
+  const authors = authorsOf(transaction);
+  return authors.some((author) => !own.has(author)) || authors.length === 0 || hasDeletion(transaction);
+}
+
+/**
+ * Return false if other replicas wrote every struct and nothing is deleted. A deletion does not name its author, so it may
+ * be of `own`. One update may contain edits of several authors, because the room merges updates that arrive together.
+ */
+export function mayContainEditsOf(transaction: Y.Transaction, own: ReadonlySet<number>): boolean {
+  const authors = authorsOf(transaction);
+  return authors.some((author) => own.has(author)) || authors.length === 0 || hasDeletion(transaction);
 }
 
 function keysOf(doc: Y.Doc, type: Y.AbstractType<unknown>, entries: Set<string | null>): Iterable<string> {
   let root = type;
-  let within = entries;
+  let rootEntries = entries;
   while (root._item !== null) {
-    within = new Set([root._item.parentSub]);
+    rootEntries = new Set([root._item.parentSub]);
     root = root._item.parent as Y.AbstractType<unknown>;
   }
   const name = rootName(doc, root);
   if (name === STATE) {
-    return [...within].filter((entry) => entry !== null);
+    return [...rootEntries].filter((entry) => entry !== null);
   }
-  const key = KINDED.exec(name ?? "")?.[2];
+  const key = KIND_AND_KEY.exec(name ?? "")?.[2];
   return key === undefined ? [] : [key];
 }
 
@@ -66,45 +86,14 @@ function valueOf(doc: Y.Doc, key: string): unknown {
   return kind === undefined ? undefined : doc.getMap(`${kind}:${key}`).toJSON();
 }
 
-/**
- * Does a change that came by the socket concern the session, and may it hold the session's own edits?
- *
- * With write-through a tab receives its own session's edits from the room as well; waking the session for them would cost
- * a run each. Overwriting a map's entry deletes the value before it, so the deletions in such an update do not tell it
- * apart: a deletion counts only where nothing took the deleted thing's place.
- */
-/** False only if every struct is of `own` and every deletion is an overwrite of a map's entry. */
-export function concernsSession(transaction: Y.Transaction, own: ReadonlySet<number>): boolean {
-  let hasStructs = false;
-  for (const [client, clock] of transaction.afterState) {
-    if (clock > (transaction.beforeState.get(client) ?? 0)) {
-      if (!own.has(client)) {
-        return true;
-      }
-      hasStructs = true;
-    }
-  }
-  return !hasStructs || deletesOutright(transaction);
+/** Return the replica ids of the structs that the transaction added. */
+function authorsOf({ beforeState, afterState }: Y.Transaction): number[] {
+  const added = [...afterState].filter(([author, clock]) => clock > (beforeState.get(author) ?? 0));
+  return added.map(([author]) => author);
 }
 
-/**
- * False only if every struct is of others and there is no deletion that may be of `own`: one does not tell who made it. An
- * update may hold edits of several, because the room passes on together what came together.
- */
-export function mayHoldEditsOf(transaction: Y.Transaction, own: ReadonlySet<number>): boolean {
-  let hasStructs = false;
-  for (const [client, clock] of transaction.afterState) {
-    if (clock > (transaction.beforeState.get(client) ?? 0)) {
-      if (own.has(client)) {
-        return true;
-      }
-      hasStructs = true;
-    }
-  }
-  return !hasStructs || deletesOutright(transaction);
-}
-
-function deletesOutright(transaction: Y.Transaction): boolean {
+/** Return whether the transaction deletes anything that no newer map entry replaced. */
+function hasDeletion(transaction: Y.Transaction): boolean {
   for (const [client, ranges] of transaction.deleteSet.clients) {
     const structs = transaction.doc.store.clients.get(client) ?? [];
     for (const { clock, len } of ranges) {
@@ -131,7 +120,7 @@ function* structsBetween(structs: (Y.Item | Y.GC)[], from: number, to: number): 
   }
 }
 
-/** A map's entry that is not the newest of its key has the one that replaced it on its right. */
+/** Return whether a struct is a former entry of a map. Yjs links the entry that replaced it as its right neighbor. */
 function isOverwritten(struct: Y.Item | Y.GC): boolean {
   return struct instanceof Y.Item && struct.parentSub !== null && struct.right !== null;
 }

@@ -95,7 +95,7 @@ describe("Replica", () => {
     expect(state(replica)).toEqual({});
     let unlocked = false;
     replica.doc.on("update", () => {
-      unlocked = replica.unlockedPending;
+      unlocked = replica.includesPending;
     });
     replica.applyFromChannel(first);
     expect(state(replica)).toEqual({ a: 2 });

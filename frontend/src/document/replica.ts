@@ -1,9 +1,4 @@
-/**
- * One tab's replica: a Y.Doc, and what of it the session has yet to hear.
- *
- * The transaction's *origin* is the only echo suppressor (R6): what came by the channel is not logged for the channel,
- * what came by the socket is not sent to the socket (the provider sees to that).
- */
+/** A tab's replica of the room's document, and the log of updates that its session has not acknowledged. */
 import * as Y from "yjs";
 
 import { FrameError } from "../errors";
@@ -12,28 +7,39 @@ import { concernsSession } from "./changes";
 /** Origin of every transaction that applies a session's frame. */
 export const CHANNEL_ORIGIN = Symbol("streamlit-crdt channel");
 
-/** What an update without structs and deletions looks like. */
+/** Length in bytes of an update without structs and deletions. */
 const EMPTY_UPDATE_BYTES = 2;
+/** Entries of the log. More are merged into one, so that an unresponsive session costs only the bytes of its updates. */
+const MAX_LOG_ENTRIES = 128;
+/** Bytes of the log. More are dropped: the next frame carries the document itself, which is smaller by then. */
+const MAX_LOG_BYTES = 1024 * 1024;
 
+/** Update with everything after version `since`. */
 export interface Delta {
   readonly since: number;
   readonly update: Uint8Array;
 }
 
+/**
+ * Yjs document of one tab. Its version counts the changes that the session has to receive.
+ *
+ * The transaction's *origin* is the only echo suppressor (R6). An update from the channel is not logged for the channel. The
+ * provider does not send an update from the socket back to the socket.
+ */
 export class Replica {
   readonly doc: Y.Doc;
-  /** Replica ids whose edits come from this tab's own session: they need not wake it. */
+  /** Replica ids of this tab's own session. Their edits do not wake it. */
   own: ReadonlySet<number> = new Set();
-  /** Called after each change that the session may lack; `wakes` says whether it should be told now. */
+  /** Called after each change that the session may lack. `wakes`: send a frame now. */
   onChange: ((wakes: boolean) => void) | null = null;
   private readonly log = new UpdateLog();
-  private current = 0;
-  private wasPending = false;
+  private currentVersion = 0;
+  private hadPending = false;
 
   constructor(id: number = randomId()) {
     this.doc = new Y.Doc();
     this.doc.clientID = id;
-    this.doc.on("beforeTransaction", this.rememberPending);
+    this.doc.on("beforeTransaction", this.notePending);
     this.doc.on("update", this.record);
   }
 
@@ -41,23 +47,22 @@ export class Replica {
     return this.doc.clientID;
   }
 
-  /** Grows by one with everything that the session has yet to hear. */
   get version(): number {
-    return this.current;
+    return this.currentVersion;
   }
 
   /**
-   * True while an update is announced that may hold structs from another hop than its origin's: they had been waiting for
-   * what this transaction brought. Such an update goes on by every door, or the one it did not come by would never see it.
+   * True while the current "update" event may include structs that were pending. They may have arrived by another hop than
+   * the transaction's origin, so the update is sent on every hop. Otherwise the hop of the origin would never receive them.
    */
-  get unlockedPending(): boolean {
-    return this.wasPending;
+  get includesPending(): boolean {
+    return this.hadPending;
   }
 
-  /** Merge a session's update. Raises `FrameError` and leaves the replica as it was if it does not decode. */
+  /** Merge a session's update. Throws `FrameError` and leaves the replica unchanged if it does not decode. */
   applyFromChannel(update: Uint8Array): void {
     try {
-      // Read to the end first: applying stops half way, with the structs in and the deletions out.
+      // Decode completely first: a failed apply integrates the structs and drops the deletions.
       Y.decodeUpdate(update);
       Y.applyUpdate(this.doc, update, CHANNEL_ORIGIN);
     } catch (error) {
@@ -65,29 +70,29 @@ export class Replica {
     }
   }
 
-  /** Count something that is not in the document (a changed status) as a thing the session has yet to hear. */
+  /** Increase the version for a change outside the document, such as a new status. */
   touch(): void {
-    this.current += 1;
+    this.currentVersion += 1;
   }
 
-  /** The session has everything up to `version`. */
+  /** Drop what the session has received: everything up to `version`. */
   acknowledge(version: number): void {
-    this.log.drop(Math.min(version, this.current));
+    this.log.drop(Math.min(version, this.currentVersion));
   }
 
-  /** Another session listens now: nothing that the last one was told, or itself told us, may be assumed of it. */
+  /** Prepare for a new session: assume nothing about its state, so that the next delta is complete. */
   startOver(): void {
     this.touch();
-    this.log.restart(this.current);
+    this.log.restart(this.currentVersion);
   }
 
   /**
-   * Everything after `acked` (R3). Where the log does not reach back that far, everything that the peer's state vector
-   * lacks, or the whole document if that is unknown too.
+   * Return everything after version `acked` (R3). Where the log does not reach back that far: everything that the peer's
+   * state vector lacks, or the whole document without a state vector.
    */
   deltaSince(acked: number, peerStateVector: Uint8Array | null): Delta {
-    const logReachesBack = acked >= this.log.since;
-    if (logReachesBack && (acked > 0 || peerStateVector === null)) {
+    const isInLog = acked >= this.log.since;
+    if (isInLog && (acked > 0 || peerStateVector === null)) {
       return { since: this.log.since, update: this.log.merged() };
     }
     return { since: 0, update: this.diff(peerStateVector) };
@@ -107,9 +112,9 @@ export class Replica {
     return update.length === EMPTY_UPDATE_BYTES ? new Uint8Array(0) : update;
   }
 
-  private readonly rememberPending = (): void => {
+  private readonly notePending = (): void => {
     const { pendingStructs, pendingDs } = this.doc.store;
-    this.wasPending = pendingStructs !== null || pendingDs !== null;
+    this.hadPending = pendingStructs !== null || pendingDs !== null;
   };
 
   private readonly record = (
@@ -118,46 +123,34 @@ export class Replica {
     _doc: Y.Doc,
     transaction: Y.Transaction,
   ): void => {
-    if (origin === CHANNEL_ORIGIN && !this.wasPending) {
+    if (origin === CHANNEL_ORIGIN && !this.hadPending) {
       return;
     }
-    this.current += 1;
-    this.log.append(this.current, update);
+    this.currentVersion += 1;
+    this.log.append(this.currentVersion, update);
     this.onChange?.(concernsSession(transaction, this.own));
   };
 }
 
-/** 53 bits, all that Yjs and pycrdt carry: a repeated id with other content would break convergence. */
-function randomId(): number {
-  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
-  return (high % 2 ** 21) * 2 ** 32 + low;
-}
-
-/**
- * The updates that the session may lack, kept until it acknowledges them.
- *
- * A frame carries the merge of these rather than a diff against a state vector, because a diff holds the whole delete set
- * of the document (R7), and because a deletion does not move the state vector (R3).
- */
-/** More entries than this are merged into one, so that a silent session costs no more than its bytes. */
-const MAX_ENTRIES = 128;
-
-/** More bytes than this are dropped: the next frame carries the document itself, which by then is the smaller thing. */
-const MAX_BYTES = 1024 * 1024;
-
-interface Entry {
-  /** Holds everything after version `from`, up to and including version `to`. */
+/** Update of the versions after `from`, up to and including `to`. */
+interface LogEntry {
   readonly from: number;
   readonly to: number;
   readonly update: Uint8Array;
 }
 
-export class UpdateLog {
-  private entries: Entry[] = [];
+/**
+ * Updates that the session may lack, until it acknowledges them.
+ *
+ * A frame carries the merge of these, not a diff against a state vector: a diff contains the delete set of the whole
+ * document (R7), and a deletion does not advance the state vector (R3).
+ */
+class UpdateLog {
+  private entries: LogEntry[] = [];
   private byteCount = 0;
   private start = 0;
 
-  /** Everything after this version is held here. */
+  /** The log contains everything after this version. */
   get since(): number {
     return this.start;
   }
@@ -165,12 +158,12 @@ export class UpdateLog {
   append(version: number, update: Uint8Array): void {
     this.entries.push({ from: version - 1, to: version, update });
     this.byteCount += update.length;
-    if (this.entries.length > MAX_ENTRIES || this.byteCount > MAX_BYTES) {
+    if (this.entries.length > MAX_LOG_ENTRIES || this.byteCount > MAX_LOG_BYTES) {
       this.compact();
     }
   }
 
-  /** Forget what is acknowledged. An entry that reaches beyond `version` stays whole. */
+  /** Drop the entries up to `version`. An entry that extends beyond it stays whole. */
   drop(version: number): void {
     let first = this.entries[0];
     while (first !== undefined && first.to <= version) {
@@ -181,14 +174,14 @@ export class UpdateLog {
     this.start = Math.max(this.start, Math.min(version, first?.from ?? version));
   }
 
-  /** Forget everything: from now on only what comes after `version` is held. */
+  /** Drop all entries, and begin after `version`. */
   restart(version: number): void {
     this.entries = [];
     this.byteCount = 0;
     this.start = version;
   }
 
-  /** One update with all that is held; empty when there is nothing. */
+  /** Return all entries as one update, empty if there are none. */
   merged(): Uint8Array {
     const [first, ...others] = this.entries;
     if (first === undefined) {
@@ -204,11 +197,17 @@ export class UpdateLog {
       return;
     }
     const update = this.merged();
-    if (update.length > MAX_BYTES) {
+    if (update.length > MAX_LOG_BYTES) {
       this.restart(last.to);
       return;
     }
     this.entries = [{ from: first.from, to: last.to, update }];
     this.byteCount = update.length;
   }
+}
+
+/** Return 53 random bits, the limit of Yjs and pycrdt. A repeated id with other content would break convergence. */
+function randomId(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return (high % 2 ** 21) * 2 ** 32 + low;
 }

@@ -247,10 +247,10 @@ export class RoomSocket {
     }
   }
 
-  /** The provider takes what it applied itself for something the server knows; see `Replica.unlockedPending`. */
+  /** The provider takes what it applied itself for something the server knows; see `Replica.includesPending`. */
   private readonly passOnUnlocked = (update: Uint8Array, origin: unknown): void => {
     const provider = this.provider;
-    if (provider !== null && origin === provider && this.replica.unlockedPending && provider.wsconnected) {
+    if (provider !== null && origin === provider && this.replica.includesPending && provider.wsconnected) {
       const encoder = createEncoder();
       writeVarUint(encoder, MESSAGE_SYNC);
       writeUpdate(encoder, update);
