@@ -24,7 +24,7 @@ function frame(fields: Record<string, unknown> = {}, update: Uint8Array = new Ui
   return encodeFrameBytes(sessionHeader({ build: __BUILD__, ...fields }), update);
 }
 
-/** A page as Streamlit builds it around a component in a fragment, next to other elements. */
+/** Build Streamlit's page around a component in a fragment, next to another element. */
 function page({ isShadow = false } = {}) {
   document.body.innerHTML = `
     <div data-testid="stVerticalBlock" id="main">
@@ -59,17 +59,17 @@ async function pass(ms: number): Promise<void> {
 }
 
 describe("the component", () => {
-  it("says hello after mounting, and a rerender is not a mount", async () => {
+  it("sends a hello after mounting, and none after a rerender", async () => {
     const { call, sent, host } = page();
     const end = call(frame());
     expect(sent).toHaveLength(0);
     await pass(10);
     expect(sent.map(({ why }) => why)).toEqual(["hello"]);
-    const { id, v } = sent[0] ?? expect.fail("no hello");
+    const { id, v } = sent[0] ?? expect.fail("no hello was sent");
     call(frame({ ack_of: id, ack: v }));
     await pass(1_000);
-    const { v: told } = sent.at(-1) ?? expect.fail("nothing told");
-    call(frame({ ack_of: id, ack: told, settle: true }));
+    const { v: lastVersion } = sent.at(-1) ?? expect.fail("no frame was sent");
+    call(frame({ ack_of: id, ack: lastVersion, settle: true }));
     await pass(1_000);
     expect(new Set(sent.map((header) => header.id))).toEqual(new Set([id]));
     expect(sent.filter(({ why }) => why === "hello")).toHaveLength(1);
@@ -78,23 +78,23 @@ describe("the component", () => {
     end();
   });
 
-  it("takes the same data for a new theme, not for a new frame", async () => {
+  it("ignores unchanged data in a call for a new theme", async () => {
     const { call, sent, host } = page();
     call(frame());
     await pass(10);
-    const { id, v } = sent[0] ?? expect.fail("no hello");
-    const asking = frame({ ack_of: id, ack: v + 9, settle: true });
-    call(asking);
+    const { id, v } = sent[0] ?? expect.fail("no hello was sent");
+    const data = frame({ ack_of: id, ack: v + 9, settle: true });
+    call(data);
     await pass(10);
     const count = sent.length;
-    const end = call(asking);
+    const end = call(data);
     await pass(10);
     expect(sent).toHaveLength(count);
     host.remove();
     end();
   });
 
-  it("stops when its element has left the page", async () => {
+  it("stops when its element was removed from the page", async () => {
     const { call, sent, host } = page();
     const end = call(frame());
     host.remove();
@@ -104,7 +104,7 @@ describe("the component", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("outlives the cleanup of a call that a newer one overtook", async () => {
+  it("survives the cleanup of a call that a newer one overtook", async () => {
     const { call, sent, host } = page();
     const endFirst = call(frame());
     const endSecond = call(frame());
@@ -120,7 +120,7 @@ describe("the component", () => {
     end();
   });
 
-  it("lives as long as its element is in the page, whatever was cleaned up, and ends soon after", async () => {
+  it("survives a cleanup while its element is in the page, and ends within 1 s after", async () => {
     const { call, sent, host } = page();
     const end = call(frame());
     end();
@@ -135,7 +135,7 @@ describe("the component", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it.each([false, true])("takes no room in the app (shadow root: %s)", (isShadow) => {
+  it.each([false, true])("is hidden from the layout (shadow root: %s)", (isShadow) => {
     const { call, host } = page({ isShadow });
     const end = call(frame());
     const ours = document.querySelector("#ours");
@@ -147,7 +147,7 @@ describe("the component", () => {
     expect(ours?.hasAttribute("data-streamlit-crdt")).toBe(false);
   });
 
-  it("mounts in a page that is built otherwise", async () => {
+  it("mounts in a page with other markup", async () => {
     const { call, sent, host } = page();
     document.body.replaceChildren(host);
     const end = call(null);
@@ -157,7 +157,7 @@ describe("the component", () => {
     end();
   });
 
-  it("shows nothing in normal operation", async () => {
+  it("shows no notice in normal operation", async () => {
     const { call, host } = page();
     const end = call(frame());
     await pass(5_000);
@@ -166,7 +166,7 @@ describe("the component", () => {
     end();
   });
 
-  it("asks for a reload, once, when another build speaks on the other side", async () => {
+  it("shows one reload notice when the session has another build", async () => {
     const { call, sent, host } = page();
     call(frame({ build: "0.0.1+old" }));
     const end = call(new Uint8Array([7, 7]));
@@ -181,7 +181,7 @@ describe("the component", () => {
     expect(document.querySelector(NOTICE)).toBeNull();
   });
 
-  it("never merges two histories: it says what was not saved, and has it kept until the page is reloaded", async () => {
+  it("lists the unsaved edits of a deleted room, and guards them until a reload", async () => {
     const { call, sent, host } = page();
     const mine = new Y.Doc();
     mine.getMap("state").set("note", "<b>mine</b>");
@@ -189,9 +189,9 @@ describe("the component", () => {
     call(frame(own, Y.encodeStateAsUpdate(mine)));
     await pass(10);
     expect(sent.at(-1)).toMatchObject({ why: "hello", unsaved: 1, saved_v: 0, failing: false, level: 0 });
-    const leaving = new Event("beforeunload", { cancelable: true });
-    window.dispatchEvent(leaving);
-    expect(leaving.defaultPrevented).toBe(true);
+    const unloadWithEdits = new Event("beforeunload", { cancelable: true });
+    window.dispatchEvent(unloadWithEdits);
+    expect(unloadWithEdits.defaultPrevented).toBe(true);
     const count = sent.length;
     const end = call(frame({ id: 12, epoch: "2".repeat(32), settle: true }));
     await pass(60_000);
@@ -200,20 +200,20 @@ describe("the component", () => {
     expect([...notice.querySelectorAll("li")].map((item) => item.textContent)).toEqual([
       'note: "<b>mine</b>"',
     ]);
-    expect(notice.querySelector("li")?.style.fontSize).toBe("inherit"); // the page's own rule for lists is larger
+    expect(notice.querySelector("li")?.style.fontSize).toBe("inherit"); // Streamlit's rule for lists has a larger font
     expect(notice.querySelector("button")?.textContent).toBe("Reload");
     host.remove();
     end();
-    const left = new Event("beforeunload", { cancelable: true });
-    window.dispatchEvent(left);
-    expect(left.defaultPrevented).toBe(false);
+    const unloadAfter = new Event("beforeunload", { cancelable: true });
+    window.dispatchEvent(unloadAfter);
+    expect(unloadAfter.defaultPrevented).toBe(false);
   });
 
-  it("A2: asks its session for a fresh token in time, without a click", async () => {
+  it("A2: requests a new token before the expiry, without a click", async () => {
     const { call, sent, host } = page();
     call(frame({ token: "a.b.c", token_expires_in_s: 600 }));
     await pass(10);
-    const { id, v } = sent[0] ?? expect.fail("no hello");
+    const { id, v } = sent[0] ?? expect.fail("no hello was sent");
     const end = call(frame({ ack_of: id, ack: v, token: "a.b.c", token_expires_in_s: 600 }));
     await pass(479_000);
     expect(sent.map(({ why }) => why)).not.toContain("token");
@@ -223,7 +223,7 @@ describe("the component", () => {
     end();
   });
 
-  it("sends nothing once the page is being left", async () => {
+  it("sends no frame after pagehide", async () => {
     const { call, sent, host } = page();
     const end = call(frame());
     await pass(10);
@@ -238,14 +238,14 @@ describe("the component", () => {
     end();
   });
 
-  it("a newer build takes over the element of an older one", async () => {
+  it("replaces an instance of another build at the same element", async () => {
     const { call, sent, host } = page();
     call(frame());
     await pass(10);
     const registry = (globalThis as Record<symbol, WeakMap<object, { build: string }>>)[
       Symbol.for("streamlit-crdt mounted")
     ];
-    const instance = registry?.get(host) ?? expect.fail("nothing is mounted");
+    const instance = registry?.get(host) ?? expect.fail("no instance is mounted");
     instance.build = "older";
     const end = call(frame());
     await pass(60_000);

@@ -1,10 +1,10 @@
 /**
- * The component as Streamlit calls it.
+ * Entry point that Streamlit calls.
  *
- * Streamlit calls the default export at mount and again for each new `data` and each new theme, with the same
- * `parentElement`: a rerender is not a mount. The cleanup it gets back from a call is run at unmount, but also, by Streamlit
- * 1.67, when a newer call overtook that call while its module was loading; the component is then still in the page. So a
- * cleanup ends the tab only once the element has left the page or a newer call has taken over; until then it looks again.
+ * Streamlit calls the default export at mount, and again for each new `data` and each new theme, with the same
+ * `parentElement`. It runs the returned cleanup at unmount. Streamlit 1.67 also runs it when a newer call overtook that call
+ * while its module was loading; the component is then still in the page. A cleanup therefore ends the tab only after the
+ * element has left the page, and checks again until then or until a newer call.
  */
 import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
@@ -13,29 +13,30 @@ import { offerRerun } from "./page/lifecycle";
 import { badgeRoom, StatusBadge } from "./page/status-badge";
 import { Tab } from "./tab";
 
-/** How often a cleanup of a component that is still in the page looks again. */
-const LOOK_AGAIN_MS = 1_000;
+/** Interval at which a cleanup checks whether its element has left the page. */
+const CLEANUP_RETRY_MS = 1_000;
 
+/** One component in the page. All builds in a page share these objects, so their fields keep their names. */
 interface Mounted {
   readonly tab: Pick<Tab | StatusBadge, "update" | "destroy">;
   readonly build: string;
-  /** How often the host called; a cleanup of an earlier call has nothing to end. */
+  /** Number of calls for this element. The cleanup of an earlier call ends nothing. */
   calls: number;
 }
 
 /**
- * Shared by every build that was ever loaded into this page: after an upgrade Streamlit calls the new build on the element
- * where the old one still lives, and never cleans up the old one.
+ * Mounted components, shared by all builds in this page. After an upgrade Streamlit calls the new build for an element with
+ * an instance of the old build, and does not clean up the old one.
  */
 const REGISTRY: symbol = Symbol.for("streamlit-crdt mounted");
 
 type Registry = WeakMap<HTMLElement | ShadowRoot, Mounted>;
 
 export default function streamlitCrdt(component: FrontendRendererArgs): () => void {
-  return offerRerun(component) ?? run(component);
+  return offerRerun(component) ?? render(component);
 }
 
-function run(component: FrontendRendererArgs): () => void {
+function render(component: FrontendRendererArgs): () => void {
   const { parentElement } = component;
   const instance = instanceAt(parentElement) ?? mount(component);
   instance.calls += 1;
@@ -48,19 +49,19 @@ function run(component: FrontendRendererArgs): () => void {
 
 function cleanUp(parent: HTMLElement | ShadowRoot, instance: Mounted, call: number): void {
   if (!hostElement(parent).isConnected) {
-    end(parent, instance);
+    unmount(parent, instance);
   } else if (instance.calls === call) {
     setTimeout(() => {
       cleanUp(parent, instance, call);
-    }, LOOK_AGAIN_MS);
+    }, CLEANUP_RETRY_MS);
   }
 }
 
-/** This build's instance at `parent`, if there is one; another build's is ended. */
+/** Return this build's instance at `parent`, if there is one. An instance of another build is unmounted. */
 function instanceAt(parent: HTMLElement | ShadowRoot): Mounted | undefined {
   const instance = registry().get(parent);
   if (instance !== undefined && instance.build !== __BUILD__) {
-    end(parent, instance);
+    unmount(parent, instance);
     return undefined;
   }
   return instance;
@@ -73,7 +74,7 @@ function mount(component: FrontendRendererArgs): Mounted {
   return instance;
 }
 
-function end(parent: HTMLElement | ShadowRoot, instance: Mounted): void {
+function unmount(parent: HTMLElement | ShadowRoot, instance: Mounted): void {
   if (registry().get(parent) === instance) {
     registry().delete(parent);
     instance.tab.destroy();

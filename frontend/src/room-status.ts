@@ -1,8 +1,8 @@
 /**
- * How a tab stands with the room server: let in by which token, as what, in which history, and what of its edits is saved.
+ * Status of a tab in its room: role, token, epoch, and unsaved edits.
  *
- * The parts know nothing of each other: `TabToken` and `UnsavedEdits` are asked here, the socket is told here, and what comes of it
- * goes three ways: into each frame to the session, to the badges of this page, and into the question before leaving.
+ * It feeds `TabToken` and `UnsavedEdits` from the session's frames and the socket's events. The result is part of each frame
+ * to the session, is shown by the badges of the page, and decides whether the browser asks before it unloads the page.
  */
 import type { Transaction } from "yjs";
 
@@ -13,130 +13,113 @@ import type { Replica } from "./document/replica";
 import { UnloadGuard } from "./page/lifecycle";
 import { setStatus } from "./page/status-store";
 import type { StatusState } from "./page/status-store";
+import type { StatusSource } from "./transport/channel";
 import { isEpoch } from "./transport/frame";
 import type { Role, SessionHeader, Status, StatusReport } from "./transport/frame";
 import type { SavedAnswer } from "./transport/protocol";
+import type { Access, ConnectionListener } from "./transport/room-socket";
 import { TabToken } from "./transport/tab-token";
 import { SessionUnsavedEdits, UnsavedEdits } from "./transport/unsaved-edits";
+import type { SendQuery } from "./transport/unsaved-edits";
 
-export interface RoomStatusOptions {
-  readonly replica: Replica;
-  readonly clock: Clock;
-  readonly page: Pick<Window, "addEventListener" | "removeEventListener">;
-  /** Ask the channel for a frame to the session. */
-  readonly want: (why: "token" | "saved") => void;
-  /** The token or the epoch is another one now. */
-  readonly onAccess: () => void;
-  /** The room was deleted; `unsaved` describes what this tab had not saved. Called once. */
-  readonly onEnded: (unsaved: readonly string[]) => void;
+export interface RoomStatusListener {
+  /** A frame to the session is needed: for a new token, or because the saved edits have changed. */
+  requestFrame(why: "token" | "saved"): void;
+  /** The token or the epoch has changed. */
+  onAccessChange(access: Access): void;
+  /** The room was deleted. `unsaved` describes the edits of this tab that are lost. Called once. */
+  onRoomDeleted(unsaved: readonly string[]): void;
 }
 
-export class RoomStatus {
-  readonly saved: UnsavedEdits;
-  private readonly edits: SessionUnsavedEdits;
-  private readonly tokens: TabToken;
-  private readonly warning: UnloadGuard;
-  private known: string | null = null;
+export class RoomStatus implements StatusSource, ConnectionListener {
+  private readonly unsaved: UnsavedEdits;
+  private readonly sessionUnsaved: SessionUnsavedEdits;
+  private readonly tabToken: TabToken;
+  private readonly unloadGuard: UnloadGuard;
+  private currentEpoch: string | null = null;
   private header: SessionHeader | null = null;
   private status: Status = "connecting";
   private isDenied = false;
   private isFull = false;
-  private hasEnded = false;
-  private mayLeave = false;
-  private toldSaved = "0 false";
+  private isEnded = false;
+  private isUnloadAllowed = false;
+  private reportedSaved = "0 false";
 
-  constructor(private readonly options: RoomStatusOptions) {
-    this.saved = new UnsavedEdits(options.clock, () => {
-      this.tell();
+  constructor(
+    private readonly replica: Replica,
+    clock: Clock,
+    page: Pick<Window, "addEventListener" | "removeEventListener">,
+    private readonly listener: RoomStatusListener,
+  ) {
+    this.unsaved = new UnsavedEdits(clock, () => {
+      this.publish();
     });
-    this.edits = new SessionUnsavedEdits(() => {
-      options.want("saved");
+    this.sessionUnsaved = new SessionUnsavedEdits(() => {
+      listener.requestFrame("saved");
     });
-    this.tokens = new TabToken(
-      options.clock,
+    this.tabToken = new TabToken(
+      clock,
       () => {
-        options.want("token");
+        listener.requestFrame("token");
       },
-      options.onAccess,
+      () => {
+        listener.onAccessChange(this);
+      },
     );
-    this.warning = new UnloadGuard(options.page);
-    options.replica.doc.on("update", this.note);
+    this.unloadGuard = new UnloadGuard(page);
+    replica.doc.on("update", this.onUpdate);
   }
 
   get token(): string | null {
-    return this.tokens.text;
+    return this.tabToken.text;
   }
 
   get role(): Role {
     return this.header?.role ?? "editor";
   }
 
-  /** Of the history in this tab; null if it is not known. */
+  /** Epoch of the document in this tab; null if it is unknown. */
   get epoch(): string | null {
-    return this.known;
+    return this.currentEpoch;
   }
 
-  get isEnded(): boolean {
-    return this.hasEnded;
-  }
-
-  /** Whether a session's frame may be applied: two histories are never merged. */
-  admits(header: SessionHeader): boolean {
-    if (this.hasEnded) {
-      return this.isOfEnded(header);
+  /** Return whether to apply a session's frame. Documents of two epochs are never merged. */
+  accepts(header: SessionHeader): boolean {
+    if (this.isEnded) {
+      return this.acceptsEnded(header);
     }
-    if (this.isAnother(header.epoch)) {
-      this.end();
+    if (this.isOtherEpoch(header.epoch)) {
+      this.onEpochEnded();
       return false;
     }
     this.header = header;
     return true;
   }
 
-  /** Take over what an admitted frame says, once its update is applied. */
-  follow(header: SessionHeader, seen: number): void {
+  /** Process an accepted frame after its update was applied; `received`: version of the session in the replica. */
+  update(header: SessionHeader, received: number): void {
     if (header.deleted) {
-      this.end();
+      this.onEpochEnded();
     }
-    this.learn(header.epoch);
-    this.saved.noteSession(header.id, seen);
-    if (this.edits.follow(header)) {
-      this.saved.check();
+    this.adoptEpoch(header.epoch);
+    this.unsaved.receiveFrom(header.id, received);
+    if (this.sessionUnsaved.update(header)) {
+      this.unsaved.check();
     }
-    this.tokens.take(header.token, header.token_expires_in_s);
-    this.tell();
+    this.tabToken.update(header.token, header.token_expires_in_s);
+    this.publish();
   }
 
   report(): StatusReport {
-    this.toldSaved = this.savedWord();
+    this.reportedSaved = this.savedText();
     return {
-      saved_v: this.saved.sessionVersion,
-      unsaved: this.isViewer ? 0 : this.saved.unsaved,
-      failing: this.saved.failing,
-      epoch: this.known,
-      level: this.saved.level,
+      saved_v: this.unsaved.savedSessionVersion,
+      unsaved: this.unsavedCount,
+      failing: this.unsaved.isFailing,
+      epoch: this.currentEpoch,
+      level: this.unsaved.level,
     };
   }
-
-  /** The part of the socket's news that concerns nobody else. */
-  readonly listener = {
-    onOpen: (ask: (version: number) => void): void => {
-      this.saved.open(ask);
-    },
-    onClose: (wasRefused: boolean): void => {
-      this.closed(wasRefused);
-    },
-    onSaved: (answer: SavedAnswer): void => {
-      this.answered(answer);
-    },
-    onEnded: (): void => {
-      this.end();
-    },
-    onFull: (): void => {
-      this.isFull = true;
-      this.tell();
-    },
-  };
 
   setStatus(status: Status): void {
     this.status = status;
@@ -144,87 +127,97 @@ export class RoomStatus {
       this.isFull = false;
     }
     if (status === "connected") {
-      this.tokens.admitted();
+      this.tabToken.onAdmitted();
     }
-    this.tell();
+    this.publish();
   }
 
-  denied(): void {
-    this.isDenied = true;
-    this.saved.deny();
+  onOpen(send: SendQuery): void {
+    this.unsaved.open(send);
   }
 
-  private answered(answer: SavedAnswer): void {
+  onClose(wasRejected: boolean): void {
+    this.isDenied = false;
+    this.unsaved.close();
+    if (wasRejected) {
+      this.tabToken.onRejected();
+    }
+  }
+
+  onSaved(answer: SavedAnswer): void {
     const epoch = answer.level === 2 && isEpoch(answer.epoch) ? answer.epoch : null;
-    if (this.isAnother(epoch)) {
-      this.end();
+    if (this.isOtherEpoch(epoch)) {
+      this.onEpochEnded();
       return;
     }
-    this.saved.answer(answer);
-    this.learn(epoch);
-    if (answer.outcome === "refused" && !this.isDenied) {
-      this.denied();
+    this.unsaved.receive(answer);
+    this.adoptEpoch(epoch);
+    if (answer.status === "rejected" && !this.isDenied) {
+      this.onDenied();
     }
   }
 
-  /** The connection is gone; `wasRefused`: for want of a token that opens the room, as far as one can tell. */
-  private closed(wasRefused: boolean): void {
-    this.isDenied = false;
-    this.saved.close();
-    if (wasRefused) {
-      this.tokens.refused();
+  onDenied(): void {
+    this.isDenied = true;
+    this.unsaved.deny();
+  }
+
+  /** The room was deleted, and another epoch may have begun. The document stays in this tab. */
+  onEpochEnded(): void {
+    if (!this.isEnded) {
+      this.isEnded = true;
+      const keys = this.isViewer ? [] : this.unsaved.keys;
+      this.listener.onRoomDeleted(keys.map((key) => describeKey(this.replica.doc, key)));
+      this.publish();
     }
   }
 
-  /** The room was deleted and begun anew: what is here stays here. */
-  end(): void {
-    if (!this.hasEnded) {
-      this.hasEnded = true;
-      const { doc } = this.options.replica;
-      const unsaved = this.isViewer ? [] : this.saved.unsavedKeys;
-      this.options.onEnded(unsaved.map((key) => describeKey(doc, key)));
-      this.tell();
-    }
+  onRoomFull(): void {
+    this.isFull = true;
+    this.publish();
   }
 
-  /** The person has seen what is lost and leaves the page. */
-  letGo(): void {
-    this.mayLeave = true;
-    this.tell();
+  /** Unload the page without a question: the notice has listed the unsaved edits. */
+  allowUnload(): void {
+    this.isUnloadAllowed = true;
+    this.publish();
   }
 
   destroy(): void {
-    this.options.replica.doc.off("update", this.note);
-    this.saved.close();
-    this.tokens.stop();
-    this.warning.set(false);
+    this.replica.doc.off("update", this.onUpdate);
+    this.unsaved.close();
+    this.tabToken.stop();
+    this.unloadGuard.set(false);
     if (this.header !== null) {
       setStatus(this.header.room, null);
     }
   }
 
   /**
-   * What came by the socket is the server's already, except for the edits of this tab's session that took the way through
-   * the process: others get an update before it is committed. A session's own way makes its frames no concern of ours.
+   * Count an update as unsaved if this tab has to bring it to the server.
+   *
+   * The server has every update that arrived by the socket. The exception are edits of this tab's session that it wrote
+   * through its local connection: the room sends an update to others before it commits it. A frame of a session with a local
+   * connection does not count.
    */
-  private readonly note = (
+  private readonly onUpdate = (
     _update: Uint8Array,
     origin: unknown,
     _doc: unknown,
     transaction: Transaction,
   ): void => {
-    const { replica } = this.options;
+    const { replica } = this;
     const isFrame = origin === CHANNEL_ORIGIN;
     const cameBySocket = !isFrame && !transaction.local;
-    const isOfSession = mayContainEditsOf(transaction, replica.own);
-    if (isOfSession) {
-      this.edits.show();
+    const mayBeOfSession = mayContainEditsOf(transaction, replica.own);
+    if (mayBeOfSession) {
+      this.sessionUnsaved.onEdit();
     }
-    const isOurs = isFrame
+    const isUnsaved = isFrame
       ? this.header?.wants_saved === true
-      : !cameBySocket || replica.includesPending || isOfSession;
-    if (isOurs) {
-      this.saved.note(changedKeys(transaction));
+      : !cameBySocket || replica.includesPending || mayBeOfSession;
+    if (isUnsaved) {
+      this.unsaved.add(changedKeys(transaction));
     }
   };
 
@@ -232,80 +225,85 @@ export class RoomStatus {
     return this.isDenied || this.role === "viewer";
   }
 
-  /** Whether a frame is of the very history that has ended; a session that goes on alone with it names no other. */
-  private isOfEnded(header: SessionHeader): boolean {
-    const isOurs = header.epoch === this.known || (header.deleted && this.known === null);
-    if (isOurs) {
-      this.header = header;
-    }
-    return isOurs;
+  private get unsavedCount(): number {
+    return this.isViewer ? 0 : this.unsaved.count;
   }
 
-  private isAnother(epoch: string | null): boolean {
-    return epoch !== null && this.known !== null && epoch !== this.known;
+  /** Accept frames of the ended epoch only. A session that continues alone with it states no other epoch. */
+  private acceptsEnded(header: SessionHeader): boolean {
+    const isSameEpoch = header.epoch === this.currentEpoch || (header.deleted && this.currentEpoch === null);
+    if (isSameEpoch) {
+      this.header = header;
+    }
+    return isSameEpoch;
+  }
+
+  private isOtherEpoch(epoch: string | null): boolean {
+    return epoch !== null && this.currentEpoch !== null && epoch !== this.currentEpoch;
   }
 
   /**
-   * Rooms in memory are begun anew whenever their server is, and nobody deleted them: the tabs bring them back, so that
-   * their epoch is nothing to hold on to.
+   * Keep the first epoch that a frame or an answer states. A server that stores rooms in memory begins a new epoch at each
+   * restart, although nothing was deleted, and the tabs restore the room. There the epoch is dropped.
    */
-  private learn(epoch: string | null): void {
-    const known = this.saved.level === 1 ? null : (this.known ?? epoch);
-    if (known !== this.known) {
-      this.known = known;
-      this.options.onAccess();
+  private adoptEpoch(epoch: string | null): void {
+    const adopted = this.unsaved.level === 1 ? null : (this.currentEpoch ?? epoch);
+    if (adopted !== this.currentEpoch) {
+      this.currentEpoch = adopted;
+      this.listener.onAccessChange(this);
     }
   }
 
-  private tell(): void {
-    if (this.saved.isChecked) {
-      this.edits.settle();
+  /** Update the badges, the unload guard and, if it needs to know, the session. */
+  private publish(): void {
+    if (this.unsaved.isChecked) {
+      this.sessionUnsaved.onAllSaved();
     }
-    const state = this.live();
+    const state = this.state();
     if (this.header !== null) {
       setStatus(this.header.room, state);
     }
-    const cannotTell = state.isSilent && state.status === "connected";
-    this.warning.set(state.unsaved > 0 && !cannotTell && !this.mayLeave);
-    if (this.header?.wants_saved === true && this.isWorthTelling()) {
-      this.options.want("saved");
+    const isUnknown = state.isSilent && state.status === "connected";
+    this.unloadGuard.set(state.unsaved > 0 && !isUnknown && !this.isUnloadAllowed);
+    if (this.header?.wants_saved === true && this.needsReport()) {
+      this.listener.requestFrame("saved");
     }
   }
 
-  private live(): StatusState {
-    const { saved } = this;
+  private state(): StatusState {
     return {
-      status: this.hasEnded ? "offline" : this.status,
-      level: saved.level,
-      unsaved: this.isViewer ? 0 : saved.unsaved,
-      isFailing: saved.failing,
-      isSilent: saved.isSilent,
+      status: this.isEnded ? "offline" : this.status,
+      level: this.unsaved.level,
+      unsaved: this.unsavedCount,
+      isFailing: this.unsaved.isFailing,
+      isSilent: this.unsaved.isSilent,
       isViewer: this.isViewer,
-      isEnded: this.hasEnded,
+      isEnded: this.isEnded,
       isFull: this.isFull,
       unsavedBySession: this.unsavedBySession,
       refusedBySession: this.header?.refused_edits ?? 0,
     };
   }
 
-  /** Offline it is the session's word alone, renewed with each poll. */
+  /** Unsaved edits of the local connection. Offline only the session reports them, and renews the report with each poll. */
   private get unsavedBySession(): number | null {
     const { header, status } = this;
     if (header === null || header.wants_saved) {
       return null;
     }
     if (status === "connected") {
-      return this.edits.unsaved;
+      return this.sessionUnsaved.count;
     }
     return header.poll_s === null ? null : header.unsaved;
   }
 
-  /** A frame costs a run: only once nothing is missing any more, or when the store begins or ceases to fail. */
-  private isWorthTelling(): boolean {
-    return this.savedWord() !== this.toldSaved && (this.saved.failing || this.saved.isSettled);
+  /** A frame costs a script run: report only that everything is saved, and that the store begins or stops to fail. */
+  private needsReport(): boolean {
+    const isReportable = this.unsaved.isFailing || this.unsaved.isAllSaved;
+    return this.savedText() !== this.reportedSaved && isReportable;
   }
 
-  private savedWord(): string {
-    return `${this.saved.sessionVersion} ${this.saved.failing}`;
+  private savedText(): string {
+    return `${this.unsaved.savedSessionVersion} ${this.unsaved.isFailing}`;
   }
 }

@@ -274,7 +274,7 @@ class Room:
         The badge shows one of: *Saved*, *Saving…*, *In memory only* (the server has the edits but no store on disk),
         *View only*, *Offline*, *Offline, n edits not saved yet*, *Connecting…*, *Connected* (the server does not report
         what it saves) or *Room deleted*. For edits that were rejected or not stored: *Not saved: the room is full*,
-        *Not saved: the room refused n edits* or *Not saved: the room's storage fails*.
+        *Not saved: the room rejected n edits* or *Not saved: the room's storage fails*.
         """
         self._membership.show_badge()
 

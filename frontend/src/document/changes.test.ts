@@ -14,8 +14,8 @@ function keysOfEdit(doc: Y.Doc, edit: () => void): string[] {
   return keys;
 }
 
-describe("changed keys", () => {
-  it("are the entries of the state, set or deleted", () => {
+describe("changedKeys", () => {
+  it("contains the entries of the state map that were set or deleted", () => {
     const doc = new Y.Doc();
     const state = doc.getMap("state");
     state.set("gone", 1);
@@ -26,7 +26,7 @@ describe("changed keys", () => {
     expect(keys).toEqual(["a", "gone"]);
   });
 
-  it("are in the names of the other root types, colons and all; what is no key is left out", () => {
+  it("takes keys from the names of other root types, and omits roots without a key", () => {
     const doc = new Y.Doc();
     const keys = keysOfEdit(doc, () => {
       doc.getText("text:note").insert(0, "x");
@@ -37,7 +37,7 @@ describe("changed keys", () => {
     expect(keys).toEqual(["a:b", "note"]);
   });
 
-  it("are found from a type within a type, and in an update that came from another replica", () => {
+  it("contains the key of a change in a nested type, from another replica", () => {
     const author = new Y.Doc();
     const nested = new Y.Map<unknown>();
     author.getMap("state").set("deep", nested);
@@ -53,8 +53,8 @@ describe("changed keys", () => {
   });
 });
 
-describe("a key for people to read", () => {
-  it("has its value, unless that is longer than 200 characters", () => {
+describe("describeKey", () => {
+  it("appends the value if it has at most 200 characters", () => {
     const doc = new Y.Doc();
     doc.getMap("state").set("a", { $tuple: [1, "é"] });
     doc.getMap("state").set("long", "x".repeat(199));
@@ -65,7 +65,7 @@ describe("a key for people to read", () => {
     expect(describeKey(doc, "gone")).toBe("gone: (deleted)");
   });
 
-  it("is read from whichever root type holds it, also one that only ever came from elsewhere", () => {
+  it("reads the value from any root type, also one from another replica", () => {
     const author = new Y.Doc();
     author.getText("text:t").insert(0, "hi");
     author.getArray("list:l").push([1]);

@@ -7,7 +7,7 @@ import { Replica } from "./replica";
 
 const SOCKET = { origin: "socket" };
 
-/** Another replica whose updates a test hands on by hand. */
+/** Another replica whose updates the test delivers. */
 function peer(id: number) {
   const doc = new Y.Doc();
   doc.clientID = id;
@@ -18,7 +18,7 @@ function peer(id: number) {
   return {
     doc,
     state: doc.getMap("state"),
-    /** The updates since the last call, as one. */
+    /** Return the updates since the last call as one. */
     update: () => Y.mergeUpdates(updates.splice(0)),
   };
 }
@@ -62,7 +62,7 @@ describe("Replica", () => {
     expect(session.getMap("state").toJSON()).toEqual({ a: "a", b: "b", c: "c" });
   });
 
-  it("R3: a deletion is something to send although the state vector stays", () => {
+  it("R3: a deletion is in the delta although the state vector does not change", () => {
     const replica = new Replica();
     const other = peer(2);
     other.state.set("a", 1);
@@ -76,7 +76,7 @@ describe("Replica", () => {
     expect(replica.deltaSince(1, null).update.length).toBeGreaterThan(0);
   });
 
-  it("R6: what came by the channel is not sent back by the channel", () => {
+  it("R6: an update from the channel is not in the delta for the channel", () => {
     const replica = new Replica();
     const session = peer(1);
     session.state.set("a", 1);
@@ -85,7 +85,7 @@ describe("Replica", () => {
     expect(replica.deltaSince(0, null)).toEqual({ since: 0, update: new Uint8Array(0) });
   });
 
-  it("R6: what waited for a missing part goes on by every door once it is in", () => {
+  it("R6: pending structs are in the delta after another hop completed them", () => {
     const replica = new Replica();
     const other = peer(2);
     other.state.set("a", 1);
@@ -93,19 +93,19 @@ describe("Replica", () => {
     other.state.set("a", 2);
     fromSocket(replica, other.update());
     expect(state(replica)).toEqual({});
-    let unlocked = false;
+    let includedPending = false;
     replica.doc.on("update", () => {
-      unlocked = replica.includesPending;
+      includedPending = replica.includesPending;
     });
     replica.applyFromChannel(first);
     expect(state(replica)).toEqual({ a: 2 });
-    expect(unlocked).toBe(true);
+    expect(includedPending).toBe(true);
     const session = new Y.Doc();
     Y.applyUpdate(session, replica.deltaSince(0, null).update);
     expect(session.getMap("state").toJSON()).toEqual({ a: 2 });
   });
 
-  it("R7: with nothing to say a delta is empty, however large the document is", () => {
+  it("R7: a delta without changes is empty for a large document", () => {
     const replica = new Replica();
     const other = peer(2);
     for (let key = 0; key < 500; key++) {
@@ -116,7 +116,7 @@ describe("Replica", () => {
     expect(replica.deltaSince(replica.version, null).update.length).toBe(0);
   });
 
-  it("R7: a peer that states its vector is not sent what it has", () => {
+  it("R7: a delta omits what the peer's state vector contains", () => {
     const replica = new Replica();
     const other = peer(2);
     other.state.set("a", "x".repeat(1000));
@@ -127,7 +127,7 @@ describe("Replica", () => {
     });
   });
 
-  it("R3: another session is told everything, also what its predecessor wrote", () => {
+  it("R3: a new session gets the whole document, with its predecessor's edits", () => {
     const replica = new Replica();
     const session = peer(1);
     session.state.set("a", 1);
@@ -141,7 +141,7 @@ describe("Replica", () => {
     expect(next.getMap("state").toJSON()).toEqual({ a: 1 });
   });
 
-  it("R3: a session that is silent for long still gets everything, from a log of bounded size", () => {
+  it("R3: a session that is silent for long gets everything from a bounded log", () => {
     const replica = new Replica();
     const other = peer(2);
     const session = new Y.Doc();
@@ -156,7 +156,7 @@ describe("Replica", () => {
     expect(session.getMap("state").toJSON()).toEqual(other.state.toJSON());
   });
 
-  it("an acknowledgement inside merged entries keeps what is beyond it", () => {
+  it("an acknowledgement inside merged log entries keeps the later edits", () => {
     const replica = new Replica();
     const other = peer(2);
     const session = new Y.Doc();
@@ -174,7 +174,7 @@ describe("Replica", () => {
     expect(session.getMap("state").toJSON()).toEqual(other.state.toJSON());
   });
 
-  it("an update that does not decode leaves the replica as it was", () => {
+  it("an update that does not decode leaves the replica unchanged", () => {
     const replica = new Replica();
     const session = peer(1);
     session.state.set("a", 1);
@@ -193,7 +193,7 @@ describe("Replica", () => {
     expect(Y.encodeStateAsUpdate(replica.doc)).toEqual(before);
   });
 
-  it("draws ids of up to 53 bits that do not repeat", () => {
+  it("has a unique random id of up to 53 bits", () => {
     const ids = Array.from({ length: 200 }, () => new Replica().id);
     expect(new Set(ids).size).toBe(200);
     expect(ids.every((id) => Number.isSafeInteger(id) && id >= 0)).toBe(true);
@@ -201,7 +201,7 @@ describe("Replica", () => {
   });
 });
 
-describe("a change that came by the socket", () => {
+describe("an update from the socket", () => {
   function setUp() {
     const replica = new Replica();
     const session = peer(1);
@@ -209,7 +209,7 @@ describe("a change that came by the socket", () => {
     const wakes: boolean[] = [];
     replica.own = new Set([1]);
     replica.onChange = (isWake) => wakes.push(isWake);
-    const share = (from: ReturnType<typeof peer>): void => {
+    const deliver = (from: ReturnType<typeof peer>): void => {
       const update = from.update();
       fromSocket(replica, update);
       Y.applyUpdate(session.doc, update);
@@ -217,46 +217,46 @@ describe("a change that came by the socket", () => {
       session.update();
       other.update();
     };
-    return { session, other, wakes, share };
+    return { session, other, wakes, deliver };
   }
 
-  it("P4: does not wake the session whose edit it is", () => {
-    const { session, wakes, share } = setUp();
+  it("P4: does not wake the session that made the edit", () => {
+    const { session, wakes, deliver } = setUp();
     session.state.set("a", 1);
-    share(session);
+    deliver(session);
     session.state.set("a", 2);
-    share(session);
+    deliver(session);
     expect(wakes).toEqual([false, false]);
   });
 
-  it("P4: does not wake it when it overwrites another's value", () => {
-    const { session, other, wakes, share } = setUp();
+  it("P4: does not wake the session for its overwrite of another's value", () => {
+    const { session, other, wakes, deliver } = setUp();
     other.state.set("a", 1);
-    share(other);
+    deliver(other);
     session.state.set("a", 2);
-    share(session);
+    deliver(session);
     expect(wakes).toEqual([true, false]);
   });
 
-  it("wakes it for another's edit, alone or merged with its own", () => {
-    const { session, other, wakes, share } = setUp();
+  it("wakes the session for another's edit, alone or merged with its own", () => {
+    const { session, other, wakes, deliver } = setUp();
     other.state.set("a", 1);
     session.state.set("b", 1);
     Y.applyUpdate(session.doc, other.update());
-    share(session);
+    deliver(session);
     expect(wakes).toEqual([true]);
   });
 
-  it("wakes it for a deletion, alone or merged with its own edit", () => {
-    const { session, other, wakes, share } = setUp();
+  it("wakes the session for a deletion, alone or merged with its own edit", () => {
+    const { session, other, wakes, deliver } = setUp();
     other.state.set("a", 1);
-    share(other);
+    deliver(other);
     other.state.delete("a");
     session.state.set("b", 1);
     Y.applyUpdate(session.doc, other.update());
-    share(session);
+    deliver(session);
     session.state.delete("b");
-    share(session);
+    deliver(session);
     expect(wakes).toEqual([true, true, true]);
   });
 });

@@ -1,4 +1,4 @@
-/** The vectors that the Python replica reads too; tests/vectors/README.md tells their format. */
+/** Test vectors shared with the Python replica. tests/vectors/README.md describes their format. */
 import { readFileSync } from "node:fs";
 import { fromBase64 } from "lib0/buffer";
 import { describe, expect, it } from "vitest";
@@ -24,7 +24,7 @@ const { format, vectors, merged } = JSON.parse(readFileSync(FILE, "utf8")) as {
   merged: MergedVector[];
 };
 
-/** What the document holds where JSON has no word for it. */
+/** Replace the JSON stand-ins of bytes and special numbers by their values. */
 function revive(value: unknown): unknown {
   if (Array.isArray(value)) {
     return value.map(revive);
@@ -43,7 +43,11 @@ function revive(value: unknown): unknown {
   return Object.fromEntries(fields.map(([key, item]) => [key, revive(item)]));
 }
 
-function after<T>(updates: readonly Uint8Array[], delivery: readonly number[], read: (doc: Y.Doc) => T): T {
+function readAfter<T>(
+  updates: readonly Uint8Array[],
+  delivery: readonly number[],
+  read: (doc: Y.Doc) => T,
+): T {
   const replica = new Replica();
   for (const index of delivery) {
     replica.applyFromChannel(updates[index] ?? expect.fail(`the vector has no update ${index}`));
@@ -60,7 +64,7 @@ function readState(doc: Y.Doc): unknown {
   return doc.getMap("state").toJSON();
 }
 
-/** The root types of merged values: a kind is what stands before the colon of its name. */
+/** Read the root types of merged values, named `kind:KEY`. */
 function readRoots(doc: Y.Doc): unknown {
   return {
     "text:k-text": doc.getText("text:k-text").toJSON(),
@@ -71,26 +75,26 @@ function readRoots(doc: Y.Doc): unknown {
   };
 }
 
-describe("the shared vectors", () => {
-  it("are of the format that this reader knows", () => {
+describe("shared vectors", () => {
+  it("have format 2 and are not empty", () => {
     expect(format).toBe(2);
     expect(merged.length).toBeGreaterThan(0);
     expect(vectors.length).toBeGreaterThan(0);
   });
 
-  it.each(vectors)("R2, R3: seed $seed leads every delivery to the same state", (vector) => {
+  it.each(vectors)("R2, R3: seed $seed has the same state after every delivery", (vector) => {
     const updates = vector.updates.map((update) => fromBase64(update));
     const expected = revive(vector.state);
     for (const delivery of [[], ...vector.deliveries]) {
-      expect(after(updates, delivery, readState)).toEqual(expected);
+      expect(readAfter(updates, delivery, readState)).toEqual(expected);
     }
   });
 
-  it.each(merged)("R2, R3: merged seed $seed leads every delivery to the same values", (vector) => {
+  it.each(merged)("R2, R3: merged seed $seed has the same values after every delivery", (vector) => {
     const updates = vector.updates.map((update) => fromBase64(update));
     const expected = revive(vector.roots);
     for (const delivery of [[], ...vector.deliveries]) {
-      expect(after(updates, delivery, readRoots)).toEqual(expected);
+      expect(readAfter(updates, delivery, readRoots)).toEqual(expected);
     }
   });
 });

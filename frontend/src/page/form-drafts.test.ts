@@ -7,7 +7,7 @@ import { FormDrafts } from "./form-drafts";
 const TEXT = "$$ID-0a1b-notes";
 const SLIDER = "$$ID-2c3d-crdt:slider:4e5f";
 
-class HeldById {
+class WidgetStates {
   readonly widgetStates = new Map<string, { stringValue?: string; doubleValue?: number }>();
 
   deleteState(id: string): void {
@@ -15,19 +15,19 @@ class HeldById {
   }
 }
 
-/** A page with one form, as Streamlit's frontend keeps it. */
+/** Page with one form and the objects of Streamlit's frontend for it. */
 class Page {
-  readonly sent = new HeldById();
-  readonly drafts = new HeldById();
+  readonly sent = new WidgetStates();
+  readonly drafts = new WidgetStates();
 
-  constructor({ clears = false, isKnown = true } = {}) {
+  constructor({ clears = false, isSupported = true } = {}) {
     const notes = '<div class="st-key-notes"><input type="text" /></div>';
     document.body.innerHTML = `<div data-testid="stForm">${notes}<button></button></div>`;
     const form = { clearOnSubmit: clears, widgetStates: this.drafts };
     const widgetMgr = { widgetStates: this.sent, forms: new Map([["form", form]]) };
     const fiber = {
       memoizedProps: null,
-      return: { memoizedProps: isKnown ? { widgetMgr } : {}, return: null },
+      return: { memoizedProps: isSupported ? { widgetMgr } : {}, return: null },
     };
     Object.assign(this.form, { __reactFiber$x1: fiber });
   }
@@ -40,7 +40,7 @@ class Page {
     return document.querySelector("input") ?? expect.fail("no field");
   }
 
-  /** Something that a person does, whose effect the page's own listeners have. */
+  /** Click in the form. The page's own listener runs `effect`. */
   act(effect: () => void = () => undefined): void {
     this.form.addEventListener("click", effect, { once: true });
     document.querySelector("button")?.click();
@@ -50,51 +50,51 @@ class Page {
 describe("Forms", () => {
   let clock: FakeClock;
   let forms: FormDrafts;
-  let onDraft: ReturnType<typeof vi.fn<() => void>>;
+  let onChange: ReturnType<typeof vi.fn<() => void>>;
 
   beforeEach(() => {
     clock = new FakeClock();
-    onDraft = vi.fn<() => void>();
-    forms = new FormDrafts(document, clock, onDraft);
+    onChange = vi.fn<() => void>();
+    forms = new FormDrafts(document, clock, onChange);
     return () => {
       forms.destroy();
       vi.restoreAllMocks();
     };
   });
 
-  it("P7: names the fields with drafts, and says once that there are others", () => {
+  it("P7: report the fields with drafts, and request one frame for each change", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
     clock.pass(1_000);
-    expect(onDraft).toHaveBeenCalledTimes(1);
+    expect(onChange).toHaveBeenCalledTimes(1);
     expect(forms.unsubmitted()).toEqual([SLIDER]);
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 8 }));
     clock.pass(1_000);
-    expect(onDraft).toHaveBeenCalledTimes(1);
+    expect(onChange).toHaveBeenCalledTimes(1);
     page.act(() => {
       page.drafts.widgetStates.clear();
     });
     clock.pass(1_000);
-    expect(onDraft).toHaveBeenCalledTimes(2);
+    expect(onChange).toHaveBeenCalledTimes(2);
     expect(forms.unsubmitted()).toEqual([]);
   });
 
-  it("P7: waits for a slider, which tells of its value late", () => {
+  it("P7: include a slider, which stores its value late", () => {
     const page = new Page();
     page.act();
     clock.pass(200);
     page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 });
     clock.pass(200);
-    expect(onDraft).toHaveBeenCalledTimes(1);
+    expect(onChange).toHaveBeenCalledTimes(1);
   });
 
-  it("names nothing of a form that is cleared", () => {
+  it("omit a form with clear_on_submit", () => {
     const page = new Page({ clears: true });
     page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 });
     expect(forms.unsubmitted()).toEqual([]);
   });
 
-  it("P7: drops a draft over which a value was shown, before anything can submit it", () => {
+  it("P7: drop a draft that a remote write replaced, before it can be submitted", () => {
     const page = new Page();
     page.sent.widgetStates.set(SLIDER, { doubleValue: 2 });
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
@@ -107,7 +107,7 @@ describe("Forms", () => {
     expect(submitted).toEqual({ doubleValue: 9 });
   });
 
-  it("P7: keeps a draft that was made of the value that was shown", () => {
+  it("P7: keep a draft that is based on the remote write", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
     page.sent.widgetStates.set(SLIDER, { doubleValue: 9 });
@@ -116,7 +116,7 @@ describe("Forms", () => {
     expect(forms.unsubmitted()).toEqual([SLIDER]);
   });
 
-  it("P5: keeps the draft of a text that its field goes on to show", () => {
+  it("P5: keep the draft that its text field still displays", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(TEXT, { stringValue: "mine" }));
     page.field.value = "mine";
@@ -127,16 +127,16 @@ describe("Forms", () => {
     expect(forms.unsubmitted()).toEqual([]);
   });
 
-  it("P5: keeps the draft of a field that is drawn anew, which says the same twice", () => {
+  it("P5: keep the draft of a remounted field, which is stored in both places", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
     page.sent.widgetStates.set(SLIDER, { doubleValue: 7 });
     expect(forms.unsubmitted()).toEqual([SLIDER]);
   });
 
-  it("says once that it does not know the page, and then leaves it alone", () => {
+  it("warn once if this version of Streamlit is not supported", () => {
     const warn = vi.spyOn(console, "warn").mockReturnValue(undefined);
-    const page = new Page({ isKnown: false });
+    const page = new Page({ isSupported: false });
     page.act();
     page.act();
     expect(forms.unsubmitted()).toEqual([]);

@@ -1,133 +1,137 @@
 /**
- * The drafts in the page's forms, of which the page tells nobody before the form is submitted.
+ * Drafts in the page's forms, which Streamlit sends only when the form is submitted.
  *
- * A value that a script writes into a field with a draft is shown, and the draft is submitted: Streamlit keeps the two in
- * different places. So each frame names the fields that have drafts, and the session does not write into those. Where a
- * draft and a value have crossed, the draft is dropped: what is shown is what is submitted (P7).
+ * A value that a script writes into a field with a draft is displayed, but the draft is submitted, because Streamlit stores
+ * the two in different places. Each frame therefore names the fields with drafts, and the session does not write into them.
+ * Where a draft and a remote write have crossed, the draft is dropped, so that the displayed value is submitted (P7).
  *
- * What is where, only Streamlit's own objects tell. This is the one file that looks at them; names that are not its public
- * ones are kept in `Manager`. Without them a page behaves as it does without us.
+ * The drafts are only in Streamlit's own objects. This is the one module that reads them, and `WidgetStateManager` has all
+ * names that are not public. If they are missing, forms behave as in an app without this library.
  */
+import { Timer } from "../clock";
 import type { Clock } from "../clock";
 
 const FORM = "[data-testid='stForm']";
 const FIBER = "__reactFiber$";
-/** The form's component has the manager, and is next to its outermost element. */
+/** React components above a form's element that are searched. The form's own component is the nearest one. */
 const MAX_DEPTH = 16;
 const EVENTS = ["pointerdown", "click", "keydown", "input", "change", "focusout"];
-/** A slider tells of its value when it has been still for 200 ms. */
-const SLOW_FIELD_MS = 400;
-/** As many as the session reads. */
-const MAX_NAMED = 256;
+/** Delay after which a slider has stored its value. It does so 200 ms after the last movement. */
+const SLOW_WIDGET_MS = 400;
+/** Element ids in a frame. The session accepts no more. */
+const MAX_UNSUBMITTED = 256;
 const ID_BEFORE_KEY = /^\$\$ID-[^-]*-/;
 const TEXT_FIELD = "textarea, input[type='text']";
 
-/** What a field holds, in one of many properties: a text in `stringValue`. */
-interface Held {
+/** Value of a widget, in one of many properties. A text is in `stringValue`. */
+interface WidgetState {
   readonly stringValue?: string | null;
 }
 
-interface HeldById {
-  readonly widgetStates: ReadonlyMap<string, Held>;
+interface WidgetStates {
+  readonly widgetStates: ReadonlyMap<string, WidgetState>;
   deleteState(id: string): void;
 }
 
 interface FormState {
   readonly clearOnSubmit: boolean;
-  readonly widgetStates: HeldById;
+  readonly widgetStates: WidgetStates;
 }
 
-/** Streamlit's WidgetStateManager (1.65 to 1.67): what was sent of each widget, and by form what was not. */
-interface Manager {
-  readonly widgetStates: HeldById;
+/** Streamlit's class of this name (1.65 to 1.67): the sent state of each widget, and the drafts of each form. */
+interface WidgetStateManager {
+  readonly widgetStates: WidgetStates;
   readonly forms: ReadonlyMap<string, FormState>;
 }
 
-interface Seen {
-  readonly draft: Held;
-  readonly sent: Held | undefined;
+/** A draft, and the sent state of its widget at the same time. */
+interface Observed {
+  readonly draft: WidgetState;
+  readonly sent: WidgetState | undefined;
 }
 
 export class FormDrafts {
-  private manager: Manager | null = null;
-  private isUnknown = false;
-  private seen = new Map<string, Seen>();
-  private named = "";
-  private cancelLook: () => void = nothing;
+  private manager: WidgetStateManager | null = null;
+  private isUnsupported = false;
+  private observed = new Map<string, Observed>();
+  private reportedIds = "";
+  private readonly checkSoon: Timer;
+  private readonly checkLater: Timer;
 
-  /** `onDraft` is called when a field has a draft that had none before, or the other way round. */
+  /** `onChange`: called when a field has a new draft, or has none any more. */
   constructor(
     private readonly page: Document,
-    private readonly clock: Clock,
-    private readonly onDraft: () => void,
+    clock: Clock,
+    private readonly onChange: () => void,
   ) {
+    this.checkSoon = new Timer(clock);
+    this.checkLater = new Timer(clock);
     for (const event of EVENTS) {
-      page.addEventListener(event, this.act, true);
+      page.addEventListener(event, this.onEvent, true);
     }
   }
 
   destroy(): void {
     for (const event of EVENTS) {
-      this.page.removeEventListener(event, this.act, true);
+      this.page.removeEventListener(event, this.onEvent, true);
     }
-    this.cancelLook();
+    this.checkSoon.cancel();
+    this.checkLater.cancel();
   }
 
-  /** Ids of the elements with a draft that is not to be written over. A form that is cleared shows nobody's values. */
+  /**
+   * Return the element ids of the fields with a draft that the session must not overwrite. Forms with `clear_on_submit` are
+   * left out, because the session writes no remote values into them.
+   */
   unsubmitted(): string[] {
-    this.mend();
+    this.dropStaleDrafts();
     const ids: string[] = [];
-    for (const form of this.find()?.forms.values() ?? []) {
+    for (const form of this.findManager()?.forms.values() ?? []) {
       if (!form.clearOnSubmit) {
         ids.push(...form.widgetStates.widgetStates.keys());
       }
     }
-    const named = ids.slice(0, MAX_NAMED);
-    this.named = named.join("\n");
-    return named;
+    const reported = ids.slice(0, MAX_UNSUBMITTED);
+    this.reportedIds = reported.join("\n");
+    return reported;
   }
 
-  /** Before the page's own listeners, so that what they submit is what is shown; and again once they have run. */
-  private readonly act = (): void => {
-    this.mend();
-    this.cancelLook();
-    const cancelSoon = this.clock.after(0, this.look);
-    const cancelLater = this.clock.after(SLOW_FIELD_MS, this.look);
-    this.cancelLook = () => {
-      cancelSoon();
-      cancelLater();
-    };
+  /** Runs before the page's own listeners, so that they submit the displayed values. Checks again after they have run. */
+  private readonly onEvent = (): void => {
+    this.dropStaleDrafts();
+    this.checkSoon.start(0, this.check);
+    this.checkLater.start(SLOW_WIDGET_MS, this.check);
   };
 
-  private readonly look = (): void => {
-    const before = this.named;
+  private readonly check = (): void => {
+    const before = this.reportedIds;
     this.unsubmitted();
-    if (this.named !== before) {
-      this.onDraft();
+    if (this.reportedIds !== before) {
+      this.onChange();
     }
   };
 
-  /** Drop each draft over which a value was shown: the draft is the one of before, and what was sent is another. */
-  private mend(): void {
-    const manager = this.find();
-    const seen = new Map<string, Seen>();
+  /** Drop each draft that a remote write has replaced on the screen: the draft is unchanged, and the sent state is new. */
+  private dropStaleDrafts(): void {
+    const manager = this.findManager();
+    const observed = new Map<string, Observed>();
     for (const form of manager?.forms.values() ?? []) {
       for (const [id, draft] of [...form.widgetStates.widgetStates]) {
         const sent = manager?.widgetStates.widgetStates.get(id);
-        const before = this.seen.get(id);
-        const isOlder = before?.draft === draft && before.sent !== sent && !isAlike(draft, sent);
-        if (isOlder && !this.isShown(id, draft)) {
+        const before = this.observed.get(id);
+        const isStale = before?.draft === draft && before.sent !== sent && !isEqual(draft, sent);
+        if (isStale && !this.isDisplayed(id, draft)) {
           form.widgetStates.deleteState(id);
         } else {
-          seen.set(id, { draft, sent });
+          observed.set(id, { draft, sent });
         }
       }
     }
-    this.seen = seen;
+    this.observed = observed;
   }
 
-  /** A text field that is being written in goes on to show its draft. */
-  private isShown(id: string, draft: Held): boolean {
+  /** Return whether a text field displays its draft. It does while the person types in it. */
+  private isDisplayed(id: string, draft: WidgetState): boolean {
     const name = id
       .replace(ID_BEFORE_KEY, "")
       .trim()
@@ -137,14 +141,14 @@ export class FormDrafts {
     return typeof draft.stringValue === "string" && field?.value === draft.stringValue;
   }
 
-  private find(): Manager | null {
+  private findManager(): WidgetStateManager | null {
     const form = this.manager === null ? this.page.querySelector(FORM) : null;
-    if (form !== null && !this.isUnknown) {
-      this.manager = managerAround(form);
-      this.isUnknown = this.manager === null;
-      if (this.isUnknown) {
+    if (form !== null && !this.isUnsupported) {
+      this.manager = managerOf(form);
+      this.isUnsupported = this.manager === null;
+      if (this.isUnsupported) {
         console.warn(
-          "streamlit-crdt: drafts in forms are not protected, because this Streamlit is not known",
+          "streamlit-crdt: drafts in forms are not protected, because this version of Streamlit is not supported",
         );
       }
     }
@@ -152,7 +156,7 @@ export class FormDrafts {
   }
 }
 
-function managerAround(form: Element): Manager | null {
+function managerOf(form: Element): WidgetStateManager | null {
   const name = Object.keys(form).find((key) => key.startsWith(FIBER));
   let fiber: unknown = name === undefined ? null : (form as unknown as Record<string, unknown>)[name];
   for (let depth = 0; depth < MAX_DEPTH && isRecord(fiber); depth++) {
@@ -165,11 +169,11 @@ function managerAround(form: Element): Manager | null {
   return null;
 }
 
-function isManager(value: unknown): value is Manager {
-  return isRecord(value) && isHeldById(value.widgetStates) && value.forms instanceof Map;
+function isManager(value: unknown): value is WidgetStateManager {
+  return isRecord(value) && isWidgetStates(value.widgetStates) && value.forms instanceof Map;
 }
 
-function isHeldById(value: unknown): value is HeldById {
+function isWidgetStates(value: unknown): value is WidgetStates {
   return isRecord(value) && value.widgetStates instanceof Map && typeof value.deleteState === "function";
 }
 
@@ -177,11 +181,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-/** A field that is drawn anew tells of its draft as if it had been sent. */
-function isAlike(draft: Held, sent: Held | undefined): boolean {
+/** Return whether draft and sent state are equal. A field that mounts again stores its draft in both places. */
+function isEqual(draft: WidgetState, sent: WidgetState | undefined): boolean {
   return JSON.stringify(draft) === JSON.stringify(sent);
-}
-
-function nothing(): void {
-  // Nothing is scheduled.
 }

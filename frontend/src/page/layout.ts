@@ -1,9 +1,9 @@
 /**
- * The component has no picture, so it must take no room in the app: not its element container, and not the block that a
- * fragment puts around it, each of which would cost one gap.
+ * Layout of the component in the page, and element styles.
  *
- * A style sheet decides about the block, not a look at its children at mount time: the block that holds nothing but us now
- * may be the page's main block, whose other elements are still to come.
+ * The component is invisible. Its element container, and the block that a fragment puts around it, would each cost one gap
+ * in the app, so a style sheet hides both. A style sheet decides this, not a check of the block's children at mount time:
+ * a block that contains only this component now may be the page's main block, whose other elements follow.
  */
 
 const MARK = "data-streamlit-crdt";
@@ -14,13 +14,13 @@ const RULES = [
   `[data-testid="stLayoutWrapper"]:has(> ${BLOCK} > [${MARK}]):not(:has(> ${BLOCK} > :not([${MARK}])))`,
 ].map((selector) => `${selector} { display: none !important; }`);
 
-/** The element that stands for `parent` in the page; a shadow root's is its host. */
+/** Return the element of `parent` in the page. For a shadow root this is its host. */
 export function hostElement(parent: HTMLElement | ShadowRoot): Element {
   return parent instanceof Element ? parent : parent.host;
 }
 
-/** Take `host`'s element container out of the layout; the answer undoes it. Does nothing to a page built otherwise. */
-export function takeNoRoom(host: Element): () => void {
+/** Remove the element container of `host` from the layout. Returns the undo. Does nothing in a page with other markup. */
+export function hideContainer(host: Element): () => void {
   const container = containerOf(host);
   if (container === null) {
     return () => undefined;
@@ -32,7 +32,14 @@ export function takeNoRoom(host: Element): () => void {
   };
 }
 
-/** The nearest element container, also through the shadow roots around `host`. */
+/** Set styles property by property. A content security policy may forbid style attributes. */
+export function setStyles(element: HTMLElement, rules: Readonly<Record<string, string>>): void {
+  for (const [property, value] of Object.entries(rules)) {
+    element.style.setProperty(property, value);
+  }
+}
+
+/** Return the nearest element container, also outside of the shadow roots around `host`. */
 function containerOf(host: Element): Element | null {
   const container = host.closest('[data-testid="stElementContainer"]');
   if (container !== null) {
@@ -42,19 +49,12 @@ function containerOf(host: Element): Element | null {
   return "host" in root ? containerOf((root as ShadowRoot).host) : null;
 }
 
-/** The sheet stays for the page's life: the next mount then leaves no gap even for a moment. */
+/** Add the style sheet. It stays until the page unloads, so that the next mount never shows a gap. */
 function installRules(page: Document): void {
   if (page.getElementById(STYLE_ID) === null) {
     const style = page.createElement("style");
     style.id = STYLE_ID;
     style.textContent = RULES.join("\n");
     page.head.append(style);
-  }
-}
-
-/** Set an element's style, property by property: a page's content policy may forbid style attributes. */
-export function setStyles(element: HTMLElement, rules: Readonly<Record<string, string>>): void {
-  for (const [property, value] of Object.entries(rules)) {
-    element.style.setProperty(property, value);
   }
 }

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 
 import streamlitCrdt from "../index";
-import { askForRerun, watchReconnect } from "./lifecycle";
+import { requestRerun, watchReconnect } from "./lifecycle";
 
 afterEach(() => {
   document.body.replaceChildren();
@@ -11,7 +11,7 @@ afterEach(() => {
 function app(
   script: string,
   connection: string | null = "CONNECTED",
-): { asked: () => string[]; end: () => void } {
+): { triggers: () => string[]; end: () => void } {
   document.body.innerHTML = '<div data-testid="stApp"><div id="host"></div></div>';
   const stApp = document.querySelector('[data-testid="stApp"]');
   stApp?.setAttribute("data-test-script-state", script);
@@ -27,31 +27,31 @@ function app(
     setStateValue: () => undefined,
     setTriggerValue: (name: string) => names.push(name),
   });
-  return { asked: () => names, end };
+  return { triggers: () => names, end };
 }
 
-describe("a tab whose session is gone", () => {
-  it("has the whole script rerun through the component outside of the fragment", () => {
-    const { asked, end } = app("notRunning");
-    askForRerun("another room");
-    expect(asked()).toEqual([]);
-    askForRerun("plan");
-    expect(asked()).toEqual(["rerun"]);
+describe("a rerun", () => {
+  it("is triggered by the component of the room outside of the fragment", () => {
+    const { triggers, end } = app("notRunning");
+    requestRerun("another room");
+    expect(triggers()).toEqual([]);
+    requestRerun("plan");
+    expect(triggers()).toEqual(["rerun"]);
     end();
-    askForRerun("plan");
-    expect(asked()).toEqual(["rerun"]);
+    requestRerun("plan");
+    expect(triggers()).toEqual(["rerun"]);
   });
 
   it.each([
     ["running", "CONNECTED"],
     ["notRunning", "PINGING_SERVER"],
-  ])("P5: asks for nothing while the script is %s and the page is %s", (script, connection) => {
-    const { asked } = app(script, connection);
-    askForRerun("plan");
-    expect(asked()).toEqual([]);
+  ])("P5: is not triggered while the script is %s and the page is %s", (script, connection) => {
+    const { triggers } = app(script, connection);
+    requestRerun("plan");
+    expect(triggers()).toEqual([]);
   });
 
-  it("notices that the page is connected again", async () => {
+  it("is possible at each reconnect of the page, which watchReconnect reports once", async () => {
     app("notRunning");
     const stApp = document.querySelector('[data-testid="stApp"]') ?? expect.fail("no app");
     let times = 0;
@@ -66,9 +66,9 @@ describe("a tab whose session is gone", () => {
     undo();
   });
 
-  it("asks where the page does not tell how it is connected", () => {
-    const { asked } = app("notRunning", null);
-    askForRerun("plan");
-    expect(asked()).toEqual(["rerun"]);
+  it("is triggered in a page without a connection state", () => {
+    const { triggers } = app("notRunning", null);
+    requestRerun("plan");
+    expect(triggers()).toEqual(["rerun"]);
   });
 });

@@ -1,48 +1,47 @@
 /**
- * A way back for a tab whose session is gone.
+ * Page lifecycle: reruns for a tab whose session is gone, and the question before unloading.
  *
- * The channel lives in a fragment, so its triggers rerun that fragment only. When the app restarts, the page connects to a
- * new session that has no such fragment yet, and Streamlit drops every trigger until the person clicks something: the tab
- * would neither see the others nor be seen. So the session mounts a second component outside of the fragment, whose
- * trigger reruns the whole script; it is used only when the page has reconnected or the session has fallen silent, and no
- * script runs.
+ * The channel is in a fragment, so its triggers rerun that fragment only. After a restart of the app the page connects to a
+ * new session that does not have the fragment yet. Streamlit drops every trigger until the person uses a widget, and the tab
+ * exchanges no edits until then. The session therefore mounts a second component outside of the fragment, whose trigger
+ * reruns the whole script. It is used only when the page has reconnected or the session is silent, and no script runs.
  */
 import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
-import { hostElement, takeNoRoom } from "./layout";
+import { hideContainer, hostElement } from "./layout";
 
-/** Name of the trigger; the Python side passes `on_rerun_change`. */
+/** Name of the trigger. The Python side passes `on_rerun_change`. */
 const TRIGGER_NAME = "rerun";
 
 const APP = '[data-testid="stApp"]';
 const CONNECTION = "data-test-connection-state";
 const CONNECTED = "CONNECTED";
 
-/** Shared by every build in this page, like the registry of mounted tabs. */
+/** Rerun function of each room, shared by all builds in this page. */
 const OFFERS: symbol = Symbol.for("streamlit-crdt rerun offers");
 
 type Offers = Map<string, () => void>;
 
-/** Take note of a component mounted with `{rerun: room}`; return null if it is another one. */
+/** Register a component mounted with `{rerun: room}`. Returns the undo, or null for another component. */
 export function offerRerun(component: FrontendRendererArgs): (() => void) | null {
   const room = roomOf(component.data);
   if (room === null) {
     return null;
   }
-  const showRoom = takeNoRoom(hostElement(component.parentElement));
-  const ask = (): void => {
+  const showContainer = hideContainer(hostElement(component.parentElement));
+  const rerun = (): void => {
     component.setTriggerValue(TRIGGER_NAME, Date.now());
   };
-  offers().set(room, ask);
+  offers().set(room, rerun);
   return () => {
-    showRoom();
-    if (offers().get(room) === ask) {
+    showContainer();
+    if (offers().get(room) === rerun) {
       offers().delete(room);
     }
   };
 }
 
-/** Call `onReconnect` when the page is connected again after it was not. Returns the undo. */
+/** Call `onReconnect` each time the page reconnects to the app. Returns the undo. */
 export function watchReconnect(onReconnect: () => void): () => void {
   const app = document.querySelector(APP);
   if (app === null) {
@@ -50,9 +49,9 @@ export function watchReconnect(onReconnect: () => void): () => void {
   }
   let wasConnected = isConnected(app);
   const observer = new MutationObserver(() => {
-    const cameBack = !wasConnected && isConnected(app);
+    const hasReconnected = !wasConnected && isConnected(app);
     wasConnected = isConnected(app);
-    if (cameBack) {
+    if (hasReconnected) {
       onReconnect();
     }
   });
@@ -62,13 +61,38 @@ export function watchReconnect(onReconnect: () => void): () => void {
   };
 }
 
-/** Rerun the script if the page is connected and idle. A run under way is never interrupted (P5). */
-export function askForRerun(room: string): void {
+/** Rerun the script if the page is connected and idle. A running script is never interrupted (P5). */
+export function requestRerun(room: string): void {
   const app = document.querySelector(APP);
   const isIdle = app?.getAttribute("data-test-script-state") === "notRunning";
   if (app !== null && isIdle && isConnected(app)) {
     offers().get(room)?.();
   }
+}
+
+/**
+ * The browser's question before a page with unsaved edits is unloaded. The listener is registered only while it is needed:
+ * a page with such a listener is excluded from the back-forward cache.
+ */
+export class UnloadGuard {
+  private isOn = false;
+
+  constructor(private readonly page: Pick<Window, "addEventListener" | "removeEventListener">) {}
+
+  set(isNeeded: boolean): void {
+    if (isNeeded !== this.isOn) {
+      this.isOn = isNeeded;
+      if (isNeeded) {
+        this.page.addEventListener("beforeunload", preventUnload);
+      } else {
+        this.page.removeEventListener("beforeunload", preventUnload);
+      }
+    }
+  }
+}
+
+function preventUnload(event: Event): void {
+  event.preventDefault();
 }
 
 function isConnected(app: Element): boolean {
@@ -84,29 +108,4 @@ function roomOf(data: unknown): string | null {
 function offers(): Offers {
   const shared = globalThis as unknown as Record<symbol, Offers | undefined>;
   return (shared[OFFERS] ??= new Map<string, () => void>());
-}
-
-/**
- * The browser's own question before a page with unsaved edits is left. The listener is there only while it is needed: a page
- * with one is kept out of the back-forward cache.
- */
-export class UnloadGuard {
-  private isOn = false;
-
-  constructor(private readonly page: Pick<Window, "addEventListener" | "removeEventListener">) {}
-
-  set(isNeeded: boolean): void {
-    if (isNeeded !== this.isOn) {
-      this.isOn = isNeeded;
-      if (isNeeded) {
-        this.page.addEventListener("beforeunload", askBeforeLeaving);
-      } else {
-        this.page.removeEventListener("beforeunload", askBeforeLeaving);
-      }
-    }
-  }
-}
-
-function askBeforeLeaving(event: Event): void {
-  event.preventDefault();
 }

@@ -1,16 +1,14 @@
 /**
- * A small fixed notice in the page's corner, for the few things that a person has to act on. In normal operation there is
- * none.
+ * Fixed notice in the corner of the page, for the few events that need an action of the person.
  *
- * It hangs on the page's body, because the component's own container is out of the layout; Streamlit's `--st-*` variables
- * are set around the component and therefore copied over, so that light and dark themes just work.
+ * It is a child of the page's body, because the container of the component is hidden. Streamlit defines the `--st-*`
+ * variables around the component. The notice copies them, so that it follows light and dark themes.
  */
-
 import { setStyles } from "./layout";
 
 const ATTRIBUTE = "data-streamlit-crdt-notice";
 
-/** Custom properties that the notice is painted with. */
+/** Custom properties that the styles of the notice use. */
 const VARIABLES = [
   "--st-background-color",
   "--st-text-color",
@@ -38,7 +36,7 @@ const BOX: Readonly<Record<string, string>> = {
   "border-radius": "var(--st-base-radius, 0.5rem)",
 };
 
-const BUTTON: Readonly<Record<string, string>> = {
+const PRIMARY_BUTTON: Readonly<Record<string, string>> = {
   padding: "0.25rem 0.75rem",
   font: "inherit",
   color: "inherit",
@@ -48,8 +46,8 @@ const BUTTON: Readonly<Record<string, string>> = {
   cursor: "pointer",
 };
 
-const QUIET: Readonly<Record<string, string>> = {
-  ...BUTTON,
+const SECONDARY_BUTTON: Readonly<Record<string, string>> = {
+  ...PRIMARY_BUTTON,
   "border-color": "var(--st-border-color, #d6d6d9)",
   "white-space": "nowrap",
 };
@@ -62,22 +60,22 @@ const LIST: Readonly<Record<string, string>> = {
   "overflow-wrap": "anywhere",
 };
 
-/** Streamlit's own rules for lists in the page would make it larger than the text above it. */
-const ENTRY: Readonly<Record<string, string>> = { "font-size": "inherit" };
+/** Streamlit's rules for lists in the page would make the font larger than that of the text above. */
+const ITEM: Readonly<Record<string, string>> = { "font-size": "inherit" };
 
 export interface Notice {
-  /** One of a kind is shown at a time, however many rooms the page is in. */
+  /** The page shows one notice of each kind at a time, for any number of rooms. */
   readonly kind: string;
   readonly text: string;
-  /** Shown as a list below the text. */
+  /** List below the text. */
   readonly items?: readonly string[];
   readonly button: string;
   readonly onClick: () => void;
-  /** Label of a second button, which only takes the notice away. */
+  /** Label of a second button, which only closes the notice. */
   readonly dismiss?: string;
 }
 
-/** Show a notice in the page of `themed`, coloured as that element is; the answer takes it away. */
+/** Show a notice in the page of `themed`, in the theme of that element. Returns the undo. */
 export function showNotice(themed: Element, notice: Notice): () => void {
   const page = themed.ownerDocument;
   if (page.querySelector(`[${ATTRIBUTE}="${notice.kind}"]`) !== null) {
@@ -88,36 +86,40 @@ export function showNotice(themed: Element, notice: Notice): () => void {
   box.setAttribute("role", "status");
   setStyles(box, BOX);
   copyVariables(themed, box);
-  const words = page.createElement("div");
-  words.textContent = notice.text;
-  if (notice.items !== undefined && notice.items.length > 0) {
-    words.append(listOf(page, notice.items));
-  }
   const close = (): void => {
     box.remove();
   };
   box.append(
-    words,
-    buttonOf(page, notice.button, BUTTON, () => {
+    textOf(page, notice),
+    buttonOf(page, notice.button, PRIMARY_BUTTON, () => {
       close();
       notice.onClick();
     }),
   );
   if (notice.dismiss !== undefined) {
-    box.append(buttonOf(page, notice.dismiss, QUIET, close));
+    box.append(buttonOf(page, notice.dismiss, SECONDARY_BUTTON, close));
   }
   page.body.append(box);
   return close;
+}
+
+function textOf(page: Document, { text, items = [] }: Notice): HTMLElement {
+  const element = page.createElement("div");
+  element.textContent = text;
+  if (items.length > 0) {
+    element.append(listOf(page, items));
+  }
+  return element;
 }
 
 function listOf(page: Document, items: readonly string[]): HTMLElement {
   const list = page.createElement("ul");
   setStyles(list, LIST);
   for (const item of items) {
-    const entry = page.createElement("li");
-    setStyles(entry, ENTRY);
-    entry.textContent = item;
-    list.append(entry);
+    const element = page.createElement("li");
+    setStyles(element, ITEM);
+    element.textContent = item;
+    list.append(element);
   }
   return list;
 }

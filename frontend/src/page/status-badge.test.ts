@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import streamlitCrdt from "../index";
-import { badgeWords } from "./status-badge";
+import { badgeText } from "./status-badge";
 import { setStatus } from "./status-store";
 import type { StatusState } from "./status-store";
 
@@ -25,7 +25,7 @@ afterEach(() => {
   setStatus("plan", null);
 });
 
-describe("the badge says", () => {
+describe("the badge text", () => {
   it.each<[string, Partial<StatusState> | null]>([
     ["Connecting…", null],
     ["Connecting…", { status: "connecting" }],
@@ -41,8 +41,8 @@ describe("the badge says", () => {
     ["In memory only", { status: "offline", unsavedBySession: 0, level: 1 }],
     ["Saved", { unsavedBySession: 0 }],
     ["Saving…", { unsavedBySession: 1 }],
-    ["Not saved: the room refused 1 edit", { unsavedBySession: 1, refusedBySession: 1 }],
-    ["Not saved: the room refused 3 edits", { status: "offline", unsavedBySession: 3, refusedBySession: 3 }],
+    ["Not saved: the room rejected 1 edit", { unsavedBySession: 1, refusedBySession: 1 }],
+    ["Not saved: the room rejected 3 edits", { status: "offline", unsavedBySession: 3, refusedBySession: 3 }],
     ["Not saved: the room is full", { status: "offline", isFull: true, unsaved: 1 }],
     ["Not saved: the room is full", { status: "offline", isFull: true, unsavedBySession: 0 }],
     ["View only", { isViewer: true }],
@@ -51,13 +51,13 @@ describe("the badge says", () => {
     ["Not saved: the room's storage fails", { isFailing: true, unsaved: 1 }],
     ["Connected", { isSilent: true, unsaved: 4 }],
     ["Room deleted", { isEnded: true, status: "offline", unsaved: 3 }],
-  ])("%s when it is %j", (text, fields) => {
-    expect(badgeWords(fields === null ? null : { ...STATE, ...fields }).text).toBe(text);
+  ])("is %s for %j", (text, fields) => {
+    expect(badgeText(fields === null ? null : { ...STATE, ...fields }).text).toBe(text);
   });
 
-  it("how to do better where the browser does not reach the room", () => {
-    const words = badgeWords({ ...STATE, status: "offline", unsavedBySession: 0 });
-    expect(words.hint).toContain("streamlit-crdt run");
+  it("has a hint about streamlit-crdt run if the browser cannot reach the room", () => {
+    const { hint } = badgeText({ ...STATE, status: "offline", unsavedBySession: 0 });
+    expect(hint).toContain("streamlit-crdt run");
   });
 });
 
@@ -79,8 +79,8 @@ function mount(room = "plan") {
   return { host, call, triggers, badges, text: () => badges().map((badge) => badge.textContent) };
 }
 
-describe("a badge in the page", () => {
-  it("follows its room without a script run", () => {
+describe("the badge", () => {
+  it("follows the status of its room without a trigger", () => {
     const { call, text, triggers, host } = mount();
     const end = call();
     expect(text()).toEqual(["Connecting…"]);
@@ -95,7 +95,7 @@ describe("a badge in the page", () => {
     end();
   });
 
-  it("shows what is known already, in two places at once, and for another room when it is called so", () => {
+  it("shows the current status, in two places, and after a change of its room", () => {
     setStatus("plan", { ...STATE, isViewer: true });
     const [one, other] = [mount(), mount()];
     one.call();
@@ -107,7 +107,7 @@ describe("a badge in the page", () => {
     expect([...one.text(), ...other.text()]).toEqual(["Connecting…", "Saved"]);
   });
 
-  it("is read out when it changes, and takes its place in the layout", () => {
+  it("has the ARIA role status and stays in the layout", () => {
     const { call, badges, host } = mount();
     const container = document.createElement("div");
     container.setAttribute("data-testid", "stElementContainer");
@@ -118,7 +118,7 @@ describe("a badge in the page", () => {
     expect(container.hasAttribute("data-streamlit-crdt")).toBe(false);
   });
 
-  it("is gone with its element, and stays when only an earlier call is cleaned up", () => {
+  it("is removed with its element, but not by the cleanup of an earlier call", () => {
     vi.useFakeTimers();
     const { call, text, host } = mount();
     const endFirst = call();

@@ -1,8 +1,8 @@
 /**
- * The badge that says whether a room's edits are saved: a component mounted with `{badge: room}`.
+ * Badge with the connection and save status of a room: a component mounted with `{badge: room}`.
  *
- * It shows the live state of the room's tab in the same page, so it moves without a script run. Words first, colour second:
- * the dot says nothing that the word does not.
+ * It shows the status of the room's tab in the same page, so it changes without a script run. The text alone is complete:
+ * the color of the dot adds no information.
  */
 import type { FrontendRendererArgs } from "@streamlit/component-v2-lib";
 
@@ -10,16 +10,16 @@ import { setStyles } from "./layout";
 import { watchStatus } from "./status-store";
 import type { StatusState } from "./status-store";
 
-export type Tone = "good" | "busy" | "bad" | "neutral";
+type Tone = "good" | "busy" | "bad" | "neutral";
 
-export interface Words {
+export interface BadgeText {
   readonly text: string;
   readonly tone: Tone;
-  /** Shown on hover. */
+  /** Tooltip. */
   readonly hint: string;
 }
 
-const COLOURS: Readonly<Record<Tone, string>> = {
+const COLORS: Readonly<Record<Tone, string>> = {
   good: "var(--st-green-color, #21c354)",
   busy: "var(--st-blue-color, #1c83e1)",
   bad: "var(--st-red-color, #ff4b4b)",
@@ -42,95 +42,103 @@ const DOT: Readonly<Record<string, string>> = {
   flex: "none",
 };
 
-/** The room that a component is a badge of; null if it is another component. */
+const CONNECTING: BadgeText = { text: "Connecting…", tone: "neutral", hint: "" };
+
+/** Return the room of a badge component, or null for another component. */
 export function badgeRoom(data: unknown): string | null {
   const room =
     typeof data === "object" && data !== null ? (data as Record<string, unknown>).badge : undefined;
   return typeof room === "string" ? room : null;
 }
 
-/** What the badge says of a room; null is "no tab in this page yet". */
-export function badgeWords(state: StatusState | null): Words {
+/** Return the badge text for a status; null: no tab of this page is in the room yet. */
+export function badgeText(state: StatusState | null): BadgeText {
   if (state === null) {
     return CONNECTING;
   }
   if (state.isEnded) {
-    return say(
+    return badge(
       "Room deleted",
       "bad",
-      "The room was deleted: what you change stays in this tab, until you leave the room or reload the page.",
+      "The room was deleted. What you change stays in this tab, until you leave the room or reload the page.",
     );
   }
   switch (state.status) {
     case "connecting":
       return CONNECTING;
     case "offline":
-      return refused(state) ?? offline(state);
+      return rejected(state) ?? offline(state);
     case "connected":
-      return refused(state) ?? connected(state);
+      return rejected(state) ?? connected(state);
   }
 }
 
-const CONNECTING = say("Connecting…", "neutral", "");
-
-/** What the room did not take, and will not if nothing else changes. */
-function refused({ isFull, isViewer, refusedBySession }: StatusState): Words | null {
+/** Return the text for edits that the room rejected and does not take later. */
+function rejected({ isFull, isViewer, refusedBySession }: StatusState): BadgeText | null {
   if (isViewer) {
     return null;
   }
   if (isFull) {
-    return say(
+    return badge(
       "Not saved: the room is full",
       "bad",
-      "The room has reached the server's limit and takes no more edits. Copy what you need and reload the page.",
+      "The room has reached the server's size limit and takes no more edits. Copy what you need and reload the page.",
     );
   }
   return refusedBySession === 0
     ? null
-    : say(`Not saved: the room refused ${edits(refusedBySession)}`, "bad", "Others do not see them.");
+    : badge(
+        `Not saved: the room rejected ${edits(refusedBySession)}`,
+        "bad",
+        "Other people do not see them.",
+      );
 }
 
-function connected(state: StatusState): Words {
+function connected(state: StatusState): BadgeText {
   if (state.isViewer) {
-    return say("View only", "neutral", "You see the room; what you change stays in this tab.");
+    return badge("View only", "neutral", "You see the room. What you change stays in this tab.");
   }
   if (state.isFailing) {
-    return say(
+    return badge(
       "Not saved: the room's storage fails",
       "bad",
-      "Others see your edits, but the server cannot store them at present. It keeps trying.",
+      "Other people see your edits, but the server cannot store them at present. It retries.",
     );
   }
   if (state.isSilent) {
-    return say("Connected", "neutral", "This server does not say what it has saved.");
+    return badge("Connected", "neutral", "This server does not report what it has saved.");
   }
   if (state.unsaved > 0 || (state.unsavedBySession ?? 0) > 0) {
-    return say("Saving…", "busy", "");
+    return badge("Saving…", "busy");
   }
   return state.level === 0 ? CONNECTING : saved(state, "");
 }
 
-/** Memory is not what people take "Saved" for. */
-function saved({ level }: StatusState, hint: string): Words {
+/** Return the text for saved edits. "Saved" would promise too much for a room in memory. */
+function saved({ level }: StatusState, hint: string): BadgeText {
   return level === 1
-    ? say("In memory only", "neutral", `The server has your edits, but keeps no file of them. ${hint}`.trim())
-    : say("Saved", "good", hint);
+    ? badge(
+        "In memory only",
+        "neutral",
+        `The server has your edits, but does not store them on disk. ${hint}`.trim(),
+      )
+    : badge("Saved", "good", hint);
 }
 
-function offline(state: StatusState): Words {
+function offline(state: StatusState): BadgeText {
   if (state.unsavedBySession !== null) {
     const hint =
-      "This browser does not reach the room's own port, so the app passes edits on, more slowly. " +
-      "The app's owner can mend it by starting it with: streamlit-crdt run";
-    return state.unsavedBySession > 0 ? say("Saving…", "busy", hint) : saved(state, hint);
+      "This browser cannot reach the room's own port, so the app transfers edits, more slowly. " +
+      "To avoid this, the app's owner can start it with: streamlit-crdt run";
+    return state.unsavedBySession > 0 ? badge("Saving…", "busy", hint) : saved(state, hint);
   }
   if (state.unsaved === 0 || state.isViewer) {
-    return say("Offline", "bad", "");
+    return badge("Offline", "bad");
   }
-  return say(
+  return badge(
     `Offline, ${edits(state.unsaved)} not saved yet`,
     "bad",
-    "They are sent when the connection is back; keep this tab open.",
+    "They are sent after the tab has reconnected. Keep this tab open.",
   );
 }
 
@@ -138,16 +146,16 @@ function edits(count: number): string {
   return count === 1 ? "1 edit" : `${count} edits`;
 }
 
-function say(text: string, tone: Tone, hint: string): Words {
+function badge(text: string, tone: Tone, hint = ""): BadgeText {
   return { text, tone, hint };
 }
 
 export class StatusBadge {
   private readonly box: HTMLElement;
   private readonly dot: HTMLElement;
-  private readonly words: HTMLElement;
+  private readonly label: HTMLElement;
   private room: string | null = null;
-  private stopWatching: () => void = nothing;
+  private stopWatching: (() => void) | null = null;
 
   constructor({ parentElement }: FrontendRendererArgs) {
     const page = parentElement.ownerDocument;
@@ -156,40 +164,36 @@ export class StatusBadge {
     this.box.setAttribute("data-streamlit-crdt-badge", "");
     this.dot = page.createElement("span");
     this.dot.setAttribute("aria-hidden", "true");
-    this.words = page.createElement("span");
+    this.label = page.createElement("span");
     setStyles(this.box, BOX);
     setStyles(this.dot, DOT);
-    this.box.append(this.dot, this.words);
+    this.box.append(this.dot, this.label);
     parentElement.append(this.box);
   }
 
-  /** The host called again, perhaps for another room. */
+  /** Process a further call of Streamlit, possibly with another room. */
   update(component: FrontendRendererArgs): void {
     const room = badgeRoom(component.data);
     if (room !== null && room !== this.room) {
-      this.stopWatching();
+      this.stopWatching?.();
       this.room = room;
       this.stopWatching = watchStatus(room, (state) => {
-        this.show(badgeWords(state));
+        this.show(badgeText(state));
       });
     }
   }
 
   destroy(): void {
-    this.stopWatching();
+    this.stopWatching?.();
     this.box.remove();
   }
 
-  /** An equal text is not written again: screen readers would read it out again. */
-  private show({ text, tone, hint }: Words): void {
-    if (this.words.textContent !== text) {
-      this.words.textContent = text;
+  /** Show a text. An equal text is not set again, because screen readers would read it again. */
+  private show({ text, tone, hint }: BadgeText): void {
+    if (this.label.textContent !== text) {
+      this.label.textContent = text;
     }
     this.box.title = hint;
-    this.dot.style.setProperty("background", COLOURS[tone]);
+    this.dot.style.setProperty("background", COLORS[tone]);
   }
-}
-
-function nothing(): void {
-  // No room is watched.
 }

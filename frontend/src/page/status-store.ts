@@ -1,74 +1,76 @@
 /**
- * How each room stands, for everything in this page that shows it. The tab and the badge are separate components, so they
- * meet here: a badge changes without a script run.
+ * Status of each room in this page. Tab and badge are separate components and share it here, so that a badge changes without
+ * a script run.
  */
-import type { Level, Status } from "../transport/frame";
+import type { Status, StoreLevel } from "../transport/frame";
 
+/** Status of a room. All builds in a page share these objects, so their fields keep their names. */
 export interface StatusState {
   readonly status: Status;
-  readonly level: Level;
+  readonly level: StoreLevel;
   readonly unsaved: number;
+  /** The server's store fails at present. */
   readonly isFailing: boolean;
-  /** The server does not say what it has saved. */
+  /** The server does not report what it has saved. */
   readonly isSilent: boolean;
   readonly isViewer: boolean;
-  /** The room was deleted while this tab held its history. */
+  /** The room was deleted while this tab was in it. */
   readonly isEnded: boolean;
-  /** The room is too large to take this tab's edits. */
+  /** The room is too large to take edits of this tab. */
   readonly isFull: boolean;
-  /** The session passes its own edits on; this many are not committed yet. null: it does not. */
+  /** Edits of the session's local connection that are not committed. null: the session has no local connection. */
   readonly unsavedBySession: number | null;
-  /** Edits of the session that the room did not take. */
+  /** Edits of the session that the room rejected. */
   readonly refusedBySession: number;
 }
 
 export type StatusListener = (state: StatusState | null) => void;
 
-interface Place {
+interface Entry {
   state: StatusState | null;
   readonly listeners: Set<StatusListener>;
 }
 
-/** Shared by every build in this page, like the registry of mounted tabs. */
-const PLACES: symbol = Symbol.for("streamlit-crdt live rooms");
+/** Entry of each room, shared by all builds in this page. */
+const ENTRIES: symbol = Symbol.for("streamlit-crdt live rooms");
 
-/** Tell how `room` stands; null is "no tab here". */
+/** Store the status of `room` and notify its listeners; null: no tab of this page is in the room. */
 export function setStatus(room: string, state: StatusState | null): void {
-  const place = placeOf(room);
-  place.state = state;
-  for (const listener of place.listeners) {
+  const entry = entryOf(room);
+  entry.state = state;
+  for (const listener of entry.listeners) {
     listener(state);
   }
-  forgetIfUnused(room, place);
+  deleteIfUnused(room, entry);
 }
 
 /** Call `listener` now and at each change. Returns the undo. */
 export function watchStatus(room: string, listener: StatusListener): () => void {
-  const place = placeOf(room);
-  place.listeners.add(listener);
-  listener(place.state);
+  const entry = entryOf(room);
+  entry.listeners.add(listener);
+  listener(entry.state);
   return () => {
-    place.listeners.delete(listener);
-    forgetIfUnused(room, place);
+    entry.listeners.delete(listener);
+    deleteIfUnused(room, entry);
   };
 }
 
-function placeOf(room: string): Place {
-  let place = places().get(room);
-  if (place === undefined) {
-    place = { state: null, listeners: new Set() };
-    places().set(room, place);
+function entryOf(room: string): Entry {
+  let entry = entries().get(room);
+  if (entry === undefined) {
+    entry = { state: null, listeners: new Set() };
+    entries().set(room, entry);
   }
-  return place;
+  return entry;
 }
 
-function forgetIfUnused(room: string, place: Place): void {
-  if (place.state === null && place.listeners.size === 0) {
-    places().delete(room);
+function deleteIfUnused(room: string, entry: Entry): void {
+  if (entry.state === null && entry.listeners.size === 0) {
+    entries().delete(room);
   }
 }
 
-function places(): Map<string, Place> {
-  const shared = globalThis as unknown as Record<symbol, Map<string, Place> | undefined>;
-  return (shared[PLACES] ??= new Map<string, Place>());
+function entries(): Map<string, Entry> {
+  const shared = globalThis as unknown as Record<symbol, Map<string, Entry> | undefined>;
+  return (shared[ENTRIES] ??= new Map<string, Entry>());
 }

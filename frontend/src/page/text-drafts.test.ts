@@ -18,30 +18,30 @@ describe("Drafts", () => {
   let clock: FakeClock;
   let drafts: TextDrafts;
   let area: HTMLTextAreaElement;
-  let asked: number;
+  let requests: number;
 
   beforeEach(() => {
     document.body.innerHTML =
       '<div class="stTextArea st-key-notes"><textarea>shown</textarea></div><textarea id="other"></textarea>';
     area = document.querySelector("textarea") ?? expect.fail("no field");
     clock = new FakeClock();
-    asked = 0;
+    requests = 0;
     drafts = new TextDrafts(document, clock, () => {
-      asked += 1;
+      requests += 1;
     });
     return () => {
       drafts.destroy();
     };
   });
 
-  it("names the text that a draft was begun on, however far the draft has come", () => {
+  it("report the digest of the text that a draft is based on", () => {
     expect(drafts.bases()).toEqual({});
     type(area, "shown, m");
     type(area, "shown, mine");
     expect(drafts.bases()).toEqual({ notes: [digestOf("shown"), expect.any(Number)] });
   });
 
-  it("keeps naming it for a moment after the commit, which may be on its way", () => {
+  it("report the base for 3 s after the commit", () => {
     type(area, "mine");
     press(area, "Enter", true);
     clock.pass(2_000);
@@ -50,32 +50,32 @@ describe("Drafts", () => {
     expect(drafts.bases()).toEqual({});
   });
 
-  it("asks for a frame once something was put over a commit, for the page may have sent that as if it were ours", () => {
+  it("request one frame after a text has overwritten a commit", () => {
     type(area, "mine");
     press(area, "Enter", true);
     clock.pass(1_000);
-    expect(asked).toBe(0);
-    area.value = "somebody else's";
+    expect(requests).toBe(0);
+    area.value = "another session's";
     clock.pass(1_000);
-    expect(asked).toBe(1);
+    expect(requests).toBe(1);
     drafts.overwritten();
     clock.pass(10_000);
-    expect(asked).toBe(1);
+    expect(requests).toBe(1);
   });
 
-  it("asks for nothing once it is gone, or another session has begun", () => {
+  it("request no frame after destroy(), or after another session has begun", () => {
     for (const end of [drafts.forgetCommits.bind(drafts), drafts.destroy.bind(drafts)]) {
       area.value = "shown";
       type(area, "mine");
       press(area, "Enter", true);
-      area.value = "somebody else's";
+      area.value = "another session's";
       end();
       clock.pass(10_000);
     }
-    expect(asked).toBe(0);
+    expect(requests).toBe(0);
   });
 
-  it("takes what is typed after a commit for a draft of its own", () => {
+  it("begin a new draft after a commit", () => {
     type(area, "mine");
     area.dispatchEvent(new Event("focusout", { bubbles: true }));
     area.value = "merged";
@@ -83,7 +83,7 @@ describe("Drafts", () => {
     expect(drafts.bases()).toEqual({ notes: [digestOf("merged"), expect.any(Number)] });
   });
 
-  it("tells two drafts of the same text apart, also those of the page as it was before", () => {
+  it("number drafts uniquely, also after a reload of the page", () => {
     const numbers = ["mine", "mine, too"].map((text) => {
       area.value = "shown";
       type(area, text);
@@ -91,7 +91,7 @@ describe("Drafts", () => {
       return drafts.bases()["notes"]?.[1] ?? 0;
     });
     clock.pass(1_000);
-    const reloaded = new TextDrafts(document, clock);
+    const reloaded = new TextDrafts(document, clock, () => undefined);
     type(area, "once more");
     const [first = 0, second = 0] = numbers;
     expect(second).toBeGreaterThan(first);
@@ -99,7 +99,7 @@ describe("Drafts", () => {
     reloaded.destroy();
   });
 
-  it("repeats nothing to another session", () => {
+  it("repeat no commit to another session", () => {
     type(area, "mine");
     press(area, "Enter", true);
     area.value = "theirs";
@@ -107,25 +107,25 @@ describe("Drafts", () => {
     expect(drafts.overwritten()).toEqual({});
   });
 
-  it("goes on with a draft after a line end in it", () => {
+  it("continue a draft after a line break", () => {
     type(area, "a line");
     press(area, "Enter");
     type(area, "a line\n");
     expect(drafts.bases()).toEqual({ notes: [digestOf("shown"), expect.any(Number)] });
   });
 
-  it("leaves out a field that is no widget of a key", () => {
+  it("omit a field without a widget key", () => {
     type(document.querySelector("#other") ?? expect.fail("no field"), "text");
     expect(drafts.bases()).toEqual({});
   });
 
-  it("forgets a field that has left the page", () => {
+  it("omit a field that was removed from the page", () => {
     type(area, "mine");
     area.remove();
     expect(drafts.bases()).toEqual({});
   });
 
-  it("repeats a commit that another text was put over, with what it was begun on", () => {
+  it("repeat an overwritten commit with its base", () => {
     type(area, "mine");
     press(area, "Enter", true);
     expect(drafts.overwritten()).toEqual({});
@@ -135,7 +135,7 @@ describe("Drafts", () => {
     expect(drafts.overwritten()).toEqual({});
   });
 
-  it("repeats it though its author has begun to write again", () => {
+  it("repeat an overwritten commit while the next draft is open", () => {
     type(area, "mine");
     area.dispatchEvent(new Event("focusout", { bubbles: true }));
     area.value = "theirs";
@@ -143,7 +143,7 @@ describe("Drafts", () => {
     expect(drafts.overwritten()).toEqual({ notes: { base: digestOf("shown"), text: "mine" } });
   });
 
-  it("repeats no commit that stood when the next draft was begun, nor a draft that was taken back", () => {
+  it("repeat no commit that the next draft was based on, and no reverted draft", () => {
     type(area, "mine");
     press(area, "Enter", true);
     type(area, "mine, more");
@@ -153,7 +153,7 @@ describe("Drafts", () => {
     expect(drafts.overwritten()).toEqual({});
   });
 
-  it("repeats nothing that was written in a form", () => {
+  it("repeat no commit of a form", () => {
     const form = document.createElement("div");
     form.dataset["testid"] = "stForm";
     document.body.replaceChildren(form);
@@ -165,14 +165,14 @@ describe("Drafts", () => {
     expect(drafts.overwritten()).toEqual({});
   });
 
-  it("repeats no text that a header cannot hold", () => {
+  it("repeat no commit of more than 100 000 characters", () => {
     type(area, "x".repeat(100_001));
     press(area, "Enter", true);
     area.value = "theirs";
     expect(drafts.overwritten()).toEqual({});
   });
 
-  it("digests a text as the session does", () => {
+  it("use the same digest as the session", () => {
     expect(digestOf("Grüße 👍\r\nline")).toBe("bc133868b36786a6");
     expect(digestOf("Grüße 👍\r\nline")).toBe(digestOf("Grüße 👍\nline"));
   });

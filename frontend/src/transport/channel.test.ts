@@ -19,7 +19,7 @@ interface TabFrame {
   readonly at_ms: number;
 }
 
-/** The session's side of the channel, as the Python side plays it; `answer` is one rerun of the fragment. */
+/** The session's end of the channel, as on the Python side. */
 class FakeSession {
   readonly doc = new Y.Doc();
   private readonly applied = new Map<number, number>();
@@ -57,9 +57,9 @@ function setUp() {
   const replica = new Replica();
   const session = new FakeSession();
   const sent: TabFrame[] = [];
-  const refused: FrameError[] = [];
-  const sessions: SessionHeader[] = [];
-  let admits = true;
+  const frameErrors: FrameError[] = [];
+  const headers: SessionHeader[] = [];
+  let isAccepted = true;
   let oldBuilds = 0;
   let silences = 0;
   const channel = new Channel({
@@ -67,16 +67,20 @@ function setUp() {
     clock,
     build: BUILD,
     send: (frame) => sent.push(readTabFrame(frame, clock.now_ms)),
-    admits: () => admits,
-    onSession: (header) => sessions.push(header),
-    standing: () => ({ saved_v: 0, unsaved: 0, failing: false, epoch: null, level: 0 }),
-    onOldBuild: () => {
-      oldBuilds += 1;
+    status: {
+      accepts: () => isAccepted,
+      report: () => ({ saved_v: 0, unsaved: 0, failing: false, epoch: null, level: 0 }),
     },
-    onSilence: () => {
-      silences += 1;
+    listener: {
+      onFrame: (header) => headers.push(header),
+      onOldBuild: () => {
+        oldBuilds += 1;
+      },
+      onSilence: () => {
+        silences += 1;
+      },
+      onFrameError: (error) => frameErrors.push(error),
     },
-    onRefused: (error) => refused.push(error),
   });
   const other = new Y.Doc();
   other.clientID = 22;
@@ -86,27 +90,27 @@ function setUp() {
     session,
     channel,
     sent,
-    refused,
-    sessions,
-    shutOut: () => {
-      admits = false;
+    frameErrors,
+    headers,
+    rejectFrames: () => {
+      isAccepted = false;
     },
     oldBuilds: () => oldBuilds,
     silences: () => silences,
-    last: () => sent.at(-1) ?? expect.fail("nothing was sent"),
-    /** Somebody else's edit comes by the socket. */
+    last: () => sent.at(-1) ?? expect.fail("no frame was sent"),
+    /** Apply another session's edit from the socket. */
     remoteEdit(key: string, value: unknown): void {
       other.getMap("state").set(key, value);
       Y.applyUpdate(replica.doc, Y.encodeStateAsUpdate(other), SOCKET);
       clock.pass(0);
     },
-    /** The session takes the last frame and answers it. */
+    /** Let the session apply the last frame and acknowledge it, as in one rerun of the fragment. */
     answer(fields: Record<string, unknown> = {}): void {
       session.read(tab.last());
       channel.receive(session.frame(fields));
       clock.pass(0);
     },
-    /** Mounted, hello said and answered, socket up: from here on nothing is owed. */
+    /** Mount, connect the socket, and acknowledge all frames. */
     settle(): void {
       channel.receive(session.frame());
       channel.open();
@@ -128,8 +132,8 @@ function readTabFrame(frame: string, at_ms: number): TabFrame {
   return { header, update: decoding.readTailAsUint8Array(decoder), at_ms };
 }
 
-describe("hello", () => {
-  it("is sent once the mount is over, with a state vector and what was seen", () => {
+describe("a hello", () => {
+  it("is sent after the mount, with a state vector and an acknowledgement", () => {
     const { channel, session, clock, sent, replica } = setUp();
     session.doc.getMap("state").set("a", 1);
     channel.receive(session.frame({ v: 4 }, Y.encodeStateAsUpdate(session.doc)));
@@ -142,7 +146,7 @@ describe("hello", () => {
     expect(replica.doc.getMap("state").get("a")).toBe(1);
   });
 
-  it("is sent again after 1 s, as a hello, until it is answered by its own acknowledgement", () => {
+  it("is resent as a hello after 1 s until it is acknowledged", () => {
     const { channel, session, clock, sent, answer } = setUp();
     channel.open();
     clock.pass(999);
@@ -156,7 +160,7 @@ describe("hello", () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("frames that follow carry no state vector", () => {
+  it("is the last frame with a state vector", () => {
     const { settle, remoteEdit, last } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -164,8 +168,8 @@ describe("hello", () => {
   });
 });
 
-describe("updates", () => {
-  it("R2: a frame that comes twice is applied once and asked for once", () => {
+describe("an update", () => {
+  it("R2: a duplicate frame changes nothing and triggers no frame", () => {
     const { settle, session, channel, sent, replica, clock } = setUp();
     settle();
     session.doc.getMap("state").set("a", 1);
@@ -178,7 +182,7 @@ describe("updates", () => {
     expect(sent).toHaveLength(0);
   });
 
-  it("R3: edits that arrive while a frame is in flight travel together in the next one", () => {
+  it("R3: edits that arrive while a frame is in flight share the next one", () => {
     const { settle, remoteEdit, sent, answer, session, last } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -191,7 +195,7 @@ describe("updates", () => {
     expect(session.state).toEqual({ a: 1, b: 2, c: 3 });
   });
 
-  it("R3: a frame that was lost is sent again with all that came since, after 3 s, doubling up to 30 s", () => {
+  it("R3: a lost frame is resent with newer edits, after 3 s, doubling up to 30 s", () => {
     const { settle, remoteEdit, sent, clock, session, last } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -208,7 +212,7 @@ describe("updates", () => {
     expect(session.state).toEqual({ a: 1, b: 2 });
   });
 
-  it("P5: a frame that a click's rerun dropped is sent again 300 ms after that run's own frame", () => {
+  it("P5: a frame that a click dropped is resent 300 ms after that run's frame", () => {
     const { settle, remoteEdit, sent, session, channel, clock, replica } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -220,7 +224,7 @@ describe("updates", () => {
     expect(sent.map(({ header }) => header.why)).toEqual(["update", "resend"]);
   });
 
-  it("a session that fell silent is noticed when a frame has to be sent again, not while it still speaks", () => {
+  it("a silent session is reported at the retry, not while it sends frames", () => {
     const { settle, remoteEdit, session, channel, clock, silences, replica } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -228,12 +232,12 @@ describe("updates", () => {
     expect(silences()).toBe(0);
     channel.receive(session.frame({ ack_of: replica.id, ack: 0 }));
     clock.pass(1_000);
-    const heard = silences();
+    const before = silences();
     clock.pass(60_000);
-    expect(silences()).toBeGreaterThan(heard);
+    expect(silences()).toBeGreaterThan(before);
   });
 
-  it("R3: a session that says it missed something is sent it again at once", () => {
+  it("R3: a session that reports a gap gets the missing edits at once", () => {
     const { settle, remoteEdit, answer, channel, session, sent, last, replica } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -248,7 +252,7 @@ describe("updates", () => {
     expect(fresh.state).toEqual({ a: 1, b: 2 });
   });
 
-  it("R3: a new session is greeted and told everything", () => {
+  it("R3: a new session gets a hello and the whole document", () => {
     const { settle, remoteEdit, answer, channel, session, last, sent, clock } = setUp();
     settle();
     session.doc.getMap("state").set("mine", 0);
@@ -267,7 +271,7 @@ describe("updates", () => {
     expect(sent).toHaveLength(count);
   });
 
-  it("R6: what the session sent is not sent back to it", () => {
+  it("R6: the session's update is not sent back to it", () => {
     const { settle, session, channel, clock, sent, replica } = setUp();
     settle();
     session.doc.getMap("state").set("a", 1);
@@ -277,7 +281,7 @@ describe("updates", () => {
     expect(replica.deltaSince(replica.version, null).update).toHaveLength(0);
   });
 
-  it("R7: an idle room sends nothing and keeps no timer", () => {
+  it("R7: an idle room sends no frame and schedules no timer", () => {
     const { settle, sent, clock } = setUp();
     settle();
     clock.pass(3_600_000);
@@ -285,7 +289,7 @@ describe("updates", () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("R7: a frame with nothing new carries no update", () => {
+  it("R7: a frame without changes contains no update", () => {
     const { settle, remoteEdit, answer, channel, clock, last } = setUp();
     settle();
     remoteEdit("a", "x".repeat(10_000));
@@ -296,7 +300,7 @@ describe("updates", () => {
     expect(last().header.v).toBe(last().header.since + 1);
   });
 
-  it("R7: a large frame is acknowledged, once, so that the session need not repeat it", () => {
+  it("R7: a large update is acknowledged once", () => {
     const { settle, session, channel, clock, sent, last, answer } = setUp();
     settle();
     session.doc.getMap("state").set("a", "x".repeat(10_000));
@@ -310,7 +314,7 @@ describe("updates", () => {
     expect(sent).toHaveLength(1);
   });
 
-  it("R3: a session's frame with a gap before it is applied but not acknowledged", () => {
+  it("R3: a frame after a gap is applied but not acknowledged", () => {
     const { settle, session, channel, clock, last } = setUp();
     settle();
     channel.receive(session.frame({ v: 9, since: 8, settle: true }));
@@ -318,7 +322,7 @@ describe("updates", () => {
     expect(last().header.ack).toBe(0);
   });
 
-  it("P4: an own edit that comes back by the socket does not wake, but rides along", () => {
+  it("P4: the session's edit from the socket does not wake it, and joins the next frame", () => {
     const { settle, session, replica, clock, sent, remoteEdit, last } = setUp();
     settle();
     session.doc.getMap("state").set("mine", 1);
@@ -332,8 +336,8 @@ describe("updates", () => {
   });
 });
 
-describe("status", () => {
-  it("is told once for changes within 150 ms, and not at all if they cancel out", () => {
+describe("the status", () => {
+  it("is sent once for changes within 150 ms, and not if they cancel out", () => {
     const { settle, channel, clock, sent, answer } = setUp();
     settle();
     channel.setStatus("offline", true);
@@ -349,7 +353,7 @@ describe("status", () => {
     expect(sent).toHaveLength(1);
   });
 
-  it("rides on an update that goes out anyway", () => {
+  it("is part of an update that is sent anyway", () => {
     const { settle, channel, clock, sent, remoteEdit, answer } = setUp();
     settle();
     channel.setStatus("offline", true);
@@ -360,7 +364,7 @@ describe("status", () => {
     expect(sent).toHaveLength(1);
   });
 
-  it("is not told while the page goes away, and caught up with if it comes back", () => {
+  it("is not sent while the page is paused, and sent when it resumes", () => {
     const { settle, channel, clock, sent, remoteEdit } = setUp();
     settle();
     channel.pause();
@@ -373,7 +377,7 @@ describe("status", () => {
     expect(sent.map(({ header }) => [header.why, header.status])).toEqual([["update", "offline"]]);
   });
 
-  it("an error is told once per word", () => {
+  it("sends each error code once", () => {
     const { settle, channel, clock, sent, answer } = setUp();
     settle();
     channel.report("mixed-content");
@@ -387,8 +391,8 @@ describe("status", () => {
   });
 });
 
-describe("what the session asks for", () => {
-  it("settle: one wake, after the frame in flight", () => {
+describe("a session's frame", () => {
+  it("with settle gets one frame, after the frame in flight", () => {
     const { settle, channel, session, clock, sent, remoteEdit, answer } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -402,7 +406,7 @@ describe("what the session asks for", () => {
     expect(sent).toHaveLength(2);
   });
 
-  it("P1: confirm: one wake 400 ms after the last frame, with the delivery's number", () => {
+  it("P1: with confirm gets the number of the remote write after 400 ms of quiet", () => {
     const { settle, channel, session, clock, sent, answer } = setUp();
     settle();
     channel.receive(session.frame({ confirm: 1 }));
@@ -417,7 +421,7 @@ describe("what the session asks for", () => {
     expect(sent).toHaveLength(1);
   });
 
-  it("P1: confirm: a newer frame that needs none ends the wait", () => {
+  it("P1: without confirm ends the wait of an earlier one", () => {
     const { settle, channel, session, clock, sent } = setUp();
     settle();
     channel.receive(session.frame({ confirm: 1 }));
@@ -427,7 +431,7 @@ describe("what the session asks for", () => {
     expect(sent).toHaveLength(0);
   });
 
-  it("poll: wakes at the interval while the socket is down, ten times rarer while hidden", () => {
+  it("with poll_s is polled while offline, ten times slower while hidden", () => {
     const { settle, channel, session, clock, sent, answer } = setUp();
     settle();
     channel.setStatus("offline", true);
@@ -457,7 +461,7 @@ describe("what the session asks for", () => {
     expect(sent.filter(({ header }) => header.why === "poll")).toHaveLength(0);
   });
 
-  it("another build: asks for a reload, tells so once, and goes on working", () => {
+  it("of another build is applied, and reported once as old-build", () => {
     const { settle, channel, session, clock, sent, oldBuilds, remoteEdit, answer } = setUp();
     settle();
     channel.receive(session.frame({ build: "2.0+def" }));
@@ -468,48 +472,48 @@ describe("what the session asks for", () => {
     expect(sent.map(({ header }) => header.error)).toEqual(["old-build", null]);
   });
 
-  it("a frame that cannot be read is refused, and told as an old build", () => {
-    const { settle, channel, clock, sent, refused, oldBuilds, replica } = setUp();
+  it("that does not decode is rejected, and reported as old-build", () => {
+    const { settle, channel, clock, sent, frameErrors, oldBuilds, replica } = setUp();
     settle();
     const before = replica.stateVector();
     for (const bytes of [[], [9, 9, 9], [1, 255]]) {
       channel.receive(new Uint8Array(bytes));
     }
     clock.pass(0);
-    expect(refused).toHaveLength(3);
+    expect(frameErrors).toHaveLength(3);
     expect(oldBuilds()).toBe(3);
     expect(sent.map(({ header }) => header.error)).toEqual(["old-build"]);
     expect(replica.stateVector()).toEqual(before);
   });
 
-  it("an update that cannot be read is refused and not acknowledged", () => {
-    const { settle, channel, session, clock, refused, remoteEdit, last } = setUp();
+  it("with an invalid update is rejected and not acknowledged", () => {
+    const { settle, channel, session, clock, frameErrors, remoteEdit, last } = setUp();
     settle();
     channel.receive(session.frame({ v: 5 }, new Uint8Array([255, 255, 1])));
     clock.pass(0);
-    expect(refused.map((error) => error.field)).toEqual(["update"]);
+    expect(frameErrors.map((error) => error.field)).toEqual(["update"]);
     remoteEdit("a", 1);
     expect(last().header.ack).toBe(0);
   });
 
-  it("a frame that is not admitted changes nothing and acknowledges nothing", () => {
-    const { settle, channel, session, clock, replica, sent, sessions, shutOut } = setUp();
+  it("that the status rejects is neither applied nor acknowledged", () => {
+    const { settle, channel, session, clock, replica, sent, headers, rejectFrames } = setUp();
     settle();
     const before = replica.stateVector();
-    const count = sessions.length;
-    shutOut();
+    const count = headers.length;
+    rejectFrames();
     session.doc.getMap("state").set("a", 1);
     channel.receive(session.frame({ v: 5, settle: true }, Y.encodeStateAsUpdate(session.doc)));
     clock.pass(60_000);
     expect(replica.stateVector()).toEqual(before);
-    expect(sessions).toHaveLength(count);
+    expect(headers).toHaveLength(count);
     expect(sent).toHaveLength(0);
   });
 
-  it("A2: a wish for a token is stated before all else, and again when its frame was lost", () => {
+  it("A2: a token request precedes other reasons, and is repeated by a retry", () => {
     const { settle, channel, remoteEdit, clock, sent } = setUp();
     settle();
-    channel.want("token");
+    channel.request("token");
     remoteEdit("a", 1);
     clock.pass(3_000);
     expect(sent.map(({ header }) => header.why)).toEqual(["token", "token"]);

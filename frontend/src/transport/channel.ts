@@ -1,20 +1,19 @@
 /**
- * The tab's side of the channel to its session: what a session's frame changes, and what the tab's own frames say.
+ * The tab's end of the channel to its session: applies the session's frames, and sends the tab's.
  *
- * Edits that arrive while a run is under way cost one further run, however many they are (P4): `Outbox` sees to that. A
- * frame without an update counts as a version too, so that its answer can be told from a frame that crossed it.
- *
- * No DOM and no clock of its own: `send` and `clock` are passed in.
+ * Edits that arrive during a script run cost one further run, however many there are (P4), because `Outbox` coalesces them.
+ * A frame without an update increases the version too, so that its acknowledgement differs from that of a frame that
+ * crossed it. No DOM and no clock of its own: `send` and `clock` are passed in.
  */
 import { toBase64 } from "lib0/buffer";
 
-import { Interval } from "../clock";
+import { Interval, Timer } from "../clock";
 import type { Clock } from "../clock";
 import type { Replica } from "../document/replica";
 import { FrameError } from "../errors";
 import { decodeFrame, decodeStateVector, encodeFrame } from "./frame";
 import type {
-  Begun,
+  DraftBase,
   Overwritten,
   SessionFrame,
   SessionHeader,
@@ -25,150 +24,177 @@ import type {
   Why,
 } from "./frame";
 import { Outbox } from "./outbox";
-import type { Sent } from "./outbox";
+import type { FrameSender, SentVersions } from "./outbox";
 
-/** A reconnect flaps within this; one message tells how it ended. */
+/** A status that changes back within this time is not sent. A reconnect changes it several times. */
 const STATUS_COALESCE_MS = 150;
-/** A value that was put into a widget has reached the page and been sent back, if at all, by then. */
+/** Quiet time after which the page has sent back a remote write, if it does so at all. */
 const CONFIRM_QUIET_MS = 400;
-/** A session's frame repeats what we have not acknowledged: from this size on a run to say so is the cheaper thing (R7). */
+/** The session repeats an update until it is acknowledged. From this size on, a script run for that costs less (R7). */
 const ACK_FROM_BYTES = 4 * 1024;
-/** A hidden page's reader can wait. */
+/** Factor of the poll interval while the page is hidden. */
 const HIDDEN_POLL_FACTOR = 10;
+
+/** Connection and save status of the tab's room. */
+export interface StatusSource {
+  /** Return whether to apply a session's frame. Called before its update is applied. */
+  accepts(header: SessionHeader): boolean;
+  /** Return the status that each frame reports. */
+  report(): StatusReport;
+}
+
+/** Drafts in text fields, by the class name of their widget. */
+export interface TextDraftSource {
+  bases(): Readonly<Record<string, DraftBase>>;
+  overwritten(): Readonly<Record<string, Overwritten>>;
+  /** Another session has begun. */
+  forgetCommits(): void;
+}
+
+/** Drafts in forms. */
+export interface FormDraftSource {
+  /** Return the element ids of the fields with drafts. */
+  unsubmitted(): readonly string[];
+}
+
+export interface ChannelListener {
+  /** A session's frame was applied. Everything of the session up to version `received` is in the replica. */
+  onFrame(header: SessionHeader, received: number): void;
+  /** The other side has another build, so the page needs a reload. */
+  onOldBuild(): void;
+  /** The session has answered before, and does not answer now. */
+  onSilence(): void;
+  /** A frame was rejected. */
+  onFrameError(error: FrameError): void;
+}
 
 export interface ChannelOptions {
   readonly replica: Replica;
   readonly clock: Clock;
   readonly build: string;
-  /** Hands a base64 frame to the session. May lose it. */
+  /** Pass a base64 frame to the session. Streamlit may drop it. */
   readonly send: (frame: string) => void;
-  /** Asked before a session's frame is applied; false leaves the whole frame out. */
-  readonly admits: (header: SessionHeader) => boolean;
-  /** Called with each session header, after its update was applied; `seen`: up to which version nothing is missing. */
-  readonly onSession: (header: SessionHeader, seen: number) => void;
-  /** How the room stands with its server, told in each frame. */
-  readonly standing: () => StatusReport;
-  /** What each open draft in the page was begun on, by its widget's class name. */
-  readonly drafts?: () => Readonly<Record<string, Begun>>;
-  /** Texts that were committed in the page a moment ago and that another was put over since, likewise. */
-  readonly overwritten?: () => Readonly<Record<string, Overwritten>>;
-  /** Elements with drafts that a form in the page has not submitted. */
-  readonly unsubmitted?: () => readonly string[];
-  /** Called when another session answers than before. */
-  readonly onOtherSession?: () => void;
-  /** Called when the page should be reloaded: another build speaks on the other side. */
-  readonly onOldBuild: () => void;
-  /** Called when the session, which answered before, has fallen silent. */
-  readonly onSilence: () => void;
-  /** Called with each frame that was refused. */
-  readonly onRefused: (error: FrameError) => void;
+  readonly status: StatusSource;
+  readonly textDrafts?: TextDraftSource;
+  readonly formDrafts?: FormDraftSource;
+  readonly listener: ChannelListener;
 }
 
 export class Channel {
   private readonly outbox: Outbox;
   private readonly poll: Interval;
+  private readonly statusTimer: Timer;
+  private readonly confirmTimer: Timer;
+  private readonly openTimer: Timer;
   private readonly errors = new ErrorQueue();
-  private peer: AckState | null = null;
+  private acks: AckState | null = null;
   private isVisible = true;
   private status: Status = "connecting";
-  private synced = false;
-  private toldStatus: string | null = null;
+  private isSynced = false;
+  private sentStatus: string | null = null;
   private poll_s: number | null = null;
   private confirmed: number | null = null;
-  private count = 0;
-  private cancelStatus: () => void = nothing;
-  private cancelConfirm: () => void = nothing;
-  private cancelOpening: () => void = nothing;
+  private frameCount = 0;
 
   constructor(private readonly options: ChannelOptions) {
-    this.outbox = new Outbox(options.clock, (why) => this.transmit(why), options.onSilence);
-    this.poll = new Interval(options.clock, () => {
-      this.outbox.want("poll");
+    const { clock, replica } = options;
+    this.statusTimer = new Timer(clock);
+    this.confirmTimer = new Timer(clock);
+    this.openTimer = new Timer(clock);
+    const sender: FrameSender = {
+      transmit: (why) => this.transmit(why),
+      onSilence: () => {
+        options.listener.onSilence();
+      },
+    };
+    this.outbox = new Outbox(clock, sender);
+    this.poll = new Interval(clock, () => {
+      this.outbox.request("poll");
     });
-    options.replica.onChange = (wakes) => {
+    replica.onChange = (wakes) => {
       if (wakes) {
-        this.outbox.want("update");
+        this.outbox.request("update");
       }
     };
   }
 
-  /** Say hello once the host has finished mounting. */
+  /** Send a hello after Streamlit has finished mounting the component. */
   open(): void {
-    this.outbox.want("hello");
-    this.cancelOpening = this.options.clock.after(0, () => {
+    this.outbox.request("hello");
+    this.openTimer.start(0, () => {
       this.resume();
     });
   }
 
-  /** Apply a session's frame, then take note of what it acknowledges and asks for. */
+  /** Decode and apply a session's frame, then process its acknowledgement and its requests. */
   receive(bytes: Uint8Array): void {
     let frame: SessionFrame;
     try {
       frame = decodeFrame(bytes);
     } catch (error) {
-      this.refuse(error);
-      this.noteOldBuild();
+      this.reject(error);
+      this.reportOldBuild();
       return;
     }
     try {
-      this.accept(frame);
+      this.apply(frame);
     } catch (error) {
-      this.refuse(error);
+      this.reject(error);
     }
   }
 
-  setStatus(status: Status, synced: boolean): void {
-    if (status === this.status && synced === this.synced) {
+  setStatus(status: Status, isSynced: boolean): void {
+    if (status === this.status && isSynced === this.isSynced) {
       return;
     }
     this.status = status;
-    this.synced = synced;
+    this.isSynced = isSynced;
     this.schedulePoll();
-    this.cancelStatus();
-    this.cancelStatus = this.options.clock.after(STATUS_COALESCE_MS, () => {
-      this.tellStatus();
+    this.statusTimer.start(STATUS_COALESCE_MS, () => {
+      this.sendStatus();
     });
   }
 
-  /** Tell the session of an error, once per word. */
+  /** Report an error to the session, once per error code. */
   report(error: TabError): void {
     if (this.errors.add(error)) {
-      this.outbox.want("status");
+      this.outbox.request("status");
     }
   }
 
-  /** Ask for a frame: for a fresh token, because more is saved now, because a form has other drafts, or a commit was written over. */
-  want(why: "token" | "saved" | "form" | "draft"): void {
-    this.outbox.want(why);
+  /** Request a frame: for a new token, or because saved edits, drafts in forms or overwritten commits have changed. */
+  request(why: "token" | "saved" | "form" | "draft"): void {
+    this.outbox.request(why);
   }
 
   setVisible(isVisible: boolean): void {
-    const cameBack = isVisible && !this.isVisible;
+    const becameVisible = isVisible && !this.isVisible;
     this.isVisible = isVisible;
     this.schedulePoll();
-    if (cameBack && this.poll.isRunning) {
-      this.outbox.want("poll");
+    if (becameVisible && this.poll.isRunning) {
+      this.outbox.request("poll");
     }
   }
 
-  /** The page is being left or frozen: send nothing until `resume`. */
+  /** Send nothing until `resume()`. The browser unloads or freezes the page, or another epoch of the room has begun. */
   pause(): void {
     this.outbox.close();
     this.poll.stop();
-    this.cancelOpening();
-    this.cancelStatus();
-    this.cancelConfirm();
+    this.openTimer.cancel();
+    this.statusTimer.cancel();
+    this.confirmTimer.cancel();
   }
 
   resume(): void {
     this.outbox.open();
     this.schedulePoll();
-    this.tellStatus();
+    this.sendStatus();
   }
 
-  private accept({ header, update }: SessionFrame): void {
-    const { replica, build, admits, onSession } = this.options;
-    if (!admits(header)) {
+  private apply({ header, update }: SessionFrame): void {
+    const { replica, build, status, listener } = this.options;
+    if (!status.accepts(header)) {
+      this.pause();
       return;
     }
     replica.own = new Set(header.own);
@@ -176,93 +202,93 @@ export class Channel {
       replica.applyFromChannel(update);
     }
     if (header.build !== build) {
-      this.noteOldBuild();
+      this.reportOldBuild();
     }
-    const peer = this.follow(header);
-    const shouldAcknowledge = update.length > ACK_FROM_BYTES && peer.seen > peer.told;
-    if (header.settle || shouldAcknowledge) {
-      this.outbox.want("settle");
+    const acks = this.acknowledge(header);
+    const hasLargeUpdate = update.length > ACK_FROM_BYTES && acks.received > acks.receivedAtLastFrame;
+    if (header.settle || hasLargeUpdate) {
+      this.outbox.request("settle");
     }
     this.scheduleConfirm(header.confirm);
     this.poll_s = header.poll_s;
     this.schedulePoll();
-    onSession(header, peer.seen);
+    listener.onFrame(header, acks.received);
   }
 
-  private follow(header: SessionHeader): AckState {
+  private acknowledge(header: SessionHeader): AckState {
     const { replica } = this.options;
-    const peer = this.peer?.id === header.id ? this.peer : this.meet(header.id);
-    const acked = peer.follow(header, replica.id, replica.version);
-    replica.acknowledge(peer.acked);
+    const acks = this.acks?.sessionId === header.id ? this.acks : this.startSession(header.id);
+    const acked = acks.update(header, replica.id, replica.version);
+    replica.acknowledge(acks.acked);
     if (this.outbox.acknowledge(acked) && this.errors.acknowledge()) {
-      this.outbox.want("status");
+      this.outbox.request("status");
     }
-    return peer;
+    return acks;
   }
 
-  /** Another session's first frame: it knows nothing of us, whatever the one before it knew. */
-  private meet(id: number): AckState {
-    if (this.peer !== null) {
+  /** Begin with a new session. It has nothing of this tab, whatever a former session had. */
+  private startSession(id: number): AckState {
+    if (this.acks !== null) {
       this.options.replica.startOver();
-      this.options.onOtherSession?.();
-      this.outbox.forget();
-      this.outbox.want("hello");
+      this.options.textDrafts?.forgetCommits();
+      this.outbox.drop();
+      this.outbox.request("hello");
     }
-    this.peer = new AckState(id);
-    return this.peer;
+    this.acks = new AckState(id);
+    return this.acks;
   }
 
-  private transmit(why: Why): Sent {
+  private transmit(why: Why): SentVersions {
     const { replica, send } = this.options;
-    const acked = this.peer?.acked ?? 0;
+    const acked = this.acks?.acked ?? 0;
     if (replica.version === acked) {
       replica.touch();
     }
-    const { since, update } = replica.deltaSince(acked, this.peer?.stateVector ?? null);
+    const { since, update } = replica.deltaSince(acked, this.acks?.stateVector ?? null);
     const header = this.header(why, since, acked);
-    this.cancelStatus();
-    this.toldStatus = this.statusWord();
-    if (this.peer !== null) {
-      this.peer.told = this.peer.seen;
+    this.statusTimer.cancel();
+    this.sentStatus = this.statusText();
+    if (this.acks !== null) {
+      this.acks.receivedAtLastFrame = this.acks.received;
     }
     send(encodeFrame(header, update));
     return header;
   }
 
   private header(why: Why, since: number, acked: number): TabHeader {
-    const { replica, build, standing } = this.options;
-    const drafts = this.options.drafts?.() ?? {};
-    const overwritten = this.options.overwritten?.() ?? {};
-    const unsubmitted = this.options.unsubmitted?.() ?? [];
-    this.count += 1;
+    const { replica, build, status, textDrafts, formDrafts } = this.options;
+    const drafts = textDrafts?.bases() ?? {};
+    const overwritten = textDrafts?.overwritten() ?? {};
+    const unsubmitted = formDrafts?.unsubmitted() ?? [];
+    this.frameCount += 1;
     return {
       id: replica.id,
       v: replica.version,
       since,
-      ack_of: this.peer?.id ?? null,
-      ack: this.peer?.seen ?? 0,
+      ack_of: this.acks?.sessionId ?? null,
+      ack: this.acks?.received ?? 0,
       ...(acked === 0 ? { sv: toBase64(replica.stateVector()) } : {}),
       build,
       why,
       status: this.status,
-      synced: this.synced,
+      synced: this.isSynced,
       confirmed: this.confirmed,
       error: this.errors.next(),
-      n: this.count,
-      ...standing(),
+      n: this.frameCount,
+      ...status.report(),
       ...(Object.keys(drafts).length > 0 ? { drafts } : {}),
       ...(Object.keys(overwritten).length > 0 ? { overwritten } : {}),
       ...(unsubmitted.length > 0 ? { unsubmitted } : {}),
     };
   }
 
-  /** Wait for quiet: every newer frame starts the wait again, or ends it. */
-  private scheduleConfirm(delivery: number | null): void {
-    this.cancelConfirm();
-    if (delivery !== null && delivery !== this.confirmed) {
-      this.cancelConfirm = this.options.clock.after(CONFIRM_QUIET_MS, () => {
-        this.confirmed = delivery;
-        this.outbox.want("confirm");
+  /** Confirm a remote write after a quiet time. Each newer frame restarts or ends the wait. */
+  private scheduleConfirm(write: number | null): void {
+    this.confirmTimer.cancel();
+    if (write !== null && write !== this.confirmed) {
+      this.confirmTimer.start(CONFIRM_QUIET_MS, () => {
+        this.confirmed = write;
+        this.outbox.request("confirm");
       });
     }
   }
@@ -275,85 +301,48 @@ export class Channel {
     this.poll.every(this.poll_s * 1_000 * (this.isVisible ? 1 : HIDDEN_POLL_FACTOR));
   }
 
-  private tellStatus(): void {
-    if (this.toldStatus !== null && this.toldStatus !== this.statusWord()) {
-      this.outbox.want("status");
+  private sendStatus(): void {
+    if (this.sentStatus !== null && this.sentStatus !== this.statusText()) {
+      this.outbox.request("status");
     }
   }
 
-  private noteOldBuild(): void {
+  private reportOldBuild(): void {
     this.report("old-build");
-    this.options.onOldBuild();
+    this.options.listener.onOldBuild();
   }
 
-  private refuse(error: unknown): void {
+  private reject(error: unknown): void {
     if (!(error instanceof FrameError)) {
       throw error;
     }
-    this.options.onRefused(error);
+    this.options.listener.onFrameError(error);
   }
 
-  private statusWord(): string {
-    return `${this.status} ${this.synced}`;
-  }
-}
-
-function nothing(): void {
-  // Nothing is scheduled.
-}
-
-/** Errors on their way to the session: each word once, one per frame, repeated until that frame is acknowledged. */
-export class ErrorQueue {
-  private readonly waiting: TabError[] = [];
-  private readonly known = new Set<TabError>();
-  private sent: TabError | null = null;
-
-  /** False if the word was told before. */
-  add(error: TabError): boolean {
-    if (this.known.has(error)) {
-      return false;
-    }
-    this.known.add(error);
-    this.waiting.push(error);
-    return true;
-  }
-
-  /** The word for the frame that is being sent. */
-  next(): TabError | null {
-    this.sent = this.waiting[0] ?? null;
-    return this.sent;
-  }
-
-  /** The last frame arrived; true if there is more to tell. */
-  acknowledge(): boolean {
-    if (this.sent !== null) {
-      this.waiting.shift();
-      this.sent = null;
-    }
-    return this.waiting.length > 0;
+  private statusText(): string {
+    return `${this.status} ${this.isSynced}`;
   }
 }
 
-/** What tab and session know of each other's versions. */
-export class AckState {
-  /** Version of ours that the session has acknowledged. */
+/** Acknowledgements between the tab and one session. */
+class AckState {
+  /** Version of the tab that the session has acknowledged. */
   acked = 0;
-  /** Version of the session's of which everything is applied here. */
-  seen = 0;
-  /** The `seen` that our last frame told. */
-  told = 0;
+  /** Version of the session up to which the tab has applied everything. */
+  received = 0;
+  /** Value of `received` in the last frame that the tab sent. */
+  receivedAtLastFrame = 0;
   stateVector: Uint8Array | null = null;
 
-  /** `id`: the session's replica id. */
-  constructor(readonly id: number) {}
+  constructor(readonly sessionId: number) {}
 
   /**
-   * Bring both acknowledgements up to date after the header's update was applied. Returns the version of ours that is
-   * acknowledged, null if the session does not know `tabId`. Raises `FrameError`.
+   * Process a header after its update was applied. Returns the acknowledged version of the tab, null if the session does not
+   * know `tabId`. Throws `FrameError`.
    */
-  follow(header: SessionHeader, tabId: number, tabVersion: number): number | null {
-    if (header.since <= this.seen) {
-      this.seen = Math.max(this.seen, header.v);
+  update(header: SessionHeader, tabId: number, tabVersion: number): number | null {
+    if (header.since <= this.received) {
+      this.received = Math.max(this.received, header.v);
     }
     if (header.sv !== undefined) {
       this.stateVector = decodeStateVector(header.sv);
@@ -361,5 +350,37 @@ export class AckState {
     const acked = header.ack_of === tabId ? Math.min(header.ack, tabVersion) : null;
     this.acked = acked ?? 0;
     return acked;
+  }
+}
+
+/** Error codes for the session: each one once, one per frame, repeated until that frame is acknowledged. */
+class ErrorQueue {
+  private readonly pending: TabError[] = [];
+  private readonly known = new Set<TabError>();
+  private sent: TabError | null = null;
+
+  /** Returns false if the code was added before. */
+  add(error: TabError): boolean {
+    if (this.known.has(error)) {
+      return false;
+    }
+    this.known.add(error);
+    this.pending.push(error);
+    return true;
+  }
+
+  /** Return the code for the frame that is being sent. */
+  next(): TabError | null {
+    this.sent = this.pending[0] ?? null;
+    return this.sent;
+  }
+
+  /** The last frame was acknowledged. Returns whether more codes are pending. */
+  acknowledge(): boolean {
+    if (this.sent !== null) {
+      this.pending.shift();
+      this.sent = null;
+    }
+    return this.pending.length > 0;
   }
 }

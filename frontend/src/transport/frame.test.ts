@@ -8,7 +8,7 @@ import { decodeFrame, decodeStateVector, encodeFrame, encodeFrameBytes, narrowHe
 const update = new Uint8Array([1, 2, 3, 250]);
 
 describe("a frame", () => {
-  it("comes back as it went in", () => {
+  it("decodes to what was encoded", () => {
     const header = sessionHeader({
       id: 2 ** 53 - 1,
       v: 7,
@@ -23,7 +23,7 @@ describe("a frame", () => {
     expect(frame.update).toEqual(update);
   });
 
-  it("starts with version, header length, header, update", () => {
+  it("consists of version, header length, header, update", () => {
     const bytes = fromBase64(encodeFrame({ ...tabHeader(), room: "ü" } as never, update));
     expect(bytes[0]).toBe(1);
     const length = (bytes[1] ?? 0) - 128 + 128 * (bytes[2] ?? 0);
@@ -32,7 +32,7 @@ describe("a frame", () => {
     expect(bytes.subarray(3 + length)).toEqual(update);
   });
 
-  it("may be a view into a larger buffer", () => {
+  it("decodes from a view into a larger buffer", () => {
     const bytes = encodeFrameBytes(sessionHeader({ v: 9 }), update);
     const around = new Uint8Array(bytes.length + 20);
     around.set(bytes, 10);
@@ -42,18 +42,18 @@ describe("a frame", () => {
   });
 
   it.each([
-    ["nothing", []],
-    ["another channel version", [2, 2, 123, 125]],
-    ["a header longer than the frame", [1, 100, 123, 125]],
-    ["a header length that never ends", [1, ...Array<number>(200).fill(255)]],
-    ["a header that is not JSON", [1, 1, 123]],
-    ["a header that is not UTF-8", [1, 3, 34, 255, 34]],
-    ["a header that is not an object", [1, 2, 91, 93]],
-  ])("is refused when it is %s", (_name, bytes) => {
+    ["empty", []],
+    ["of another channel version", [2, 2, 123, 125]],
+    ["shorter than its header", [1, 100, 123, 125]],
+    ["without an end of the header length", [1, ...Array<number>(200).fill(255)]],
+    ["with a header that is not JSON", [1, 1, 123]],
+    ["with a header that is not UTF-8", [1, 3, 34, 255, 34]],
+    ["with a header that is not an object", [1, 2, 91, 93]],
+  ])("is rejected when it is %s", (_name, bytes) => {
     expect(() => decodeFrame(new Uint8Array(bytes))).toThrow(FrameError);
   });
 
-  it("refuses garbage with FrameError and nothing else", () => {
+  it("of random bytes throws FrameError and no other error", () => {
     const seed = 20_260;
     const random = randomFrom(seed);
     const good = encodeFrameBytes(sessionHeader({ sv: "AA==" }), update);
@@ -110,19 +110,19 @@ describe("a session's header", () => {
     ["refused_edits", -1],
     ["refused_edits", "1"],
     ["deleted", 1],
-  ])("is refused when %s is %j", (field, value) => {
+  ])("is rejected when %s is %j", (field, value) => {
     expect(() => narrowHeader({ ...sessionHeader(), [field]: value })).toThrow(FrameError);
   });
 
-  it("tells the three places of a socket apart", () => {
-    const place = (socket: unknown) => narrowHeader({ ...sessionHeader(), socket }).socket;
-    expect(place({ url: "ws://h:1/r" })).toEqual({ kind: "url", url: "ws://h:1/r" });
-    expect(place({ port: 8765, path: "/r" })).toEqual({ kind: "port", port: 8765, path: "/r" });
-    expect(place({ path: "/crdt/r" })).toEqual({ kind: "path", path: "/crdt/r" });
-    expect(place(null)).toBeNull();
+  it("has three kinds of socket location", () => {
+    const location = (socket: unknown) => narrowHeader({ ...sessionHeader(), socket }).socket;
+    expect(location({ url: "ws://h:1/r" })).toEqual({ kind: "url", url: "ws://h:1/r" });
+    expect(location({ port: 8765, path: "/r" })).toEqual({ kind: "port", port: 8765, path: "/r" });
+    expect(location({ path: "/crdt/r" })).toEqual({ kind: "path", path: "/crdt/r" });
+    expect(location(null)).toBeNull();
   });
 
-  it("of a session that says nothing of token, epoch and role lets its tab work as ever", () => {
+  it("has defaults for token, epoch, role and save status", () => {
     expect(narrowHeader(sessionHeader())).toMatchObject({
       token: null,
       token_expires_in_s: null,
@@ -135,8 +135,8 @@ describe("a session's header", () => {
     });
   });
 
-  it("brings token, epoch and role", () => {
-    const said = {
+  it("contains token, epoch, role and save status", () => {
+    const fields = {
       token: "eyJ.a-b_c.d~e",
       token_expires_in_s: 600,
       epoch: "0f".repeat(16),
@@ -146,15 +146,15 @@ describe("a session's header", () => {
       refused_edits: 1,
       deleted: true,
     };
-    expect(narrowHeader(sessionHeader(said))).toMatchObject(said);
+    expect(narrowHeader(sessionHeader(fields))).toMatchObject(fields);
   });
 
-  it("may hold fields that are not known yet", () => {
+  it("loses unknown fields", () => {
     expect(narrowHeader({ ...sessionHeader(), token: "t", later: {} })).not.toHaveProperty("later");
   });
 });
 
-it("a state vector that is none is refused", () => {
+it("an invalid state vector is rejected", () => {
   expect(decodeStateVector("AA==")).toEqual(new Uint8Array([0]));
   expect(() => decodeStateVector("////")).toThrow(FrameError);
 });

@@ -1,26 +1,28 @@
 /**
- * When a frame leaves: one in flight at a time, everything else coalesced into the next, and again until it is acknowledged.
+ * Schedule of the tab's frames: one in flight at a time, everything else coalesced into the next, retried until acknowledged.
  *
- * A frame is answered by the acknowledgement of its version and by nothing else: Streamlit may drop a trigger
- * (streamlit#16732), and a session's frame may have been on its way before ours.
+ * Only an acknowledgement of its version answers a frame. Streamlit may drop a trigger (streamlit#16732), and the session
+ * may have sent a frame before it received ours.
  */
+import { Timer } from "../clock";
 import type { Clock } from "../clock";
 import type { Why } from "./frame";
 
-/** The first hello is the frame most likely to be lost, and the one that everything waits for. */
+/** Delay before the first hello is sent again. It is the frame most likely to be lost, and everything waits for it. */
 const HELLO_RESEND_MS = 1_000;
-/** Longer than most script runs: a fragment's run waits for the run under way. */
+/** Delay before any other frame is sent again. Longer than most script runs, because a fragment waits for the current run. */
 const RESEND_MS = 3_000;
+/** The delay doubles with each retry up to this limit. */
 const MAX_RESEND_MS = 30_000;
 /**
- * After a session's frame that does not know the one in flight. Either the two passed each other, or Streamlit dropped ours:
- * a click's rerun stops the runner that holds a waiting fragment's rerun, and its trigger with it. While a run is under
- * way a second one joins the first, so asking again costs nothing.
+ * Delay after a session's frame that does not acknowledge ours. Either the two crossed, or Streamlit dropped ours: the rerun
+ * of a click stops the runner that holds a waiting fragment rerun, and its trigger with it. During a run a second trigger
+ * joins the first, so the retry costs nothing.
  */
-const PASSED_BY_RESEND_MS = 300;
+const CROSSED_RESEND_MS = 300;
 
-/** Which reason a frame states when there are several; the first one wins. */
-const REASONS: readonly Why[] = [
+/** Reasons by precedence: a frame for several reasons states the first one. */
+const PRECEDENCE: readonly Why[] = [
   "hello",
   "token",
   "update",
@@ -32,45 +34,49 @@ const REASONS: readonly Why[] = [
   "status",
   "poll",
 ];
-/** Reasons that a repeated frame states again: what they ask for shows in nothing else. */
-const ASKING: readonly Why[] = ["hello", "token"];
+/** Reasons that a retry states again. These requests show in no other field of the frame. */
+const REPEATED: readonly Why[] = ["hello", "token"];
 
-/** The versions that a frame covered. */
-export interface Sent {
+/** Versions that a frame covers. */
+export interface SentVersions {
   readonly since: number;
   readonly v: number;
 }
 
-interface InFlight extends Sent {
+export interface FrameSender {
+  /** Encode and send a frame with everything that is not acknowledged. */
+  transmit(why: Why): SentVersions;
+  /** A retry is due, and the session has sent nothing since the frame, although it has answered before. */
+  onSilence(): void;
+}
+
+interface InFlight extends SentVersions {
   readonly why: Why;
   readonly delay_ms: number;
-  readonly cancel: () => void;
 }
 
 export class Outbox {
-  private readonly wants = new Set<Why>();
+  private readonly requested = new Set<Why>();
+  private readonly retry: Timer;
   private inFlight: InFlight | null = null;
   private isOpened = false;
-  private hasHeard = false;
+  private hasReceived = false;
 
-  /**
-   * `transmit` makes and sends a frame of all that there is to say; `onSilence` is called when one has to be sent again
-   * although the session, which answered before, has not sent anything since.
-   */
   constructor(
     private readonly clock: Clock,
-    private readonly transmit: (why: Why) => Sent,
-    private readonly onSilence: () => void,
-  ) {}
+    private readonly sender: FrameSender,
+  ) {
+    this.retry = new Timer(clock);
+  }
 
   get isOpen(): boolean {
     return this.isOpened;
   }
 
-  /** Ask for a frame; as soon as the current task is over, or else when the one in flight is answered. */
-  want(why: Why): void {
-    this.wants.add(why);
-    this.flushSoon();
+  /** Request a frame. It is sent after the current task, or after the frame in flight is acknowledged. */
+  request(why: Why): void {
+    this.requested.add(why);
+    this.scheduleFlush();
   }
 
   open(): void {
@@ -82,78 +88,80 @@ export class Outbox {
     }
   }
 
-  /** Send nothing until `open`; what was asked for is kept. */
+  /** Send nothing until `open()`. Requests are kept. */
   close(): void {
     this.isOpened = false;
-    this.inFlight?.cancel();
+    this.retry.cancel();
   }
 
-  /** The frame in flight was for somebody who is gone. */
-  forget(): void {
-    this.inFlight?.cancel();
+  /** Drop the frame in flight, for example because its session has ended. */
+  drop(): void {
+    this.retry.cancel();
     this.inFlight = null;
   }
 
-  /** Take note of an acknowledgement (null: the session does not know us); true if it answers the frame in flight. */
+  /**
+   * Process the acknowledgement of a session's frame; null means that the session does not know this tab. Returns whether it
+   * covers the frame in flight.
+   */
   acknowledge(version: number | null): boolean {
-    this.hasHeard = true;
+    this.hasReceived = true;
     const inFlight = this.inFlight;
     if (inFlight === null) {
       return false;
     }
     if (version !== null && version >= inFlight.v) {
-      this.forget();
-      this.flushSoon();
+      this.drop();
+      this.scheduleFlush();
       return true;
     }
     if (version !== null && version < inFlight.since) {
       this.resend();
     } else if (version !== null) {
-      inFlight.cancel();
-      this.inFlight = { ...inFlight, ...this.resendAfter(PASSED_BY_RESEND_MS) };
+      this.inFlight = { ...inFlight, delay_ms: CROSSED_RESEND_MS };
+      this.scheduleRetry(CROSSED_RESEND_MS);
     }
     return false;
   }
 
-  private flushSoon(): void {
+  private scheduleFlush(): void {
     this.clock.soon(() => {
       this.flush();
     });
   }
 
   private flush(): void {
-    const why = REASONS.find((reason) => this.wants.has(reason));
+    const why = PRECEDENCE.find((reason) => this.requested.has(reason));
     if (this.isOpened && this.inFlight === null && why !== undefined) {
       this.send(why, why, why === "hello" ? HELLO_RESEND_MS : RESEND_MS);
     }
   }
 
-  /** Send again all that is not acknowledged. A hello stays a hello: the session may not have seen the first one. */
+  /** Send everything that is not acknowledged. A hello stays a hello, because the session may not have received it. */
   private resend(): void {
     const lost = this.inFlight;
     if (lost !== null && this.isOpened) {
-      lost.cancel();
       this.send(
         lost.why,
-        ASKING.includes(lost.why) ? lost.why : "resend",
+        REPEATED.includes(lost.why) ? lost.why : "resend",
         Math.min(lost.delay_ms * 2, MAX_RESEND_MS),
       );
     }
   }
 
   private send(why: Why, stated: Why, delay_ms: number): void {
-    this.wants.clear();
-    this.hasHeard = false;
-    this.inFlight = { why, ...this.transmit(stated), ...this.resendAfter(delay_ms) };
+    this.requested.clear();
+    this.hasReceived = false;
+    this.inFlight = { ...this.sender.transmit(stated), why, delay_ms };
+    this.scheduleRetry(delay_ms);
   }
 
-  private resendAfter(delay_ms: number): Pick<InFlight, "delay_ms" | "cancel"> {
-    const cancel = this.clock.after(delay_ms, () => {
-      if (!this.hasHeard && this.isOpened && this.inFlight?.why !== "hello") {
-        this.onSilence();
+  private scheduleRetry(delay_ms: number): void {
+    this.retry.start(delay_ms, () => {
+      if (!this.hasReceived && this.isOpened && this.inFlight?.why !== "hello") {
+        this.sender.onSilence();
       }
       this.resend();
     });
-    return { delay_ms, cancel };
   }
 }

@@ -1,47 +1,55 @@
 /**
- * The messages beyond the y-websocket protocol that tab and room server exchange, as bytes.
+ * Messages of this project beyond the y-websocket protocol, and the provider handlers for them.
  *
- * A server that does not know them ignores them, and sends none to a tab that did not ask first.
+ * A server that does not support a message ignores it. A server of this project sends none before the tab's first query.
  */
 import * as decoding from "lib0/decoding";
 import * as encoding from "lib0/encoding";
 import type { WebsocketProvider } from "y-websocket";
 
-import type { Level } from "./frame";
+import type { StoreLevel } from "./frame";
 
 export const MESSAGE_SYNC = 0;
-export const MESSAGE_AUTH = 2;
-/** "Tell me when everything until here is saved", and the answer. */
-export const MESSAGE_SAVED = 102;
-/** A fresh token for the open socket. */
-export const MESSAGE_TOKEN = 104;
+const MESSAGE_AUTH = 2;
+/** Query for an answer once everything up to here is saved, and that answer. */
+const MESSAGE_SAVED = 102;
+/** New token for the open socket. */
+const MESSAGE_RENEWAL = 104;
 
 const SYNC_STEP1 = 0;
 const PERMISSION_DENIED = 0;
 
-/** Named by a server of ours when it accepts. */
+/** Subprotocol that a server of this project selects when it accepts. */
 export const SUBPROTOCOL = "streamlit-crdt";
 
-/** Close codes on which a tab acts. */
+/** Close codes with an effect in the tab. */
 export const CLOSED_TOKEN_EXPIRED = 4302;
 export const CLOSED_OTHER_EPOCH = 4409;
 export const CLOSED_ROOM_FULL = 4414;
 
-/** "failing": the store fails at present, and the question is answered again once it does not. */
-export type SavedOutcome = "saved" | "failing" | "refused";
+/** "failing": the store fails at present. The server answers the same query again once it has recovered. */
+export type SaveStatus = "saved" | "failing" | "rejected";
 
-/** By their numbers on the wire; one that is not known is no promise, and asking goes on. */
-const OUTCOMES: readonly SavedOutcome[] = ["saved", "failing", "refused"];
+/** Index: number on the wire. An unknown number counts as "failing", so that the tab keeps waiting. */
+const SAVE_STATUSES: readonly SaveStatus[] = ["saved", "failing", "rejected"];
 
 export interface SavedAnswer {
-  /** The last one asked for of which everything is saved. */
+  /** Version of the query that this answers. */
   readonly version: number;
-  readonly level: Level;
-  readonly outcome: SavedOutcome;
+  readonly level: StoreLevel;
+  readonly status: SaveStatus;
   readonly epoch: string;
 }
 
-export function encodeSavedRequest(version: number): Uint8Array {
+export interface MessageListener {
+  /** The server sent sync step 1. The provider has written its answer and sends it after the current task. */
+  readonly onSyncStep1: () => void;
+  readonly onSaved: (answer: SavedAnswer) => void;
+  /** The server takes no updates from this tab. The connection stays open. */
+  readonly onDenied: () => void;
+}
+
+export function encodeSavedQuery(version: number): Uint8Array {
   const content = encoding.encode((encoder) => {
     encoding.writeVarUint(encoder, version);
   });
@@ -51,65 +59,51 @@ export function encodeSavedRequest(version: number): Uint8Array {
   });
 }
 
-/** Read what follows the message type; null if it is malformed. A level that is not known yet counts as memory. */
-export function readSavedAnswer(decoder: decoding.Decoder): SavedAnswer | null {
-  try {
-    const content = decoding.createDecoder(decoding.readVarUint8Array(decoder));
-    const version = decoding.readVarUint(content);
-    const level = decoding.readVarUint(content) === 2 ? 2 : 1;
-    const outcome = OUTCOMES[decoding.readVarUint(content)] ?? "failing";
-    return { version, level, outcome, epoch: decoding.readVarString(content) };
-  } catch {
-    return null;
-  }
-}
-
-export function encodeToken(token: string): Uint8Array {
+export function encodeRenewal(token: string): Uint8Array {
   return encoding.encode((encoder) => {
-    encoding.writeVarUint(encoder, MESSAGE_TOKEN);
+    encoding.writeVarUint(encoder, MESSAGE_RENEWAL);
     encoding.writeVarString(encoder, token);
   });
 }
 
-/** Is what follows the message type the question for all that the server lacks? Reads nothing off. */
-export function isSyncQuestion(decoder: decoding.Decoder): boolean {
-  return decoding.peekVarUint(decoder) === SYNC_STEP1;
-}
-
-/** Read what follows the message type: was permission denied? */
-export function readDenial(decoder: decoding.Decoder): boolean {
-  return decoding.hasContent(decoder) && decoding.readVarUint(decoder) === PERMISSION_DENIED;
-}
-
-/** Teaches a provider the messages that y-websocket does not know, or answers in its own way. */
-export interface ExtensionListener {
-  /** The server asked for what it lacks. The provider sends it when the current task is over, not before. */
-  readonly onQuestion: () => void;
-  readonly onSaved: (answer: SavedAnswer) => void;
-  /** The server takes no updates from this tab; the connection stays. */
-  readonly onDenied: () => void;
-}
-
-/** A provider's list of readers is its own, so that this changes no other. */
-export function extendProvider(provider: WebsocketProvider, listener: ExtensionListener): void {
-  const readers = provider.messageHandlers;
-  const readSync = readers[MESSAGE_SYNC];
-  readers[MESSAGE_SYNC] = (encoder, decoder, ...others) => {
-    const isQuestion = isSyncQuestion(decoder);
-    readSync?.(encoder, decoder, ...others);
-    if (isQuestion) {
-      listener.onQuestion();
+/** Add handlers for these messages to one provider. A provider has its own list of handlers. */
+export function extendProvider(provider: WebsocketProvider, listener: MessageListener): void {
+  const handlers = provider.messageHandlers;
+  const handleSync = handlers[MESSAGE_SYNC];
+  handlers[MESSAGE_SYNC] = (encoder, decoder, ...others) => {
+    const isStep1 = decoding.peekVarUint(decoder) === SYNC_STEP1;
+    handleSync?.(encoder, decoder, ...others);
+    if (isStep1) {
+      listener.onSyncStep1();
     }
   };
-  readers[MESSAGE_AUTH] = (_encoder, decoder) => {
+  handlers[MESSAGE_AUTH] = (_encoder, decoder) => {
     if (readDenial(decoder)) {
       listener.onDenied();
     }
   };
-  readers[MESSAGE_SAVED] = (_encoder, decoder) => {
+  handlers[MESSAGE_SAVED] = (_encoder, decoder) => {
     const answer = readSavedAnswer(decoder);
     if (answer !== null) {
       listener.onSaved(answer);
     }
   };
+}
+
+/** Read an answer behind its message type. Returns null if it is malformed. An unknown level counts as memory. */
+function readSavedAnswer(decoder: decoding.Decoder): SavedAnswer | null {
+  try {
+    const content = decoding.createDecoder(decoding.readVarUint8Array(decoder));
+    const version = decoding.readVarUint(content);
+    const level = decoding.readVarUint(content) === 2 ? 2 : 1;
+    const status = SAVE_STATUSES[decoding.readVarUint(content)] ?? "failing";
+    return { version, level, status, epoch: decoding.readVarString(content) };
+  } catch {
+    return null;
+  }
+}
+
+/** Read an auth message behind its type, and return whether it denies permission. */
+function readDenial(decoder: decoding.Decoder): boolean {
+  return decoding.hasContent(decoder) && decoding.readVarUint(decoder) === PERMISSION_DENIED;
 }

@@ -1,9 +1,9 @@
 /**
- * The tab's socket to the room server: y-websocket's provider, aimed where the session says.
+ * The tab's socket to the room server: the y-websocket provider at the location that the session states.
  *
- * The provider reconnects for ever with its own back-off, and stops at close codes 4400-4499, by which a server says that
- * coming back is pointless. BroadcastChannel stays off: it would move edits between tabs past the server, its roles and
- * its acknowledgements.
+ * The provider reconnects without limit, with its own back-off, and stops at close codes 4400 to 4499, by which a server
+ * rules out a reconnect. BroadcastChannel stays off: it would pass edits between tabs around the server, its roles and its
+ * acknowledgements.
  */
 import { createEncoder, toUint8Array, writeVarUint } from "lib0/encoding";
 import { Awareness } from "y-protocols/awareness";
@@ -11,58 +11,64 @@ import { writeUpdate } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 
 import type { Replica } from "../document/replica";
-import type { Role, SocketPlace, Status, TabError } from "./frame";
+import type { Role, SocketLocation, Status, TabError } from "./frame";
 import {
   CLOSED_OTHER_EPOCH,
   CLOSED_ROOM_FULL,
   CLOSED_TOKEN_EXPIRED,
-  encodeSavedRequest,
-  encodeToken,
+  encodeRenewal,
+  encodeSavedQuery,
   extendProvider,
   MESSAGE_SYNC,
   SUBPROTOCOL,
 } from "./protocol";
 import type { SavedAnswer } from "./protocol";
+import type { SendQuery } from "./unsaved-edits";
 
-/** What of the page's address decides where a socket may lead. */
+/** Parts of the page's address that complete a socket location. */
 export type PageAddress = Pick<Location, "protocol" | "hostname" | "host">;
 
-export interface SocketListener {
-  /** `synced`: the document has been in sync with this server at least once. */
-  readonly onStatus: (status: Status, synced: boolean) => void;
-  readonly onError: (error: TabError, url: string) => void;
-  /** When this task is over the server has been sent all that it lacked; `ask` asks what of it is saved. */
-  readonly onOpen: (ask: (version: number) => void) => void;
-  /** `wasRefused`: the server did not let the tab in, or the token's time is over. Tried again in any case. */
-  readonly onClose: (wasRefused: boolean) => void;
-  readonly onSaved: (answer: SavedAnswer) => void;
-  readonly onDenied: () => void;
-  /** The room was deleted and begun anew; there is no way back for this document. */
-  readonly onEnded: () => void;
-  /** The room took no edit of this tab, because it is too large. Not tried again. */
-  readonly onFull: () => void;
+/** Events of one connection that concern access and unsaved edits. */
+export interface ConnectionListener {
+  /** The tab's answer to sync step 1 is sent after the current task. `send` sends a query behind it. */
+  onOpen(send: SendQuery): void;
+  /** `wasRejected`: the server did not accept the tab, or its token expired. The provider tries again in either case. */
+  onClose(wasRejected: boolean): void;
+  onSaved(answer: SavedAnswer): void;
+  /** The room was deleted, and another epoch has begun. The document of this tab cannot join it. */
+  onEpochEnded(): void;
+  /** The room rejected an edit of this tab because it is too large. The provider does not try again. */
+  onRoomFull(): void;
 }
 
-/** What lets a tab in. */
+export interface SocketListener {
+  /** `isSynced`: the document has been in sync with this server at least once. */
+  onStatus(status: Status, isSynced: boolean): void;
+  onSocketError(error: TabError, url: string): void;
+  /** The server takes no updates from this tab. */
+  onDenied(): void;
+}
+
+/** Credentials of the tab. */
 export interface Access {
   readonly token: string | null;
   readonly epoch: string | null;
   readonly role: Role;
 }
 
-/** The socket's address, room included, completed by what only the page knows. */
-export function socketUrl(place: SocketPlace, page: PageAddress): string {
-  switch (place.kind) {
+/** Return the socket's URL, room included, completed from the page's address. */
+export function socketUrl(location: SocketLocation, page: PageAddress): string {
+  switch (location.kind) {
     case "url":
-      return place.url;
+      return location.url;
     case "port":
-      return `ws://${page.hostname}:${place.port}${place.path}`;
+      return `ws://${page.hostname}:${location.port}${location.path}`;
     case "path":
-      return `${page.protocol === "https:" ? "wss" : "ws"}://${page.host}${place.path}`;
+      return `${page.protocol === "https:" ? "wss" : "ws"}://${page.host}${location.path}`;
   }
 }
 
-/** Browsers refuse a plain socket from an https page, unless it stays on the machine. */
+/** Return whether browsers block the URL. They block a ws: socket from an https: page, except to the loopback. */
 export function isMixedContent(url: string, page: PageAddress): boolean {
   return page.protocol === "https:" && url.startsWith("ws://") && !isLoopback(new URL(url).hostname);
 }
@@ -75,60 +81,60 @@ export class RoomSocket {
   private readonly awareness: Awareness;
   private provider: WebsocketProvider | null = null;
   private url: string | null | undefined;
-  private synced = false;
+  private isSynced = false;
   private isOpen = false;
   private isDenied = false;
-  private hasEnded = false;
+  private isStopped = false;
   private access: Access = { token: null, epoch: null, role: "editor" };
-  /** What the token in `access` makes of the tab; a frame may tell the role before it brings the token. */
+  /** Role of the token in `access`. A frame may state a new role before it contains the new token. */
   private tokenRole: Role = "editor";
 
   constructor(
     private readonly replica: Replica,
+    private readonly connection: ConnectionListener,
     private readonly listener: SocketListener,
     private readonly page: PageAddress,
     private readonly implementation: typeof WebSocket = WebSocket,
   ) {
     this.awareness = new Awareness(replica.doc);
-    // Empty, and renewed by y-protocols every 15 s: it tells the server that this tab is alive.
+    // y-protocols sends the empty state again every 15 s, which proves to the server that this tab is alive.
     this.awareness.setLocalState({});
   }
 
-  /** Use `access` from now on: at each connect, and a new token on the open socket too. */
-  admit(access: Access): void {
-    const { token, epoch, role } = access;
+  /** Use `access` at each connect. A new token is also sent over the open socket. */
+  setAccess({ token, epoch, role }: Access): void {
     const isNewToken = token !== this.access.token;
-    const hadRole = this.tokenRole;
+    const formerRole = this.tokenRole;
     this.access = { token, epoch, role };
     if (isNewToken) {
       this.tokenRole = role;
     }
     const provider = this.provider;
     if (provider !== null) {
-      this.present(provider);
+      this.configure(provider);
       if (isNewToken && this.isOpen) {
-        this.renew(provider, role !== hadRole);
+        this.renew(provider, role !== formerRole);
       }
     }
   }
 
-  /** The document is of a room that is no more. */
-  end(): void {
+  /** Close for good: the document belongs to an epoch that has ended. */
+  stop(): void {
     this.close();
     this.url = null;
-    this.hasEnded = true;
-    this.listener.onStatus("offline", this.synced);
+    this.isStopped = true;
+    this.listener.onStatus("offline", this.isSynced);
   }
 
-  /** Connect to `place`; null is "no socket". The place it already leads to changes nothing. */
-  aim(place: SocketPlace | null): void {
-    const url = place === null ? null : socketUrl(place, this.page);
-    if (url === this.url || this.hasEnded) {
+  /** Connect to `location`; null closes the socket. The current location changes nothing. */
+  connectTo(location: SocketLocation | null): void {
+    const url = location === null ? null : socketUrl(location, this.page);
+    if (url === this.url || this.isStopped) {
       return;
     }
     this.close();
     this.url = url;
-    this.synced = false;
+    this.isSynced = false;
     if (url === null) {
       this.listener.onStatus("offline", false);
     } else if (isMixedContent(url, this.page)) {
@@ -152,72 +158,72 @@ export class RoomSocket {
       WebSocketPolyfill: this.implementation,
     });
     this.provider = provider;
-    this.present(provider);
-    this.replica.doc.on("update", this.passOnUnlocked);
+    this.configure(provider);
+    this.replica.doc.on("update", this.relayPending);
     this.listener.onStatus("connecting", false);
-    this.listen(provider, url);
+    this.subscribe(provider, url);
     this.extend(provider);
     try {
       provider.connect();
     } catch {
-      // The browser's own rules for addresses are stricter than ours, and it says so by throwing.
+      // `new WebSocket` throws for addresses that only the browser rejects.
       this.close();
       this.fail("refused", url);
     }
   }
 
-  /** The provider reads both again at each connect. */
-  private present(provider: WebsocketProvider): void {
+  /** Set what the provider reads at each connect. */
+  private configure(provider: WebsocketProvider): void {
     const { token, epoch } = this.access;
     provider.protocols = token === null ? [] : [SUBPROTOCOL, `token.${token}`];
     provider.params = epoch === null ? {} : { epoch };
   }
 
   /**
-   * A tab that was denied writing may be allowed now: only a new connection offers again what was refused. One that is
-   * not open is left to its back-off: the next attempt brings the new token.
+   * Present a new token on the open socket. With another role, or after a denial, only a new connection sends the rejected
+   * edits again. A socket that is not open gets the token with the provider's next attempt.
    */
-  private renew(provider: WebsocketProvider, hasOtherRole: boolean): void {
+  private renew(provider: WebsocketProvider, hasNewRole: boolean): void {
     const { token, role } = this.access;
-    if (hasOtherRole || (this.isDenied && role === "editor")) {
+    if (hasNewRole || (this.isDenied && role === "editor")) {
       provider.disconnect();
       provider.connect();
     } else if (token !== null) {
-      this.send(provider, encodeToken(token));
+      this.send(provider, encodeRenewal(token));
     }
   }
 
-  private listen(provider: WebsocketProvider, url: string): void {
+  private subscribe(provider: WebsocketProvider, url: string): void {
     provider.on("status", ({ status }) => {
-      // "connecting" and "disconnected" alternate at each retry: to the session all of that is "offline".
+      // The provider alternates "connecting" and "disconnected" at each retry. The session gets "offline" for both.
       if (status === "connected") {
         this.isOpen = true;
-        this.listener.onStatus("connected", this.synced);
+        this.listener.onStatus("connected", this.isSynced);
       }
     });
     provider.on("connection-close", (event) => {
       if (provider !== this.provider) {
         return;
       }
-      const wasRefused = !this.isOpen || event?.code === CLOSED_TOKEN_EXPIRED;
+      const wasRejected = !this.isOpen || event?.code === CLOSED_TOKEN_EXPIRED;
       this.isOpen = false;
       this.isDenied = false;
-      this.listener.onClose(wasRefused);
-      this.listener.onStatus("offline", this.synced);
+      this.connection.onClose(wasRejected);
+      this.listener.onStatus("offline", this.isSynced);
     });
     provider.on("sync", (isSynced) => {
       if (isSynced) {
-        this.synced = true;
+        this.isSynced = true;
         this.listener.onStatus("connected", true);
       }
     });
     provider.on("closed", ({ code }) => {
       if (code === CLOSED_OTHER_EPOCH) {
-        this.listener.onEnded();
+        this.connection.onEpochEnded();
         return;
       }
       if (code === CLOSED_ROOM_FULL) {
-        this.listener.onFull();
+        this.connection.onRoomFull();
       }
       this.fail("refused", url);
     });
@@ -225,9 +231,9 @@ export class RoomSocket {
 
   private extend(provider: WebsocketProvider): void {
     extendProvider(provider, {
-      onQuestion: () => {
-        this.listener.onOpen((version) => {
-          this.send(provider, encodeSavedRequest(version));
+      onSyncStep1: () => {
+        this.connection.onOpen((version) => {
+          this.send(provider, encodeSavedQuery(version));
         });
       },
       onDenied: () => {
@@ -235,8 +241,8 @@ export class RoomSocket {
         this.listener.onDenied();
       },
       onSaved: (answer) => {
-        this.isDenied ||= answer.outcome === "refused";
-        this.listener.onSaved(answer);
+        this.isDenied ||= answer.status === "rejected";
+        this.connection.onSaved(answer);
       },
     });
   }
@@ -247,8 +253,8 @@ export class RoomSocket {
     }
   }
 
-  /** The provider takes what it applied itself for something the server knows; see `Replica.includesPending`. */
-  private readonly passOnUnlocked = (update: Uint8Array, origin: unknown): void => {
+  /** Send pending structs that an update from the socket completed. The provider sends nothing that it applied itself. */
+  private readonly relayPending = (update: Uint8Array, origin: unknown): void => {
     const provider = this.provider;
     if (provider !== null && origin === provider && this.replica.includesPending && provider.wsconnected) {
       const encoder = createEncoder();
@@ -259,18 +265,18 @@ export class RoomSocket {
   };
 
   private fail(error: TabError, url: string): void {
-    this.listener.onStatus("offline", this.synced);
-    this.listener.onError(error, url);
+    this.listener.onStatus("offline", this.isSynced);
+    this.listener.onSocketError(error, url);
   }
 
   private close(): void {
     const provider = this.provider;
     this.provider = null;
-    this.replica.doc.off("update", this.passOnUnlocked);
+    this.replica.doc.off("update", this.relayPending);
     provider?.destroy();
     if (this.isOpen) {
       this.isOpen = false;
-      this.listener.onClose(false);
+      this.connection.onClose(false);
     }
   }
 }

@@ -5,109 +5,109 @@ import { TabToken } from "./tab-token";
 
 function setUp() {
   const clock = new FakeClock();
-  const askedAt_ms: number[] = [];
-  const news: (string | null)[] = [];
+  const requestedAt_ms: number[] = [];
+  const tokens: (string | null)[] = [];
   const token = new TabToken(
     clock,
-    () => askedAt_ms.push(clock.now_ms),
-    () => news.push(token.text),
+    () => requestedAt_ms.push(clock.now_ms),
+    () => tokens.push(token.text),
   );
-  return { clock, askedAt_ms, news, token };
+  return { clock, requestedAt_ms, tokens, token };
 }
 
-describe("a token (A2)", () => {
-  it("is asked for anew when 80 % of its life has passed, once", () => {
-    const { clock, askedAt_ms, token } = setUp();
-    token.take("one", 600);
+describe("A2: a token", () => {
+  it("is requested once after 80 % of its lifetime", () => {
+    const { clock, requestedAt_ms, token } = setUp();
+    token.update("one", 600);
     clock.pass(3_600_000);
-    expect(askedAt_ms).toEqual([480_000]);
+    expect(requestedAt_ms).toEqual([480_000]);
     expect(clock.pending).toBe(0);
   });
 
-  it("the next one starts the clock again", () => {
-    const { clock, askedAt_ms, news, token } = setUp();
-    token.take("one", 600);
+  it("is renewed again after 80 % of the next lifetime", () => {
+    const { clock, requestedAt_ms, tokens, token } = setUp();
+    token.update("one", 600);
     clock.pass(481_000);
-    token.take("two", 600);
+    token.update("two", 600);
     clock.pass(481_000);
-    expect(askedAt_ms).toEqual([480_000, 961_000]);
-    expect(news).toEqual(["one", "two"]);
+    expect(requestedAt_ms).toEqual([480_000, 961_000]);
+    expect(tokens).toEqual(["one", "two"]);
   });
 
-  it("that comes again with each frame changes nothing, and neither does a frame without one", () => {
-    const { clock, askedAt_ms, news, token } = setUp();
-    token.take("one", 600);
+  it("is unchanged by a frame with the same token, and by one without", () => {
+    const { clock, requestedAt_ms, tokens, token } = setUp();
+    token.update("one", 600);
     clock.pass(400_000);
-    token.take("one", 200);
-    token.take(null, null);
+    token.update("one", 200);
+    token.update(null, null);
     clock.pass(80_000);
-    expect(askedAt_ms).toEqual([480_000]);
-    expect(news).toEqual(["one"]);
+    expect(requestedAt_ms).toEqual([480_000]);
+    expect(tokens).toEqual(["one"]);
     expect(token.text).toBe("one");
   });
 
-  it("that is refused is asked for once: a server that is down refuses for hours", () => {
-    const { clock, askedAt_ms, token } = setUp();
-    token.take("one", 600);
+  it("is requested once during rejections of an unreachable server", () => {
+    const { clock, requestedAt_ms, token } = setUp();
+    token.update("one", 600);
     for (let attempt = 0; attempt < 100; attempt++) {
       clock.pass(2_500);
-      token.refused();
+      token.onRejected();
     }
-    expect(askedAt_ms).toEqual([2_500]);
+    expect(requestedAt_ms).toEqual([2_500]);
   });
 
-  it("that grew old while the machine slept is asked for when it is refused", () => {
-    const { clock, askedAt_ms, token } = setUp();
-    token.take("one", 600);
-    token.refused();
+  it("is requested at a rejection after it expired while the machine slept", () => {
+    const { clock, requestedAt_ms, token } = setUp();
+    token.update("one", 600);
+    token.onRejected();
     clock.now_ms += 3_600_000;
-    token.refused();
-    token.refused();
-    expect(askedAt_ms).toEqual([0, 3_600_000]);
+    token.onRejected();
+    token.onRejected();
+    expect(requestedAt_ms).toEqual([0, 3_600_000]);
   });
 
-  it("that is refused is asked for once, also where the answer is a fresh one that is refused as well", () => {
-    const { clock, askedAt_ms, token } = setUp();
-    token.take("one", 600);
+  it("is requested once when the new token is rejected too", () => {
+    const { clock, requestedAt_ms, token } = setUp();
+    token.update("one", 600);
     for (let attempt = 0; attempt < 100; attempt++) {
       clock.pass(2_500);
-      token.refused();
-      token.take(`after refusal ${askedAt_ms.length}`, 600);
+      token.onRejected();
+      token.update(`after rejection ${requestedAt_ms.length}`, 600);
     }
-    expect(askedAt_ms).toEqual([2_500]);
+    expect(requestedAt_ms).toEqual([2_500]);
   });
 
-  it("is asked for at the next refusal once a connection has opened", () => {
-    const { clock, askedAt_ms, token } = setUp();
-    token.take("one", 600);
-    token.refused();
-    token.take("two", 600);
-    token.admitted();
+  it("is requested at the first rejection after a connection was open", () => {
+    const { clock, requestedAt_ms, token } = setUp();
+    token.update("one", 600);
+    token.onRejected();
+    token.update("two", 600);
+    token.onAdmitted();
     clock.pass(1_000);
-    token.refused();
-    expect(askedAt_ms).toEqual([0, 1_000]);
+    token.onRejected();
+    expect(requestedAt_ms).toEqual([0, 1_000]);
   });
 
-  it("is not asked for where there is none", () => {
-    const { askedAt_ms, token } = setUp();
-    token.refused();
-    expect(askedAt_ms).toEqual([]);
+  it("is not requested when the session sent none", () => {
+    const { requestedAt_ms, token } = setUp();
+    token.onRejected();
+    expect(requestedAt_ms).toEqual([]);
   });
 
-  it("that lives for months, or for ever, is not asked for at once", () => {
-    const { clock, askedAt_ms, token } = setUp();
-    token.take("one", 90 * 86_400);
+  it("with a lifetime of months, or without end, is not requested early", () => {
+    const { clock, requestedAt_ms, token } = setUp();
+    token.update("one", 90 * 86_400);
     clock.pass(72 * 86_400_000 - 1);
-    expect(askedAt_ms).toEqual([]);
+    expect(requestedAt_ms).toEqual([]);
     clock.pass(1);
-    expect(askedAt_ms).toHaveLength(1);
-    token.take("two", null);
+    expect(requestedAt_ms).toHaveLength(1);
+    token.update("two", null);
     expect(clock.pending).toBe(0);
   });
 
-  it("stops with its tab", () => {
+  it("schedules nothing after stop()", () => {
     const { clock, token } = setUp();
-    token.take("one", 600);
+    token.update("one", 600);
     token.stop();
     expect(clock.pending).toBe(0);
   });

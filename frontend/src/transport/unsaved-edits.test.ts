@@ -1,195 +1,195 @@
 import { describe, expect, it } from "vitest";
 
 import { FakeClock } from "../testing";
-import type { SavedOutcome } from "./protocol";
+import type { SaveStatus } from "./protocol";
 import { UnsavedEdits } from "./unsaved-edits";
 
 const EPOCH = "0".repeat(32);
 
 function setUp() {
   const clock = new FakeClock();
-  const asked: number[] = [];
-  const saved = new UnsavedEdits(clock, () => undefined);
+  const queries: number[] = [];
+  const unsaved = new UnsavedEdits(clock, () => undefined);
   const open = (): void => {
-    saved.open((version) => asked.push(version));
+    unsaved.open((version) => queries.push(version));
     clock.pass(0);
   };
-  const answer = (version: number, outcome: SavedOutcome = "saved"): void => {
-    saved.answer({ version, level: 2, outcome, epoch: EPOCH });
+  const answer = (version: number, status: SaveStatus = "saved"): void => {
+    unsaved.receive({ version, level: 2, status, epoch: EPOCH });
     clock.pass(0);
   };
   const edit = (...keys: string[]): void => {
-    saved.note(keys);
+    unsaved.add(keys);
     clock.pass(0);
   };
-  return { clock, asked, saved, open, answer, edit };
+  return { clock, queries, unsaved, open, answer, edit };
 }
 
-describe("what is saved", () => {
-  it("S5: an edit is unsaved until the server says so, also while it is on its way", () => {
-    const { saved, open, answer, edit, asked } = setUp();
+describe("unsaved edits", () => {
+  it("S5: an edit is unsaved until the server confirms it", () => {
+    const { unsaved, open, answer, edit, queries } = setUp();
     open();
     answer(0);
     edit("a");
-    expect(asked).toEqual([0, 1]);
-    expect(saved.unsaved).toBe(1);
-    expect(saved.unsavedKeys).toEqual(["a"]);
+    expect(queries).toEqual([0, 1]);
+    expect(unsaved.count).toBe(1);
+    expect(unsaved.keys).toEqual(["a"]);
     answer(1);
-    expect(saved.unsaved).toBe(0);
-    expect(saved.unsavedKeys).toEqual([]);
+    expect(unsaved.count).toBe(0);
+    expect(unsaved.keys).toEqual([]);
   });
 
-  it("asks once per connection even if there is nothing to save, to learn the epoch", () => {
-    const { open, answer, asked, clock, saved } = setUp();
+  it("query once per connection without edits, to get the epoch", () => {
+    const { open, answer, queries, clock, unsaved } = setUp();
     open();
     answer(0);
     clock.pass(60_000);
-    expect(asked).toEqual([0]);
-    saved.close();
+    expect(queries).toEqual([0]);
+    unsaved.close();
     open();
-    expect(asked).toEqual([0, 0]);
+    expect(queries).toEqual([0, 0]);
   });
 
-  it("asks nothing before the server has been sent what it lacked", () => {
-    const { edit, asked, open } = setUp();
+  it("send no query before the answer to sync step 1", () => {
+    const { edit, queries, open } = setUp();
     edit("a");
     edit("b");
-    expect(asked).toEqual([]);
+    expect(queries).toEqual([]);
     open();
-    expect(asked).toEqual([2]);
+    expect(queries).toEqual([2]);
   });
 
-  it("has one question under way, however fast somebody types", () => {
-    const { open, answer, edit, asked, saved } = setUp();
+  it("have one query in flight during fast typing", () => {
+    const { open, answer, edit, queries, unsaved } = setUp();
     open();
     answer(0);
     for (let count = 0; count < 50; count++) {
       edit("text");
     }
-    expect(asked).toEqual([0, 1]);
+    expect(queries).toEqual([0, 1]);
     answer(1);
-    expect(asked).toEqual([0, 1, 50]);
-    expect(saved.unsaved).toBe(49);
+    expect(queries).toEqual([0, 1, 50]);
+    expect(unsaved.count).toBe(49);
     answer(50);
-    expect(asked).toHaveLength(3);
-    expect(saved.unsaved).toBe(0);
+    expect(queries).toHaveLength(3);
+    expect(unsaved.count).toBe(0);
   });
 
-  it("S5: a connection that closes takes its answer along", () => {
-    const { saved, open, answer, edit, asked } = setUp();
+  it("S5: an answer after the connection closed confirms nothing", () => {
+    const { unsaved, open, answer, edit, queries } = setUp();
     open();
     answer(0);
     edit("a");
-    saved.close();
+    unsaved.close();
     answer(1);
-    expect(saved.unsaved).toBe(1);
+    expect(unsaved.count).toBe(1);
     open();
-    expect(asked).toEqual([0, 1, 1]);
+    expect(queries).toEqual([0, 1, 1]);
     answer(1);
-    expect(saved.unsaved).toBe(0);
+    expect(unsaved.count).toBe(0);
   });
 
-  it("S5: an answer to another question confirms nothing", () => {
-    const { saved, open, answer, edit } = setUp();
+  it("S5: an answer to another query confirms nothing", () => {
+    const { unsaved, open, answer, edit } = setUp();
     open();
     answer(0);
     edit("a");
     edit("b");
     answer(0);
     answer(2);
-    expect(saved.unsaved).toBe(2);
+    expect(unsaved.count).toBe(2);
     answer(1);
-    expect(saved.unsaved).toBe(1);
-    expect(saved.unsavedKeys).toEqual(["b"]);
+    expect(unsaved.count).toBe(1);
+    expect(unsaved.keys).toEqual(["b"]);
   });
 
-  it("S4: a store that fails confirms nothing, and the question stands until it is mended", () => {
-    const { saved, open, answer, edit, asked } = setUp();
+  it("S4: a failing store confirms nothing until it has recovered", () => {
+    const { unsaved, open, answer, edit, queries } = setUp();
     open();
     answer(0);
     edit("a");
     answer(1, "failing");
-    expect(saved.failing).toBe(true);
-    expect(saved.unsaved).toBe(1);
-    expect(asked).toEqual([0, 1]);
+    expect(unsaved.isFailing).toBe(true);
+    expect(unsaved.count).toBe(1);
+    expect(queries).toEqual([0, 1]);
     answer(1);
-    expect(saved.failing).toBe(false);
-    expect(saved.unsaved).toBe(0);
+    expect(unsaved.isFailing).toBe(false);
+    expect(unsaved.count).toBe(0);
   });
 
-  it("A1: what a server denied is not saved, whatever it answers on that connection", () => {
-    const { saved, open, answer, edit } = setUp();
+  it("A1: after a denial no answer on that connection confirms an edit", () => {
+    const { unsaved, open, answer, edit } = setUp();
     open();
     answer(0);
     edit("a");
-    saved.deny();
+    unsaved.deny();
     answer(1);
-    expect(saved.unsaved).toBe(1);
-    saved.close();
+    expect(unsaved.count).toBe(1);
+    unsaved.close();
     open();
     answer(1);
-    expect(saved.unsaved).toBe(0);
+    expect(unsaved.count).toBe(0);
   });
 
-  it("tells up to which version its session is saved, and begins anew with another session", () => {
-    const { saved, open, answer, edit, clock } = setUp();
+  it("report the saved version of the session, and 0 for a new session", () => {
+    const { unsaved, open, answer, edit, clock } = setUp();
     open();
     answer(0);
     edit("a");
-    saved.noteSession(11, 4);
+    unsaved.receiveFrom(11, 4);
     clock.pass(0);
     answer(1);
-    expect(saved.sessionVersion).toBe(0);
-    expect(saved.isSettled).toBe(false);
+    expect(unsaved.savedSessionVersion).toBe(0);
+    expect(unsaved.isAllSaved).toBe(false);
     answer(1);
-    expect(saved.sessionVersion).toBe(4);
-    expect(saved.isSettled).toBe(true);
-    saved.noteSession(12, 1);
-    expect(saved.sessionVersion).toBe(0);
+    expect(unsaved.savedSessionVersion).toBe(4);
+    expect(unsaved.isAllSaved).toBe(true);
+    unsaved.receiveFrom(12, 1);
+    expect(unsaved.savedSessionVersion).toBe(0);
   });
 
-  it("an answer to a question of the former session's time says nothing of the present one", () => {
-    const { saved, open, answer, clock } = setUp();
-    saved.noteSession(11, 4);
+  it("an answer to a former session's query confirms nothing of the new one", () => {
+    const { unsaved, open, answer, clock } = setUp();
+    unsaved.receiveFrom(11, 4);
     open();
-    saved.noteSession(12, 9);
+    unsaved.receiveFrom(12, 9);
     clock.pass(0);
     answer(0);
-    expect(saved.sessionVersion).toBe(0);
+    expect(unsaved.savedSessionVersion).toBe(0);
     answer(0);
-    expect(saved.sessionVersion).toBe(9);
+    expect(unsaved.savedSessionVersion).toBe(9);
   });
 
-  it("can be asked for once more, and an answer to an earlier question is none to that", () => {
-    const { saved, open, answer, asked, clock } = setUp();
+  it("check() sends one more query, and waits for the answer to that one", () => {
+    const { unsaved, open, answer, queries, clock } = setUp();
     open();
-    saved.check();
+    unsaved.check();
     clock.pass(0);
-    expect(saved.isChecked).toBe(false);
+    expect(unsaved.isChecked).toBe(false);
     answer(0);
-    expect(saved.isChecked).toBe(false);
+    expect(unsaved.isChecked).toBe(false);
     answer(0);
-    expect(saved.isChecked).toBe(true);
-    expect(asked).toEqual([0, 0]);
+    expect(unsaved.isChecked).toBe(true);
+    expect(queries).toEqual([0, 0]);
   });
 
-  it("a server that does not answer within 10 s is one that does not tell, until it does", () => {
-    const { saved, open, answer, clock } = setUp();
+  it("a server without an answer within 10 s is silent until it answers", () => {
+    const { unsaved, open, answer, clock } = setUp();
     open();
     clock.pass(9_999);
-    expect(saved.isSilent).toBe(false);
+    expect(unsaved.isSilent).toBe(false);
     clock.pass(1);
-    expect(saved.isSilent).toBe(true);
+    expect(unsaved.isSilent).toBe(true);
     answer(0);
-    expect(saved.isSilent).toBe(false);
+    expect(unsaved.isSilent).toBe(false);
     expect(clock.pending).toBe(0);
   });
 
-  it("names the keys in the order in which they were last changed, each once", () => {
-    const { saved, edit } = setUp();
+  it("list each key once, in the order of the last changes", () => {
+    const { unsaved, edit } = setUp();
     edit("a", "b");
     edit("a");
-    expect(saved.unsavedKeys).toEqual(["b", "a"]);
-    expect(saved.unsaved).toBe(2);
+    expect(unsaved.keys).toEqual(["b", "a"]);
+    expect(unsaved.count).toBe(2);
   });
 });

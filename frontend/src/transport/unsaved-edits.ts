@@ -1,245 +1,247 @@
 /**
- * What of this tab the room server has committed.
+ * Edits that the room server has not committed yet.
  *
- * *UnsavedEdits* means that the server said so, and only that: an update that was sent is not saved, and neither is one whose
- * connection closed before the answer. One question is under way at a time; what changes meanwhile is asked for by the
- * next one, so that fast typing costs one small message per round trip.
+ * *Saved* means that the server confirmed the commit. An update that was only sent is not saved, and neither is one whose
+ * connection closed before the answer. One query is in flight at a time, and the next one covers everything that changed
+ * meanwhile, so that fast typing costs one small message per round trip.
  *
- * The first question of a connection waits until the tab has answered the server's own question for what it lacks:
- * asked sooner, the server would call saved what it has not received. No I/O: the connection passes in how to ask.
+ * The first query of a connection follows the tab's answer to the server's sync step 1. An earlier query would report edits
+ * as saved that the server has not received. No I/O: the connection passes in the function that sends a query.
  */
+import { Timer } from "../clock";
 import type { Clock } from "../clock";
-import type { Level, SessionHeader } from "./frame";
+import type { SessionHeader, StoreLevel } from "./frame";
 import type { SavedAnswer } from "./protocol";
 
-/** A server that has not answered the first question by then is not one of ours, and never will. */
+/** Limit for the first answer of a connection. A server that exceeds it does not support the query. */
 const SILENT_AFTER_MS = 10_000;
 
-interface Question {
+/** Sends a query with the tab's version. */
+export type SendQuery = (version: number) => void;
+
+/** State that a query covers: the tab's version, the session's version in the tab, and the number of checks. */
+interface Query {
   readonly version: number;
-  /** How much of its session the tab had when it asked. */
   readonly session: number | null;
-  readonly seen: number;
+  readonly receivedVersion: number;
   readonly checks: number;
 }
 
 export class UnsavedEdits {
   /** Of the server's last answer. */
-  level: Level = 0;
-  failing = false;
-  /** The server does not say what it has saved. */
+  level: StoreLevel = 0;
+  isFailing = false;
+  /** The server does not report what it has saved. */
   isSilent = false;
   private version = 0;
-  private confirmed = 0;
+  private savedVersion = 0;
   private session: number | null = null;
-  private seen = 0;
-  private seenSaved = 0;
+  private receivedVersion = 0;
+  private sessionSavedVersion = 0;
   private checks = 0;
-  private checked = 0;
-  private readonly keys = new Map<string, number>();
-  private ask: ((version: number) => void) | null = null;
-  private question: Question | null = null;
+  private answeredChecks = 0;
+  /** Version of the last change of each unsaved key, oldest first. */
+  private readonly versions = new Map<string, number>();
+  private send: SendQuery | null = null;
+  private inFlight: Query | null = null;
   private isDue = false;
   private isDenied = false;
-  private cancelSilence: () => void = nothing;
+  private readonly silence: Timer;
 
-  /** `onChange`: called when something above or below may have changed. */
+  /** `onChange`: called after each change of the members below and above. */
   constructor(
     private readonly clock: Clock,
     private readonly onChange: () => void,
-  ) {}
-
-  /** How many updates are not confirmed. */
-  get unsaved(): number {
-    return this.version - this.confirmed;
+  ) {
+    this.silence = new Timer(clock);
   }
 
-  /** Nothing is missing: all that the tab and its session had to say is committed. */
-  get isSettled(): boolean {
-    return this.unsaved === 0 && this.seenSaved === this.seen;
+  /** Number of updates that are not committed. */
+  get count(): number {
+    return this.version - this.savedVersion;
   }
 
-  /** The keys that those updates changed, oldest first. */
-  get unsavedKeys(): string[] {
-    return [...this.keys.keys()];
+  /** Keys that those updates changed, oldest change first. */
+  get keys(): string[] {
+    return [...this.versions.keys()];
   }
 
   /** Version of the session up to which everything is committed. */
-  get sessionVersion(): number {
-    return this.seenSaved;
+  get savedSessionVersion(): number {
+    return this.sessionSavedVersion;
   }
 
-  /** An update is on its way to the server, or will be with the next connection. */
-  note(keys: Iterable<string>): void {
+  /** Everything of the tab and of its session is committed. */
+  get isAllSaved(): boolean {
+    return this.count === 0 && this.sessionSavedVersion === this.receivedVersion;
+  }
+
+  /** The server has answered a query that was sent after the last `check()`. */
+  get isChecked(): boolean {
+    return this.answeredChecks === this.checks;
+  }
+
+  /** Count an update that the socket sends now or after the next connect. */
+  add(keys: Iterable<string>): void {
     this.version += 1;
     for (const key of keys) {
-      this.keys.delete(key);
-      this.keys.set(key, this.version);
+      this.versions.delete(key);
+      this.versions.set(key, this.version);
     }
-    this.want();
+    this.requestQuery();
   }
 
-  /** Everything of `session` up to `seen` is in the tab's document. */
-  noteSession(session: number, seen: number): void {
+  /** Note that the tab's document contains everything of `session` up to `version`. */
+  receiveFrom(session: number, version: number): void {
     if (session !== this.session) {
       this.session = session;
-      this.seen = 0;
-      this.seenSaved = 0;
+      this.receivedVersion = 0;
+      this.sessionSavedVersion = 0;
     }
-    if (seen > this.seen) {
-      this.seen = seen;
-      this.want();
+    if (version > this.receivedVersion) {
+      this.receivedVersion = version;
+      this.requestQuery();
     }
   }
 
-  /** Ask once more, whether or not anything has changed here. */
+  /** Send one more query, even if nothing changed. */
   check(): void {
     this.checks += 1;
-    this.want();
+    this.requestQuery();
   }
 
-  /** Whether a question that was asked after the last `check` has been answered: all is committed. */
-  get isChecked(): boolean {
-    return this.checked === this.checks;
+  /** The tab has answered sync step 1 of a new connection. `send` sends a query behind that answer. */
+  open(send: SendQuery): void {
+    this.send = send;
+    this.inFlight = null;
+    this.requestQuery();
   }
 
-  /** The server has been sent all that it lacked; `ask` sends a question behind that. */
-  open(ask: (version: number) => void): void {
-    this.ask = ask;
-    this.question = null;
-    this.want();
-  }
-
-  /** The connection is gone, and the answer with it. */
+  /** The connection is closed, so the query in flight has no answer. */
   close(): void {
-    this.ask = null;
-    this.question = null;
+    this.send = null;
+    this.inFlight = null;
     this.isDenied = false;
-    this.cancelSilence();
+    this.silence.cancel();
     this.onChange();
   }
 
-  /** The server takes nothing from this tab: on this connection no answer means that something was saved. */
+  /** The server takes no updates from this tab. No answer on this connection confirms anything. */
   deny(): void {
     this.isDenied = true;
     this.onChange();
   }
 
-  answer(answer: SavedAnswer): void {
-    this.cancelSilence();
+  receive(answer: SavedAnswer): void {
+    this.silence.cancel();
     this.isSilent = false;
     this.level = answer.level;
-    this.failing = answer.outcome === "failing";
-    const question = this.question;
-    if (question !== null && answer.outcome === "saved" && answer.version === question.version) {
-      this.question = null;
-      this.confirm(question);
-      this.askSoon();
+    this.isFailing = answer.status === "failing";
+    const query = this.inFlight;
+    if (query !== null && answer.status === "saved" && answer.version === query.version) {
+      this.inFlight = null;
+      this.confirm(query);
+      this.scheduleQuery();
     }
     this.onChange();
   }
 
-  private confirm({ version, session, seen, checks }: Question): void {
+  private confirm({ version, session, receivedVersion, checks }: Query): void {
     if (this.isDenied) {
       return;
     }
-    this.confirmed = Math.max(this.confirmed, version);
-    this.checked = Math.max(this.checked, checks);
+    this.savedVersion = Math.max(this.savedVersion, version);
+    this.answeredChecks = Math.max(this.answeredChecks, checks);
     if (session === this.session) {
-      this.seenSaved = Math.max(this.seenSaved, seen);
+      this.sessionSavedVersion = Math.max(this.sessionSavedVersion, receivedVersion);
     }
-    for (const [key, changedAt] of this.keys) {
+    for (const [key, changedAt] of this.versions) {
       if (changedAt <= version) {
-        this.keys.delete(key);
+        this.versions.delete(key);
       }
     }
   }
 
-  private want(): void {
+  private requestQuery(): void {
     this.isDue = true;
-    this.askSoon();
+    this.scheduleQuery();
     this.onChange();
   }
 
-  /** After the current task, by which all that happens in it has been sent. */
-  private askSoon(): void {
-    if (this.isDue && this.ask !== null && this.question === null) {
+  /** Send the query after the current task, behind everything that this task sends. */
+  private scheduleQuery(): void {
+    if (this.isDue && this.send !== null && this.inFlight === null) {
       this.clock.soon(() => {
-        this.askNow();
+        this.sendQuery();
       });
     }
   }
 
-  private askNow(): void {
-    if (!this.isDue || this.ask === null || this.question !== null) {
+  private sendQuery(): void {
+    if (!this.isDue || this.send === null || this.inFlight !== null) {
       return;
     }
     this.isDue = false;
-    const { version, session, seen, checks } = this;
-    this.question = { version, session, seen, checks };
+    const { version, session, receivedVersion, checks } = this;
+    this.inFlight = { version, session, receivedVersion, checks };
     if (this.level === 0) {
-      this.cancelSilence();
-      this.cancelSilence = this.clock.after(SILENT_AFTER_MS, () => {
+      this.silence.start(SILENT_AFTER_MS, () => {
         this.isSilent = true;
         this.onChange();
       });
     }
-    this.ask(this.version);
+    this.send(version);
   }
-}
-
-function nothing(): void {
-  // Nothing is scheduled.
 }
 
 /**
- * What a session with its own way into the room says of its edits, held against what the server shows and answers.
+ * Unsaved edits of a session with a local connection to the room, derived from its frames and the server's answers.
  *
- * A frame is made while its edits are being committed, and none follows when they are: a run for each edit would be too
- * dear. The server's next answer covers them, if the room took them in, and then the tab has been shown them. What it was
- * not shown the room may have refused: only then the session is asked, once for each of its versions.
+ * A frame reports edits that are being committed. No frame follows the commit, because each would cost a script run. The
+ * server's next answer covers these edits if the room accepted them, and then the tab has received them too. The room may
+ * have rejected edits that the tab did not receive. Only then the session is asked, once for each of its versions.
  */
 export class SessionUnsavedEdits {
-  /** Edits that are not saved, as far as one can tell here. */
-  unsaved = 0;
+  /** Edits that are not saved, as far as the tab can tell. */
+  count = 0;
   private session: number | null = null;
   private version = 0;
-  private askedFor = -1;
-  private wasShown = false;
+  private requestedAtVersion = -1;
+  private hasReceivedEdit = false;
 
-  /** `ask`: the session should say again how many are unsaved. */
-  constructor(private readonly ask: () => void) {}
+  /** `request`: ask the session to report its unsaved edits again. */
+  constructor(private readonly request: () => void) {}
 
-  /** An edit of the session has reached this tab. */
-  show(): void {
-    this.wasShown = true;
+  /** An edit of the session has reached the tab. */
+  onEdit(): void {
+    this.hasReceivedEdit = true;
   }
 
-  /** Take over what a frame says; true if the server should be asked. */
-  follow(header: SessionHeader): boolean {
+  /** Store the report of a frame. Returns whether to query the server. */
+  update(header: SessionHeader): boolean {
     if (header.id !== this.session) {
       this.session = header.id;
-      this.askedFor = -1;
+      this.requestedAtVersion = -1;
     }
     this.version = header.v;
-    this.unsaved = header.wants_saved ? 0 : header.unsaved;
-    if (this.unsaved === 0) {
-      this.wasShown = false;
+    this.count = header.wants_saved ? 0 : header.unsaved;
+    if (this.count === 0) {
+      this.hasReceivedEdit = false;
     }
-    return this.unsaved > 0;
+    return this.count > 0;
   }
 
-  /** The server has committed all that it had taken in when it was asked, after the last frame. */
-  settle(): void {
-    if (this.unsaved === 0) {
+  /** The server has committed everything that it had received when it was queried, after the last frame. */
+  onAllSaved(): void {
+    if (this.count === 0) {
       return;
     }
-    if (this.wasShown) {
-      this.unsaved = 0;
-      this.wasShown = false;
-    } else if (this.version !== this.askedFor) {
-      this.askedFor = this.version;
-      this.ask();
+    if (this.hasReceivedEdit) {
+      this.count = 0;
+      this.hasReceivedEdit = false;
+    } else if (this.version !== this.requestedAtVersion) {
+      this.requestedAtVersion = this.version;
+      this.request();
     }
   }
 }
