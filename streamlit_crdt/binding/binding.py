@@ -84,8 +84,9 @@ class StateBinding:
             The errors of the values that cannot be shared. The other values were written.
         """
         with self._lock:
-            if widget_keys:
-                widget_registration.exclude_unknown(self._keys, widget_keys)
+            unknown = [key for key in widget_keys if self._keys[key].widget is None]
+            if unknown:
+                widget_registration.exclude_unknown(self._keys, unknown)
             if is_at_top and client_state is not None:
                 in_flight.close_received(self._keys, values, client_state)
             context = PushContext(client_state, is_synced, is_remote, assigned)

@@ -170,6 +170,7 @@ class KeyStates(dict[str, KeyState]):
         context: key filter and merge rules.
         is_read_only: the session is a viewer. It pushes nothing, and its local changes are reverted (rule A1).
         delivery: number of the newest value in flight. The tab confirms by this number (P1).
+        has_fields: the session has seen a form field. Before that, `form_drafts` has nothing to do.
         unsubmitted_elements: element ids of the form fields with a draft (P7).
         drafts: the texts that drafts began with.
     """
@@ -180,6 +181,7 @@ class KeyStates(dict[str, KeyState]):
         self.context = context
         self.is_read_only = context.is_read_only
         self.delivery = 0
+        self.has_fields = False
         self.unsubmitted_elements: set[str] = set()
         self.drafts = TextDrafts()
         self._warned: set[tuple[str, str]] = set()

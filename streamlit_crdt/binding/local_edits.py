@@ -51,7 +51,8 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
         if edits or deleted:
             with keys.replica.transaction():
                 _write_edits(keys, edits, errors)
-                _write_deletions(keys, deleted)
+                if deleted:
+                    _write_deletions(keys, deleted)
     if any(state.is_submitted for state in keys.values()):
         form_drafts.end_submit(keys)
     return errors

@@ -65,14 +65,15 @@ def prepare(
     """
     state = keys[widget.key]
     is_new = values.is_new(widget.key)
+    must_deliver = is_new or (not is_in_browser and state.needs_delivery)
     initial = REFUSED if is_new else _initial_value(keys, state, widget)
     if initial is not REFUSED:
         values.replace(widget.key, initial)
-    elif widget.key not in values:
-        forgotten = _forgotten_value(keys, state, widget) if is_fragment_run else REFUSED
+    elif is_fragment_run and widget.key not in values:
+        forgotten = _forgotten_value(keys, state, widget)
         if forgotten is not REFUSED:
             values.replace(widget.key, forgotten)
-    elif is_new or (not is_in_browser and state.needs_delivery):
+    elif must_deliver and widget.key in values:
         value = values.value(widget.key)
         shown = value_to_show(keys, widget, value)
         if not is_new:
@@ -108,7 +109,7 @@ def register(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool, 
             differs from the default, and the room's value overrides it.
     """
     state = keys[widget.key]
-    state.widget = widget
+    _set_widget(keys, state, widget)
     state.is_registered = state.is_registered_now = True
     state.is_unshown = False
     if not (state.is_shared and widget.is_settable):
@@ -155,7 +156,7 @@ def exclude(keys: KeyStates, widget: Widget) -> None:
     """Exclude a widget that registered outside of the room's block."""
     state = keys[widget.key]
     if not state.is_registered_now:
-        state.widget = replace(widget, is_settable=False)
+        _set_widget(keys, state, replace(widget, is_settable=False))
 
 
 def exclude_unknown(keys: KeyStates, widget_keys: Iterable[str]) -> None:
@@ -170,6 +171,11 @@ def forget(keys: KeyStates, key: str) -> None:
     """Forget the value of a key that cannot be set here (P6)."""
     state = keys[key]
     state.last_seen, state.in_flight = ABSENT, None
+
+
+def _set_widget(keys: KeyStates, state: KeyState, widget: Widget) -> None:
+    state.widget = widget
+    keys.has_fields = keys.has_fields or widget.form is not None
 
 
 def _initial_value(keys: KeyStates, state: KeyState, widget: Widget) -> Any:

@@ -178,7 +178,8 @@ class Session:
             for room_session in self.room_sessions.values():
                 room_session.replica.begin_group()  # callbacks come next
                 with room_session.binding.locked() as keys:
-                    stale |= form_drafts.receive(keys, states, submitted)
+                    if keys.has_fields:
+                        stale |= form_drafts.receive(keys, states, submitted)
             if self._has_remote_cause and run.context.is_app_test:
                 run.client_state = None  # AppTest needs one for every run; this one contains no edit
             return stale
