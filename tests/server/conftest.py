@@ -1,4 +1,4 @@
-"""What the server's tests share."""
+"""Fixtures of the server tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedServer]:
-    """A real server on a free port of this machine."""
+    """A running server on a free loopback port."""
     running = EmbeddedServer(Settings(require_token=False, port=0))
     running.start()
     yield running

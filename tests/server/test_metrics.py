@@ -1,11 +1,11 @@
-"""Metrics: what Prometheus reads."""
+"""Metrics in the text format of Prometheus."""
 
 from __future__ import annotations
 
 from streamlit_crdt_server import Metrics
 
 
-def test_every_number_is_in_the_text() -> None:
+def test_every_metric_is_in_the_encoded_text() -> None:
     metrics = Metrics()
     metrics.rooms.set(2)
     metrics.connections.inc()
@@ -29,7 +29,7 @@ def test_every_number_is_in_the_text() -> None:
         assert line in lines
 
 
-def test_two_hubs_are_not_added_up() -> None:
+def test_metrics_of_two_hubs_are_separate() -> None:
     first, second = Metrics(), Metrics()
     first.updates.inc()
     assert "streamlit_crdt_updates_total 0.0" in second.encode().decode()

@@ -1,4 +1,4 @@
-"""The package as a whole: its public names, its errors, its imports."""
+"""Public names, errors and imports of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import streamlit_crdt_server
 from streamlit_crdt_server import ServerError, errors
 
 
-def test_all_names_everything_that_is_public() -> None:
+def test_all_lists_every_public_name() -> None:
     public = {
         name
         for name, value in vars(streamlit_crdt_server).items()
@@ -22,7 +22,7 @@ def test_all_names_everything_that_is_public() -> None:
     assert list(streamlit_crdt_server.__all__) == sorted(streamlit_crdt_server.__all__)
 
 
-def test_every_error_is_a_server_error_and_public() -> None:
+def test_every_error_is_a_public_server_error() -> None:
     leaves = [value for value in vars(errors).values() if inspect.isclass(value)]
     assert leaves
     for leaf in leaves:
@@ -30,7 +30,7 @@ def test_every_error_is_a_server_error_and_public() -> None:
         assert leaf.__name__ in streamlit_crdt_server.__all__
 
 
-def test_the_server_imports_neither_streamlit_nor_its_streamlit_side() -> None:
+def test_server_imports_neither_streamlit_nor_streamlit_crdt() -> None:
     code = (
         "import sys, streamlit_crdt_server;"
         "print([m for m in sys.modules if m.split('.')[0] in ('streamlit', 'streamlit_crdt')])"

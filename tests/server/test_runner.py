@@ -1,4 +1,4 @@
-"""Starting and stopping: the embedded server, and the one in a process of its own."""
+"""Start and stop of the server, in a thread and in a process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ asyncio.run(serve(Settings.load(require_token=False, port=0)))
 """
 
 
-def test_port_0_picks_a_free_one() -> None:
+def test_port_0_picks_a_free_port() -> None:
     server = EmbeddedServer(Settings(require_token=False, port=0))
     server.start()
     try:
@@ -45,19 +45,19 @@ def test_port_0_picks_a_free_one() -> None:
         server.stop()
 
 
-def test_a_taken_port_is_one_sentence_that_says_what_to_do() -> None:
+def test_port_in_use_error_names_the_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"port {port} .* STREAMLIT_CRDT_PORT"):
             EmbeddedServer(Settings(require_token=False, port=port)).start()
 
 
-def test_an_address_that_is_not_of_this_machine_is_an_error_that_says_so() -> None:
+def test_foreign_address_error_names_the_setting() -> None:
     with pytest.raises(CannotListenError, match="STREAMLIT_CRDT_HOST"):
         EmbeddedServer(Settings(require_token=False, host="192.0.2.1", port=0)).start()
 
 
-def test_starting_and_stopping_twice_is_no_error_and_leaves_no_thread() -> None:
+def test_start_and_stop_are_idempotent_and_leave_no_thread() -> None:
     before = threading.active_count()
     server = EmbeddedServer(Settings(require_token=False, port=0))
     server.start()
@@ -67,7 +67,7 @@ def test_starting_and_stopping_twice_is_no_error_and_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_the_port_is_free_again_after_a_stop() -> None:
+def test_port_is_free_after_stop() -> None:
     first = EmbeddedServer(Settings(require_token=False, port=0))
     first.start()
     first.stop()
@@ -77,7 +77,7 @@ def test_the_port_is_free_again_after_a_stop() -> None:
 
 
 @pytest.mark.anyio
-async def test_stopping_closes_sockets_with_1012_and_is_quick() -> None:
+async def test_stop_closes_sockets_with_1012_within_a_second() -> None:
     server = EmbeddedServer(Settings(require_token=False, port=0))
     server.start()
     async with connect(f"ws://127.0.0.1:{server.port}/room") as socket:
@@ -92,25 +92,25 @@ async def test_stopping_closes_sockets_with_1012_and_is_quick() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_socket_that_does_not_answer_the_close_delays_the_stop_by_seconds_at_most() -> None:
+async def test_unresponsive_socket_delays_stop_by_seconds_only() -> None:
     server = EmbeddedServer(Settings(require_token=False, port=0, close_timeout_s=0.1))
     server.start()
-    with socket.create_connection((server.host, server.port)) as deaf:
-        deaf.sendall(
+    with socket.create_connection((server.host, server.port)) as unresponsive:
+        unresponsive.sendall(
             b"GET /room HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        deaf.recv(1024)
+        unresponsive.recv(1024)
         started_at = time.monotonic()
         await asyncio.to_thread(server.stop)
         assert time.monotonic() - started_at < 4.0
 
 
 @pytest.mark.anyio
-async def test_serve_returns_when_its_trigger_does(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = asyncio.Event()
+async def test_serve_returns_when_its_trigger_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = asyncio.Event()
     serving = asyncio.ensure_future(
-        serve(Settings(require_token=False, port=0, freeze_gc=False), shutdown_trigger=asked.wait)
+        serve(Settings(require_token=False, port=0, freeze_gc=False), shutdown_trigger=stop.wait)
     )
     line = ""
     ends_at = time.monotonic() + DEADLINE_S
@@ -118,13 +118,13 @@ async def test_serve_returns_when_its_trigger_does(capsys: pytest.CaptureFixture
         await asyncio.sleep(0.01)
         line = capsys.readouterr().out
     assert re.fullmatch(r"streamlit-crdt room server: ws://127\.0\.0\.1:\d+ \(.*\)\n", line)
-    asked.set()
+    stop.set()
     await asyncio.wait_for(serving, DEADLINE_S)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_closes_sockets_with_1012_and_ends_the_process(number: signal.Signals) -> None:
+async def test_signal_closes_sockets_with_1012_and_ends_the_process(number: signal.Signals) -> None:
     env = os.environ | {"PYTHONPATH": str(Path(streamlit_crdt_server.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-c", STAND_ALONE],

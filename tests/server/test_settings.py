@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what is said about wrong ones."""
+"""Sources of settings, and errors of invalid settings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from streamlit_crdt_server import ServerError, Settings, SettingsError
 
 
-def test_arguments_win_over_variables_and_those_over_defaults() -> None:
+def test_arguments_override_variables_and_these_override_defaults() -> None:
     environ = {"STREAMLIT_CRDT_PORT": "9000", "STREAMLIT_CRDT_HOST": "0.0.0.0"}
     settings = Settings.load(environ=environ, port=9001)
     assert (settings.port, settings.host, settings.freeze_gc) == (9001, "0.0.0.0", True)
 
 
-def test_every_kind_of_variable_is_read() -> None:
+def test_variables_of_every_type_are_parsed() -> None:
     settings = Settings.load(
         environ={
             "STREAMLIT_CRDT_FREEZE_GC": "no",
@@ -30,18 +30,18 @@ def test_every_kind_of_variable_is_read() -> None:
     )
 
 
-def test_a_list_of_origins_becomes_a_tuple() -> None:
+def test_list_of_origins_becomes_a_tuple() -> None:
     assert Settings.load(environ={}, allow_origin=["https://a.example"]).allow_origin == (
         "https://a.example",
     )
 
 
-def test_variables_of_the_streamlit_side_are_left_alone() -> None:
+def test_variables_of_the_streamlit_app_are_ignored() -> None:
     assert Settings.load(environ={"STREAMLIT_CRDT_SERVER": "ws://x"}) == Settings()
 
 
 @pytest.mark.parametrize(
-    ("environ", "overrides", "says"),
+    ("environ", "overrides", "text"),
     [
         ({"STREAMLIT_CRDT_PROT": "1"}, {}, "did you mean 'port'"),
         ({"STREAMLIT_CRDT_port": "1"}, {}, "STREAMLIT_CRDT_port"),
@@ -58,10 +58,10 @@ def test_variables_of_the_streamlit_side_are_left_alone() -> None:
         ({}, {"store": "sqlite:///"}, "use a path such as rooms.db"),
     ],
 )
-def test_a_wrong_setting_is_an_error_that_says_what_to_change(
-    environ: dict[str, str], overrides: dict[str, Any], says: str
+def test_invalid_setting_error_says_what_to_change(
+    environ: dict[str, str], overrides: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(SettingsError, match=says) as caught:
+    with pytest.raises(SettingsError, match=text) as caught:
         Settings.load(environ=environ, **overrides)
     assert isinstance(caught.value, ServerError)
     assert isinstance(caught.value, ValueError)

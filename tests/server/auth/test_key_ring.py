@@ -1,4 +1,4 @@
-"""Keys: where they come from, and when a server refuses to start without."""
+"""Key sources: settings, key file, cookie secret, process."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from streamlit_crdt_server.auth.key_ring import key_file
 SECRET, OTHER = "the first long secret", "the second long secret"
 
 
-def test_the_first_secret_signs_and_all_verify() -> None:
+def test_first_secret_signs_and_all_secrets_verify() -> None:
     ring = ring_from_settings(Settings(secret=(SECRET, OTHER)))
     assert ring is not None
     assert ring.current == KeyRing.from_secret(SECRET).current
     assert KeyRing.from_secret(OTHER).current in ring.keys
 
 
-def test_secrets_come_from_a_variable_or_a_file(tmp_path: Path) -> None:
+def test_secrets_are_read_from_variable_argument_or_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{SECRET}\n\n  {OTHER}  \n")
     from_file = ring_from_settings(Settings(secret_file=str(file)))
@@ -44,7 +44,7 @@ def test_secrets_come_from_a_variable_or_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "short\n", f"{SECRET}\nshort"])
-def test_a_secret_that_could_be_guessed_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
+def test_short_secret_is_rejected_and_not_shown(tmp_path: Path, content: str) -> None:
     file = tmp_path / "file-name"
     file.write_text(content)
     with pytest.raises(SettingsError, match="token_hex") as caught:
@@ -52,22 +52,22 @@ def test_a_secret_that_could_be_guessed_is_refused_and_not_shown(tmp_path: Path,
     assert SECRET not in str(caught.value)
 
 
-def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_secret_file_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.txt cannot be read"):
         ring_from_settings(Settings(secret_file=str(tmp_path / "nowhere.txt")))
 
 
-def test_secrets_are_not_shown_with_the_settings() -> None:
+def test_repr_of_settings_hides_secrets() -> None:
     assert SECRET not in repr(Settings(secret=(SECRET,)))
 
 
-def test_a_secret_and_a_secret_file_at_once_contradict_each_other() -> None:
+def test_secret_and_secret_file_together_are_an_error() -> None:
     with pytest.raises(SettingsError, match="secret_file"):
         Settings(secret=(SECRET,), secret_file="file")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "rooms.example.com"])
-def test_a_server_that_others_can_reach_does_not_start_without_a_secret(host: str, tmp_path: Path) -> None:
+def test_server_on_public_address_requires_a_secret(host: str, tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
     with pytest.raises(SettingsError, match="STREAMLIT_CRDT_SECRET"):
         standalone_ring(Settings(host=host), environ=environ)
@@ -76,7 +76,7 @@ def test_a_server_that_others_can_reach_does_not_start_without_a_secret(host: st
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_on_loopback_the_key_is_made_once_and_only_this_user_can_read_it(host: str, tmp_path: Path) -> None:
+def test_loopback_server_creates_private_key_file_once(host: str, tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     first = standalone_ring(Settings(host=host), environ=environ)
     path = key_file(environ)
@@ -85,7 +85,7 @@ def test_on_loopback_the_key_is_made_once_and_only_this_user_can_read_it(host: s
     assert os.listdir(path.parent) == ["key"]
 
 
-def test_a_key_file_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+def test_key_file_readable_by_other_users_is_rejected(tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
     user_ring(environ=environ)
     key_file(environ).chmod(0o644)
@@ -93,21 +93,21 @@ def test_a_key_file_that_others_can_read_is_not_used(tmp_path: Path) -> None:
         user_ring(environ=environ)
 
 
-def test_a_key_file_that_cannot_be_made_is_an_error_that_says_what_to_set(tmp_path: Path) -> None:
+def test_uncreatable_key_file_error_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "streamlit-crdt").write_text("a file where a folder should be")
     with pytest.raises(SettingsError, match="STREAMLIT_CRDT_SECRET"):
         user_ring(environ={"XDG_CONFIG_HOME": str(tmp_path)})
 
 
-def test_of_many_who_make_the_key_at_once_all_have_the_same(tmp_path: Path) -> None:
+def test_concurrent_creation_of_key_file_gives_one_key(tmp_path: Path) -> None:
     rings: list[KeyRing] = []
-    together = threading.Barrier(8)
+    barrier = threading.Barrier(8)
 
-    def ask() -> None:
-        together.wait()
+    def read_key() -> None:
+        barrier.wait()
         rings.append(user_ring(environ={"XDG_CONFIG_HOME": str(tmp_path)}))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=read_key) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -116,22 +116,22 @@ def test_of_many_who_make_the_key_at_once_all_have_the_same(tmp_path: Path) -> N
     assert all(ring == rings[0] for ring in rings)
 
 
-def test_a_key_from_a_cookie_secret_is_not_that_of_the_secret_itself() -> None:
+def test_key_of_cookie_secret_differs_from_key_of_secret() -> None:
     assert derive_ring(SECRET) == derive_ring(SECRET)
     assert derive_ring(SECRET).current != KeyRing.from_secret(SECRET).current
 
 
 @pytest.mark.parametrize("cookie_secret", ["", "   ", "None", "changeme", " " * 40])
-def test_A2_a_cookie_secret_that_anybody_could_guess_makes_no_key(cookie_secret: str) -> None:
+def test_A2_guessable_cookie_secret_is_rejected(cookie_secret: str) -> None:
     with pytest.raises(SettingsError, match="token_hex"):
         derive_ring(cookie_secret)
 
 
-def test_the_key_of_a_process_is_one() -> None:
+def test_process_ring_returns_the_same_key() -> None:
     assert process_ring() is process_ring()
 
 
-def test_a_hub_that_requires_tokens_has_keys() -> None:
+def test_hub_that_requires_tokens_requires_keys() -> None:
     with pytest.raises(SettingsError, match="require_token=False"):
         Hub(Settings())
     assert Hub(Settings(), keys=process_ring()).keys is process_ring()

@@ -1,4 +1,4 @@
-"""Tokens: what verifies, and that nothing else does."""
+"""Verification of tokens: valid tokens pass, all others raise a TokenError."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def minted(ring: KeyRing = RING, **changes: Any) -> str:
 
 
 def signed(payload: dict[str, Any], *, algorithm: str = "HS256", **header: Any) -> str:
-    """A token with a right signature over whatever it says."""
+    """Return a token with a valid signature over any payload."""
     return jwt.encode(payload, RING.keys[RING.current], algorithm, headers={"kid": RING.current} | header)
 
 
 def payload(**changes: Any) -> dict[str, Any]:
-    given = {
+    claims = {
         "aud": "streamlit-crdt",
         "sub": "ada",
         "name": "Ada",
@@ -52,10 +52,10 @@ def payload(**changes: Any) -> dict[str, Any]:
         "rooms": {"plan": "editor"},
         "exp": NOW + 600,
     } | changes
-    return {name: value for name, value in given.items() if value is not ...}
+    return {name: value for name, value in claims.items() if value is not ...}
 
 
-def test_A2_a_token_says_what_it_was_minted_for() -> None:
+def test_A2_verified_claims_equal_minted_claims() -> None:
     assert verify(RING, minted(), now=NOW) == Claims(
         rooms={"plan": Role.EDITOR, "notes": Role.VIEWER},
         user="ada",
@@ -66,7 +66,7 @@ def test_A2_a_token_says_what_it_was_minted_for() -> None:
     )
 
 
-def test_A2_a_role_is_that_of_the_room_and_no_other() -> None:
+def test_A2_role_applies_to_its_room_only() -> None:
     claims = verify(RING, minted(), now=NOW)
     assert [claims.role_in(room) for room in ("plan", "notes", "other", "*")] == [
         Role.EDITOR,
@@ -76,12 +76,12 @@ def test_A2_a_role_is_that_of_the_room_and_no_other() -> None:
     ]
 
 
-def test_a_token_for_any_room_still_has_the_role_of_a_room_that_it_names() -> None:
+def test_named_room_overrides_role_of_any_room() -> None:
     claims = verify(RING, minted(rooms={"*": Role.EDITOR, "plan": Role.VIEWER}), now=NOW)
     assert (claims.role_in("plan"), claims.role_in("other")) == (Role.VIEWER, Role.EDITOR)
 
 
-def test_A2_a_token_ends_when_it_says() -> None:
+def test_A2_token_expires_after_its_ttl() -> None:
     text = minted(ttl_s=10)
     verify(RING, text, now=NOW + 9.9)
     for late in (NOW + 10, NOW + 1e6):
@@ -90,7 +90,7 @@ def test_A2_a_token_ends_when_it_says() -> None:
         assert caught.value.expired_at == NOW + 10
 
 
-def test_two_keys_make_rotation_possible() -> None:
+def test_ring_of_two_keys_verifies_old_and_new_tokens() -> None:
     old = minted(KeyRing.from_secret("the old secret"))
     both = KeyRing.from_secret("the new secret", "the old secret")
     assert verify(both, old, now=NOW).user == "ada"
@@ -100,25 +100,25 @@ def test_two_keys_make_rotation_possible() -> None:
         verify(KeyRing.from_secret("the new secret"), old, now=NOW)
 
 
-def test_one_secret_under_two_labels_is_two_keys() -> None:
+def test_one_secret_with_two_labels_gives_two_keys() -> None:
     other = KeyRing.from_secret("a secret of this test", label="cookie secret")
     assert other.current != RING.current
     with pytest.raises(TokenKeyUnknownError):
         verify(RING, minted(other), now=NOW)
 
 
-def test_a_signature_under_another_key_of_the_same_name_is_forged() -> None:
+def test_signature_by_other_key_with_same_id_is_forged() -> None:
     forged = KeyRing({RING.current: b"\1" * 32}, RING.current)
     with pytest.raises(TokenForgedError):
         verify(RING, minted(forged), now=NOW)
 
 
-def test_keys_are_not_shown() -> None:
+def test_repr_of_key_ring_hides_keys() -> None:
     assert "keys" not in repr(RING)
     assert str(RING.keys[RING.current]) not in repr(RING)
 
 
-def test_every_single_character_matters() -> None:
+def test_token_with_any_changed_character_is_rejected() -> None:
     text = minted()
     for at, letter in enumerate(text):
         edited = text[:at] + ("A" if letter != "A" else "B") + text[at + 1 :]
@@ -130,7 +130,7 @@ def test_every_single_character_matters() -> None:
             verify(RING, spelling, now=NOW)
 
 
-def test_a_signature_has_one_spelling_only() -> None:
+def test_non_canonical_base64_signature_is_malformed() -> None:
     text = minted()
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     same_bits = alphabet[alphabet.index(text[-1]) ^ 1]
@@ -164,19 +164,19 @@ def test_a_signature_has_one_spelling_only() -> None:
         {"rooms": {"pl*": "editor"}},
     ],
 )
-def test_a_token_that_is_signed_but_says_nothing_sensible_is_malformed(changes: dict[str, Any]) -> None:
+def test_signed_token_with_invalid_claim_is_malformed(changes: dict[str, Any]) -> None:
     with pytest.raises(TokenMalformedError):
         verify(RING, signed(payload(**changes)), now=NOW)
 
 
 @pytest.mark.parametrize("exp", ["NaN", "Infinity", "1e999"])
-def test_A2_a_token_without_an_end_is_malformed(exp: str) -> None:
+def test_A2_token_with_non_finite_expiry_is_malformed(exp: str) -> None:
     with pytest.raises(TokenMalformedError):
         verify(RING, _signed_raw(json.dumps(payload(exp=0)).replace('"exp": 0', f'"exp": {exp}')), now=NOW)
 
 
 @pytest.mark.parametrize("text", ["{" * 3000, "[]", "1", "null", '"text"', "\ud7ff", "{}", "[" * 3000])
-def test_claims_that_are_no_object_are_malformed(text: str) -> None:
+def test_claims_other_than_a_json_object_are_malformed(text: str) -> None:
     with pytest.raises(TokenMalformedError):
         verify(RING, _signed_raw(text), now=NOW)
 
@@ -192,26 +192,26 @@ def test_claims_that_are_no_object_are_malformed(text: str) -> None:
         {"b64": True},
     ],
 )
-def test_a_header_that_asks_for_more_is_malformed(header: dict[str, Any]) -> None:
+def test_header_with_unknown_field_is_malformed(header: dict[str, Any]) -> None:
     head = {"alg": "HS256", "typ": "JWT", "kid": RING.current} | header
     with pytest.raises(TokenMalformedError):
         verify(RING, _signed_raw(json.dumps(payload()), head), now=NOW)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "HS512", "RS256", "hs256", ""])
-def test_no_other_algorithm_is_taken(algorithm: str) -> None:
+def test_algorithm_other_than_hs256_is_malformed(algorithm: str) -> None:
     head = {"alg": algorithm, "typ": "JWT", "kid": RING.current}
     with pytest.raises(TokenMalformedError):
         verify(RING, _signed_raw(json.dumps(payload()), head), now=NOW)
 
 
-def test_a_token_that_does_not_name_its_key_is_malformed() -> None:
+def test_token_without_key_id_is_malformed() -> None:
     with pytest.raises(TokenMalformedError):
         verify(RING, _signed_raw(json.dumps(payload()), {"alg": "HS256"}), now=NOW)
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a.b.c", "é.é.é", "\0", "x" * 10_000, minted() * 50])
-def test_what_is_no_token_at_all_is_malformed(text: str) -> None:
+def test_text_that_is_not_a_token_is_malformed(text: str) -> None:
     with pytest.raises(TokenMalformedError):
         verify(RING, text, now=NOW)
 
@@ -229,18 +229,18 @@ def test_what_is_no_token_at_all_is_malformed(text: str) -> None:
         {"session": ""},
     ],
 )
-def test_a_token_of_no_use_is_not_minted(changes: dict[str, Any]) -> None:
+def test_mint_rejects_invalid_arguments(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         minted(**changes)
 
 
-def test_the_current_key_is_in_its_ring() -> None:
+def test_key_ring_requires_its_current_key() -> None:
     with pytest.raises(ValueError):
         KeyRing({}, "k")
 
 
 def _signed_raw(claims: str, header: dict[str, Any] | None = None) -> str:
-    """Sign any text with the ring's key, as PyJWT would refuse to."""
+    """Sign any text with the key of the ring. PyJWT would refuse it."""
     head = json.dumps(header or {"alg": "HS256", "typ": "JWT", "kid": RING.current})
     signing = f"{_encode(head.encode())}.{_encode(claims.encode())}"
     signature = jwt.get_algorithm_by_name("HS256").sign(signing.encode(), RING.keys[RING.current])

@@ -1,7 +1,7 @@
-"""Rule S4: a store whose file was damaged is recovered or refused, and never silently different.
+"""Rule S4: a damaged store file is recovered or rejected, and never read as different content.
 
-The file of a store that was killed, its write-ahead log included, is damaged at a random place. What is then
-loaded must be what was saved, or be reported: an error on opening or loading, or updates that were set aside.
+The file of a killed store, with its write-ahead log, is damaged at a random position. The loaded rooms must equal the
+saved rooms, or the damage must be reported: by an error, or by updates that were set aside.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Rooms = dict[str, tuple[bytes, ...]]
 FILES = ("rooms.db", "rooms.db-wal")
 
 
-async def make_image(folder: Path, chance: random.Random) -> Rooms:
-    """Write rooms, and leave in `folder` what a kill would: half of it in the file, half in the log."""
+async def make_image(folder: Path, randomness: random.Random) -> Rooms:
+    """Write rooms, and copy the files of the open store: half of the content is in the file, half in the log."""
     live = folder / "live"
     live.mkdir(parents=True)
     async with SQLiteStore(live / "rooms.db") as store:
-        await write(store, chance)
+        await write(store, randomness)
         with closing(sqlite3.connect(live / "rooms.db")) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        await write(store, chance)
+        await write(store, randomness)
         expected = {room: (await store.load(room)).updates for room in await store.rooms()}
         for path in (*FILES, "rooms.db-mark"):
             shutil.copy(live / path, folder / path)
@@ -40,87 +40,87 @@ async def make_image(folder: Path, chance: random.Random) -> Rooms:
     return expected
 
 
-async def write(store: SQLiteStore, chance: random.Random) -> None:
+async def write(store: SQLiteStore, randomness: random.Random) -> None:
     for room in ("ada", "bob", "cleo", "dora"):
         for _ in range(20):
-            await store.append(room, chance.randbytes(chance.choice((20, 200, 200, 6000))))
-    await store.compact("bob", chance.randbytes(20_000))
+            await store.append(room, randomness.randbytes(randomness.choice((20, 200, 200, 6000))))
+    await store.compact("bob", randomness.randbytes(20_000))
     await store.append("bob", b"after the compaction")
 
 
-def flip(path: Path, chance: random.Random) -> str:
+def flip(path: Path, randomness: random.Random) -> str:
     content = bytearray(path.read_bytes())
-    place = chance.randrange(min(200, len(content)) if chance.random() < 0.2 else len(content))
-    content[place] ^= chance.randrange(1, 256)
+    position = randomness.randrange(min(200, len(content)) if randomness.random() < 0.2 else len(content))
+    content[position] ^= randomness.randrange(1, 256)
     path.write_bytes(content)
-    return f"byte {place} of {path.name} flipped"
+    return f"byte {position} of {path.name} flipped"
 
 
-def truncate(path: Path, chance: random.Random) -> str:
+def truncate(path: Path, randomness: random.Random) -> str:
     content = path.read_bytes()
-    length = chance.randrange(len(content))
+    length = randomness.randrange(len(content))
     path.write_bytes(content[:length])
     return f"{path.name} cut to {length} of {len(content)} bytes"
 
 
-async def judge(folder: Path, expected: Rooms) -> str:
-    """Open the damaged store and say what became of it."""
+async def outcome_of(folder: Path, expected: Rooms) -> str:
+    """Open the damaged store and return the outcome."""
     before = [(folder / path).read_bytes() for path in FILES]
-    outcome = "whole"
+    outcome = "intact"
     try:
         async with SQLiteStore(folder / "rooms.db") as store:
             for room in expected.keys() | set(await store.rooms()):
-                outcome = max(outcome, await judge_room(store, room, expected), key=SEVERITY.index)
+                outcome = max(outcome, await outcome_of_room(store, room, expected), key=SEVERITY.index)
     except StoreError:
-        assert [(folder / path).read_bytes() for path in FILES] == before, "a refused file was changed"
-        return "refused"
+        assert [(folder / path).read_bytes() for path in FILES] == before, "a rejected file was changed"
+        return "rejected"
     return outcome
 
 
-SEVERITY = ("whole", "room refused", "reported", "silent")
+SEVERITY = ("intact", "room rejected", "reported", "silent")
 
 
-async def judge_room(store: SQLiteStore, room: str, expected: Rooms) -> str:
+async def outcome_of_room(store: SQLiteStore, room: str, expected: Rooms) -> str:
     try:
         stored = await store.load(room)
     except StoreError:
-        return "room refused"
+        return "room rejected"
     saved = expected.get(room, ())
     if stored.updates == saved:
-        return "whole"
-    is_told = stored.updates == tuple(update for update in saved if update in stored.updates)
-    return "reported" if is_told and stored.set_aside == len(saved) - len(stored.updates) else "silent"
+        return "intact"
+    is_partial = stored.updates == tuple(update for update in saved if update in stored.updates)
+    return "reported" if is_partial and stored.set_aside == len(saved) - len(stored.updates) else "silent"
 
 
 async def damage_repeatedly(tmp_path: Path, rounds: int, seed: int) -> Counter[str]:
-    chance = random.Random(seed)
-    expected = await make_image(tmp_path / "image", chance)
+    randomness = random.Random(seed)
+    expected = await make_image(tmp_path / "image", randomness)
     outcomes: Counter[str] = Counter()
     for number in range(rounds):
         folder = tmp_path / str(number)
         shutil.copytree(tmp_path / "image", folder, ignore=shutil.ignore_patterns("live"))
-        injure: Callable[[Path, random.Random], str] = truncate if number % 4 == 0 else flip
-        what = injure(folder / FILES[number % 3 == 0], chance)
-        outcome = await judge(folder, expected)
+        damage: Callable[[Path, random.Random], str] = truncate if number % 4 == 0 else flip
+        description = damage(folder / FILES[number % 3 == 0], randomness)
+        outcome = await outcome_of(folder, expected)
         outcomes[outcome] += 1
-        assert outcome != "silent", f"seed {seed}: {what}"
+        assert outcome != "silent", f"seed {seed}: {description}"
         shutil.rmtree(folder)
     print(f"damage, seed {seed}: {rounds} rounds, {dict(outcomes)}, silent {outcomes['silent']}")
     return outcomes
 
 
 @pytest.mark.parametrize("rounds", [100, pytest.param(300, marks=pytest.mark.soak)])
-async def test_S4_no_flipped_byte_and_no_cut_goes_unnoticed(tmp_path: Path, rounds: int) -> None:
+async def test_S4_changed_byte_or_truncation_is_always_detected(tmp_path: Path, rounds: int) -> None:
     outcomes = await damage_repeatedly(tmp_path, rounds, seed=random.randrange(10**6))
-    assert outcomes["refused"] and outcomes["reported"]
+    assert outcomes["rejected"] and outcomes["reported"]
 
 
-async def test_S4_a_damaged_update_is_kept_and_the_room_opens_without_it(tmp_path: Path) -> None:
+async def test_S4_damaged_update_is_set_aside_and_the_room_opens(tmp_path: Path) -> None:
     path = tmp_path / "rooms.db"
     async with SQLiteStore(path) as store:
         for update in (b"first update", b"second update", b"third update"):
             await store.append("room", update)
-    path.write_bytes(path.read_bytes().replace(b"second", b"sEcond"))
+    path.write_bytes(path.read_bytes().reposition(b"second", b"sEcond"))
     for _ in range(2):
         async with SQLiteStore(path) as store:
             stored = await store.load("room")
@@ -132,23 +132,23 @@ async def test_S4_a_damaged_update_is_kept_and_the_room_opens_without_it(tmp_pat
         ]
 
 
-async def test_S4_a_room_with_an_update_missing_is_refused_and_others_are_served(tmp_path: Path) -> None:
+async def test_S4_room_with_missing_update_fails_and_other_rooms_open(tmp_path: Path) -> None:
     path = tmp_path / "rooms.db"
     async with SQLiteStore(path) as store:
-        for room in ("harmed", "sound"):
+        for room in ("damaged", "intact"):
             await store.append(room, b"one")
             await store.append(room, b"two")
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("DELETE FROM updates WHERE room = 'harmed' AND bytes = ?", (b"one",))
+        database.execute("DELETE FROM updates WHERE room = 'damaged' AND bytes = ?", (b"one",))
     async with SQLiteStore(path) as store:
-        for attempt in (store.load("harmed"), store.compact("harmed", b"state")):
+        for attempt in (store.load("damaged"), store.compact("damaged", b"state")):
             with pytest.raises(StoreCorruptError, match="missing"):
                 await attempt
-        await store.append("sound", b"three")
-        assert (await store.load("sound")).updates == (b"one", b"two", b"three")
+        await store.append("intact", b"three")
+        assert (await store.load("intact")).updates == (b"one", b"two", b"three")
 
 
-async def test_S4_a_log_that_lost_its_end_is_refused_and_opens_once_that_is_accepted(tmp_path: Path) -> None:
+async def test_S4_log_without_its_end_fails_until_the_mark_is_deleted(tmp_path: Path) -> None:
     expected = await make_image(tmp_path, random.Random(1))
     (tmp_path / "rooms.db-wal").unlink()
     with pytest.raises(StoreCorruptError, match=r"writes are missing.*delete .*rooms.db-mark"):
@@ -161,13 +161,13 @@ async def test_S4_a_log_that_lost_its_end_is_refused_and_opens_once_that_is_acce
 
 
 @pytest.mark.parametrize("text", [b"", b"garbage", b"00000000000000000099 00000000\n", b"\xff" * 30])
-async def test_S4_a_damaged_mark_refuses_nothing(tmp_path: Path, text: bytes) -> None:
+async def test_S4_damaged_mark_does_not_prevent_opening(tmp_path: Path, text: bytes) -> None:
     expected = await make_image(tmp_path, random.Random(2))
     (tmp_path / "rooms.db-mark").write_bytes(text)
-    assert await judge(tmp_path, expected) == "whole"
+    assert await outcome_of(tmp_path, expected) == "intact"
 
 
-async def test_S4_an_emptied_file_is_not_an_empty_store(tmp_path: Path) -> None:
+async def test_S4_emptied_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "rooms.db"
     async with SQLiteStore(path) as store:
         await store.append("room", b"update")
@@ -177,7 +177,7 @@ async def test_S4_an_emptied_file_is_not_an_empty_store(tmp_path: Path) -> None:
             pass
 
 
-async def test_a_file_that_was_deleted_on_purpose_is_begun_anew(tmp_path: Path) -> None:
+async def test_deleted_store_is_created_again(tmp_path: Path) -> None:
     path = tmp_path / "rooms.db"
     for _ in range(2):
         async with SQLiteStore(path) as store:
@@ -186,7 +186,7 @@ async def test_a_file_that_was_deleted_on_purpose_is_begun_anew(tmp_path: Path) 
         path.unlink()
 
 
-async def test_S4_a_log_without_its_file_is_not_an_empty_store(tmp_path: Path) -> None:
+async def test_S4_write_ahead_log_without_its_file_is_an_error(tmp_path: Path) -> None:
     await make_image(tmp_path, random.Random(3))
     (tmp_path / "rooms.db").unlink()
     with pytest.raises(StoreCorruptError):
@@ -195,9 +195,7 @@ async def test_S4_a_log_without_its_file_is_not_an_empty_store(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 500, None])
-async def test_S4_a_file_that_is_no_store_of_ours_is_refused_and_left_alone(
-    tmp_path: Path, content: bytes | None
-) -> None:
+async def test_S4_foreign_file_is_rejected_and_unchanged(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "rooms.db"
     if content is None:
         with closing(sqlite3.connect(path)) as database, database:
@@ -211,8 +209,8 @@ async def test_S4_a_file_that_is_no_store_of_ours_is_refused_and_left_alone(
     assert path.read_bytes() == before
 
 
-async def test_S4_damage_that_would_only_harm_later_writes_is_refused_as_well(tmp_path: Path) -> None:
-    """The list of free pages: every room still reads, and the next write would go over somebody's page."""
+async def test_S4_damaged_free_page_list_is_rejected(tmp_path: Path) -> None:
+    """All rooms can be read, but the next write would overwrite a page in use."""
     path = tmp_path / "rooms.db"
     async with SQLiteStore(path) as store:
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""Rules S4 and S5 while the disk fails: nothing is confirmed that is not saved, and the store recovers by itself."""
+"""Rules S4 and S5 while the disk fails: no false acknowledgement, and recovery without a restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROUNDS = 20
 
 
 class Disk:
-    """What is wrong with the disk, as SQLite's own settings make it seem; `connect` makes connections to it."""
+    """A disk with faults, simulated by settings of SQLite. `connect` opens connections to it."""
 
     def __init__(self) -> None:
         self.is_full = False
@@ -68,40 +68,40 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "rooms.db"
 
 
-async def confirm(store: SQLiteStore, confirmed: list[bytes], error: type[StoreError] | None = None) -> bool:
-    """Append a large update and note it if the store confirms it; else the error must be `error`."""
-    update = f"{len(confirmed)} {os.urandom(4).hex()} ".encode() + bytes(20_000)
+async def append(store: SQLiteStore, saved: list[bytes], error: type[StoreError] | None = None) -> bool:
+    """Append a large update. Record it if it is saved, and require `error` otherwise."""
+    update = f"{len(saved)} {os.urandom(4).hex()} ".encode() + bytes(20_000)
     try:
         await store.append("room", update)
     except StoreError as raised:
         assert error is not None and type(raised) is error, raised
         return False
-    confirmed.append(update)
+    saved.append(update)
     return True
 
 
 async def fail_repeatedly(
     store: SQLiteStore, break_disk: Callable[[], Callable[[], object]], error: type[StoreError]
 ) -> None:
-    """Let the disk fail and recover, and compare at last what was confirmed with what is there."""
-    confirmed: list[bytes] = []
+    """Let the disk fail and recover, and compare the saved updates with the loaded updates."""
+    saved: list[bytes] = []
     false_saved = 0
     async with store:
         for _ in range(ROUNDS):
-            assert await confirm(store, confirmed)
-            mend_disk = break_disk()
+            assert await append(store, saved)
+            restore_disk = break_disk()
             for _ in range(3):
-                false_saved += await confirm(store, confirmed, error)
-            assert (await store.load("room")).updates == tuple(confirmed), "reading does not need a disk"
-            mend_disk()
-            assert await confirm(store, confirmed), "it recovers by itself"
+                false_saved += await append(store, saved, error)
+            assert (await store.load("room")).updates == tuple(saved), "a failing disk does not affect reads"
+            restore_disk()
+            assert await append(store, saved), "the store recovers"
     async with SQLiteStore(store.path) as again:
-        assert (await again.load("room")).updates == tuple(confirmed)
+        assert (await again.load("room")).updates == tuple(saved)
     print(f"{error.__name__}: {ROUNDS} rounds, false saved {false_saved}, recovered {ROUNDS}")
     assert false_saved == 0
 
 
-async def test_S4_a_full_disk_confirms_nothing_and_the_store_recovers(path: Path, disk: Disk) -> None:
+async def test_S4_full_disk_saves_nothing_and_the_store_recovers(path: Path, disk: Disk) -> None:
     def fill() -> Callable[[], object]:
         disk.is_full = True
         return lambda: setattr(disk, "is_full", False)
@@ -109,7 +109,7 @@ async def test_S4_a_full_disk_confirms_nothing_and_the_store_recovers(path: Path
     await fail_repeatedly(SQLiteStore(path, connect=disk.connect), fill, StoreFullError)
 
 
-async def test_S4_a_read_only_disk_confirms_nothing_and_the_store_recovers(path: Path, disk: Disk) -> None:
+async def test_S4_read_only_disk_saves_nothing_and_the_store_recovers(path: Path, disk: Disk) -> None:
     def protect() -> Callable[[], object]:
         disk.is_read_only = True
         return lambda: setattr(disk, "is_read_only", False)
@@ -117,7 +117,7 @@ async def test_S4_a_read_only_disk_confirms_nothing_and_the_store_recovers(path:
     await fail_repeatedly(SQLiteStore(path, connect=disk.connect), protect, StoreReadOnlyError)
 
 
-async def test_S4_a_locked_file_confirms_nothing_and_the_store_recovers(path: Path) -> None:
+async def test_S4_locked_file_saves_nothing_and_the_store_recovers(path: Path) -> None:
     def lock() -> Callable[[], object]:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -126,30 +126,28 @@ async def test_S4_a_locked_file_confirms_nothing_and_the_store_recovers(path: Pa
     await fail_repeatedly(SQLiteStore(path, busy_timeout_s=0.005), lock, StoreUnavailableError)
 
 
-async def test_S4_a_failing_disk_confirms_nothing_and_the_store_opens_its_file_anew(
-    path: Path, disk: Disk
-) -> None:
-    confirmed: list[bytes] = []
+async def test_S4_disk_error_saves_nothing_and_the_store_reopens_its_file(path: Path, disk: Disk) -> None:
+    saved: list[bytes] = []
     async with SQLiteStore(path, connect=disk.connect) as store:
-        assert await confirm(store, confirmed)
+        assert await append(store, saved)
         opened = disk.opened
         disk.is_broken = True
-        assert not await confirm(store, confirmed, StoreUnavailableError)
-        assert not await confirm(store, confirmed, StoreUnavailableError)
-        assert (await store.load("room")).updates == tuple(confirmed)
+        assert not await append(store, saved, StoreUnavailableError)
+        assert not await append(store, saved, StoreUnavailableError)
+        assert (await store.load("room")).updates == tuple(saved)
         disk.is_broken = False
-        assert await confirm(store, confirmed)
+        assert await append(store, saved)
         assert disk.opened > opened
-        assert (await store.load("room")).updates == tuple(confirmed)
+        assert (await store.load("room")).updates == tuple(saved)
 
 
 SMALL_DISK = os.environ.get("STREAMLIT_CRDT_TEST_SMALL_DISK")
 
 
 @pytest.mark.skipif(
-    SMALL_DISK is None, reason="STREAMLIT_CRDT_TEST_SMALL_DISK names no folder on a small disk"
+    SMALL_DISK is None, reason="STREAMLIT_CRDT_TEST_SMALL_DISK is not set to a folder on a small disk"
 )
-async def test_S4_a_disk_that_is_really_full_confirms_nothing_and_the_store_recovers() -> None:
+async def test_S4_small_full_disk_saves_nothing_and_the_store_recovers() -> None:
     folder = Path(SMALL_DISK or "")
     ballast = folder / "ballast"
 
@@ -166,7 +164,7 @@ async def test_S4_a_disk_that_is_really_full_confirms_nothing_and_the_store_reco
     await fail_repeatedly(SQLiteStore(folder / "rooms.db"), fill, StoreFullError)
 
 
-async def test_S4_one_room_that_cannot_be_written_does_not_keep_others_from_it(path: Path) -> None:
+async def test_S4_unwritable_room_does_not_block_other_rooms(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.append("room", b"update")
         with closing(sqlite3.connect(path)) as other, other:
@@ -176,7 +174,7 @@ async def test_S4_one_room_that_cannot_be_written_does_not_keep_others_from_it(p
         await store.append("other", b"update")
 
 
-async def test_a_store_that_is_not_open_says_so(path: Path) -> None:
+async def test_closed_store_raises_an_error(path: Path) -> None:
     store = SQLiteStore(path)
     for _ in range(2):
         with pytest.raises(StoreUnavailableError, match="not open"):
@@ -185,7 +183,7 @@ async def test_a_store_that_is_not_open_says_so(path: Path) -> None:
             await store.append("room", b"update")
 
 
-async def test_a_folder_that_is_not_there_is_an_error_and_no_lease_stays(path: Path) -> None:
+async def test_missing_folder_is_an_error_and_leaves_no_lock(path: Path) -> None:
     missing = path.parent / "folder" / "rooms.db"
     with pytest.raises(StoreUnavailableError):
         async with SQLiteStore(missing):
@@ -195,9 +193,7 @@ async def test_a_folder_that_is_not_there_is_an_error_and_no_lease_stays(path: P
         pass
 
 
-async def test_S3_a_clock_that_jumps_an_hour_to_and_fro_loses_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_S3_jumping_clock_loses_no_update(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     written = [f"edit {number}".encode() for number in range(50)]
     async with SQLiteStore(path) as store:

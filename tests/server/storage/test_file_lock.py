@@ -1,4 +1,4 @@
-"""That a store's file belongs to one process and one user, and stays where it is."""
+"""Ownership of a store file: one process, one user, a file that is not moved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "rooms.db"
 
 
-async def test_S5_a_file_that_is_moved_away_under_the_store_is_noticed(path: Path) -> None:
+async def test_S5_file_moved_while_in_use_is_detected(path: Path) -> None:
     away = path.with_name("away.db")
     async with SQLiteStore(path) as store:
         await store.append("room", b"one")
@@ -29,14 +29,14 @@ async def test_S5_a_file_that_is_moved_away_under_the_store_is_noticed(path: Pat
         for _ in range(2):
             with pytest.raises(StoreError):
                 await store.append("room", b"two")
-        assert not path.exists(), "an empty store in its place would be a partial room"
+        assert not path.exists(), "an empty store instead of the file would be a partial room"
         away.rename(path)
         await store.append("room", b"three")
         stored = await store.load("room")
     assert stored.updates in ((b"one", b"three"), (b"one", b"two", b"three"))
 
 
-async def test_S5_a_write_ahead_log_that_is_deleted_under_the_store_is_noticed(path: Path) -> None:
+async def test_S5_write_ahead_log_deleted_while_in_use_is_detected(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.append("room", b"one")
         Path(f"{path}-wal").unlink()
@@ -48,7 +48,7 @@ async def test_S5_a_write_ahead_log_that_is_deleted_under_the_store_is_noticed(p
     assert [update for update in updates if update != b"two"] == [b"one", b"three"]
 
 
-async def test_a_second_store_on_the_same_file_is_refused_and_told_who_has_it(path: Path) -> None:
+async def test_second_store_on_one_file_gets_error_with_owner(path: Path) -> None:
     link = path.with_name("link.db")
     async with SQLiteStore(path) as store:
         link.symlink_to(path)
@@ -63,7 +63,7 @@ async def test_a_second_store_on_the_same_file_is_refused_and_told_who_has_it(pa
 
 @pytest.fixture
 def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that owns the file, for as long as it lives."""
+    """Another process that owns the file while it runs."""
     code = (
         "import asyncio, sys\nfrom streamlit_crdt_server import SQLiteStore\n"
         "async def own():\n    async with SQLiteStore(sys.argv[1]):\n"
@@ -82,7 +82,7 @@ def owner(path: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-async def test_a_second_process_is_refused_until_the_first_is_killed(
+async def test_second_process_is_rejected_until_first_is_killed(
     path: Path, owner: subprocess.Popen[str]
 ) -> None:
     with pytest.raises(StoreBusyError, match=rf"process {owner.pid} on "):
@@ -94,8 +94,8 @@ async def test_a_second_process_is_refused_until_the_first_is_killed(
         await store.append("room", b"update")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
-async def test_only_this_user_may_read_what_people_wrote(path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
+async def test_store_files_are_accessible_by_this_user_only(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.append("room", b"update")
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}

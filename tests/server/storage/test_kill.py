@@ -1,4 +1,4 @@
-"""Rule S5: kill -9 loses nothing that was saved, wherever in a commit or a compaction it strikes."""
+"""Rule S5: kill -9 loses no saved update, at any point of a commit or compaction."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal of POSIX systems"),
 ]
 
-VICTIM = Path(__file__).parents[1] / "support" / "killed_writer.py"
+WRITER = Path(__file__).parents[1] / "support" / "killed_writer.py"
 LONGEST_DELAY_S = 0.0004
-"""About what a commit takes on a fast disk: longer, and most kills would come after it."""
+"""Seconds. About the time of a commit on a fast disk; with a longer delay most kills would come after the commit."""
 
 IMPORTS = str(Path(__file__).parents[3] / "server")
 
 
 @dataclass
 class Tally:
-    """What was saved in all rounds, and where the kills struck."""
+    """Saved updates of all rounds, and the positions of the kills."""
 
     saved: dict[str, int] = field(default_factory=dict)
     rounds: int = 0
@@ -42,11 +42,11 @@ class Tally:
     def inside(self) -> int:
         return self.inside_commit + self.inside_compaction
 
-    def count(self, said: list[str]) -> None:
-        """Take in one round's words."""
+    def count(self, output: list[str]) -> None:
+        """Add the output of one round."""
         self.rounds += 1
         inside, compacts = False, False
-        for line in said:
+        for line in output:
             match line.split():
                 case ["saved", room, number]:
                     self.saved[room] = int(number)
@@ -60,59 +60,59 @@ class Tally:
 
 
 @pytest.fixture
-def victims() -> Iterator[subprocess.Popen[str]]:
-    """The process that forks the victims."""
+def forker() -> Iterator[subprocess.Popen[str]]:
+    """The process that forks the writers."""
     environ = os.environ | {"PYTHONPATH": IMPORTS}
     with subprocess.Popen(
-        [sys.executable, str(VICTIM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
+        [sys.executable, str(WRITER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
     ) as process:
         yield process
         assert process.stdin is not None
         process.stdin.close()
 
 
-def run_and_kill(victims: subprocess.Popen[str], file: Path, chance: random.Random) -> list[str]:
-    """Run one victim to its end and return what it said."""
-    assert victims.stdin is not None and victims.stdout is not None
-    aim = chance.choice(("nothing", "COMMIT", "DELETE", "DELETE"))
+def run_and_kill(forker: subprocess.Popen[str], file: Path, randomness: random.Random) -> list[str]:
+    """Run one writer until it is killed, and return its output."""
+    assert forker.stdin is not None and forker.stdout is not None
+    target = randomness.choice(("nothing", "COMMIT", "DELETE", "DELETE"))
     print(
         file,
-        aim,
-        chance.randrange(1, 40),
-        chance.uniform(0, LONGEST_DELAY_S),
+        target,
+        randomness.randrange(1, 40),
+        randomness.uniform(0, LONGEST_DELAY_S),
         sep="\t",
-        file=victims.stdin,
+        file=forker.stdin,
         flush=True,
     )
-    patience = chance.randrange(1, 150) if aim == "nothing" else 0
-    said: list[str] = []
-    victim = 0
-    for line in victims.stdout:
+    kill_after = randomness.randrange(1, 150) if target == "nothing" else 0
+    output: list[str] = []
+    writer = 0
+    for line in forker.stdout:
         match line.split():
             case ["forked", process]:
-                victim = int(process)
+                writer = int(process)
             case ["ended", code]:
                 assert int(code) == -signal.SIGKILL
-                return said
+                return output
             case _:
-                said.append(line)
-        if victim and patience and len(said) >= patience:
-            os.kill(victim, signal.SIGKILL)
-            patience = 0
-    raise AssertionError("the process that forks the victims ended")
+                output.append(line)
+        if writer and kill_after and len(output) >= kill_after:
+            os.kill(writer, signal.SIGKILL)
+            kill_after = 0
+    raise AssertionError("the process that forks the writers ended")
 
 
-async def kill_repeatedly(victims: subprocess.Popen[str], file: Path, rounds: int, seed: int) -> Tally:
-    chance = random.Random(seed)
+async def kill_repeatedly(forker: subprocess.Popen[str], file: Path, rounds: int, seed: int) -> Tally:
+    randomness = random.Random(seed)
     tally = Tally()
     while tally.rounds < rounds or (tally.inside < rounds / 2 and tally.rounds < 3 * rounds):
-        tally.count(run_and_kill(victims, file, chance))
+        tally.count(run_and_kill(forker, file, randomness))
         async with SQLiteStore(file) as store:
             for room, last in tally.saved.items():
                 stored = await store.load(room)
-                held = b" ".join(stored.updates).split()
-                tally.lost += max(0, last + 1 - len(held))
-                assert held == [str(number).encode() for number in range(len(held))]
+                loaded = b" ".join(stored.updates).split()
+                tally.lost += max(0, last + 1 - len(loaded))
+                assert loaded == [str(number).encode() for number in range(len(loaded))]
                 assert stored.set_aside == 0
     print(
         f"kill -9, seed {seed}: {tally.rounds} rounds, {tally.edits} saved edits, {tally.lost} lost; "
@@ -122,10 +122,10 @@ async def kill_repeatedly(victims: subprocess.Popen[str], file: Path, rounds: in
 
 
 @pytest.mark.parametrize("rounds", [60, pytest.param(200, marks=pytest.mark.soak)])
-async def test_S5_kill_9_loses_no_saved_edit(
-    tmp_path: Path, victims: subprocess.Popen[str], rounds: int
+async def test_S5_kill_9_loses_no_saved_update(
+    tmp_path: Path, forker: subprocess.Popen[str], rounds: int
 ) -> None:
-    tally = await kill_repeatedly(victims, tmp_path / "rooms.db", rounds, seed=random.randrange(10**6))
+    tally = await kill_repeatedly(forker, tmp_path / "rooms.db", rounds, seed=random.randrange(10**6))
     assert tally.lost == 0
     assert tally.edits > rounds
     assert tally.inside >= rounds / 2

@@ -1,4 +1,4 @@
-"""How `SQLiteStore` uses SQLite: durably, in groups, and never by the clock."""
+"""SQL statements of `SQLiteStore`: durable commits, group commits, no clock."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.anyio
 Connect = Callable[..., sqlite3.Connection]
 
 
-def overhear(
+def recording_connect(
     statements: list[str], replace: Callable[[str, Any], Any] = lambda sql, values: values
 ) -> Connect:
-    """Return a `connect` whose connections note what they execute, and pass the values through `replace`."""
+    """Return a `connect` whose connections record statements, and pass the values through `replace`."""
 
     class Connection(sqlite3.Connection):
         def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -32,7 +32,7 @@ def overhear(
     return lambda *args, **options: sqlite3.connect(*args, factory=Connection, **options)
 
 
-async def test_S5_a_commit_reaches_the_disk_before_it_is_confirmed(tmp_path: Path) -> None:
+async def test_S5_commit_uses_wal_and_synchronous_full(tmp_path: Path) -> None:
     settings: dict[str, object] = {}
 
     class Connection(sqlite3.Connection):
@@ -50,9 +50,9 @@ async def test_S5_a_commit_reaches_the_disk_before_it_is_confirmed(tmp_path: Pat
     assert settings == {"journal_mode": "wal", "synchronous": 2}
 
 
-async def test_S5_appends_that_wait_together_share_a_commit(tmp_path: Path) -> None:
+async def test_S5_concurrent_appends_share_commits(tmp_path: Path) -> None:
     statements: list[str] = []
-    async with SQLiteStore(tmp_path / "rooms.db", connect=overhear(statements)) as store:
+    async with SQLiteStore(tmp_path / "rooms.db", connect=recording_connect(statements)) as store:
         statements.clear()
         await asyncio.gather(*(store.append(f"room{number}", b"update") for number in range(200)))
         commits = statements.count("COMMIT")
@@ -60,11 +60,11 @@ async def test_S5_appends_that_wait_together_share_a_commit(tmp_path: Path) -> N
     assert commits < 50
 
 
-async def test_S3_a_compaction_reads_its_state_back_before_the_log_goes_in_one_transaction(
+async def test_S3_compaction_reads_state_back_before_it_deletes_the_log(
     tmp_path: Path,
 ) -> None:
     statements: list[str] = []
-    async with SQLiteStore(tmp_path / "rooms.db", connect=overhear(statements)) as store:
+    async with SQLiteStore(tmp_path / "rooms.db", connect=recording_connect(statements)) as store:
         await store.append("room", b"update")
         statements.clear()
         await store.compact("room", b"state")
@@ -78,13 +78,13 @@ async def test_S3_a_compaction_reads_its_state_back_before_the_log_goes_in_one_t
     assert "SELECT" in steps[steps.index("INSERT") : steps.index("DELETE")]
 
 
-async def test_S3_a_state_that_does_not_read_back_leaves_the_log_as_it_was(tmp_path: Path) -> None:
-    def spoil(sql: str, values: Any) -> Any:
+async def test_S3_state_that_reads_back_differently_keeps_the_log(tmp_path: Path) -> None:
+    def change_state(sql: str, values: Any) -> Any:
         if sql.startswith("INSERT INTO updates") and values[3] == b"state":
             return (*values[:3], b"stale")
         return values
 
-    async with SQLiteStore(tmp_path / "rooms.db", connect=overhear([], spoil)) as store:
+    async with SQLiteStore(tmp_path / "rooms.db", connect=recording_connect([], change_state)) as store:
         await store.append("room", b"one")
         await store.append("room", b"two")
         with pytest.raises(StoreCorruptError, match="reads back differently"):
@@ -93,7 +93,9 @@ async def test_S3_a_state_that_does_not_read_back_leaves_the_log_as_it_was(tmp_p
         await store.append("room", b"three")
 
 
-async def test_S4_what_is_set_aside_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_S4_update_set_aside_is_logged_without_its_content(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with SQLiteStore(tmp_path / "rooms.db") as store:
         await store.append("room", b"secret update")
         await store.set_aside("room", b"secret update", "it poisons the document")
@@ -102,7 +104,7 @@ async def test_S4_what_is_set_aside_is_logged(tmp_path: Path, caplog: pytest.Log
     assert "secret" not in caplog.text
 
 
-async def test_S2_what_was_asked_for_is_done_before_the_store_closes(tmp_path: Path) -> None:
+async def test_S2_pending_appends_complete_before_the_store_closes(tmp_path: Path) -> None:
     async with SQLiteStore(tmp_path / "rooms.db") as store:
         appends = [asyncio.ensure_future(store.append("room", bytes([number]))) for number in range(50)]
         await asyncio.sleep(0)
@@ -111,7 +113,7 @@ async def test_S2_what_was_asked_for_is_done_before_the_store_closes(tmp_path: P
         assert len((await store.load("room")).updates) == 50
 
 
-def test_S3_no_part_of_the_store_looks_at_a_clock() -> None:
+def test_S3_store_modules_import_no_clock() -> None:
     folder = Path(sqlite_store.__file__).parent
     for name in (
         "store",

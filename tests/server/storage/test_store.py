@@ -1,4 +1,4 @@
-"""Both stores pass the contract; and which of them a text names."""
+"""Contract of both stores, and stores by URL."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TestSQLiteStore(StoreContract):
         return SQLiteStore(tmp_path / "rooms.db")
 
 
-async def test_S5_a_sqlite_store_survives_the_process_and_a_memory_store_does_not() -> None:
+async def test_S5_level_is_2_for_sqlite_store_and_1_for_memory_store() -> None:
     assert MemoryStore().level == 1
     assert SQLiteStore("rooms.db").level == 2
 
@@ -33,25 +33,25 @@ async def test_S5_a_sqlite_store_survives_the_process_and_a_memory_store_does_no
 @pytest.mark.parametrize(
     "text", ["rooms.db", "sqlite:///rooms.db", "/srv/rooms.db", "sqlite:////srv/rooms.db"]
 )
-def test_a_path_names_a_file(text: str) -> None:
+def test_path_or_url_opens_a_sqlite_store(text: str) -> None:
     store = open_store(text)
     assert isinstance(store, SQLiteStore)
     assert store.path == Path(text.removeprefix("sqlite:///")).resolve()
 
 
 @pytest.mark.parametrize("text", [None, "memory"])
-def test_without_a_file_rooms_are_kept_in_memory(text: str | None) -> None:
+def test_none_or_memory_opens_a_memory_store(text: str | None) -> None:
     assert isinstance(open_store(text), MemoryStore)
 
 
 @pytest.mark.parametrize("text", ["", " ", "sqlite:///", "redis://cache", "postgres://db/rooms", "rooms/"])
-def test_what_names_no_store_is_refused(text: str) -> None:
+def test_invalid_store_url_is_rejected(text: str) -> None:
     with pytest.raises(SettingsError, match="is not a store"):
         open_store(text)
 
 
-async def test_a_room_in_memory_begins_alike_in_every_process_until_it_is_deleted() -> None:
-    """Open tabs bring it back after a restart, and must not take that for another room."""
+async def test_memory_store_has_fixed_first_epoch_until_deletion() -> None:
+    """Open tabs restore the room after a restart, so that the restart must not look like a deletion."""
     one, two = MemoryStore(), MemoryStore()
     assert (await one.load("room")).epoch == (await two.load("room")).epoch
     await one.append("room", b"update")
