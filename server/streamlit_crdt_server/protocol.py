@@ -8,7 +8,7 @@ allocate 1 GB. The layout is that of https://github.com/yjs/y-protocols (`sync.j
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -92,15 +92,9 @@ class SyncStep1:
 
 @dataclass(frozen=True, slots=True)
 class SyncUpdate:
-    """An update, from a SyncStep2 or an Update message of a client. Its content is not checked here.
-
-    Attributes:
-        update: The update, unchecked.
-        reach: `UpdateMeta.reach` of the update, after its validation.
-    """
+    """An update, from a SyncStep2 or an Update message of a client. Its content is not checked here."""
 
     update: bytes
-    reach: Mapping[int, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,14 +187,14 @@ def _read_snapshot(name: str, encoded: Json) -> StoredSnapshot:
 
 def _read_update(raw: bytes) -> Content:
     try:
-        update, end_clocks = validate_update(raw)
+        update = validate_update(raw)
         document = Replica()
-        document.apply(update)
-        names = _root_names(update)
+        document.apply(update.data)
+        names = _root_names(update.data)
     except (RefusedByServerError, UpdateRefusedError) as error:
         raise RoomFileError(f"it is neither JSON nor a Yjs document ({error.reason})") from error
     clocks = decode_state_vector(document.state_vector())
-    if any(clocks.get(replica, 0) < clock for replica, clock in end_clocks.items()):
+    if any(clocks.get(replica, 0) < clock for replica, clock in update.reach.items()):
         raise RoomFileError("it is a Yjs update whose dependencies are missing")
     if names and not any(name in _ROOTS or name.partition(":")[0] in RULES for name in names):
         raise RoomFileError("it is a Yjs document, but not of a room")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from logging import Logger
 from typing import Any
@@ -15,7 +15,13 @@ from pycrdt import Doc
 from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import Peer, settle
-from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, apply_update, read_vector, reraise_exit
+from streamlit_crdt_server.yjs.safe_apply import (
+    DocumentDamagedError,
+    ValidatedUpdate,
+    apply_update,
+    read_vector,
+    reraise_exit,
+)
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
@@ -37,13 +43,11 @@ class QueuedUpdate:
     Attributes:
         peer: The sender.
         done: The future of a local peer. None for a socket.
-        reach: The clock per replica id up to which it inserts or deletes, see `check_update`.
     """
 
     peer: Peer
-    update: bytes
+    update: ValidatedUpdate
     done: Future[None] | None = None
-    reach: Mapping[int, int] = field(default_factory=dict)
 
     def accept(self) -> None:
         """Complete the sender's future: the update is saved."""
@@ -89,7 +93,7 @@ def _apply_in_transaction(
         with ydoc.transaction():
             for entry in batch:
                 try:
-                    keeps_pending &= apply_update(ydoc, entry.update)
+                    keeps_pending &= apply_update(ydoc, entry.update.data)
                     applied.append(entry)
                 except UpdateRefusedError as error:
                     entry.reject(error)
@@ -109,10 +113,10 @@ async def repair_surrogate_pairs(
     Raises:
         DocumentDamagedError: The document panicked.
     """
-    if not any(pairs.may_split(entry.update) for entry in batch):
+    if not any(pairs.may_split(entry.update.data) for entry in batch):
         return batch
     work = partial(_repair, pairs, decode_state_vector(read_vector(ydoc)), batch)
-    is_large = sum(len(entry.update) for entry in batch) > REPAIR_IN_THREAD_OVER_BYTES
+    is_large = sum(len(entry.update.data) for entry in batch) > REPAIR_IN_THREAD_OVER_BYTES
     repaired, rejected = await to_thread.run_sync(work) if is_large else work()
     for entry, error in rejected:
         entry.reject(error)
@@ -126,7 +130,7 @@ def _repair(
     earlier = list[Mapping[int, Iterable[int]]]()
     for entry in batch:
         try:
-            update, meta = pairs.repair(entry.update, clocks, earlier)
+            update, meta = pairs.repair(entry.update.data, clocks, earlier)
         except UpdateRefusedError as error:
             rejected.append((entry, error))
             continue
@@ -135,8 +139,8 @@ def _repair(
                 entry
             )  # does not decode: `apply_update` rejects it, and only its sender is closed
             continue
-        is_same = update is entry.update
-        repaired.append(entry if is_same else replace(entry, update=update, reach=meta.reach))
+        is_same = update is entry.update.data
+        repaired.append(entry if is_same else replace(entry, update=ValidatedUpdate.from_meta(update, meta)))
         earlier.append(meta.surrogates)
         meta.advance(clocks)
     return repaired, rejected

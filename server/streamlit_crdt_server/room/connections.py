@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from logging import Logger
 from typing import Protocol
@@ -26,6 +26,7 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 
 MAX_SWEEP_INTERVAL_S = 15.0
 """Longest time in seconds between two checks for silent sockets or for an idle room."""
@@ -232,8 +233,8 @@ class RoomConnections:
         match await decode_off_loop(frame, self._settings):
             case protocol.SyncStep1(state_vector):
                 self._send_step2(peer, state_vector)
-            case protocol.SyncUpdate(update, reach):
-                await self._submit(peer, update, reach)
+            case ValidatedUpdate() as update:
+                await self._submit(peer, update)
             case protocol.AwarenessUpdate(presences):
                 named = name_presences(peer.channel, presences)
                 self._pipeline.announce(self.owners.announce(peer, named))
@@ -244,12 +245,12 @@ class RoomConnections:
             case protocol.UnknownMessage(kind):
                 self._log.debug("room %r: ignored a message of type %d", self._room_log.room, kind)
 
-    async def _submit(self, peer: SocketPeer, update: bytes, reach: Mapping[int, int]) -> None:
+    async def _submit(self, peer: SocketPeer, update: ValidatedUpdate) -> None:
         """Submit an update of an editor. An update of a viewer is ignored; the first is answered (rule A1)."""
-        if update == EMPTY_UPDATE:
+        if update.data == EMPTY_UPDATE:
             return
         if may_write(peer.channel, self._room_log.room):
-            self._pipeline.submit(peer, update, reach=reach)
+            self._pipeline.submit(peer, update)
             await self._pipeline.wait_for_space()
         elif not peer.was_denied:
             peer.was_denied = True

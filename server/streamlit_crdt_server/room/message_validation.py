@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from anyio import to_thread
 
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import MalformedFrameError, UpdateRefusedError
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.safe_apply import validate_update
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
 
 VALIDATE_IN_THREAD_OVER_BYTES = 2 * 1024
 """Size of a frame above which it is validated in a worker thread, so that it does not stall other rooms.
@@ -19,7 +17,7 @@ A smaller frame has too few structs for a trial integration, see `integration_co
 """
 
 
-async def decode_off_loop(frame: bytes, settings: Settings) -> protocol.Message:
+async def decode_off_loop(frame: bytes, settings: Settings) -> protocol.Message | ValidatedUpdate:
     """Call `decode`, for a large frame in a worker thread.
 
     Raises:
@@ -33,18 +31,19 @@ async def decode_off_loop(frame: bytes, settings: Settings) -> protocol.Message:
     return decode(frame, limits)
 
 
-def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message:
-    """Decode a frame and validate the update in it. Any thread.
+def decode(frame: bytes, limits: protocol.Limits) -> protocol.Message | ValidatedUpdate:
+    """Decode a frame. A `SyncUpdate` is returned as the validated update. Any thread.
 
     Raises:
         MalformedFrameError: The frame or its update is invalid. The connection must be closed.
         FrameTooLargeError: The frame or a part of it exceeds its limit.
     """
     message = protocol.parse(frame, limits)
-    if isinstance(message, protocol.SyncUpdate) and message.update != EMPTY_UPDATE:
-        try:
-            update, reach = validate_update(message.update)
-            return replace(message, update=update, reach=reach)
-        except UpdateRefusedError as error:
-            raise MalformedFrameError(error.reason) from error
-    return message
+    if not isinstance(message, protocol.SyncUpdate):
+        return message
+    if message.update == EMPTY_UPDATE:
+        return ValidatedUpdate(EMPTY_UPDATE)
+    try:
+        return validate_update(message.update)
+    except UpdateRefusedError as error:
+        raise MalformedFrameError(error.reason) from error

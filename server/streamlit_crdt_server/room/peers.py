@@ -232,7 +232,7 @@ class LocalPeer:
         """
         done: Future[None] = Future()
         try:
-            update, reach = validate_update(update)
+            validated = validate_update(update)
         except ValueError as error:
             done.set_exception(error)
             return done
@@ -243,7 +243,7 @@ class LocalPeer:
             self._unsaved.add(done)
         done.add_done_callback(self._forget)
         try:
-            self._post(lambda: self._room.pipeline.submit(self, update, done, reach))
+            self._post(lambda: self._room.pipeline.submit(self, validated, done))
         except RuntimeError:  # the event loop is closed
             self.disconnect()
         return done

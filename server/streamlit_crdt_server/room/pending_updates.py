@@ -53,9 +53,6 @@ REPLAY_STRUCTS = 4096
 _MERGE_CHUNK = 64
 """Updates per merge. A merge costs the square of their number: 0.8 s for 10 000."""
 
-_NO_DELETIONS, _SKIPPED = b"\0", b"\n"
-"""The last byte of an update without deletions; and a byte without which an update has no gap (Skip struct)."""
-
 Slice = tuple[int, int]
 """The index of the first struct of a slice, and the index after its last one."""
 
@@ -320,13 +317,14 @@ class AppliedTracker:
         accepted: list[QueuedUpdate] = []
         pending: list[bytes] = []
         for entry in entries:
-            is_applied = self._has(entry.reach)
-            if not ((is_applied and not self._has_just_dropped) or self.pending.contains(entry.update)):
-                if not (is_applied or self.pending.has_space(entry.update)):
+            update = entry.update
+            is_applied = self._has(update.reach)
+            if not ((is_applied and not self._has_just_dropped) or self.pending.contains(update.data)):
+                if not (is_applied or self.pending.has_space(update.data)):
                     self._reject(entry)
                     continue
-                self.pending.add(PendingUpdate(entry.update, entry.reach, entry.peer))
-                pending.append(entry.update)
+                self.pending.add(PendingUpdate(update.data, update.reach, entry.peer))
+                pending.append(update.data)
             accepted.append(entry)
         self._has_just_dropped = False
         return accepted, pending
@@ -336,7 +334,7 @@ class AppliedTracker:
         self._rejected_bytes = 0
 
     def _reject(self, entry: QueuedUpdate) -> None:
-        self._rejected_bytes += len(entry.update) + REJECTED_OVERHEAD_BYTES
+        self._rejected_bytes += len(entry.update.data) + REJECTED_OVERHEAD_BYTES
         entry.reject(
             UpdateRefusedError("it depends on missing updates, and the room has too many pending updates")
         )
@@ -357,17 +355,21 @@ class AppliedTracker:
         compares with the end of the structs beyond the gap. The last of them would be visible only after the next
         edit of its replica.
         """
-        reach = None
-        if change.endswith(_NO_DELETIONS) and _SKIPPED not in change:
-            reach = next((entry.reach for entry in entries if entry.update == change), None)
-        is_other, contains_more = reach is None, False
-        for replica, clock in (
-            read_update_meta(change).contiguous_ends() if reach is None else reach
-        ).items():
-            if clock > self._clocks.get(replica, 0):
-                self._clocks[replica] = clock
-                contains_more |= is_other and all(clock > entry.reach.get(replica, 0) for entry in entries)
-        return contains_more
+        for entry in entries:
+            if entry.update.data == change:  # decoded already
+                self._advance(entry.update.contiguous_ends)
+                return False
+        advanced = self._advance(read_update_meta(change).contiguous_ends())
+        return any(
+            all(clock > entry.update.reach.get(replica, 0) for entry in entries)
+            for replica, clock in advanced.items()
+        )
+
+    def _advance(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Advance the clocks, and return those that changed."""
+        advanced = {replica: clock for replica, clock in ends.items() if clock > self._clocks.get(replica, 0)}
+        self._clocks |= advanced
+        return advanced
 
     def _has(self, reach: Mapping[int, int]) -> bool:
         """Whether the document has every clock of a reach."""

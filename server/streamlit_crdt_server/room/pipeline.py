@@ -13,7 +13,7 @@ of its own (see `persister`): while the store is slow or fails, other peers stil
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from logging import Logger
@@ -40,7 +40,7 @@ from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import split_readable
-from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError, ValidatedUpdate
 
 TICK_S = 0.005
 """Shortest time in seconds between two flushes: imperceptible, and long enough to merge the keystrokes of many."""
@@ -128,9 +128,8 @@ class UpdatePipeline:
     def submit(
         self,
         peer: Peer,
-        update: bytes,
+        update: ValidatedUpdate,
         done: Future[None] | None = None,
-        reach: Mapping[int, int] | None = None,
     ) -> None:
         """Queue a validated update for the next batch.
 
@@ -138,14 +137,13 @@ class UpdatePipeline:
             peer: The sender.
             update: The update.
             done: The future of a local peer, completed after the update was saved.
-            reach: The clocks up to which it inserts or deletes, see `QueuedUpdate`.
         """
-        entry = QueuedUpdate(peer, update, done, reach or {})
+        entry = QueuedUpdate(peer, update, done)
         if self.is_closed:
             entry.reject(HubNotRunningError())
             return
         self._inbox.append(entry)
-        self._inbox_bytes += len(update)
+        self._inbox_bytes += len(update.data)
         self._has_work.set()
 
     def query_saved(self, peer: SocketPeer, version: int) -> None:
@@ -235,7 +233,9 @@ class UpdatePipeline:
         if not self._document.is_full or self._document.is_damaged:
             return batch
         try:
-            changes = [entry for entry in batch if safe_apply.has_changes(self._document.ydoc, entry.update)]
+            changes = [
+                entry for entry in batch if safe_apply.has_changes(self._document.ydoc, entry.update.data)
+            ]
         except DocumentDamagedError:
             self._document.mark_damaged()
             return batch

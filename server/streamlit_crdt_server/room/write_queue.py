@@ -15,6 +15,7 @@ from pycrdt import merge_updates
 
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.peers import Peer
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 
 REPLACE_QUEUED_OVER_BYTES = 256 * 1024
 REPLACE_QUEUED_OVER_RATIO = 2
@@ -56,7 +57,7 @@ class WriteBatch:
 
     def updates_of_others(self) -> Mapping[Peer, bytes]:
         """Return for each peer in `ack_to` the updates in this batch that are not its own, merged."""
-        updates = [(entry.peer, entry.update) for entry in self.entries]
+        updates = [(entry.peer, entry.update.data) for entry in self.entries]
         external = [] if self.external is None else [self.external]
         found = {}
         for peer in self.ack_to:
@@ -72,7 +73,7 @@ def join(batches: Sequence[WriteBatch]) -> WriteBatch:
     for batch in batches:
         joined.ack_to |= batch.ack_to
         joined.entries += (
-            replace(entry, update=b"", reach={}) for entry in batch.entries if entry.done is not None
+            replace(entry, update=ValidatedUpdate(b"")) for entry in batch.entries if entry.done is not None
         )
         joined.saved_queries |= batch.saved_queries
     return joined

@@ -29,6 +29,7 @@ from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
 from streamlit_crdt_server.room.write_queue import REPLACE_QUEUED_OVER_BYTES
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 from tests.server.support.expensive_updates import NULL, struct
 from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.support.hostile_updates import blocks
@@ -97,8 +98,8 @@ async def test_S5_senders_of_one_batch_get_each_others_updates_in_a_slow_commit(
         store.may_commit.clear()
         first, second = ada.set("a", 1), bob.set("b", 2)
         by_channel = {getattr(peer, "channel", None): peer for peer in room.peers}
-        room.pipeline.submit(by_channel[ada.channel], first)
-        room.pipeline.submit(by_channel[bob.channel], second)
+        room.pipeline.submit(by_channel[ada.channel], ValidatedUpdate(first))
+        room.pipeline.submit(by_channel[bob.channel], ValidatedUpdate(second))
         await until(lambda: ada.look() == {"a": 1, "b": 2} and bob.look() == {"a": 1, "b": 2})
         assert echoes(ada) == [protocol.sync_update(second)]
         assert echoes(bob) == [protocol.sync_update(first)]
@@ -247,7 +248,7 @@ async def test_S5_update_to_a_closed_room_closes_its_sender() -> None:
     async with Room() as room, connected(room) as ada:
         peer = next(peer for peer in room.peers if isinstance(peer, SocketPeer))
         room.pipeline.is_closed = True
-        room.pipeline.submit(peer, ada.set("x", 1))
+        room.pipeline.submit(peer, ValidatedUpdate(ada.set("x", 1)))
         room.pipeline.query_saved(peer, 1)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         assert not answers(ada)

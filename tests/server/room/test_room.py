@@ -10,6 +10,7 @@ import pytest
 from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, MemoryStore, Room, Settings, protocol
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 from tests.server.support.fake_channel import (
     DEADLINE_S,
     LIMITS,
@@ -123,8 +124,10 @@ async def test_N2_damaged_document_is_reloaded_without_the_damaging_update(
         local.drain()
         mallory_peer = next(p for p in room.peers if getattr(p, "channel", None) is mallory.channel)
         ada_peer = next(p for p in room.peers if getattr(p, "channel", None) is ada.channel)
-        room.pipeline.submit(ada_peer, ada.set("y", value))
-        room.pipeline.submit(mallory_peer, POISON)  # bypasses the validation, as with an unknown bug
+        room.pipeline.submit(ada_peer, ValidatedUpdate(ada.set("y", value)))
+        room.pipeline.submit(
+            mallory_peer, ValidatedUpdate(POISON)
+        )  # bypasses the validation, as with an unknown bug
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         async with connected(room) as late:
@@ -241,7 +244,7 @@ async def test_S2_stop_sends_and_saves_the_inbox_then_closes_sockets() -> None:
     room = Room(store=store)
     async with room, connected(room) as ada:
         peer = next(iter(room.peers))
-        room.pipeline.submit(peer, ada.set("x", 1))
+        room.pipeline.submit(peer, ValidatedUpdate(ada.set("x", 1)))
         await room.stop()
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
     replica: Doc[Any] = Doc()

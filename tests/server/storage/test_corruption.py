@@ -120,7 +120,7 @@ async def test_S4_damaged_update_is_set_aside_and_the_room_opens(tmp_path: Path)
     async with SQLiteStore(path) as store:
         for update in (b"first update", b"second update", b"third update"):
             await store.append("room", update)
-    path.write_bytes(path.read_bytes().reposition(b"second", b"sEcond"))
+    path.write_bytes(path.read_bytes().replace(b"second", b"sEcond"))
     for _ in range(2):
         async with SQLiteStore(path) as store:
             stored = await store.load("room")

@@ -1,4 +1,4 @@
-"""How long one room waits for another, measured by somebody who edits in it, in a unit that a slow machine has too."""
+"""Stalls of one room that other rooms cause, measured by continuous edits, in a unit independent of the machine."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import Any
 from pycrdt import Doc
 
 from streamlit_crdt_server import Hub
-from tests.server.support.expensive_updates import contest
+from tests.server.support.expensive_updates import competing_structs
 from tests.server.support.fake_channel import DEADLINE_S, Client, connected
 
-_UNIT = contest(300)
+_UNIT_UPDATE = competing_structs(300)
 
 
 def unit_s() -> float:
-    """Measure the unit: how much CPU pycrdt needs for 60 000 comparisons, just now on this machine."""
+    """Return the unit: CPU seconds of pycrdt for 60 000 comparisons, measured now on this machine."""
     took_s = []
     for _ in range(5):
         started_at = time.thread_time()
-        Doc[Any]().apply_update(_UNIT)
+        Doc[Any]().apply_update(_UNIT_UPDATE)
         took_s.append(time.thread_time() - started_at)
     return median(took_s)
 
 
-class Watch:
-    """Somebody who edits all the time, and notes how long that took.
+class StallMonitor:
+    """A client that edits continuously and records the time of each edit.
 
-    Wall-clock time is the machine's as well, which other tests share, so what counts is the CPU of this thread, without
-    the garbage collector's: production freezes it, and a test process has more for it to look at than a server.
+    Wall-clock time depends on other tests on the machine. The result is therefore CPU time of this thread, without the
+    garbage collector: production freezes it, and a test process has more objects than a server.
     """
 
     def __init__(self, client: Client) -> None:
@@ -47,31 +47,31 @@ class Watch:
         self.is_over = False
 
     @property
-    def worst(self) -> float:
-        """The longest stall, in units."""
+    def longest(self) -> float:
+        """Longest stall in units."""
         return max(self.cpu_stalls_s) / median(self._units_s)
 
     def __str__(self) -> str:
         wall_ms, cpu_ms = (1000 * max(stalls_s) for stalls_s in (self.stalls_s, self.cpu_stalls_s))
         return (
-            f"longest stall of another room {wall_ms:.0f} ms ({cpu_ms:.0f} ms of CPU, {self.worst:.1f} units of "
+            f"longest stall of another room {wall_ms:.0f} ms ({cpu_ms:.0f} ms of CPU, {self.longest:.1f} units of "
             f"{1000 * median(self._units_s):.1f} ms) in {len(self.stalls_s)} edits"
         )
 
     async def run(self) -> None:
-        gc.callbacks.append(self._note_collection)
+        gc.callbacks.append(self._record_collection)
         try:
             since = self._now()
             while not self.is_over:
-                await asyncio.sleep(0.001)  # counts too: a single stall may well begin here
+                await asyncio.sleep(0.001)  # part of the measured time, because a stall may begin here
                 await self._edit(*since)
                 since = self._now()
         finally:
-            gc.callbacks.remove(self._note_collection)
+            gc.callbacks.remove(self._record_collection)
             self._units_s.append(unit_s())
 
     def _now(self) -> tuple[float, float]:
-        """Return the time, and the CPU time that counts."""
+        """Return the time, and the CPU time without garbage collections."""
         return time.monotonic(), time.thread_time() - self._collecting_s
 
     async def _edit(self, started_at: float, cpu_at: float) -> None:
@@ -84,7 +84,7 @@ class Watch:
         self.stalls_s.append(now - started_at)
         self.cpu_stalls_s.append(cpu_now - cpu_at)
 
-    def _note_collection(self, phase: str, info: Mapping[str, int]) -> None:
+    def _record_collection(self, phase: str, info: Mapping[str, int]) -> None:
         if threading.current_thread() is not self._thread:
             return
         if phase == "start":
@@ -94,13 +94,13 @@ class Watch:
 
 
 @asynccontextmanager
-async def watched(hub: Hub) -> AsyncIterator[Watch]:
-    """Watch a quiet room for as long as the block lasts."""
+async def watched(hub: Hub) -> AsyncIterator[StallMonitor]:
+    """Measure the stalls of an idle room during the block."""
     async with connected(hub, "quiet") as ada:
-        watch = Watch(ada)
-        watching = asyncio.ensure_future(watch.run())
+        monitor = StallMonitor(ada)
+        watching = asyncio.ensure_future(monitor.run())
         try:
-            yield watch
+            yield monitor
         finally:
-            watch.is_over = True
+            monitor.is_over = True
             await watching

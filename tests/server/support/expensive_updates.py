@@ -1,4 +1,4 @@
-"""Small updates that cost a document much: what somebody would send who wants the process to stand still."""
+"""Small updates that are expensive to apply, as an attacker would send them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from streamlit_crdt_server.yjs.lib0 import encode_varuint
 
 Unit = tuple[int, int]
 NULL, ARRAY = (8, b"\1\x7e"), (7, b"\0")
-"""Contents: one that is joined with its neighbour, and one that is not."""
+"""Contents of structs: pycrdt merges the first kind with its neighbor, and not the second kind."""
 
 
 def struct(content: tuple[int, bytes], left: Unit | None = None, right: Unit | None = None) -> bytes:
-    """One struct; without neighbours, at the beginning of the list "t"."""
+    """Encode one struct. Without neighbors it is at the beginning of the list "t"."""
     kind, body = content
-    neighbours = b"".join(encode_varuint(part) for unit in (left, right) if unit for part in unit)
+    neighbors = b"".join(encode_varuint(part) for unit in (left, right) if unit for part in unit)
     information = kind | (0x80 if left else 0) | (0x40 if right else 0)
-    return bytes([information]) + (neighbours or b"\1\1t") + body
+    return bytes([information]) + (neighbors or b"\1\1t") + body
 
 
 def encode(blocks: Iterable[tuple[int, Sequence[bytes]]], deletions: bytes = b"\0") -> bytes:
-    """An update with the structs of each replica, from clock 0."""
+    """Encode an update with the structs of each replica, from clock 0."""
     parts = [
         encode_varuint(len(structs)) + encode_varuint(replica) + b"\0" + b"".join(structs)
         for replica, structs in blocks
@@ -29,16 +29,16 @@ def encode(blocks: Iterable[tuple[int, Sequence[bytes]]], deletions: bytes = b"\
 
 
 def row(count: int, content: tuple[int, bytes] = NULL, replica: int = 1) -> tuple[int, list[bytes]]:
-    """So many structs, each after the one before."""
+    """Return `count` structs, each behind the previous one."""
     return replica, [struct(content, (replica, clock - 1) if clock else None) for clock in range(count)]
 
 
-def row_and_crowd(count: int) -> bytes:
-    """A row, and as many others that all begin where it does."""
+def row_and_competitors(count: int) -> bytes:
+    """Encode a row, and as many structs that all begin at its start."""
     return encode([row(count), *((replica, [struct(NULL)]) for replica in range(2, count + 2))])
 
 
-def contest(count: int) -> bytes:
-    """A row, and as many others that begin where it does and end before its last ones."""
+def competing_structs(count: int) -> bytes:
+    """Encode a row, and as many structs that begin at its start and end before one of its last structs."""
     others = ((clock, [struct(ARRAY, right=(1, count - clock))]) for clock in range(2, count))
     return encode([row(count, ARRAY), *others])

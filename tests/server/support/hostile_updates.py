@@ -1,4 +1,4 @@
-"""Well-formed updates that no client makes, and such as come in another order than they were written in."""
+"""Well-formed updates that no client creates, and updates in another order than they were written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MAP = (7, b"\1")
 
 
 def child(parent: Unit, content: tuple[int, bytes] = NULL) -> bytes:
-    """One struct in the list that `parent` is said to be."""
+    """Encode one struct whose parent is `parent`."""
     kind, body = content
     return bytes([kind, 0]) + encode_varuint(parent[0]) + encode_varuint(parent[1]) + body
 
 
 def blocks(*of_replicas: tuple[int, int, Sequence[bytes]], deletions: Sequence[Unit] = ()) -> bytes:
-    """An update with the structs of each replica from a clock on, and deletions of single units."""
+    """Encode an update with the structs of each replica from a clock on, and deletions of single units."""
     parts = [
         encode_varuint(len(structs)) + encode_varuint(replica) + encode_varuint(clock) + b"".join(structs)
         for replica, clock, structs in of_replicas
@@ -30,7 +30,7 @@ def blocks(*of_replicas: tuple[int, int, Sequence[bytes]], deletions: Sequence[U
 
 
 VALUE = blocks((5, 0, [struct(TEXT)]))
-"""A text's character in a list: whoever says to lie in it lies."""
+"""A character, which is not a shared type and therefore cannot be a parent."""
 
 MISPLACED = blocks((9, 0, [struct(NULL), child((5, 0)), struct(NULL, (9, 1))]))
-"""One value that is as it should be, and one that would lie in the character."""
+"""One valid value, and one whose parent is the character."""

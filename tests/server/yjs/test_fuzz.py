@@ -1,4 +1,4 @@
-"""Damaged frames by the thousand (rule N2): nothing escapes, and another room does not wait for them."""
+"""Thousands of damaged frames (rule N2): no exception escapes, and other rooms do not stall. Seeded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pycrdt import Array, Doc, Map, Text
 from streamlit_crdt_server import CloseCode, Hub, Settings, protocol
 from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
 from tests.server.support.event_loop_stalls import watched
-from tests.server.support.expensive_updates import contest, row_and_crowd
+from tests.server.support.expensive_updates import competing_structs, row_and_competitors
 from tests.server.support.fake_channel import POISON, Client, FakeChannel, connected, presence_frame, until
 
 pytestmark = pytest.mark.anyio
@@ -27,17 +27,17 @@ FRAMES = 5_000
 FRAMES_IN_SOAK = 50_000
 ATTACKERS = 8
 MAX_STALL = 10.0
-"""In units, see `stalls`: it is one or two on a quiet machine, and five on one that does other things as well."""
+"""Units of `event_loop_stalls`: one or two on an idle machine, five on a busy one."""
 
 MAX_GROWTH_BYTES = 100 * 2**20
 CODES = {CloseCode.MALFORMED, CloseCode.TOO_LARGE, CloseCode.ROOM_FULL, None}
-"""A frame may have survived its damage; then its connection was not closed at all. No room is ever loaded again."""
+"""Close codes. None if the damaged frame is still valid. No code says that a room was loaded again."""
 
 SETTINGS = Settings(require_token=False, max_frame_bytes=256 * 1024, max_awareness_bytes=16 * 1024)
 
 
 def corpus() -> list[bytes]:
-    """Frames as clients send them, of every kind and content."""
+    """Return valid client frames of every message and content type."""
     ydoc: Doc[Any] = Doc()
     ydoc["text"], ydoc["list"], ydoc["map"] = text, items, entries = Text(), Array(), Map()
     with ydoc.transaction():
@@ -64,39 +64,39 @@ def corpus() -> list[bytes]:
 Make = Callable[[random.Random, list[bytes]], bytes]
 
 
-def flipped(randomness: random.Random, frames: list[bytes]) -> bytes:
+def flip_bytes(randomness: random.Random, frames: list[bytes]) -> bytes:
     frame = bytearray(randomness.choice(frames))
     for _ in range(randomness.randint(1, 4)):
         frame[randomness.randrange(len(frame))] = randomness.randrange(256)
     return bytes(frame)
 
 
-def cut(randomness: random.Random, frames: list[bytes]) -> bytes:
+def truncate(randomness: random.Random, frames: list[bytes]) -> bytes:
     frame = randomness.choice(frames)
     return frame[: randomness.randrange(len(frame))]
 
 
-def grown(randomness: random.Random, frames: list[bytes]) -> bytes:
+def insert_bytes(randomness: random.Random, frames: list[bytes]) -> bytes:
     frame = randomness.choice(frames)
     at = randomness.randrange(len(frame) + 1)
     return frame[:at] + randomness.randbytes(randomness.randint(1, 40)) + frame[at:]
 
 
-def spliced(randomness: random.Random, frames: list[bytes]) -> bytes:
+def splice(randomness: random.Random, frames: list[bytes]) -> bytes:
     head, tail = randomness.choice(frames), randomness.choice(frames)
     return head[: randomness.randrange(len(head))] + tail[randomness.randrange(len(tail)) :]
 
 
-def inner(randomness: random.Random, frames: list[bytes]) -> bytes:
-    """An update damaged inside a frame that is well formed, so that it gets as far as it can."""
+def damage_update(randomness: random.Random, frames: list[bytes]) -> bytes:
+    """Return a well-formed frame with a damaged update."""
     update = bytearray(frames[0][3:] if randomness.random() < 0.5 else POISON)
     for _ in range(randomness.randint(1, 3)):
         update[randomness.randrange(len(update))] = randomness.randrange(256)
     return protocol.sync_update(bytes(update))
 
 
-def vector(randomness: random.Random, frames: list[bytes]) -> bytes:
-    """A state vector that announces more than it has, or clocks that are too large."""
+def damage_vector(randomness: random.Random, frames: list[bytes]) -> bytes:
+    """Return a state vector that announces too many entries or has too large clocks."""
     count = randomness.choice((1, 2, 2**20, 2**31, 2**52))
     pairs = b"".join(
         encode_varuint(randomness.randrange(2**53)) + encode_varuint(randomness.choice((0, 2**32, 2**52)))
@@ -105,20 +105,22 @@ def vector(randomness: random.Random, frames: list[bytes]) -> bytes:
     return b"\0\0" + encode_bytes(encode_varuint(count) + pairs)
 
 
-def bomb(randomness: random.Random, frames: list[bytes]) -> bytes:
+def nest_deeply(randomness: random.Random, frames: list[bytes]) -> bytes:
     kind = randomness.choice((b"", b"\0\2", b"\0\0", b"\1", b"\x66", b"\x68"))
     filling = randomness.choice((b"\xff", b"\x80", b"\x75\x01", b"\0"))
     return kind + encode_bytes(filling * randomness.choice((10, 1_000, 100_000)))
 
 
-HEAVY = [
-    protocol.sync_update(make(count)) for make in (contest, row_and_crowd) for count in (100, 1_000, 5_000)
+EXPENSIVE = [
+    protocol.sync_update(make(count))
+    for make in (competing_structs, row_and_competitors)
+    for count in (100, 1_000, 5_000)
 ]
 
 
-def heavy(randomness: random.Random, frames: list[bytes]) -> bytes:
-    """An update that is well formed, and made to be worked on for seconds."""
-    return randomness.choice(HEAVY)
+def expensive(randomness: random.Random, frames: list[bytes]) -> bytes:
+    """Return a well-formed update that takes seconds to apply without protection."""
+    return randomness.choice(EXPENSIVE)
 
 
 def oversize(randomness: random.Random, frames: list[bytes]) -> bytes:
@@ -130,27 +132,27 @@ def noise(randomness: random.Random, frames: list[bytes]) -> bytes:
 
 
 MAKERS: dict[Make, float] = {
-    flipped: 30,
-    cut: 10,
-    grown: 10,
-    spliced: 10,
-    inner: 20,
-    vector: 8,
-    bomb: 4,
+    flip_bytes: 30,
+    truncate: 10,
+    insert_bytes: 10,
+    splice: 10,
+    damage_update: 20,
+    damage_vector: 8,
+    nest_deeply: 4,
     oversize: 1,
     noise: 7,
 }
-"""How often each is used."""
+"""Relative frequencies."""
 
-WITH_HEAVY = {**MAKERS, heavy: 0.1}
-"""Each of the heavy ones passes alone; in one room they compete with each other, for the places of the same list."""
+WITH_EXPENSIVE = {**MAKERS, expensive: 0.1}
+"""Each expensive update is accepted alone. In one room they compete for the positions of one list."""
 
-MAX_HEAVY_STALL = 150.0
-"""In units: it is forty. Nothing tells them from what people write, which may cost more, see docs/operations.md."""
+MAX_EXPENSIVE_STALL = 150.0
+"""Units: forty is usual. They cannot be told from edits of users, which may cost more, see docs/operations.md."""
 
 
 class Attack:
-    """So many damaged frames, sent by several connections that come back whenever they are closed."""
+    """A number of damaged frames, sent by connections that reconnect after each close."""
 
     def __init__(self, hub: Hub, frames: int, seed: int, makers: Mapping[Make, float]) -> None:
         self.left = frames
@@ -168,7 +170,7 @@ class Attack:
                 channel.incoming.put_nowait(self._frame())  # type: ignore[arg-type]
             channel.leave()
             await self._hub.serve(channel)
-            # What lies behind the frame that closed the connection was never read, and does not count.
+            # Frames after the one that closed the connection were not read and do not count.
             self.left -= count - max(channel.incoming.qsize() - 1, 0)
             self.codes[channel.closed_with] = self.codes.get(channel.closed_with, 0) + 1
 
@@ -179,16 +181,16 @@ class Attack:
         return make(self._randomness, self._corpus)
 
 
-async def storm(frames: int, makers: Mapping[Make, float] = MAKERS, max_stall: float = MAX_STALL) -> None:
+async def fuzz(frames: int, makers: Mapping[Make, float] = MAKERS, max_stall: float = MAX_STALL) -> None:
     seed = int(os.environ.get("STREAMLIT_CRDT_TEST_SEED", "20261122"))
     gc.collect()
     before = resident_bytes()
     hub = Hub(SETTINGS)
-    # pytest keeps every log line: with 37 000 of them a garbage collection took 120 ms, where it takes 40 without.
-    # They are written as ever, and dropped.
+    # pytest keeps every log record. With 37 000 records a garbage collection takes 120 ms instead of 40, so they are
+    # dropped after they were formatted.
     hub.log.addFilter(_drop)
     try:
-        worst = await storm_at(hub, Attack(hub, frames, seed, makers), seed, before)
+        worst = await run_attack(hub, Attack(hub, frames, seed, makers), seed, before)
         assert worst < max_stall
     finally:
         hub.log.removeFilter(_drop)
@@ -198,34 +200,34 @@ def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
-async def storm_at(opened: Hub, attack: Attack, seed: int, before: int) -> float:
-    """Attack, and return the longest stall of another room, in units."""
+async def run_attack(opened: Hub, attack: Attack, seed: int, before: int) -> float:
+    """Run the attack, and return the longest stall of another room in units."""
     frames = attack.left
     async with opened as hub:
-        async with watched(hub) as watch:
+        async with watched(hub) as monitor:
             await asyncio.gather(*(attack.run() for _ in range(ATTACKERS)))
         gc.collect()
         growth = resident_bytes() - before
         print(
-            f"fuzz: seed {seed}, {frames} frames, closed {attack.codes}, {watch}, "
+            f"fuzz: seed {seed}, {frames} frames, closed {attack.codes}, {monitor}, "
             f"memory {growth / 2**20:+.1f} MB"
         )
         assert set(attack.codes) <= CODES
         for number in range(4):
             await is_usable(hub, f"attacked{number}")
         assert growth < MAX_GROWTH_BYTES
-    return watch.worst
+    return monitor.longest
 
 
 async def is_usable(hub: Hub, room: str) -> None:
-    """Fail unless an edit gets from one client to another, and a late one sees it."""
+    """Assert that an edit reaches another client of the room."""
     async with connected(hub, room) as ada, connected(hub, room) as bob:
-        ada.edit("after the storm", room)
-        await until(lambda: bob.look().get("after the storm") == room)
+        ada.edit("after the attack", room)
+        await until(lambda: bob.look().get("after the attack") == room)
 
 
 def resident_bytes() -> int:
-    """What this process occupies now; where the system does not say, the most that it ever did."""
+    """Return the resident memory of this process; its maximum so far on systems without /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -233,15 +235,15 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-async def test_N2_a_storm_of_damaged_frames_stalls_no_other_room() -> None:
-    await storm(FRAMES)
+async def test_N2_damaged_frames_stall_no_other_room() -> None:
+    await fuzz(FRAMES)
 
 
 @pytest.mark.soak
-async def test_N2_a_long_storm_of_damaged_frames_stalls_no_other_room() -> None:
-    await storm(FRAMES_IN_SOAK)
+async def test_N2_many_damaged_frames_stall_no_other_room() -> None:
+    await fuzz(FRAMES_IN_SOAK)
 
 
 @pytest.mark.soak
-async def test_N2_a_long_storm_with_heavy_updates_ends_no_room() -> None:
-    await storm(FRAMES_IN_SOAK, WITH_HEAVY, MAX_HEAVY_STALL)
+async def test_N2_many_expensive_updates_end_no_room() -> None:
+    await fuzz(FRAMES_IN_SOAK, WITH_EXPENSIVE, MAX_EXPENSIVE_STALL)
