@@ -40,12 +40,12 @@ class RoomLog:
 
     @property
     def is_long(self) -> bool:
-        """Whether compaction is due."""
+        """True if compaction is due."""
         return self.size_bytes > self._compact_over_bytes
 
     @property
     def is_short(self) -> bool:
-        """Whether compaction is cheap, so that it may run even if it is not due."""
+        """True if compaction is cheap, so that it may run even if it is not due."""
         return self.size_bytes <= COMPACT_OVER_BYTES
 
     async def load(self) -> StoredRoom:

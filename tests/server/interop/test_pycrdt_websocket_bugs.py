@@ -1,6 +1,6 @@
-"""The faults of pycrdt-websocket that our overrides mend, each shown on the shipped class.
+"""Bugs of pycrdt-websocket that our overrides fix, each reproduced on the upstream class.
 
-When one of these tests fails, an upgrade has mended the fault: the override that names it can go.
+A failure of one of these tests means that an upgrade fixed the bug, and that the override can be removed.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from tests.server.support.fake_channel import POISON, Client, FakeChannel, prese
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
 
-SHIPPED, OURS = WebsocketServer, Hub
-"""The same scenario runs on both; only the outcome differs."""
+UPSTREAM, OURS = WebsocketServer, Hub
+"""Each scenario runs on both classes with different outcomes."""
 
 
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
-    """Collect what the shipped classes leave open while their warnings are ignored, and not in another test."""
+    """Collect the unclosed resources of the upstream classes while their warnings are ignored."""
     yield
     gc.collect()
 
 
 async def settle() -> None:
-    """Let every task that can run do so: nothing in these scenarios waits for the clock."""
+    """Run all tasks that can run. No task of these scenarios waits for the clock."""
     for _ in range(200):
         await asyncio.sleep(0)
 
 
-async def test_S1_shipped_started_comes_before_the_observer() -> None:
+async def test_S1_upstream_room_starts_before_it_is_observed() -> None:
     observed: dict[type[YRoom], bool] = {}
     for kind in (YRoom, Room):
         room = kind()
@@ -50,8 +50,8 @@ async def test_S1_shipped_started_comes_before_the_observer() -> None:
     assert observed == {YRoom: False, Room: True}
 
 
-class Watched(Doc[Any]):
-    """A document that counts who observes it."""
+class CountingDoc(Doc[Any]):
+    """A document that counts its observers."""
 
     observers = 0
 
@@ -65,7 +65,7 @@ class Watched(Doc[Any]):
 
 
 class FailsOnce:
-    """A provider whose first start ends the tasks of its room."""
+    """A provider whose first start fails, which ends the tasks of its room."""
 
     def __init__(self, failures: list[Exception]) -> None:
         self._failures = failures
@@ -79,19 +79,23 @@ class FailsOnce:
 
 
 async def observers_of_a_restarted_room(kind: type[YRoom]) -> tuple[int, int, int]:
-    """Let a room fail and begin again: how many observe its document, still do once it has stopped, and how often a
-    client gets an edit.
+    """Let a room fail and restart.
+
+    Returns:
+        The observers of its document while it runs and after it stopped, and how often a client received an edit.
     """
     failures: list[Exception] = []
 
-    def begin_again(error: Exception, log: object) -> bool:
+    def restart(error: Exception, log: object) -> bool:
         failures.append(error)
-        return isinstance(error, ExceptionGroup)  # not the failure itself, which is to end the room's tasks
+        return isinstance(
+            error, ExceptionGroup
+        )  # not the failure itself, which must end the tasks of the room
 
-    ydoc, channel = Watched(), FakeChannel()
+    ydoc, channel = CountingDoc(), FakeChannel()
     room = kind(
         ydoc=ydoc,
-        exception_handler=begin_again,
+        exception_handler=restart,
         provider_factory=lambda **_: FailsOnce(failures),  # type: ignore[arg-type, return-value]
     )
     running = asyncio.ensure_future(room.start())
@@ -111,21 +115,21 @@ async def observers_of_a_restarted_room(kind: type[YRoom]) -> tuple[int, int, in
     return running_observers, ydoc.observers, times_sent
 
 
-async def test_shipped_restarted_room_observes_once_more_and_keeps_the_first_observer() -> None:
+async def test_upstream_restarted_room_adds_a_second_observer() -> None:
     assert await observers_of_a_restarted_room(YRoom) == (2, 1, 1)
     assert await observers_of_a_restarted_room(Room) == (1, 0, 1)
 
 
-async def test_shipped_updates_beyond_a_full_buffer_are_dropped_in_silence(
+async def test_upstream_drops_updates_beyond_a_full_buffer_silently(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Server code writes more in one go than `put_updates` has space for: nobody gets the last of it."""
+    """Server code writes more than the buffer of `put_updates` holds: no client receives the last updates."""
     count = 65_536 + 10
-    async with YRoom() as shipped:
+    async with YRoom() as upstream:
         channel = FakeChannel()
-        serving = asyncio.ensure_future(shipped.serve(channel))
-        await until(lambda: shipped.clients)
-        state = shipped.ydoc.get("state", type=Map)
+        serving = asyncio.ensure_future(upstream.serve(channel))
+        await until(lambda: upstream.clients)
+        state = upstream.ydoc.get("state", type=Map)
         for number in range(count):
             state[f"k{number % 7}"] = f"value {number}"
         known = -1
@@ -143,32 +147,32 @@ async def test_shipped_updates_beyond_a_full_buffer_are_dropped_in_silence(
         for number in range(count):
             state["k"] = f"value {number}"
         assert len(ours.document.outbox) == count
-        ours.document.outbox.clear()  # to merge so many takes a minute
+        ours.document.outbox.clear()  # merging them would take a minute
 
 
-async def test_shipped_stop_before_the_start_raises() -> None:
+async def test_upstream_stop_before_start_raises() -> None:
     with pytest.raises(RuntimeError):
         await YRoom().stop()
     await Room().stop()
 
 
-async def test_shipped_second_opener_of_a_room_waits_for_ever() -> None:
-    reached: dict[type[WebsocketServer], int] = {}
-    for kind in (SHIPPED, OURS):
+async def test_upstream_second_get_room_call_never_returns() -> None:
+    opened: dict[type[WebsocketServer], int] = {}
+    for kind in (UPSTREAM, OURS):
         async with kind() as hub:
             opening = [asyncio.ensure_future(hub.get_room("room")) for _ in range(3)]
             await settle()
-            reached[kind] = sum(task.done() for task in opening)
+            opened[kind] = sum(task.done() for task in opening)
             for task in opening:
                 task.cancel()
             await asyncio.wait(opening)
-    assert reached[OURS] == 3
-    assert reached[SHIPPED] < 3
+    assert opened[OURS] == 3
+    assert opened[UPSTREAM] < 3
 
 
-async def test_N2_shipped_opening_and_closing_at_once_stops_the_server() -> None:
+async def test_N2_upstream_server_stops_at_an_immediate_disconnect() -> None:
     survived: dict[type[WebsocketServer], bool] = {}
-    for kind in (SHIPPED, OURS):
+    for kind in (UPSTREAM, OURS):
         channel = FakeChannel()
         channel.leave()
         try:
@@ -178,12 +182,12 @@ async def test_N2_shipped_opening_and_closing_at_once_stops_the_server() -> None
             survived[kind] = True
         except ExceptionGroup:
             survived[kind] = False
-    assert survived == {SHIPPED: False, OURS: True}
+    assert survived == {UPSTREAM: False, OURS: True}
 
 
-async def test_shipped_the_last_one_leaving_discards_the_room() -> None:
+async def test_upstream_discards_the_room_when_the_last_client_leaves() -> None:
     kept: dict[type[WebsocketServer], bool] = {}
-    for kind in (SHIPPED, OURS):
+    for kind in (UPSTREAM, OURS):
         async with kind() as hub:
             channel = FakeChannel()
             serving = asyncio.ensure_future(hub.serve(channel))
@@ -193,17 +197,17 @@ async def test_shipped_the_last_one_leaving_discards_the_room() -> None:
             channel.leave()
             await serving
             kept[kind] = bool(hub.rooms)
-    assert kept == {SHIPPED: False, OURS: True}
+    assert kept == {UPSTREAM: False, OURS: True}
 
 
 async def after_a_frame(kind: type[YRoom], frame: bytes) -> tuple[bool, bool]:
-    """Whether the connection that sent `frame` still stands, and whether the room can still be joined."""
+    """Return whether the sender of `frame` is still connected, and whether the room can still be read."""
     async with kind() as room:
         channel = FakeChannel()
         serving = asyncio.ensure_future(room.serve(channel))
         channel.put(frame)
         await settle()
-        stands = not serving.done()
+        is_connected = not serving.done()
         channel.leave()
         with suppress(BaseException):
             await serving
@@ -212,24 +216,24 @@ async def after_a_frame(kind: type[YRoom], frame: bytes) -> tuple[bool, bool]:
             room.ydoc.get_update()
         except BaseException:
             can_join = False
-        return stands, can_join
+        return is_connected, can_join
 
 
-async def test_N2_shipped_a_malformed_frame_is_swallowed() -> None:
+async def test_N2_upstream_ignores_a_malformed_frame() -> None:
     assert (await after_a_frame(YRoom, b"\x00\x01"))[0]
     assert not (await after_a_frame(Room, b"\x00\x01"))[0]
 
 
-async def test_N2_shipped_the_poison_update_locks_everybody_out() -> None:
+async def test_N2_upstream_room_is_unusable_after_a_poison_update() -> None:
     poison = protocol.sync_update(POISON)
-    shipped: Any = None
+    upstream: Any = None
     with suppress(BaseException):
-        shipped = await after_a_frame(YRoom, poison)
-    assert shipped is None or not shipped[1]
+        upstream = await after_a_frame(YRoom, poison)
+    assert upstream is None or not upstream[1]
     assert (await after_a_frame(Room, poison))[1]
 
 
-async def test_N1_shipped_a_failing_send_ends_the_room() -> None:
+async def test_N1_upstream_room_ends_at_a_failing_send() -> None:
     class Broken(FakeChannel):
         async def send(self, message: bytes) -> None:
             if message[:2] != b"\x00\x00":
@@ -253,7 +257,7 @@ async def test_N1_shipped_a_failing_send_ends_the_room() -> None:
 
 
 async def presences_after(kind: type[YRoom]) -> tuple[bool, bool]:
-    """Whether a joiner is told of somebody who is there, and others of somebody whose socket broke."""
+    """Return whether a joiner receives present clients, and others the departure of a broken socket."""
     async with kind() as room:
         first, second = FakeChannel(), FakeChannel()
         serving = asyncio.ensure_future(room.serve(first))
@@ -263,51 +267,51 @@ async def presences_after(kind: type[YRoom]) -> tuple[bool, bool]:
         watching = asyncio.ensure_future(room.serve(second))
         await until(lambda: second.sent)
         await settle()
-        clock += kind is Room  # under a clock that is news to whoever was here before
-        joiner_knows = presence_frame(1, clock) in second.sent
+        clock += kind is Room  # with a clock that is new to earlier clients
+        is_received_by_joiner = presence_frame(1, clock) in second.sent
         first.leave()
         await serving
         await asyncio.sleep(0.02)
-        leaver_is_gone = presence_frame(1, clock + 1, "null") in second.sent
+        is_departure_sent = presence_frame(1, clock + 1, "null") in second.sent
         second.leave()
         await watching
-        return joiner_knows, leaver_is_gone
+        return is_received_by_joiner, is_departure_sent
 
 
-async def test_A3_shipped_nobody_is_told_who_is_there_and_who_is_gone() -> None:
+async def test_A3_upstream_sends_no_presence_of_peers() -> None:
     assert await presences_after(YRoom) == (False, False)
     assert await presences_after(Room) == (True, True)
 
 
-async def test_A3_shipped_the_server_is_a_user_of_its_own() -> None:
+async def test_A3_upstream_server_has_its_own_presence() -> None:
     assert list(YRoom().awareness.states.values()) == [{}]
     assert Room().awareness.states == {}
 
 
-async def test_shipped_what_the_server_says_of_itself_is_lost_before_the_start_and_on_who_comes_later(
+async def test_upstream_loses_server_presence_for_later_clients(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     logged: dict[type[YRoom], int] = {}
-    told: dict[type[YRoom], tuple[bool, bool]] = {}
+    received: dict[type[YRoom], tuple[bool, bool]] = {}
     for kind in (YRoom, Room):
         room = kind()
         caplog.clear()
-        room.awareness.set_local_state({"name": "said before"})
+        room.awareness.set_local_state({"name": "state before start"})
         logged[kind] = len(caplog.records)
         async with room:
             first, second = FakeChannel(), FakeChannel()
             serving = [asyncio.ensure_future(room.serve(first))]
             await until(lambda channel=first: channel.sent)
             await settle()
-            is_told_of_before = any(b"said before" in frame for frame in first.sent)
-            room.awareness.set_local_state({"name": "said now"})
-            await until(lambda channel=first: any(b"said now" in frame for frame in channel.sent))
+            has_received_early_state = any(b"state before start" in frame for frame in first.sent)
+            room.awareness.set_local_state({"name": "current state"})
+            await until(lambda channel=first: any(b"current state" in frame for frame in channel.sent))
             serving.append(asyncio.ensure_future(room.serve(second)))
             await until(lambda channel=second: channel.sent)
             await settle()
-            told[kind] = is_told_of_before, any(b"said now" in frame for frame in second.sent)
+            received[kind] = has_received_early_state, any(b"current state" in frame for frame in second.sent)
             for channel in (first, second):
                 channel.leave()
             await asyncio.gather(*serving)
     assert logged == {YRoom: 1, Room: 0}
-    assert told == {YRoom: (False, False), Room: (True, True)}
+    assert received == {YRoom: (False, False), Room: (True, True)}

@@ -1,4 +1,4 @@
-"""Stock clients on a network that fails, while the server ends and starts: all end alike, no saved edit is lost."""
+"""y-websocket clients on a failing network with server restarts: they converge, and no saved edit is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.server.support.fault_proxy import FaultProxy
-from tests.server.support.node_clients import Crowd, crowd, member_token
+from tests.server.support.node_clients import NodeClients, member_token, node_clients
 from tests.server.support.server_process import ROOT, StandAlone, stand_alone, stored_state
 
 pytestmark = [
@@ -30,12 +30,12 @@ pytestmark = [
 CLIENTS = 20
 ROOM = "room"
 DELETES_EVERY = 4
-"""Edit n of a client sets a key of its own; every fourth deletes the one before instead (see crowd.mjs)."""
+"""Edit n of a client sets its own key. Each fourth edit deletes the key of the previous edit (see crowd.mjs)."""
 
 
 @dataclass
 class Tally:
-    """What came of one seed or of many."""
+    """Results of one or more seeds."""
 
     seeds: list[int] = field(default_factory=list)
     saved: int = 0
@@ -48,14 +48,14 @@ class Tally:
         faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
         ends = ", ".join(f"{count} {name}" for name, count in sorted(self.ends.items()))
         return (
-            f"{CLIENTS} stock clients through a failing network, seeds {self.seeds}: {self.diverged} diverged; "
-            f"{self.saved} edits told saved, {len(self.lost)} lost {self.lost[:10]}; {faults}; "
-            f"the server ended by {ends}"
+            f"{CLIENTS} y-websocket clients on a failing network, seeds {self.seeds}: {self.diverged} diverged; "
+            f"{self.saved} saved edits, {len(self.lost)} lost {self.lost[:10]}; {faults}; "
+            f"signals to the server: {ends}"
         )
 
 
 def find_lost(saved: Mapping[str, int], state: Mapping[str, Any]) -> list[str]:
-    """Name the edits that somebody was told are saved, and that are not in `state`."""
+    """Return the names of the edits that were acknowledged as saved and are not in `state`."""
     lost = []
     for name, last in saved.items():
         for number in range(1, last + 1):
@@ -67,36 +67,38 @@ def find_lost(saved: Mapping[str, int], state: Mapping[str, Any]) -> list[str]:
     return lost
 
 
-async def restart(server: StandAlone, clients: Crowd, how: signal.Signals, tally: Tally) -> None:
-    """End the server, look into its file while nobody can bring back what it lost, and start another."""
-    await server.end(how)
-    tally.ends[how.name] += 1
+async def restart(
+    server: StandAlone, clients: NodeClients, signal_number: signal.Signals, tally: Tally
+) -> None:
+    """Stop the server, check its store before clients can send lost edits again, and start another server."""
+    await server.end(signal_number)
+    tally.ends[signal_number.name] += 1
     tally.lost += find_lost(dict(clients.saved), await stored_state(server.store, ROOM))
     await server.start()
 
 
 async def run_seed(folder: Path, seed: int, tally: Tally) -> None:
-    chance = random.Random(seed)
+    randomness = random.Random(seed)
     folder.mkdir()
     ends = [signal.SIGKILL, signal.SIGTERM]
-    chance.shuffle(ends)
+    randomness.shuffle(ends)
     async with (
         stand_alone(folder / "rooms.db") as server,
-        FaultProxy(chance, server.port).running() as proxy,
-        crowd(proxy.port, [ROOM] * CLIENTS, seed=seed, pause_ms=8, keeps_all=True) as clients,
+        FaultProxy(randomness, server.port).running() as proxy,
+        node_clients(proxy.port, [ROOM] * CLIENTS, seed=seed, pause_ms=8, keeps_all=True) as clients,
     ):
-        clients.tell(write=True)
-        for how in ends:
-            await clients.until_told(chance.randrange(100, 300))
-            slot = chance.randrange(CLIENTS)
+        clients.send(write=True)
+        for signal_number in ends:
+            await clients.until_answered(randomness.randrange(100, 300))
+            slot = randomness.randrange(CLIENTS)
             newcomer = {"slot": slot, "room": ROOM, "token": member_token(ROOM, f"late{slot}")}
-            clients.tell(replace=newcomer | {"abruptly": chance.random() < 0.5})
-            await restart(server, clients, how, tally)
+            clients.send(replace=newcomer | {"abruptly": randomness.random() < 0.5})
+            await restart(server, clients, signal_number, tally)
             proxy.target_port = server.port
-        await clients.until_told(100)
-        clients.tell(write=False)
+        await clients.until_answered(100)
+        clients.send(write=False)
         proxy.is_calm = True
-        report = await clients.until_alike()
+        report = await clients.until_converged()
         await server.end()
         stored = await stored_state(server.store, ROOM)
         saved = dict(clients.saved)
@@ -112,9 +114,7 @@ async def run_seed(folder: Path, seed: int, tally: Tally) -> None:
 
 
 @pytest.mark.parametrize("seeds", [3, pytest.param(30, marks=pytest.mark.soak)])
-async def test_S5_stock_clients_on_a_failing_network_converge_and_lose_nothing_saved(
-    tmp_path: Path, seeds: int
-) -> None:
+async def test_S5_clients_on_failing_network_converge_without_loss(tmp_path: Path, seeds: int) -> None:
     tally = Tally()
     for _ in range(seeds):
         seed = random.randrange(10**6)
@@ -128,7 +128,7 @@ async def test_S5_stock_clients_on_a_failing_network_converge_and_lose_nothing_s
     assert tally.ends["SIGKILL"] == tally.ends["SIGTERM"] == seeds
 
 
-async def test_what_was_lost_is_named() -> None:
-    """The check itself: edit 4 deletes the key of edit 3, and 7 may be deleted by an 8 that is not saved yet."""
+async def test_find_lost_returns_lost_edits_and_deletions() -> None:
+    """Edit 4 deletes the key of edit 3. Edit 8, which is not saved yet, may have deleted the key of edit 7."""
     assert find_lost({"a": 7}, {"a:1": 1, "a:2": 1, "a:5": 1, "a:6": 1}) == []
     assert find_lost({"a": 6}, {"a:2": 1, "a:3": 1, "a:5": 1}) == ["a:1", "deletion a:4", "a:6"]

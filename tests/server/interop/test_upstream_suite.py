@@ -1,6 +1,6 @@
-"""pycrdt-websocket's own tests, run on our classes.
+"""The test suite of pycrdt-websocket, run on `Hub` and `Room`.
 
-Its wheel holds no tests: point STREAMLIT_CRDT_TEST_UPSTREAM at a checkout of
+Its wheel contains no tests: set STREAMLIT_CRDT_TEST_UPSTREAM to a checkout of
 https://github.com/y-crdt/pycrdt-websocket whose test requirements (httpx-ws, trio, sniffio, and the packages of its
 tests/package.json) are installed.
 """
@@ -19,9 +19,9 @@ HERE = Path(__file__).parents[1]
 
 
 @pytest.mark.skipif(
-    CHECKOUT is None, reason="STREAMLIT_CRDT_TEST_UPSTREAM names no checkout of pycrdt-websocket"
+    CHECKOUT is None, reason="STREAMLIT_CRDT_TEST_UPSTREAM is not set to a checkout of pycrdt-websocket"
 )
-def test_the_test_suite_of_pycrdt_websocket_passes_on_our_hub_and_room() -> None:
+def test_pycrdt_websocket_test_suite_passes_on_hub_and_room() -> None:
     assert CHECKOUT is not None
     paths = [HERE / "substitute", Path(CHECKOUT) / "tests", HERE.parents[1] / "server"]
     inherited = os.environ.get("PYTHONPATH", "")

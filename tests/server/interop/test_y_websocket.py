@@ -1,4 +1,4 @@
-"""The real y-websocket 3 in Node at the other end."""
+"""The y-websocket 3 provider in Node as the client."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class StockClient:
-    """What a stock client said last, and a way to tell it something."""
+class NodeClient:
+    """A y-websocket client in Node. `reported` is its last report, `send` sends it a command."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.said: dict[str, Any] = {}
+        self.reported: dict[str, Any] = {}
         self._process = process
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
 
     def wait(self, condition: Callable[[dict[str, Any]], bool]) -> None:
-        with self._news:
-            assert self._news.wait_for(lambda: condition(self.said), DEADLINE_S), self.said
+        with self._changed:
+            assert self._changed.wait_for(lambda: condition(self.reported), DEADLINE_S), self.reported
 
     def wait_for(self, **expected: Any) -> None:
-        self.wait(lambda said: all(said.get(key) == value for key, value in expected.items()))
+        self.wait(lambda reported: all(reported.get(key) == value for key, value in expected.items()))
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._news:
-                self.said |= json.loads(line)
-                self._news.notify_all()
+            with self._changed:
+                self.reported |= json.loads(line)
+                self._changed.notify_all()
 
     def end(self) -> None:
         assert self._process.stdin is not None
@@ -69,30 +69,30 @@ class StockClient:
 
 
 @contextmanager
-def stock_client(port: int, room: str = "room", token: str = "") -> Iterator[StockClient]:
+def node_client(port: int, room: str = "room", token: str = "") -> Iterator[NodeClient]:
     script = str(ROOT / "tests/server/stock/client.mjs")
     command = ["node", script, f"ws://127.0.0.1:{port}", room, token]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    client = StockClient(process)
+    client = NodeClient(process)
     try:
         yield client
     finally:
         client.end()
 
 
-def test_two_stock_clients_and_a_session_converge(server: EmbeddedServer) -> None:
+def test_two_clients_and_a_session_converge(server: EmbeddedServer) -> None:
     session = server.hub.open_local("room")
-    with stock_client(server.port) as ada, stock_client(server.port) as bob:
+    with node_client(server.port) as ada, node_client(server.port) as bob:
         ada.wait_for(synced=True)
         bob.wait_for(synced=True)
         for number in range(20):
-            ada.tell(set=[f"a{number}", number])
-            bob.tell(set=[f"b{number}", number])
+            ada.send(set=[f"a{number}", number])
+            bob.send(set=[f"b{number}", number])
         session.push(Client(FakeChannel()).set("s", "session")).result(DEADLINE_S)
-        expected = {f"{who}{number}": number for who in "ab" for number in range(20)} | {"s": "session"}
+        expected = {f"{name}{number}": number for name in "ab" for number in range(20)} | {"s": "session"}
         ada.wait_for(state=expected)
         bob.wait_for(state=expected)
-        ada.tell(delete="a0")
+        ada.send(delete="a0")
         del expected["a0"]
         bob.wait_for(state=expected)
         assert _values(server) == expected
@@ -104,28 +104,28 @@ def _values(server: EmbeddedServer) -> dict[str, Any]:
     return dict(replica.get("state", type=Map).to_py() or {})
 
 
-def test_stock_clients_see_who_is_there_and_who_left(server: EmbeddedServer) -> None:
-    with stock_client(server.port) as ada:
-        ada.tell(user="Ada")
+def test_A3_clients_see_users_join_and_leave(server: EmbeddedServer) -> None:
+    with node_client(server.port) as ada:
+        ada.send(user="Ada")
         ada.wait_for(synced=True, users=["Ada"])
-        with stock_client(server.port) as bob:
+        with node_client(server.port) as bob:
             bob.wait_for(users=["Ada"])
-            bob.tell(user="Bob")
+            bob.send(user="Bob")
             ada.wait_for(users=["Ada", "Bob"])
         ada.wait_for(users=["Ada"])
 
 
-def test_stock_clients_come_back_after_a_restart_with_what_they_wrote_meanwhile() -> None:
+def test_clients_reconnect_after_restart_with_offline_edits() -> None:
     first = EmbeddedServer(Settings(require_token=False, port=0))
     first.start()
-    with stock_client(first.port) as ada, stock_client(first.port) as bob:
-        ada.tell(set=["before", 1], user="Ada")
+    with node_client(first.port) as ada, node_client(first.port) as bob:
+        ada.send(set=["before", 1], user="Ada")
         bob.wait_for(synced=True, state={"before": 1}, users=["Ada"])
         first.stop()
-        ada.wait(lambda said: said["status"] != "connected")
-        bob.wait(lambda said: said["status"] != "connected")
-        ada.tell(set=["a", 2])
-        bob.tell(set=["b", 3])
+        ada.wait(lambda reported: reported["status"] != "connected")
+        bob.wait(lambda reported: reported["status"] != "connected")
+        ada.send(set=["a", 2])
+        bob.send(set=["b", 3])
         second = EmbeddedServer(Settings(require_token=False, port=first.port))
         started_at = time.monotonic()
         second.start()
@@ -138,18 +138,18 @@ def test_stock_clients_come_back_after_a_restart_with_what_they_wrote_meanwhile(
             second.stop()
 
 
-def test_a_stock_client_that_is_refused_for_a_bad_frame_stays_away(server: EmbeddedServer) -> None:
-    with stock_client(server.port) as ada, stock_client(server.port, "other") as bob:
+def test_client_closed_for_an_oversized_frame_stays_offline(server: EmbeddedServer) -> None:
+    with node_client(server.port) as ada, node_client(server.port, "other") as bob:
         ada.wait_for(synced=True)
         bob.wait_for(synced=True)
-        ada.tell(set=["huge", "x" * (17 * 1024 * 1024)])
+        ada.send(set=["huge", "x" * (17 * 1024 * 1024)])
         ada.wait_for(closed=4413)
-        bob.tell(set=["x", 1])
+        bob.send(set=["x", 1])
         bob.wait_for(state={"x": 1}, status="connected")
 
 
 @pytest.mark.anyio
-async def test_a_stock_client_with_a_token_of_the_command_syncs_with_a_stand_alone_server(
+async def test_client_with_token_of_the_cli_syncs_with_stand_alone_server(
     tmp_path: Path,
 ) -> None:
     secret_file = tmp_path / "secret"
@@ -161,20 +161,20 @@ async def test_a_stock_client_with_a_token_of_the_command_syncs_with_a_stand_alo
     }
     async with stand_alone(tmp_path / "rooms.db") as server:
         with (
-            stock_client(server.port, token=tokens["editor"]) as ada,
-            stock_client(server.port, token=tokens["viewer"]) as bob,
+            node_client(server.port, token=tokens["editor"]) as ada,
+            node_client(server.port, token=tokens["viewer"]) as bob,
         ):
             for client in (ada, bob):
                 await asyncio.to_thread(client.wait_for, synced=True)
-            bob.tell(set=["forbidden", True])
-            ada.tell(set=["x", 1])
+            bob.send(set=["forbidden", True])
+            ada.send(set=["x", 1])
             await asyncio.to_thread(bob.wait_for, state={"forbidden": True, "x": 1})
-            assert ada.said["state"] == {"x": 1}
+            assert ada.reported["state"] == {"x": 1}
     assert "forbidden" not in repr(await stored_state(server.store, "room"))
 
 
 def printed_token(secret_file: Path, role: str, user: str) -> str:
-    """Run the command as somebody would who gives another client access."""
+    """Run `streamlit-crdt token` and return the token."""
     words = ["token", "room", "--role", role, "--user", user, "--secret-file", str(secret_file)]
     done = subprocess.run(
         [

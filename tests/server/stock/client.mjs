@@ -1,5 +1,5 @@
-// A stock y-websocket client for the server's tests. It says what happens as JSON lines on stdout, and takes
-// commands as JSON lines on stdin: {"set": [key, value]}, {"delete": key}, {"user": state}. It ends with stdin.
+// A y-websocket client for the tests of the server. It reports changes as JSON lines on stdout, and reads commands as
+// JSON lines from stdin: {"set": [key, value]}, {"delete": key}, {"user": state}. It exits when stdin ends.
 import { createInterface } from "node:readline";
 import WebSocket from "ws";
 import { WebsocketProvider } from "y-websocket";
@@ -13,15 +13,15 @@ const provider = new WebsocketProvider(url, room, ydoc, {
   WebSocketPolyfill: WebSocket,
   disableBc: true,
 });
-const say = (report) => console.log(JSON.stringify(report));
+const report = (change) => console.log(JSON.stringify(change));
 
 const users = () => [...provider.awareness.getStates().values()].map((one) => one.user).filter(Boolean);
 
-provider.on("status", ({ status }) => say({ status }));
-provider.on("sync", (synced) => say({ synced }));
-provider.on("closed", ({ code }) => say({ closed: code }));
-state.observe(() => say({ state: state.toJSON() }));
-provider.awareness.on("change", () => say({ users: users().sort() }));
+provider.on("status", ({ status }) => report({ status }));
+provider.on("sync", (synced) => report({ synced }));
+provider.on("closed", ({ code }) => report({ closed: code }));
+state.observe(() => report({ state: state.toJSON() }));
+provider.awareness.on("change", () => report({ users: users().sort() }));
 
 const commands = createInterface({ input: process.stdin });
 commands.on("line", (line) => {

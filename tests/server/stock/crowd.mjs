@@ -1,11 +1,11 @@
-// Many stock y-websocket clients in one process, for tests under load. It is given JSON: {url, seed, pauseMs, keepsAll,
-// members: [{room, token}]}. Each member writes edits numbered 1, 2, 3 … and asks after each whether it is saved.
-// Reports on stdout, commands on stdin, both one JSON value a line:
+// Many y-websocket clients in one process, for tests under load. The argument is JSON: {url, seed, pauseMs, keepsAll,
+// members: [{room, token}]}. Each member makes edits numbered 1, 2, 3 … and sends a saved query after each.
+// Reports on stdout and commands on stdin are one JSON value per line:
 //   {"saved": [name, number, level]}   all edits of this member up to that number are saved
 //   {"report": [{name, status, synced, edits, state}]}
 //   {"write": bool}, {"replace": {slot, room, token, abruptly}}, {"report": true}
-// With `keepsAll` every edit leaves a trace of its own: edit n sets the key "name:n", every fourth deletes the key of the
-// one before. Otherwise a member overwrites the key of its slot, so that the document does not grow.
+// With `keepsAll`, edit n sets the key "name:n", and each fourth edit deletes the key of the previous edit. Otherwise a
+// member overwrites the key of its slot, so that the document does not grow.
 import { createInterface } from "node:readline";
 import * as decoding from "lib0/decoding";
 import * as encoding from "lib0/encoding";
@@ -21,20 +21,20 @@ const TEXT_LENGTH = 200;
 const options = JSON.parse(process.argv[2]);
 const say = (report) => console.log(JSON.stringify(report));
 
-/** mulberry32: the same seed makes the same choices. */
-const makeChance = (seed) => () => {
+/** mulberry32, a seeded random number generator. */
+const makeRandom = (seed) => () => {
   seed = (seed + 0x6d2b79f5) | 0;
   let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
   mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
   return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
 };
-const chance = makeChance(options.seed);
-const below = (limit) => Math.floor(chance() * limit);
+const random = makeRandom(options.seed);
+const below = (limit) => Math.floor(random() * limit);
 
-// Every character is one UTF-16 unit: deleting half of one that has two makes pycrdt 0.14.13 encode a text of length 0.
+// Each character of the text is one UTF-16 unit: pycrdt 0.14.13 encodes half a surrogate pair as a text of length 0.
 class Member {
   constructor(name, slot, { room, token }) {
-    Object.assign(this, { name, slot, edits: 0, hasOffered: false });
+    Object.assign(this, { name, slot, edits: 0, hasAnswered: false });
     this.ydoc = new Y.Doc();
     this.state = this.ydoc.getMap("state");
     this.text = this.ydoc.getText("text");
@@ -45,21 +45,21 @@ class Member {
       maxBackoffTime: 400,
     });
     this.provider.awareness.setLocalStateField("user", { name });
-    this.provider.on("status", ({ status }) => Object.assign(this, { status, hasOffered: false }));
-    this.provider.on("closed", ({ code, reason }) => (this.status = `sent away with ${code}: ${reason}`));
-    this.teach(this.provider.messageHandlers);
+    this.provider.on("status", ({ status }) => Object.assign(this, { status, hasAnswered: false }));
+    this.provider.on("closed", ({ code, reason }) => (this.status = `closed with ${code}: ${reason}`));
+    this.handleMessages(this.provider.messageHandlers);
   }
 
-  /** A question counts only after the answer to the server's own: before, the server may lack earlier edits. */
-  teach(readers) {
+  /** Saved queries start after the answer to the SyncStep1 of the server: before, the server may lack earlier edits. */
+  handleMessages(readers) {
     const readSync = readers[MESSAGE_SYNC];
     readers[MESSAGE_SYNC] = (encoder, decoder, ...others) => {
-      const isQuestion = decoding.peekVarUint(decoder) === SYNC_STEP1;
+      const isStep1 = decoding.peekVarUint(decoder) === SYNC_STEP1;
       readSync(encoder, decoder, ...others);
-      if (isQuestion) {
+      if (isStep1) {
         queueMicrotask(() => {
-          this.hasOffered = true;
-          this.ask();
+          this.hasAnswered = true;
+          this.querySaved();
         });
       }
     };
@@ -70,27 +70,27 @@ class Member {
     };
   }
 
-  ask() {
+  querySaved() {
     const { ws, wsconnected } = this.provider;
-    if (!this.hasOffered || !wsconnected || ws?.readyState !== ws?.OPEN) return;
-    const question = encoding.encode((encoder) => {
+    if (!this.hasAnswered || !wsconnected || ws?.readyState !== ws?.OPEN) return;
+    const query = encoding.encode((encoder) => {
       encoding.writeVarUint(encoder, MESSAGE_SAVED);
       encoding.writeVarUint8Array(
         encoder,
         encoding.encode((content) => encoding.writeVarUint(content, this.edits)),
       );
     });
-    ws.send(question);
+    ws.send(query);
   }
 
   edit() {
     this.edits += 1;
-    this.ydoc.transact(() => (options.keepsAll ? this.leaveTrace() : this.overwrite()));
-    if (chance() < 0.1) this.provider.awareness.setLocalStateField("cursor", this.edits);
-    this.ask();
+    this.ydoc.transact(() => (options.keepsAll ? this.addKey() : this.overwrite()));
+    if (random() < 0.1) this.provider.awareness.setLocalStateField("cursor", this.edits);
+    this.querySaved();
   }
 
-  leaveTrace() {
+  addKey() {
     if (this.edits % 4 === 0) this.state.delete(`${this.name}:${this.edits - 1}`);
     else this.state.set(`${this.name}:${this.edits}`, "x👍é".repeat(below(60)));
     this.state.set("shared", `${this.name}:${this.edits}`);
@@ -122,7 +122,7 @@ let writing = null;
 
 const write = () => {
   members[below(members.length)].edit();
-  writing = setTimeout(write, chance() * 2 * options.pauseMs);
+  writing = setTimeout(write, random() * 2 * options.pauseMs);
 };
 
 const commands = createInterface({ input: process.stdin });

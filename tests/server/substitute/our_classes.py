@@ -1,4 +1,4 @@
-"""A pytest plugin that puts our classes in the place of pycrdt-websocket's, before its tests import them."""
+"""Pytest plugin that replaces the classes of pycrdt-websocket by ours before its tests import them."""
 
 import pycrdt.websocket
 import pycrdt.websocket.websocket_server

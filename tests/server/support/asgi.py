@@ -1,4 +1,4 @@
-"""A connection as an ASGI server presents it, without a server: what is asked, what is answered."""
+"""WebSocket connections of an ASGI application, without a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOST = "app.example.com:8501"
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for; the defaults are those of somebody who is not a browser, on another machine."""
+    """A connection request. The defaults are those of a client on another machine that is not a browser."""
 
     path: str = "/room"
     raw_path: str | None = None
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass
 class Visit:
-    """A connection that was asked for."""
+    """A requested connection, with the events that the application sent."""
 
     scope: Event
     answers: list[Event] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Visit:
 
 @asynccontextmanager
 async def visit(app: Any, request: Request) -> AsyncIterator[Visit]:
-    """Ask for a socket, wait for the first answer, and leave at the end."""
+    """Request a connection, wait for the first answer, and disconnect at the end."""
     made = Visit(request.scope())
     made.incoming.put_nowait({"type": "websocket.connect"})
 

@@ -1,4 +1,4 @@
-"""The other side of a room: a channel without a network, and a client that follows the protocol."""
+"""A channel without a network, and a client of a room that follows the protocol."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POISON = bytes.fromhex("01040800070101660301700000017801770131070008070604000802
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return once `condition()` holds; fail if it does not within the deadline."""
+    """Return once `condition()` is true. Fail after the deadline."""
     ends_at = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < ends_at, "the deadline passed"
@@ -27,7 +27,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class FakeChannel(Channel):
-    """A channel whose frames are put in and taken out by the test."""
+    """A channel whose frames the test writes and reads."""
 
     def __init__(self, room: str = "room") -> None:
         self._room = room
@@ -62,7 +62,7 @@ class FakeChannel(Channel):
 
 
 class Client:
-    """A replica at the other end of a `FakeChannel`, which takes in what was sent when it is asked to look."""
+    """A replica at the other end of a `FakeChannel`. `look` applies the received frames."""
 
     def __init__(self, channel: FakeChannel) -> None:
         self.channel = channel
@@ -87,7 +87,7 @@ class Client:
         self.channel.put(presence_frame(client_id, clock, text))
 
     def look(self) -> dict[str, Any]:
-        """Take in what was sent since the last look, and return the room's values."""
+        """Apply the frames received since the last call, and return the values of the room."""
         frames, self._seen = self.channel.sent[self._seen :], len(self.channel.sent)
         for frame in frames:
             match protocol.parse(frame, LIMITS):
@@ -95,10 +95,10 @@ class Client:
                     self.ydoc.apply_update(update)
                 case protocol.AwarenessUpdate(presences):
                     for presence in presences:
-                        self._meet(presence)
+                        self._apply_presence(presence)
         return dict(self.state.to_py() or {})
 
-    def _meet(self, presence: Presence) -> None:
+    def _apply_presence(self, presence: Presence) -> None:
         if presence.is_gone:
             self.present.pop(presence.client_id, None)
         else:
@@ -111,7 +111,7 @@ def presence_frame(client_id: int, clock: int, text: str = '{"name":"Ada"}') -> 
 
 @asynccontextmanager
 async def connected(room: Room | Hub, name: str = "room") -> AsyncIterator[Client]:
-    """A client that is being served, and leaves at the end."""
+    """Connect a client, and disconnect it at the end."""
     channel = FakeChannel(name)
     serving = asyncio.ensure_future(room.serve(channel))
     try:

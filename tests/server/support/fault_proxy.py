@@ -1,4 +1,4 @@
-"""A network that fails: what goes through it is late, ends suddenly, or ends in the middle of a frame."""
+"""TCP proxy that simulates a failing network: delays, resets, and connections cut within a frame."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from contextlib import asynccontextmanager, suppress
 CHUNK_BYTES = 4096
 LONGEST_DELAY_S = 0.03
 MEAN_LIFE_BYTES = 60_000
-"""A connection ends after so much in one direction, on average: after one to three seconds of these tests."""
+"""Mean bytes in one direction after which a connection ends: one to three seconds in these tests."""
 
 
 class FaultProxy:
-    """Passes bytes on to whatever listens on `target_port`; `faults` counts what it did to them.
+    """A proxy to `target_port`. `faults` counts the faults.
 
-    Each connection is given its faults when it is opened: how late it is, after how many bytes it ends, and
-    whether it then ends with a reset or in the middle of what has just been read.
+    Each connection gets its faults when it is opened: its delay, the bytes after which it ends, and whether it ends
+    with a reset or within the bytes that were just read.
     """
 
-    def __init__(self, chance: random.Random, target_port: int) -> None:
+    def __init__(self, randomness: random.Random, target_port: int) -> None:
         self.target_port = target_port
         self.is_calm = False
         self.faults: Counter[str] = Counter()
-        self._chance = chance
+        self._randomness = randomness
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -71,25 +71,25 @@ class FaultProxy:
         far: asyncio.StreamReader,
         near_writer: asyncio.StreamWriter,
     ) -> None:
-        """Pass on in both directions until either ends, which ends the other."""
-        delay_s = self._chance.choice((0.0, 0.0, self._chance.uniform(0, LONGEST_DELAY_S)))
+        """Forward in both directions until one of them ends, which ends the other."""
+        delay_s = self._randomness.choice((0.0, 0.0, self._randomness.uniform(0, LONGEST_DELAY_S)))
         self.faults["connections"] += 1
         self.faults["delayed"] += delay_s > 0
-        ways = [
-            asyncio.ensure_future(self._pass_on(near, far_writer, delay_s)),
-            asyncio.ensure_future(self._pass_on(far, near_writer, delay_s)),
+        directions = [
+            asyncio.ensure_future(self._forward(near, far_writer, delay_s)),
+            asyncio.ensure_future(self._forward(far, near_writer, delay_s)),
         ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
 
-    async def _pass_on(
+    async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float
     ) -> None:
-        left_bytes = int(self._chance.expovariate(1 / MEAN_LIFE_BYTES))
+        left_bytes = int(self._randomness.expovariate(1 / MEAN_LIFE_BYTES))
         with suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
                 if self.is_calm:
@@ -103,12 +103,12 @@ class FaultProxy:
                 await writer.drain()
 
     async def _cut(self, writer: asyncio.StreamWriter, chunk: bytes) -> None:
-        """End this connection: at once, or after a part of what was to be passed on."""
-        if self._chance.random() < 0.3:
+        """End this connection, at once or after a part of `chunk`."""
+        if self._randomness.random() < 0.3:
             self.faults["dropped"] += 1
             writer.transport.abort()
             return
         self.faults["cut inside a frame"] += 1
-        writer.write(chunk[: self._chance.randrange(len(chunk))])
-        writer.write_eof()  # so that the part arrives before the end does
+        writer.write(chunk[: self._randomness.randrange(len(chunk))])
+        writer.write_eof()  # so that the part arrives before the end of the connection
         await writer.drain()

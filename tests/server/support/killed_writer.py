@@ -1,8 +1,8 @@
 """Processes that write to a store until they are killed.
 
-For each line `FILE AIM NTH DELAY_S` on stdin one is forked. It says on stdout what was saved, and when SQLite
-goes in and out of a commit and a compaction. Aimed at `COMMIT` or `DELETE` (the statement of a compaction), it
-kills itself that long after the NTH of them has begun; aimed at `nothing` it waits to be killed.
+Each line `FILE TARGET NTH DELAY_S` on stdin forks one writer. It prints the saved updates, and the begin and end of
+each commit and compaction. With the target `COMMIT` or `DELETE` (the statement of a compaction), it kills itself
+DELAY_S after the begin of the NTH one. With the target `nothing` it waits to be killed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ROOMS = ("ada", "bob", "cleo")
 COMPACT_EVERY = 5
 
 
-def say(text: str) -> None:
+def write_line(text: str) -> None:
     os.write(1, f"{text}\n".encode())
 
 
-class Watched(sqlite3.Connection):
-    """Tells when it is inside a statement, and kills its process there."""
+class KillingConnection(sqlite3.Connection):
+    """A connection that prints the begin and end of statements, and kills its process within one."""
 
-    aim = "nothing"
+    target = "nothing"
     nth = 0
     delay_s = 0.0
     seen = 0
@@ -38,30 +38,30 @@ class Watched(sqlite3.Connection):
         verb = sql.split()[0]
         if verb not in ("COMMIT", "DELETE"):
             return super().execute(sql, *parameters)
-        if verb == self.aim:
-            Watched.seen += 1
-        say(f"> {verb}")
-        if verb == self.aim and Watched.seen == self.nth:
+        if verb == self.target:
+            KillingConnection.seen += 1
+        write_line(f"> {verb}")
+        if verb == self.target and KillingConnection.seen == self.nth:
             threading.Timer(self.delay_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
         cursor = super().execute(sql, *parameters)
-        say(f"< {verb}")
+        write_line(f"< {verb}")
         return cursor
 
 
 def connect(*args: Any, **options: Any) -> sqlite3.Connection:
-    return sqlite3.connect(*args, factory=Watched, **options)
+    return sqlite3.connect(*args, factory=KillingConnection, **options)
 
 
 async def write(store: SQLiteStore, room: str) -> None:
-    """Append numbers as text; a compaction joins them, so that a room's log always reads 0 1 2 …"""
-    held = b" ".join((await store.load(room)).updates).split()
-    for number in count(len(held)):
+    """Append numbers as text. A compaction joins them, so that the log of a room always reads 0 1 2 …"""
+    written = b" ".join((await store.load(room)).updates).split()
+    for number in count(len(written)):
         update = str(number).encode()
         await store.append(room, update)
-        held.append(update)
-        say(f"saved {room} {number}")
+        written.append(update)
+        write_line(f"saved {room} {number}")
         if number % COMPACT_EVERY == 0:
-            await store.compact(room, b" ".join(held))
+            await store.compact(room, b" ".join(written))
 
 
 async def run(file: str) -> None:
@@ -70,15 +70,15 @@ async def run(file: str) -> None:
 
 
 def main() -> None:
-    """Fork, so that not each of them imports everything again."""
+    """Fork the writers, so that the modules are imported once only."""
     for line in sys.stdin:
-        file, Watched.aim, nth, delay_s = line.split("\t")
-        Watched.nth, Watched.delay_s = int(nth), float(delay_s)
-        victim = os.fork()
-        if victim == 0:
+        file, KillingConnection.target, nth, delay_s = line.split("\t")
+        KillingConnection.nth, KillingConnection.delay_s = int(nth), float(delay_s)
+        writer = os.fork()
+        if writer == 0:
             asyncio.run(run(file))
-        say(f"forked {victim}")
-        say(f"ended {os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1])}")
+        write_line(f"forked {writer}")
+        write_line(f"ended {os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])}")
 
 
 main()

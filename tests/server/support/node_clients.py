@@ -1,4 +1,4 @@
-"""Many stock y-websocket clients in one Node process, which write by themselves and tell what is saved."""
+"""Many y-websocket clients in one Node process, which edit continuously and report saved edits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEVEL_DISK = 2
 
 
 def member_token(room: str, user: str) -> str:
-    """A token that opens `room` to an editor, as a Streamlit session would sign it."""
+    """Return an editor token for `room`, as a Streamlit session would sign it."""
     return mint(
         KeyRing.from_secret(SECRET),
         rooms={room: Role.EDITOR},
@@ -31,12 +31,12 @@ def member_token(room: str, user: str) -> str:
     )
 
 
-class Crowd:
-    """What the clients said.
+class NodeClients:
+    """The running clients and their reports.
 
     Attributes:
-        saved: By the name of a client, up to which of its edits it was told that they are saved.
-        answers: How often one was told so.
+        saved: Number of the last saved edit by the name of the client.
+        answers: Number of save answers.
     """
 
     def __init__(self, process: Process) -> None:
@@ -44,68 +44,68 @@ class Crowd:
         self.answers = 0
         self._process = process
         self._reports: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
 
     async def report(self) -> list[dict[str, Any]]:
-        """What every client holds at present."""
-        self.tell(report=True)
+        """Return the current states of all clients."""
+        self.send(report=True)
         async with asyncio.timeout(DEADLINE_S):
             return await self._reports.get()
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Return as soon as what the clients said fulfils the condition."""
+        """Return once the reports of the clients satisfy the condition."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while not condition():
-                    self._news.clear()
-                    await self._news.wait()
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"it did not happen within {DEADLINE_S} s: {what}") from None
+            raise AssertionError(f"the deadline of {DEADLINE_S} s passed: {what}") from None
 
-    async def until_told(self, answers: int) -> None:
-        """Return when that many more answers have come."""
-        aim = self.answers + answers
-        await self.until(lambda: self.answers >= aim, f"{answers} more answers that edits are saved")
+    async def until_answered(self, answers: int) -> None:
+        """Return once `answers` more save answers have arrived."""
+        target = self.answers + answers
+        await self.until(lambda: self.answers >= target, f"{answers} more save answers")
 
-    async def until_alike(self) -> list[dict[str, Any]]:
-        """Return what all hold once everybody is connected, has everything saved, and holds the same.
+    async def until_converged(self) -> list[dict[str, Any]]:
+        """Return the states of the clients once all are connected, saved and equal.
 
-        After the deadline the last report is returned as it is, for the test to tell what differs.
+        After the deadline the last report is returned, so that the test shows the differences.
         """
         ends_at = time.monotonic() + DEADLINE_S
         while True:
             report = await self.report()
-            settled = all(one["synced"] and self.saved.get(one["name"], 0) >= one["edits"] for one in report)
-            if settled and all(one["state"] == report[0]["state"] for one in report):
+            is_saved = all(one["synced"] and self.saved.get(one["name"], 0) >= one["edits"] for one in report)
+            if is_saved and all(one["state"] == report[0]["state"] for one in report):
                 return report
             if time.monotonic() > ends_at:
                 return report
             await asyncio.sleep(0.05)
 
     async def listen(self) -> None:
-        """Take in what is said, until the clients end."""
+        """Read the reports until the clients end."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            said = json.loads(line)
-            if "saved" in said:
-                name, number, level = said["saved"]
+            message = json.loads(line)
+            if "saved" in message:
+                name, number, level = message["saved"]
                 assert level == LEVEL_DISK
                 self.saved[name] = max(number, self.saved.get(name, 0))
                 self.answers += 1
-            if "report" in said:
-                self._reports.put_nowait(said["report"])
-            self._news.set()
+            if "report" in message:
+                self._reports.put_nowait(message["report"])
+            self._changed.set()
 
 
 @asynccontextmanager
-async def crowd(
+async def node_clients(
     port: int, rooms: Sequence[str], *, seed: int, pause_ms: float, keeps_all: bool
-) -> AsyncIterator[Crowd]:
-    """Yield one client for each entry of `rooms`, which starts to write at the command `write=True`."""
+) -> AsyncIterator[NodeClients]:
+    """Yield one client for each entry of `rooms`. They start to edit at the command `write=True`."""
     options: Mapping[str, Any] = {
         "url": f"ws://127.0.0.1:{port}",
         "seed": seed,
@@ -116,7 +116,7 @@ async def crowd(
         ],
     }
     async with node("crowd.mjs", options) as process:
-        clients = Crowd(process)
+        clients = NodeClients(process)
         listening = asyncio.ensure_future(clients.listen())
         try:
             yield clients

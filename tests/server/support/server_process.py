@@ -1,7 +1,7 @@
-"""A stand-alone room server in a process of its own, which a test starts, ends, kills and looks into.
+"""A stand-alone room server in its own process, which a test starts, stops, kills and inspects.
 
-Run as a script it is that process: `serve()` as the command runs it, and beside it an answer to each line on stdin that
-tells what only the process itself knows.
+As a script, this module is that process: `serve()` as on the command line, and an answer to each line on stdin with
+the numbers of tasks and objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECRET = "a secret that only this test knows"
 
 
 class StandAlone:
-    """One server after the other on one store; each takes a free port."""
+    """Successive servers on one store. Each uses a free port."""
 
     def __init__(self, store: Path, **settings: object) -> None:
         given = {"port": 0, "store": store, "secret": SECRET} | settings
@@ -42,11 +42,11 @@ class StandAlone:
 
     @property
     def process(self) -> Process:
-        assert self._process is not None, "it was not started"
+        assert self._process is not None, "the server was not started"
         return self._process
 
     async def start(self) -> None:
-        """Start a server, and return when it listens."""
+        """Start a server, and return once it listens."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, __file__, stdin=PIPE, stdout=PIPE, stderr=log, env=self._environ
@@ -55,10 +55,10 @@ class StandAlone:
         assert "ws://" in announcement, announcement + self.log.read_text()
         self.port = int(announcement.split(" (")[0].rpartition(":")[2])
 
-    async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+    async def end(self, signal_number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
         if self.process.returncode is None:
-            self.process.send_signal(how)
+            self.process.send_signal(signal_number)
         try:
             async with asyncio.timeout(END_S):
                 await self.process.communicate()
@@ -68,22 +68,22 @@ class StandAlone:
         assert self.process.returncode is not None
         return self.process.returncode
 
-    async def look_inside(self, *, collects: bool = False) -> Mapping[str, int]:
-        """Tell what it holds now: memory in kB, open files, threads, tasks, objects. Linux only.
+    async def read_resources(self, *, collects: bool = False) -> Mapping[str, int]:
+        """Return the resources of the process: memory in kB, open files, threads, tasks, objects. Linux only.
 
         Args:
-            collects: Whether it collects its garbage first, so that objects are only those that are held.
+            collects: Whether the process collects garbage first, so that only referenced objects are counted.
         """
         assert self.process.stdin is not None
         self.process.stdin.write(b"collect\n" if collects else b"look\n")
-        told: dict[str, int] = json.loads(await self._read_line(END_S))
-        place = Path(f"/proc/{self.process.pid}")
-        status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
+        counts: dict[str, int] = json.loads(await self._read_line(END_S))
+        proc = Path(f"/proc/{self.process.pid}")
+        status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
         return {
             "memory_kB": int(status["VmRSS"].split()[0]),
-            "files": len(list((place / "fd").iterdir())),
+            "files": len(list((proc / "fd").iterdir())),
             "threads": int(status["Threads"]),
-            **told,
+            **counts,
         }
 
     async def _read_line(self, timeout_s: float) -> str:
@@ -94,7 +94,7 @@ class StandAlone:
 
 @asynccontextmanager
 async def stand_alone(store: Path, **settings: object) -> AsyncIterator[StandAlone]:
-    """Yield a started server; whichever one runs at the end is ended."""
+    """Yield a started server, and stop the server that runs at the end."""
     server = StandAlone(store, **settings)
     await server.start()
     try:
@@ -104,7 +104,7 @@ async def stand_alone(store: Path, **settings: object) -> AsyncIterator[StandAlo
 
 
 async def stored_state(store: Path, room: str) -> dict[str, Any]:
-    """What the file of a server that has ended holds: the values of a room, and its text under "text"."""
+    """Return the values of a room from the store of a stopped server, and its text under "text"."""
     async with SQLiteStore(store) as opened:
         stored = await opened.load(room)
     assert stored.set_aside == 0
@@ -117,7 +117,7 @@ async def stored_state(store: Path, room: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def node(script: str, options: Mapping[str, Any]) -> AsyncIterator[Process]:
-    """Run a script of `stock/` with its options, until the block ends."""
+    """Run a Node script of `stock/` with its options until the block ends."""
     process = await asyncio.create_subprocess_exec(
         "node",
         str(Path(__file__).parents[1] / "stock" / script),
@@ -141,14 +141,14 @@ async def node(script: str, options: Mapping[str, Any]) -> AsyncIterator[Process
 
 
 def _answer() -> None:
-    asked = sys.stdin.readline()
-    if not asked:
+    line = sys.stdin.readline()
+    if not line:
         asyncio.get_running_loop().remove_reader(sys.stdin)
         return
-    if asked == "collect\n":
+    if line == "collect\n":
         gc.collect()
-    told = {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
-    print(json.dumps(told), flush=True)
+    counts = {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
+    print(json.dumps(counts), flush=True)
 
 
 async def _main() -> None:

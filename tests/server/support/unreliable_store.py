@@ -1,4 +1,4 @@
-"""A store that does what a test tells it: fails to load, fails to write, takes its time."""
+"""A store that fails or blocks on request of a test."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from streamlit_crdt_server import MemoryStore, StoredRoom, StoreFullError, Store
 
 
 class UnreliableStore(MemoryStore):
-    """A `MemoryStore` that can be broken.
+    """A `MemoryStore` with controllable faults.
 
     Attributes:
-        can_load: Whether rooms can be read.
-        can_write: Whether anything can be written.
-        may_load: Cleared, every load waits until it is set.
-        loads: How often a room was to be read.
-        may_commit: Cleared, every append waits until it is set.
-        attempts: How often something was to be appended.
+        can_load: Whether `load` succeeds.
+        can_write: Whether writes succeed.
+        may_load: While it is cleared, loads wait.
+        loads: Number of calls of `load`.
+        may_commit: While it is cleared, appends wait.
+        attempts: Number of calls of `append`.
     """
 
     def __init__(self) -> None:
