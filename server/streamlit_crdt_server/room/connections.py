@@ -56,12 +56,12 @@ class RoomConnections:
 
     def __init__(
         self,
+        room_log: RoomLog,
         document: RoomDocument,
         pipeline: UpdatePipeline,
-        room_log: RoomLog,
+        peers: set[Peer],
         awareness: Awareness,
         *,
-        peers: set[Peer],
         channels: set[Channel],
         callbacks: MessageCallbacks,
         settings: Settings,
@@ -71,11 +71,11 @@ class RoomConnections:
         """Create the connections of a room.
 
         Args:
+            room_log: Gives the name and the epoch of the room.
             document: The document that peers synchronize with.
             pipeline: Receives the updates and presences of peers.
-            room_log: Gives the name and the epoch of the room.
-            awareness: The presences of the room.
             peers: The peers of the room. Shared with the pipeline, changed here only.
+            awareness: The presences of the room.
             channels: The served channels, `YRoom.clients`.
             callbacks: Called for received messages.
             settings: The limits.

@@ -86,11 +86,10 @@ class RoomDocument:
         applied: The applied clocks of each replica id, and the pending updates.
         outbox: The changes of the document that were not sent yet.
         is_damaged: Whether the document must be loaded again before the next batch is applied.
+        has_work: Set when there are changes to send, or when the document must be loaded again.
     """
 
-    def __init__(
-        self, ydoc: Doc[Any], *, room: str, settings: Settings, log: Logger, has_work: WorkSignal
-    ) -> None:
+    def __init__(self, ydoc: Doc[Any], room: str, settings: Settings, log: Logger) -> None:
         """Create a document that is neither loaded nor observed.
 
         Args:
@@ -98,16 +97,15 @@ class RoomDocument:
             room: The room's name, for the log.
             settings: The size limits.
             log: The logger of the room.
-            has_work: Set when there are changes to send, or when the document must be loaded again.
         """
         self.ydoc = ydoc
         self.applied = AppliedTracker()
         self.outbox: list[bytes] = []
         self.is_damaged = False
+        self.has_work = WorkSignal()
         self._room = room
         self._log = log
         self._max_bytes = settings.max_room_bytes
-        self._has_work = has_work
         self._size = DocumentSize(settings.warn_room_bytes, settings.max_room_bytes)
         self._surrogate_pairs = SurrogatePairs()
         self._subscription: Subscription | None = None
@@ -142,7 +140,7 @@ class RoomDocument:
 
     def _fill(self, ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
         self.applied.reset(ydoc, updates, load_all(ydoc, updates))
-        self._has_work.set()
+        self.has_work.set()
 
     def prepare_log(self, updates: Sequence[bytes]) -> list[bytes]:
         """Return the updates of a log with repaired surrogate pairs. Resets the size to their total."""
@@ -153,10 +151,10 @@ class RoomDocument:
         """Schedule a reload of a document that cannot be read. Call it in an exception handler."""
         self._log.exception("room %r: its document cannot be read; loading it again", self._room)
         self.is_damaged = True
-        self._has_work.set()
+        self.has_work.set()
 
     def observe(self) -> None:
-        """Collect the changes of the document in `outbox`, whoever makes them. Does nothing if it does already.
+        """Collect every change of the document in `outbox`. Does nothing if the document is observed.
 
         Fixes two bugs of pycrdt-websocket 0.16.5: `_watch_ready` of a restarted room observes the document again
         and never removes the first observer; `put_updates` drops updates without an error when 65 536 are queued.
@@ -176,7 +174,7 @@ class RoomDocument:
         self._surrogate_pairs.add(event.update)
         self.outbox.append(event.update)
         if not self._is_batching:
-            self._has_work.set()
+            self.has_work.set()
 
     def take_outbox(self) -> bytes | None:
         """Return the collected changes as one update, and clear them. None if there are none."""
@@ -209,7 +207,7 @@ class RoomDocument:
             raise
         if not keeps_pending:
             self.applied.require_replay()
-            self._has_work.set()
+            self.has_work.set()
         return applied
 
     async def advance_replay(self) -> PendingReplay:

@@ -244,7 +244,7 @@ class AppliedTracker:
 
     @property
     def has_many_rejected(self) -> bool:
-        """Whether the document holds so many rejected structs that it is worth loading it again."""
+        """Whether the rejected structs in the document exceed `MAX_REJECTED_BYTES`. A reload frees them."""
         return self._rejected_bytes > MAX_REJECTED_BYTES
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from logging import Logger
 
 from anyio import Event, Lock, create_task_group, move_on_after, sleep
@@ -39,7 +40,7 @@ MAX_SET_ASIDE_BYTES = 1024 * 1024
 class Acknowledger:
     """Messages to the peers of a room about the save status of their updates. Skips peers that have left."""
 
-    def __init__(self, peers: set[Peer], room_log: RoomLog) -> None:
+    def __init__(self, peers: AbstractSet[Peer], room_log: RoomLog) -> None:
         self._peers = peers
         self._room_log = room_log
 
@@ -81,8 +82,8 @@ class RoomPersister:
         self,
         room_log: RoomLog,
         document: RoomDocument,
+        peers: AbstractSet[Peer],
         *,
-        acknowledger: Acknowledger,
         log: Logger,
         metrics: Metrics,
     ) -> None:
@@ -91,7 +92,7 @@ class RoomPersister:
         Args:
             room_log: The room's log in the store.
             document: The document, whose state replaces a long log.
-            acknowledger: Receives the saved and the failed batches.
+            peers: The peers of the room. Changed by `RoomConnections`.
             log: The logger of the room.
             metrics: Counts failures, and the duration of saves.
         """
@@ -100,7 +101,7 @@ class RoomPersister:
         self._room_log = room_log
         self._document = document
         self._log = log
-        self._acknowledger = acknowledger
+        self._acknowledger = Acknowledger(peers, room_log)
         self._metrics = metrics
         self._queue = WriteQueue()
         self._bad_rows: list[tuple[bytes, str]] = []

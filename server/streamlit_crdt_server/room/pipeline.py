@@ -30,7 +30,7 @@ from streamlit_crdt_server.errors import (
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence, awareness, sync_update
 from streamlit_crdt_server.room.batch import QueuedUpdate
-from streamlit_crdt_server.room.document import RoomDocument, WorkSignal
+from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
 from streamlit_crdt_server.room.pending_updates import PendingReplay
 from streamlit_crdt_server.room.persister import RoomPersister
@@ -58,13 +58,12 @@ class UpdatePipeline:
 
     def __init__(
         self,
+        room_log: RoomLog,
         document: RoomDocument,
         persister: RoomPersister,
-        room_log: RoomLog,
-        *,
         peers: AbstractSet[Peer],
+        *,
         can_reload: bool,
-        has_work: WorkSignal,
         settings: Settings,
         log: Logger,
         metrics: Metrics,
@@ -72,12 +71,11 @@ class UpdatePipeline:
         """Create a pipeline. `run()` starts it.
 
         Args:
-            document: Receives the updates.
-            persister: Saves the changes of the document.
             room_log: The room's log in the store.
+            document: Receives the updates. Its `has_work` wakes `run()`.
+            persister: Saves the changes of the document.
             peers: The peers of the room. Changed by `RoomConnections`.
             can_reload: Whether a damaged document may be replaced. A provider keeps a reference to the old one.
-            has_work: Wakes `run()`. The document sets it too.
             settings: The limits.
             log: The logger of the room.
             metrics: Counts updates.
@@ -89,7 +87,7 @@ class UpdatePipeline:
         self._room_log = room_log
         self._peers = peers
         self._can_reload = can_reload
-        self._has_work = has_work
+        self._has_work = document.has_work
         self._settings = settings
         self._log = log
         self._metrics = metrics

@@ -28,9 +28,9 @@ from streamlit_crdt_server.errors import RoomUnavailableError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.connections import DELETED, MAX_SWEEP_INTERVAL_S, RESTARTS, RoomConnections
-from streamlit_crdt_server.room.document import RoomDocument, WorkSignal
+from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
-from streamlit_crdt_server.room.persister import Acknowledger, RoomPersister
+from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
 from streamlit_crdt_server.room.presence import RoomAwareness
 from streamlit_crdt_server.settings import Settings
@@ -74,53 +74,41 @@ class Room(YRoom):
             metrics: The counters. None creates counters for this room.
         """
         log = log or getLogger(YRoom.__module__)
+        settings, metrics = settings or Settings(), metrics or Metrics()
+        ydoc = Doc() if ydoc is None else ydoc
         self.name = name
-        self.settings = settings or Settings()
-        self.metrics = metrics or Metrics()
+        self.settings = settings
+        self.metrics = metrics
         self.peers: set[Peer] = set()
-        self._room_log = RoomLog(store or MemoryStore(), name)
-        has_work = WorkSignal()
-        self.document = RoomDocument(
-            Doc() if ydoc is None else ydoc, room=name, settings=self.settings, log=log, has_work=has_work
-        )
+        self.document = document = RoomDocument(ydoc, name, settings, log)
         super().__init__(
-            ready,
-            exception_handler=exception_handler,
-            log=log,
-            ydoc=self.document.ydoc,
-            provider_factory=provider_factory,
+            ready, exception_handler=exception_handler, log=log, ydoc=ydoc, provider_factory=provider_factory
         )
-        self.awareness = RoomAwareness(self.ydoc)
+        self.awareness = RoomAwareness(ydoc)
         self.awareness.observe(self.send_server_awareness)
-        self.persister = RoomPersister(
-            self._room_log,
-            self.document,
-            acknowledger=Acknowledger(self.peers, self._room_log),
-            log=log,
-            metrics=self.metrics,
-        )
+        self._room_log = room_log = RoomLog(store or MemoryStore(), name)
+        self.persister = RoomPersister(room_log, document, self.peers, log=log, metrics=metrics)
         self.pipeline = UpdatePipeline(
-            self.document,
+            room_log,
+            document,
             self.persister,
-            self._room_log,
-            peers=self.peers,
+            self.peers,
             can_reload=provider_factory is None,
-            has_work=has_work,
-            settings=self.settings,
+            settings=settings,
             log=log,
-            metrics=self.metrics,
+            metrics=metrics,
         )
         self.connections = RoomConnections(
-            self.document,
+            room_log,
+            document,
             self.pipeline,
-            self._room_log,
+            self.peers,
             self.awareness,
-            peers=self.peers,
             channels=self.clients,
             callbacks=self,
-            settings=self.settings,
+            settings=settings,
             log=log,
-            metrics=self.metrics,
+            metrics=metrics,
         )
         self.is_scheduled = False
         self.opened = Event()

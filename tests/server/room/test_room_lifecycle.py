@@ -100,9 +100,9 @@ async def test_room_outside_memory_is_deleted_from_the_store() -> None:
 async def test_delete_room_of_pycrdt_websocket_raises_for_a_room_not_in_memory() -> None:
     from pycrdt.websocket import WebsocketServer
 
-    async with WebsocketServer() as shipped:
+    async with WebsocketServer() as server:
         with pytest.raises(KeyError):
-            await shipped.delete_room(name="room")
+            await server.delete_room(name="room")
 
 
 async def test_open_during_a_deletion_returns_the_new_room() -> None:
