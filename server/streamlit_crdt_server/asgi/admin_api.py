@@ -53,30 +53,30 @@ class AdminApi:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route("/rooms", self.list, methods=["GET"]),
-            Route("/rooms/{name}", self.delete, methods=["DELETE"]),
+            Route("/rooms", self.list_rooms, methods=["GET"]),
+            Route("/rooms/{name}", self.delete_room, methods=["DELETE"]),
         ]
 
-    async def list(self, request: Request) -> Response:
+    async def list_rooms(self, request: Request) -> Response:
         """Return the rooms of a namespace and the number of participants in each."""
 
-        async def list_rooms(namespace: str) -> object:
+        async def find(namespace: str) -> object:
             entries = await self._hub.find_rooms(namespace)
             return {"rooms": [{"name": entry.name, "people": entry.people} for entry in entries]}
 
-        return await self._answer(request, AdminScope.listing(_namespace(request)), list_rooms)
+        return await self._answer(request, AdminScope.listing(_namespace(request)), find)
 
-    async def delete(self, request: Request) -> Response:
+    async def delete_room(self, request: Request) -> Response:
         """Delete a room of a namespace."""
         name = str(request.path_params["name"])
 
-        async def delete_room(namespace: str) -> object:
+        async def delete(namespace: str) -> object:
             if "~" in name:
                 raise RoomNameRefused(name)
             await self._hub.delete_room(qualified(name, namespace))
             return {}
 
-        return await self._answer(request, AdminScope.deletion(_namespace(request), name), delete_room)
+        return await self._answer(request, AdminScope.deletion(_namespace(request), name), delete)
 
     async def _answer(
         self, request: Request, scope: AdminScope, operation: Callable[[str], Awaitable[object]]

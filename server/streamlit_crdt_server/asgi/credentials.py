@@ -7,9 +7,7 @@ in logs. Stock Yjs clients can only extend the address; there the token is remov
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -49,7 +47,7 @@ class HideQuery:
         await self._app(scope, receive, send)
 
 
-def read_credentials(scope: MutableMapping[str, Any]) -> Credentials:
+def read_credentials(scope: Scope) -> Credentials:
     """Read the credentials of a request.
 
     Raises:
@@ -74,7 +72,7 @@ def read_credentials(scope: MutableMapping[str, Any]) -> Credentials:
     return Credentials(next(iter(tokens), None), next(iter(epochs), None))
 
 
-def choose_subprotocol(scope: MutableMapping[str, Any]) -> str | None:
+def choose_subprotocol(scope: Scope) -> str | None:
     """Return the subprotocol to accept: `SUBPROTOCOL` if offered, else the first one that is not a token.
 
     A token must not be accepted, because the response would contain it.

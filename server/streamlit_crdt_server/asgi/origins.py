@@ -7,15 +7,14 @@ on the loopback address, and only the Host header reveals it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+from starlette.types import Scope
 
 from streamlit_crdt_server.errors import HostRefused, OriginRefused
 from streamlit_crdt_server.names import is_loopback
 from streamlit_crdt_server.settings import Settings
-
-Scope = Mapping[str, Any]
 
 
 def check_host(scope: Scope, settings: Settings) -> None:

@@ -14,8 +14,8 @@ BURST_S = 10.0
 """Seconds for which an unused rate accumulates. A paste and a reconnecting tab with unsaved edits need the burst."""
 
 
-class RateLimit:
-    """A token bucket: `per_s` on average, `burst` at once."""
+class TokenBucket:
+    """A rate limit: `per_s` on average, `burst` at once."""
 
     def __init__(self, per_s: float, burst: float, now: float) -> None:
         self._per_s = per_s
@@ -36,9 +36,9 @@ class RateLimiter:
     def __init__(self, settings: Settings, now: float) -> None:
         messages_per_s = settings.max_messages_per_s_per_connection
         bytes_per_s = settings.max_bytes_per_s_per_connection
-        self._messages = RateLimit(messages_per_s, BURST_S * messages_per_s, now)
+        self._messages = TokenBucket(messages_per_s, BURST_S * messages_per_s, now)
         # A frame of the largest size must pass at any rate.
-        self._bytes = RateLimit(bytes_per_s, max(BURST_S * bytes_per_s, 2 * settings.max_frame_bytes), now)
+        self._bytes = TokenBucket(bytes_per_s, max(BURST_S * bytes_per_s, 2 * settings.max_frame_bytes), now)
 
     def find_excess(self, size_bytes: int, now: float) -> str | None:
         """Count a frame. Return the name of the exceeded setting, None if the frame may pass."""

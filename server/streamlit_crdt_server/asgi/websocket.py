@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from pycrdt import Channel
+from starlette.types import Message, Receive, Send
 
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.asgi.rate_limits import RateLimiter
@@ -22,8 +22,6 @@ from streamlit_crdt_server.protocol import CloseCode
 
 _log = logging.getLogger(__name__)
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Verify = Callable[[str, str], Claims]
 
 
@@ -107,7 +105,7 @@ class WebSocketChannel(Channel):
                 return content
             await self._renew(protocol.parse_renewal(content))
 
-    async def _next_event(self) -> Mapping[str, Any]:
+    async def _next_event(self) -> Message:
         """Wait for the client until its token expires (rule A2)."""
         if self.claims is None:
             return await self._receive()

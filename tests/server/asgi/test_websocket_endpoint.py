@@ -12,7 +12,7 @@ import pytest
 from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, create_app, mint, protocol
-from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimit, RateLimiter
+from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimiter, TokenBucket
 from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
 from tests.server.support.asgi import Request, Visit, visit
 from tests.server.support.fake_channel import (
@@ -334,12 +334,12 @@ def test_closed_connections_and_loopback_addresses_do_not_count() -> None:
     assert len(connections) == 0
 
 
-def test_rate_limit_allows_its_burst_and_then_its_average() -> None:
-    rate = RateLimit(per_s=10, burst=20, now=0.0)
-    assert all(rate.take(1, 0.0) for _ in range(20))
-    assert not rate.take(1, 0.0)
-    assert rate.take(1, 0.3)
-    assert not rate.take(100, 1000.0)
+def test_token_bucket_allows_its_burst_and_then_its_average() -> None:
+    bucket = TokenBucket(per_s=10, burst=20, now=0.0)
+    assert all(bucket.take(1, 0.0) for _ in range(20))
+    assert not bucket.take(1, 0.0)
+    assert bucket.take(1, 0.3)
+    assert not bucket.take(100, 1000.0)
 
 
 def test_frame_of_the_largest_size_passes_at_any_rate() -> None:
