@@ -162,7 +162,7 @@ def settle(room: Replica, peer: SessionWithTab) -> None:
     assert peer.link.compose().update == b"" == peer.tab_link.compose().update
 
 
-def test_R6_tab_does_not_echo_updates_of_the_channel() -> None:
+def test_tab_does_not_echo_updates_of_the_channel() -> None:
     session, tab = Replica(), Replica()
     link, tab_link = Channel(session), Channel(tab)
     origins: list[str] = []

@@ -16,13 +16,13 @@ EDITS = 600
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
-def test_N4_edit_history_stays_under_its_limit_per_edit(workload: Workload) -> None:
+def test_edit_history_stays_under_its_limit_per_edit(workload: Workload) -> None:
     grown = measure(workload, EDITS)
     assert grown.edits == EDITS
     assert grown.history_bytes_per_edit <= workload.max_bytes_per_edit, f"{len(grown.state)} bytes"
 
 
-def test_N4_document_size_is_independent_of_overwrites() -> None:
+def test_document_size_is_independent_of_overwrites() -> None:
     often, seldom = measure(WORKLOADS[0], 10 * EDITS), measure(WORKLOADS[0], EDITS)
     assert len(often.state) <= len(seldom.state) + 8
 
