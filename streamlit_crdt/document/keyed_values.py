@@ -22,16 +22,15 @@ class KeyedValues:
     """Values of one replica by key.
 
     Attributes:
-        document: the CRDT document.
         edited: the keys of local edits since the replica last took them.
         changed: the keys whose value changed, by a local edit or a remote one, since the replica last took them.
     """
 
-    def __init__(self, replica_id: int | None) -> None:
-        self.document = Document(replica_id)
+    def __init__(self, document: Document) -> None:
+        self._document = document
         self.edited: set[str] = set()
         self.changed: set[str] = set()
-        self._stored = self.document.get_all()
+        self._stored = self._document.get_all()
         self._cache: dict[str, Any] = {}
 
     def __contains__(self, key: object) -> bool:
@@ -54,7 +53,7 @@ class KeyedValues:
         if is_plain and self._has_equal_value(key, value):
             return False
         self._note_edit(key)
-        self._stored[key] = self.document.set(key, stored)
+        self._stored[key] = self._document.set(key, stored)
         return True
 
     def delete(self, key: str) -> bool:
@@ -62,7 +61,7 @@ class KeyedValues:
         if key not in self._stored:
             return False
         self._note_edit(key)
-        self.document.delete(key)
+        self._document.delete(key)
         del self._stored[key]
         return True
 
@@ -78,7 +77,7 @@ class KeyedValues:
         if was_stored and equal(base, after):
             return False
         self._note_edit(key)
-        self._stored[key] = self.document.edit(key, rule, base, after)
+        self._stored[key] = self._document.edit(key, rule, base, after)
         return previous is None or _is_different(previous, self._stored[key])
 
     def set_by_rule(self, key: str, value: object) -> bool:
@@ -98,7 +97,7 @@ class KeyedValues:
 
     def refresh(self) -> frozenset[str]:
         """Read the document again. Return the keys whose value has changed."""
-        previous, self._stored = self._stored, self.document.get_all()
+        previous, self._stored = self._stored, self._document.get_all()
         changed = _changed_keys(previous, self._stored)
         for key in changed:
             self._cache.pop(key, None)
@@ -120,7 +119,7 @@ class KeyedValues:
         with suppress(ValueUnreadableError):
             if key in self._stored and rule.accepts(current := self._read(key)):
                 first = current
-        self.document.seed(key, rule, first)
+        self._document.seed(key, rule, first)
         return first if before is None else before
 
     def _is_stored_by(self, key: str, rule: Rule) -> bool:

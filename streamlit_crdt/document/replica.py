@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any, Literal
 
-from streamlit_crdt.document.document import merge_updates
+from streamlit_crdt.document.document import Document, merge_updates
 from streamlit_crdt.document.keyed_values import KeyedValues
 from streamlit_crdt.document.stored_snapshots import SnapshotInfo, StoredSnapshot
 from streamlit_crdt.errors import ValueUnreadableError
@@ -83,7 +83,8 @@ class Replica:
 
     def __init__(self, *, replica_id: int | None = None) -> None:
         self._lock = RLock()
-        self._values = KeyedValues(replica_id)
+        self._document = Document(replica_id)
+        self._values = KeyedValues(self._document)
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
         self._is_in_transaction = False
@@ -91,7 +92,7 @@ class Replica:
     @property
     def replica_id(self) -> int:
         """The replica id: the Yjs client id, of 53 bits."""
-        return self._values.document.replica_id
+        return self._document.replica_id
 
     @property
     def version(self) -> int:
@@ -189,22 +190,22 @@ class Replica:
     def begin_group(self) -> None:
         """Start a new undo group. Later edits are undone separately from the earlier ones."""
         with self._lock:
-            self._values.document.history.begin_group()
+            self._document.history.begin_group()
 
     def pause_history(self) -> None:
         """Exclude edits from undo until the next group begins: remote edits have caused them."""
         with self._lock:
-            self._values.document.history.is_paused = True
+            self._document.history.is_paused = True
 
     @property
     def can_undo(self) -> bool:
         with self._lock:
-            return self._values.document.history.can_undo
+            return self._document.history.can_undo
 
     @property
     def can_redo(self) -> bool:
         with self._lock:
-            return self._values.document.history.can_redo
+            return self._document.history.can_redo
 
     def undo(self) -> frozenset[str]:
         """Undo the last group of local edits. Return the keys whose value changed."""
@@ -218,7 +219,7 @@ class Replica:
         with self._lock:
             if self._is_in_transaction:
                 raise RuntimeError(f"{direction}() cannot be called inside transaction()")
-            self._values.document.step_history(direction)
+            self._document.step_history(direction)
             changed = self._values.refresh()
             self._values.edited |= changed
             self._publish(LOCAL)
@@ -228,12 +229,12 @@ class Replica:
     def events(self) -> Mapping[str, Any]:
         """The events of the room by id, in their encoded form (see `EventLog`)."""
         with self._lock:
-            return self._values.document.read_events()
+            return self._document.read_events()
 
     def add_event(self, event_id: str, stored: Any, outdated: Iterable[str] = ()) -> None:
         """Add an event to the room, and delete the outdated ones."""
         with self.transaction():
-            self._values.document.add_event(event_id, stored, outdated)
+            self._document.add_event(event_id, stored, outdated)
 
     def stored(self) -> Mapping[str, Any]:
         """Return all values by key in their encoded form: trees, or `MergedValue`. The caller must not change them."""
@@ -243,17 +244,17 @@ class Replica:
     def snapshots(self) -> Mapping[str, SnapshotInfo]:
         """Return the metadata of the room's snapshots by name."""
         with self._lock:
-            return self._values.document.snapshots.entries()
+            return self._document.snapshots.entries()
 
     def snapshot(self, name: str) -> StoredSnapshot | None:
         """Return a snapshot, or None if there is none with this name."""
         with self._lock:
-            return self._values.document.snapshots.get(name)
+            return self._document.snapshots.get(name)
 
     def set_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         """Store a snapshot in the room. None deletes it."""
         with self.transaction():
-            self._values.document.set_snapshot(name, snapshot)
+            self._document.set_snapshot(name, snapshot)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -264,7 +265,7 @@ class Replica:
                 return
             self._is_in_transaction = True
             try:
-                with self._values.document.transaction():
+                with self._document.transaction():
                     yield
             finally:
                 self._is_in_transaction = False
@@ -281,7 +282,7 @@ class Replica:
         with self._lock:
             if self._is_in_transaction:
                 raise RuntimeError("apply() cannot be called inside transaction()")
-            self._values.document.apply(update)
+            self._document.apply(update)
             changed = self._values.refresh()
             self._publish(origin)
             return changed
@@ -289,7 +290,7 @@ class Replica:
     def state_vector(self) -> bytes:
         """Return the encoded Yjs state vector."""
         with self._lock:
-            return self._values.document.state_vector()
+            return self._document.state_vector()
 
     def diff(self, state_vector: bytes | None = None) -> bytes:
         """Return an update with everything that a replica at `state_vector` lacks. None returns the whole state.
@@ -298,7 +299,7 @@ class Replica:
             UpdateRefusedError: the state vector is malformed.
         """
         with self._lock:
-            return self._values.document.diff(state_vector)
+            return self._document.diff(state_vector)
 
     def update_since(self, version: int) -> bytes | None:
         """Return one update with all changes after `version`: b"" if there are none, None if the log starts later."""
@@ -342,7 +343,7 @@ class Replica:
         return unsubscribe
 
     def _publish(self, origin: str) -> None:
-        for update in self._values.document.take_updates():
+        for update in self._document.take_updates():
             if origin != TAB:
                 self._log.append(update)
             for subscriber in tuple(self._subscribers):

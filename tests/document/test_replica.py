@@ -415,7 +415,7 @@ def test_deleted_replica_is_garbage_collected() -> None:
     replica = Replica()
     replica.edit("log", None, ["first"], RULES["list"])
     replica.apply(Replica().diff())
-    held = [weakref.ref(part) for part in (replica, replica._values.document, replica._values.document._doc)]
+    held = [weakref.ref(part) for part in (replica, replica._document, replica._document._doc)]
     del replica
     gc.collect()
     assert [part() for part in held] == [None] * 3

@@ -326,7 +326,7 @@ def test_N2_damaged_snapshot_is_rejected_and_replaceable(local_room: Room, packe
 
 
 def test_invalid_entries_are_not_listed(local_room: Room) -> None:
-    stored = replica_of(local_room)._values.document._doc.get("snapshots", type=_map_type())
+    stored = replica_of(local_room)._document._doc.get("snapshots", type=_map_type())
     for name, entry in {
         "number": 1.0, "empty": {}, "naive": {"when": "2026-01-02T03:04:05", "who": "x", "state": b""},
         "never": {"when": "soon", "who": "x", "state": b""}, "numbers": {"when": 1.0, "who": 2.0, "state": 3.0},
@@ -347,7 +347,7 @@ def _map_type() -> Any:
 def test_unreadable_value_is_kept_and_blocks_no_other_value(local_room: Room) -> None:
     replica = replica_of(local_room)
     with replica.transaction():
-        replica._values.document.set("later", {"$later": 1})
+        replica._document.set("later", {"$later": 1})
     replica.apply(b"\0\0")
     local_room.state["a"] = 1
     local_room.snapshots.save("v")
