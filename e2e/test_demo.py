@@ -44,9 +44,9 @@ def test_edits_in_the_demo_reach_the_other_window(demo: Process, tab: OpenTab) -
     drivers.set_text_area(two, "Notes", "West grows fastest.")
     eventually(lambda: drivers.shown_text(one, "Notes") == "West grows fastest.")
     drivers.click(one, "☕ One more cup")
-    settles_on(lambda: metric(two, "Cups drunk so far"), "1")
+    settles_on(lambda: metric(two, "Drunk while looking at this"), "1")
     drivers.click(two, "☕ One more cup")
-    settles_on(lambda: metric(one, "Cups drunk so far"), "2")
+    settles_on(lambda: metric(one, "Drunk while looking at this"), "2")
     drivers.set_checkbox(one, "Show the rows", True)
     two.page.get_by_test_id("stDataFrame").wait_for()
     assert drivers.shown_choices(two, "Regions") == ["South", "East", "West"]

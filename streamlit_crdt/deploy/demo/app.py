@@ -85,7 +85,7 @@ def drink() -> None:
 
 with counter_side:
     st.button("☕ One more cup", width="stretch", on_click=drink)
-    st.metric("Cups drunk so far", st.session_state.cups_drunk)
+    st.metric("Drunk while looking at this", st.session_state.cups_drunk)
 
 if st.checkbox("Show the rows"):
     st.dataframe(chosen.sort_values(["day", "shop", "drink"]), hide_index=True, height=320)
