@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,11 +20,11 @@ from streamlit_crdt.errors import ValueUnreadableError
 
 _log = logging.getLogger("streamlit_crdt")
 
-KEPT_S: Final = 60.0
+LIFETIME_S: Final = 60.0
 """Seconds that an event stays in the room, for sessions that reconnect. Measured by the clock of its sender."""
 
-KEPT_OF_OTHERS_S: Final = 600.0
-"""Seconds that an event of another sender stays in the room. Longer, because its clock may be wrong."""
+REMOTE_LIFETIME_S: Final = 600.0
+"""Seconds after which a session deletes the event of another sender. Longer, because that clock may be wrong."""
 
 CLEAR_INTERVAL_S: Final = 5.0
 """Seconds between two scans for outdated events by one sender. Each scan reads all events."""
@@ -46,9 +46,14 @@ class Event:
 
 
 class EventLog:
-    """The events of one room, for one session. Not thread-safe."""
+    """The events of one room, for one session. Not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        clock: returns the time in seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._read: set[str] | None = None
         self._requested: set[str] = set()
         self._numbers = itertools.count()
@@ -70,7 +75,7 @@ class EventLog:
         Raises:
             ValueNotShareableError: the payload has no stored form.
         """
-        now = time.time()
+        now = self._clock()
         prefix = f"{replica.replica_id:x}-"
         stored = {"name": name, "payload": encode(payload, key=None), "at": now}
         replica.add_event(f"{prefix}{next(self._numbers)}", stored, self._outdated(replica, now, prefix))
@@ -84,7 +89,7 @@ class EventLog:
             event_id
             for event_id, stored in replica.events.items()
             if not abs(now - _sent_at(stored))  # nan and a time in the future are outdated too
-            <= (KEPT_S if event_id.startswith(prefix) else KEPT_OF_OTHERS_S)
+            <= (LIFETIME_S if event_id.startswith(prefix) else REMOTE_LIFETIME_S)
         ]
 
     def take(self, replica: Replica, name: str) -> Iterator[Event]:

@@ -20,12 +20,9 @@ def test_N2_malformed_event_is_ignored(malformed: Any) -> None:
     assert not events.has_unread(replica) and list(events.take(replica, "ping")) == []
 
 
-def test_outdated_events_are_deleted_at_any_sender_clock(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_outdated_events_are_deleted_at_any_sender_clock() -> None:
     now = 1_000_000.0
-    monkeypatch.setattr("streamlit_crdt.document.events.time.time", lambda: now)
-    replica, events = Replica(), EventLog()
+    replica, events = Replica(), EventLog(clock=lambda: now)
     events.join(replica)
     for number, at in enumerate((now + 10**9, float("nan"), now - 10**9, "soon", now - 300)):
         replica.add_event(f"other-{number}", {"name": "ping", "payload": None, "at": at})
@@ -37,11 +34,10 @@ def test_outdated_events_are_deleted_at_any_sender_clock(
 
 
 def test_frequent_broadcasts_scan_events_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    replica, events, read = Replica(), EventLog(), list[int]()
+    replica, events, read = Replica(), EventLog(clock=lambda: 1_000_000.0), list[int]()
     events.join(replica)
     native = Document.read_events
     monkeypatch.setattr(Document, "read_events", lambda self: read.append(1) or native(self))
-    monkeypatch.setattr("streamlit_crdt.document.events.time.time", lambda: 1_000_000.0)
     for _ in range(20):
         events.broadcast(replica, "ping", None)
     assert len(read) == 1
