@@ -1,15 +1,18 @@
 /**
- * The build id: package version plus a hash of everything that decides what the bundle does.
+ * Build id: the package version, and a hash of everything that determines the behavior of the bundle.
  *
- * It is made of sources, not of the output, so that it can be compiled into the output, and holds no clock and no
- * path, so that two machines that build the same sources agree.
+ * It hashes sources, not the output, because Vite compiles it into the output. It depends on no clock and no absolute path,
+ * so that two machines compute the same id for the same sources. `hatch_build.py` computes the same id.
  */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 
-/** Hexadecimal digits of the hash that are kept: 48 bits, plenty to tell two builds of one version apart. */
+/** Hexadecimal digits of the hash: 48 bits distinguish the builds of one version. */
 const HASH_DIGITS = 12;
+
+/** Tests are beside the sources and are left out: a changed test must not make open tabs ask for a reload. */
+const TEST_FILE = /\.test\.ts$|^testing\.ts$/;
 
 export function buildId(root: string): string {
   const version = readVersion(join(root, "package.json"));
@@ -29,11 +32,8 @@ function readVersion(path: string): string {
   if (typeof content === "object" && content !== null && "version" in content) {
     return String(content.version);
   }
-  throw new Error(`${path} states no version`);
+  throw new Error(`${path} has no version`);
 }
-
-/** Tests lie beside the sources and are left out: changing one must not tell every open tab to reload. */
-const TEST_FILE = /\.test\.ts$|^testing\.ts$/;
 
 function sourcesUnder(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })

@@ -12,7 +12,7 @@ export default tseslint.config(
     rules: {
       "no-restricted-properties": [
         "error",
-        { property: "innerHTML", message: "Use textContent: what a peer wrote is never markup." },
+        { property: "innerHTML", message: "Use textContent. Text of a peer is never markup." },
       ],
       "@typescript-eslint/restrict-template-expressions": [
         "error",
@@ -23,7 +23,7 @@ export default tseslint.config(
   {
     files: ["**/*.test.ts"],
     rules: {
-      // Fakes are taken apart by destructuring, and a test's page is its own markup.
+      // Tests destructure the methods of fakes, and write the markup of their pages.
       "@typescript-eslint/unbound-method": "off",
       "no-restricted-properties": "off",
     },

@@ -10,7 +10,7 @@ const root = resolve(import.meta.dirname, "..");
 const output = join(root, "streamlit_crdt", "static");
 const build = buildId(root);
 
-/** Leaves the build id where the Python side reads it, so that both sides compare the same string. */
+/** Write the build id for the Python side, so that both sides compare the same string. */
 function writeBuildId(): Plugin {
   return {
     name: "write-build-id",
@@ -22,12 +22,12 @@ function writeBuildId(): Plugin {
 }
 
 /**
- * Vite keeps the whitespace of ES libraries for the sake of tree shaking; nobody bundles this one again. Done last, because
- * Vite prints a chunk anew after every `renderChunk` hook of ours.
+ * Minify the bundle. Vite keeps the whitespace of ES libraries, because tree shaking of a later bundle needs it; this bundle
+ * is final. `generateBundle` is the hook, because Vite prints each chunk again after `renderChunk`.
  */
-function minifyWhole(): Plugin {
+function minifyBundle(): Plugin {
   return {
-    name: "minify-whole",
+    name: "minify-bundle",
     apply: "build",
     async generateBundle(_options, bundle) {
       for (const chunk of Object.values(bundle)) {
@@ -43,7 +43,7 @@ function minifyWhole(): Plugin {
 export default defineConfig({
   root: import.meta.dirname,
   define: { __BUILD__: JSON.stringify(build) },
-  plugins: [minifyWhole(), writeBuildId()],
+  plugins: [minifyBundle(), writeBuildId()],
   build: {
     outDir: output,
     emptyOutDir: true,
