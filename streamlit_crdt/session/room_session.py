@@ -61,7 +61,7 @@ class RoomSession:
         self.room = room
         self.backend = backend
         self.context = RoomContext(room, Participant("editor", random_guest()))
-        self.connection = RoomConnection(qualified(room, backend.namespace), backend, self.participant)
+        self.connection = RoomConnection(qualified(room, backend.namespace), backend)
         self.binding = StateBinding(self.replica, self.context)
         self.writer = RoomWriter(self.binding)
         self.clicks = PendingClicks()
@@ -106,7 +106,7 @@ class RoomSession:
     def _set_context(self, context: RoomContext) -> None:
         if context != self.context:
             self.context = self.binding.context = context
-            self.connection.participant = context.participant
+            self.connection.is_read_only = context.is_read_only
 
     # -- connection and tab --------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from streamlit_crdt import _compat
-from streamlit_crdt.access.participant import Participant
 from streamlit_crdt.backend.backend import RoomBackend, RoomPeer
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
@@ -184,7 +183,7 @@ class RoomConnection:
     Attributes:
         room: name of the room, with its namespace.
         session_id: id of the session at the room server, here and in the token of its tab.
-        participant: participant of the current script run. The updates of a viewer are not pushed (rule A1).
+        is_read_only: whether the session is a viewer, so that no update is pushed (rule A1).
         replica: replica of the session.
         channel: the session's end of the channel to its tab.
         unsaved: unsaved edits of the session.
@@ -192,10 +191,10 @@ class RoomConnection:
             ... It is part of the page's keys, so that no widget or tab of a deleted room is used again.
     """
 
-    def __init__(self, room: str, backend: RoomBackend, participant: Participant) -> None:
+    def __init__(self, room: str, backend: RoomBackend) -> None:
         self.room = room
         self.session_id = secrets.token_hex(8)
-        self.participant = participant
+        self.is_read_only = False
         self.generation = ""
         self._generations = itertools.count(2)
         self._local = LocalConnection(room, backend, self.session_id)
@@ -222,7 +221,7 @@ class RoomConnection:
 
     def sync(self, peer: RoomPeer | None) -> None:
         """Push the whole replica to a peer that was just opened, then drain. Under the session's lock."""
-        if peer is not None and not self.participant.is_viewer and (version := self.replica.version):
+        if peer is not None and not self.is_read_only and (version := self.replica.version):
             self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
         self.drain()
 
@@ -353,6 +352,6 @@ class RoomConnection:
             return
         if origin == LOCAL:
             unsaved.add(version, replica.take_edited())
-        if peer is not None and not (peer.was_deleted or self.participant.is_viewer):
+        if peer is not None and not (peer.was_deleted or self.is_read_only):
             versions = range(version, version + 1) if origin == LOCAL else range(0)
             self._local.push(peer, update, versions, unsaved)

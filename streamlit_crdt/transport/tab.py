@@ -142,7 +142,7 @@ class TabConnection:
 
     def should_hold(self) -> bool:
         """Return whether this first run waits for the tab to bring the room's values (no flash of defaults)."""
-        if self._is_room_settled() or not self._backend.is_tab_only:
+        if not self._backend.is_tab_only or self._is_room_settled():
             return False
         if self._held_since is None:
             self._held_since = time.monotonic()
@@ -165,7 +165,7 @@ class TabConnection:
         connection.mark_framed()
         with binding.locked() as keys:
             delivery = keys.pending_delivery
-        participant, unsaved = connection.participant, connection.unsaved
+        participant, unsaved = binding.context.participant, connection.unsaved
         is_local, is_deleted = connection.is_local, connection.is_deleted
         gets_updates_by_socket = is_local and connection.channel.status == "connected"
         return connection.channel.frame(
@@ -227,7 +227,7 @@ class TabConnection:
 
     def without_viewer_update(self, frame: Frame) -> Frame:
         """Return a viewer's frame without its update if the room's updates come from this process (rule A1)."""
-        if not self._connection.participant.is_viewer or self._backend.is_tab_only:
+        if not self._connection.is_read_only or self._backend.is_tab_only:
             return frame
         return replace(frame, update=b"")
 
