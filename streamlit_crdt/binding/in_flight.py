@@ -46,7 +46,7 @@ def close_all(keys: KeyStates) -> None:
 
 def close_received(keys: KeyStates, values: Mapping[str, Any], client_state: ClientState) -> None:
     """Confirm the values that the client state contains."""
-    for state in keys.values():
+    for state in list(keys.values()):
         flight = state.in_flight
         if flight is not None and _is_received(state, flight, values, client_state):
             state.in_flight = None
@@ -70,7 +70,7 @@ def confirm(
     if delivery != keys.delivery or client_state is None:
         return False
     is_missed = False
-    for state in keys.values():
+    for state in list(keys.values()):
         flight = state.in_flight
         if flight is None:
             continue

@@ -79,7 +79,7 @@ class KeyState:
         is_written_now: a remote value was written in this run.
         is_overwritten_now: the script overwrote that remote value in this run (P4).
         overwritten_runs: number of remote runs in a row in which this happened (P4).
-        is_volatile: the value changes in each run. Remote runs do not send it any more (P4).
+        is_volatile: the value changes in each run. A remote run does not push it (P4).
         is_merged: the room merged a local edit, so that its value differs from the one that the script has.
         is_submitted: the form of the widget was submitted, and no push has read the value since (P7).
     """
@@ -163,7 +163,8 @@ class KeyState:
 class KeyStates(dict[str, KeyState]):
     """Key states of one session in one room, by key. An access to a missing key creates its state.
 
-    Not thread-safe: `StateBinding` holds a lock.
+    Not thread-safe: `StateBinding` holds a lock. A loop that calls code of the app, such as a `format_func`, iterates a
+    copy: that code may add keys.
 
     Attributes:
         replica: the session's replica of the room. No other binding may have it.
@@ -199,7 +200,7 @@ class KeyStates(dict[str, KeyState]):
                 state.is_shared = context.key_filter.shares(state.key)
 
     def start_over(self, replica: Replica | None) -> None:
-        """Forget all values. Widgets, and the keys known as volatile, stay."""
+        """Forget all values. The widgets and the volatile keys stay."""
         self.replica = self.replica if replica is None else replica
         self.drafts.start_over()
         former = list(self.values())
@@ -216,6 +217,7 @@ class KeyStates(dict[str, KeyState]):
         self.discard_if_empty(state)
 
     def discard_if_empty(self, state: KeyState) -> None:
+        """Discard a record without content, so that keys that a script uses once do not accumulate."""
         if state.is_disposable:
             self.pop(state.key, None)
 
@@ -313,8 +315,8 @@ class KeyStates(dict[str, KeyState]):
             self.warn(
                 state,
                 "volatile",
-                f"st.session_state[{state.key!r}] gets a new value in each script run, which would make the sessions "
-                "rerun each other without end; it is now sent only after a user action. "
+                f"st.session_state[{state.key!r}] gets a new value on each run, which would make sessions rerun each "
+                "other endlessly; it is now shared only after a user action. "
                 f"Make it private: crdt_sync(..., private=[{state.key!r}]).",
             )
         return state.is_volatile

@@ -39,18 +39,17 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
     Returns:
         The errors of the values that cannot be shared. The other values were written.
     """
-    edits: list[tuple[KeyState, Any]] = []
     errors: list[ValueNotShareableError] = []
     for state in keys.values():
         state.is_held_back = False
     if not keys.is_read_only:
-        _find_edits(keys, values, context, edits, errors)
+        edits, errors = _find_edits(keys, values, context)
         if not context.is_synced:
             return errors
         deleted = _find_deletions(keys, values)
         if edits or deleted:
             with keys.replica.transaction():
-                _write_edits(keys, edits, errors)
+                errors += _write_edits(keys, edits)
                 if deleted:
                     _write_deletions(keys, deleted)
     if any(state.is_submitted for state in keys.values()):
@@ -96,12 +95,10 @@ def restore_overwritten(
 
 
 def _find_edits(
-    keys: KeyStates,
-    values: Mapping[str, Any],
-    context: PushContext,
-    edits: list[tuple[KeyState, Any]],
-    errors: list[ValueNotShareableError],
-) -> None:
+    keys: KeyStates, values: Mapping[str, Any], context: PushContext
+) -> tuple[list[tuple[KeyState, Any]], list[ValueNotShareableError]]:
+    """Return the edited keys with their shared values, and the errors of values without a shared value."""
+    edits, errors = [], []
     for key, value in list(values.items()):
         state = keys[key]
         is_scalar = type(value) in SCALARS and type(value) is type(state.last_seen)
@@ -114,6 +111,7 @@ def _find_edits(
             continue
         if current is not REFUSED and _is_pushed(keys, state, current, context):
             edits.append((state, current))
+    return edits, errors
 
 
 def _is_pushed(keys: KeyStates, state: KeyState, current: Any, context: PushContext) -> bool:
@@ -161,9 +159,8 @@ def _is_first_edit(keys: KeyStates, state: KeyState, current: Any) -> bool:
         keys.see(state, current)  # a default
         return False
     first = current if state.value_before_sync is ABSENT else state.value_before_sync
-    return not (
-        state.key in keys.replica and equal(current, first)
-    )  # the room's value overrides a first value
+    # The room's value overrides a first value, but not a later one.
+    return not (state.key in keys.replica and equal(current, first))
 
 
 def _is_echo(state: KeyState, context: PushContext) -> bool:
@@ -178,14 +175,14 @@ def _is_echo(state: KeyState, context: PushContext) -> bool:
     return not context.client_state.is_caused_only_by(state.widget)
 
 
-def _write_edits(
-    keys: KeyStates, edits: list[tuple[KeyState, Any]], errors: list[ValueNotShareableError]
-) -> None:
+def _write_edits(keys: KeyStates, edits: list[tuple[KeyState, Any]]) -> list[ValueNotShareableError]:
+    errors = []
     for state, current in edits:
         try:
             _write(keys, state, current)
         except ValueNotShareableError as error:
             errors.append(error)
+    return errors
 
 
 def _write(keys: KeyStates, state: KeyState, current: Any) -> None:

@@ -88,7 +88,7 @@ def replace_echoes(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]
     registers there must not send the browser's old value back.
     """
     written = {}
-    for state in keys.values():
+    for state in list(keys.values()):
         widget, flight = state.widget, state.in_flight
         if widget is None or flight is None or state.key not in values or not state.is_registered:
             continue
@@ -116,7 +116,7 @@ def changed_keys(keys: KeyStates) -> Iterator[str]:
 def displaced_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the shared value of each widget that a viewer changed, by key. The next full run reverts it (rule A1)."""
     displaced = {}
-    for state in keys.values():
+    for state in list(keys.values()):
         widget = state.widget
         if widget is None or not state.is_registered or state.last_seen is ABSENT or state.key not in values:
             continue
@@ -154,12 +154,13 @@ def _is_seen_scalar(state: KeyState) -> bool:
 
 def _is_settled(state: KeyState, value: Any) -> bool:
     """Return whether session state shows `last_seen`, and nothing is open for the key."""
-    is_open = state.in_flight is not None or not state.is_in_room
-    are_values_open = any(
-        open_value is not ABSENT for open_value in (state.withheld, state.refused, state.value_before_sync)
+    return (
+        type(value) is type(state.last_seen)
+        and bool(value == state.last_seen)
+        and state.is_in_room
+        and state.in_flight is None
+        and state.withheld is state.refused is state.value_before_sync is ABSENT
     )
-    is_shown = type(value) is type(state.last_seen) and value == state.last_seen
-    return is_shown and not is_open and not are_values_open
 
 
 def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:
@@ -187,7 +188,7 @@ def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> St
 def _revert_untouched(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
     """Return the writes that revert a viewer's changes of widgets that the room has no value for (rule A1)."""
     writes = []
-    for state in keys.values():
+    for state in list(keys.values()):
         widget = state.widget
         if widget is None or not state.is_registered or state.last_seen is ABSENT or state.key not in values:
             continue

@@ -130,7 +130,7 @@ def register(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool, 
 
 def check_registered(keys: KeyStates, values: Mapping[str, Any]) -> None:
     """Refuse the room's values that widgets coerced after they registered (P2)."""
-    for state in keys.values():
+    for state in list(keys.values()):
         shown, state.unchecked = state.unchecked, ABSENT
         if shown is ABSENT or state.widget is None or state.key not in values:
             continue
@@ -174,6 +174,8 @@ def forget(keys: KeyStates, key: str) -> None:
 
 
 def _set_widget(keys: KeyStates, state: KeyState, widget: Widget) -> None:
+    if state.widget is None or not state.widget.is_settable:
+        state.room_value = ABSENT  # the next plan sees the room's value again, now as the value of a widget
     state.widget = widget
     keys.has_fields = keys.has_fields or widget.form is not None
 
@@ -186,6 +188,7 @@ def _initial_value(keys: KeyStates, state: KeyState, widget: Widget) -> Any:
     is_first = state.widget is not None and not state.widget.is_settable and state.last_seen is ABSENT
     if not (is_first and widget.is_settable and state.is_shared and state.key in keys.replica):
         return REFUSED
+    keys.take_changes()
     remote = keys.read(state)
     value = REFUSED if remote is REFUSED else widget.to_widget_value(remote)
     if value is REFUSED:
@@ -204,6 +207,7 @@ def _forgotten_value(keys: KeyStates, state: KeyState, widget: Widget) -> Any:
     """
     if not widget.is_settable or not state.is_shared or state.key not in keys.replica:
         return REFUSED
+    keys.take_changes()
     remote = keys.read(state)
     value = REFUSED if remote is REFUSED or state.is_refused(remote) else widget.to_widget_value(remote)
     if value is not REFUSED:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from streamlit_crdt.binding.text_drafts import TextDrafts, class_of, digest_of
+from streamlit_crdt.binding.widgets import Widget
+from streamlit_crdt.document.replica import Replica
+from tests.support.binding_session import BoundSession, identity
 
 
 def draft_base(text: str, number: int = 1) -> tuple[str, int]:
@@ -75,3 +78,17 @@ def test_reported_draft_survives_many_remote_writes() -> None:
     assert drafts.base("a") == "begun on this"
     drafts.note_open({})
     assert drafts.base("a") is None
+
+
+def test_text_written_before_registration_can_be_a_draft_base() -> None:
+    room = Replica()
+    room.set("a", "hello")
+    area = Widget(
+        "a", "$$ID-hash-a", "text_area", True, identity, lambda value: "" if value is None else value
+    )
+    session = BoundSession(room, area)
+    session.run()
+    session.run()
+    with session.binding.locked() as keys:
+        keys.drafts.note_open({"a": draft_base("hello")})
+        assert keys.drafts.base("a") == "hello"
