@@ -8,7 +8,7 @@ A wrapped function never raises because of the library: a failure is logged with
 function runs.
 
 Other packages import from this package, not from its modules. Inside, imports run one way:
-`install → script_runs, widget_hooks → session_state → run_context → hooks, app_test`.
+`install → script_runs, widget_hooks → session_state → run_context → hooks`, and `app_test → run_context`.
 """
 
 from __future__ import annotations

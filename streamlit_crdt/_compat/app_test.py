@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
-def app_test_key(state: Any) -> str:
-    """Return the key of an AppTest's session: the id of its state object (SafeSessionState, 1.65+)."""
-    return f"AppTest {id(state._state)}"
+from streamlit_crdt._compat.run_context import app_test_key
 
 
 def key_of_app_test(app: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from streamlit_crdt.errors import StreamlitTooOldError
 MIN_STREAMLIT: Final[tuple[int, int]] = (1, 65)
 
 
+@functools.cache
 def require_streamlit(minimum: tuple[int, int] = MIN_STREAMLIT) -> None:
     """Raise `StreamlitTooOldError` if Streamlit is older than `minimum`, by default the floor in pyproject.toml."""
     found = tuple(int(part) for part in streamlit.__version__.split(".")[:2] if part.isdigit())

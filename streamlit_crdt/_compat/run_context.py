@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from streamlit import config
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt._compat.app_test import app_test_key
 from streamlit_crdt._compat.hooks import guarded
 
 if TYPE_CHECKING:
@@ -149,6 +148,11 @@ def fragments_of_run(ctx: Any) -> tuple[str, ...]:
 def session_key(ctx: Any, *, is_app_test: bool) -> str:
     """Return the key of a session: Streamlit's id, or in an AppTest the id of its state (ScriptRunContext, 1.65+)."""
     return app_test_key(ctx.session_state) if is_app_test else str(ctx.session_id)
+
+
+def app_test_key(state: Any) -> str:
+    """Return the key of an AppTest's session: the id of its state object (SafeSessionState, 1.65+)."""
+    return f"AppTest {id(state._state)}"
 
 
 def is_app_test() -> bool:

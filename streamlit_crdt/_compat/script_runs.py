@@ -93,11 +93,11 @@ def wrap_message(hooks: Hooks) -> None:
     @functools.wraps(native)
     def receive(self: Any, widget_states: Any) -> None:
         # The hook comes first: when it returns, no older run can overwrite the client state.
-        number = take_number(widget_states)
         run = current_hooks(hooks)
+        number = take_number(widget_states)
         if run is not None:
             stale = guarded(run.client_state_received, *read_client_state(widget_states), number)
-            widget_states = without(widget_states, stale or frozenset())
+            widget_states = without(widget_states, stale) if stale else widget_states
         native(self, widget_states)
         turn = getattr(_present, "turn", None)
         if turn is not None:

@@ -55,8 +55,6 @@ def take_number(widget_states: Any) -> int | None:
 
 def without(widget_states: Any, stale: frozenset[str]) -> Any:
     """Return a client state without these widgets. Session state then keeps their values (WidgetStates, 1.65+)."""
-    if not stale:
-        return widget_states
     kept = type(widget_states)()
     kept.widgets.extend(state for state in widget_states.widgets if state.id not in stale)
     return kept

@@ -53,7 +53,7 @@ class WidgetCall:
         self._arguments = {name: arguments[name] for name in VALIDATION_ARGUMENTS if name in arguments}
         self._form_id = form_id
         self._is_settable = is_settable
-        if self.room is not None and is_settable and self.room.binding.context.key_filter.shares(self.key):
+        if self.room is not None and is_settable and self.room.context.key_filter.shares(self.key):
             self.scope = self.room.scope
 
     def before_rules(self, *, writes_allowed: bool) -> bool:
@@ -187,7 +187,7 @@ class ScriptRunHooks:
             if room is None or not is_settable:
                 return None
             key = unkeyed_key(element_type, native_hash())
-            if not room.key_filter.shares(key):
+            if not room.context.key_filter.shares(key):
                 return None
             call = WidgetCall(run, key, room)
         elif (begun := self._calls.get(key)) is not None and not begun.kind:

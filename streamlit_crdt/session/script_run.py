@@ -111,7 +111,10 @@ class FormRegistry:
         self._rendered.add(form_id)
 
     def get(self, form_id: str) -> FormInfo | None:
-        """Return a form by its id; None for "", outside of all forms."""
+        """Return a form by its id; None for "", outside of all forms.
+
+        A form that the library missed counts as one that is not cleared on submit.
+        """
         return self._forms.get(form_id, FormInfo(form_id)) if form_id else None
 
     def add_button(self, element_id: str, form_id: str) -> None:

@@ -229,7 +229,7 @@ class Session:
             run.entered.append(room_session)
             if run.is_remote:
                 room_session.replica.pause_history()
-            rooms = self._rooms_of(run)
+            rooms = {*self._memberships.joined, *run.entered}
             for one in rooms:
                 one.set_alone(len(rooms) == 1)
             return room_session.begin_run(run)
@@ -370,12 +370,9 @@ class Session:
             room_session.binding.register(widget, value, is_assigned=is_assigned, is_in_browser=is_in_browser)
         elif run.innermost_block(_compat.fragment_id()) is not None and not is_private(widget.key):
             self._memberships.outside_keys.add(widget.key)
-        for other in self._rooms_of(run) - {room_session}:
+        for other in {*self._memberships.joined, *run.entered} - {room_session}:
             with other.binding.locked() as keys:
                 widget_registration.exclude(keys, widget)
-
-    def _rooms_of(self, run: ScriptRun) -> set[RoomSession]:
-        return {*self._memberships.joined, *run.entered}
 
     # -- end -----------------------------------------------------------------------------------------------------
 

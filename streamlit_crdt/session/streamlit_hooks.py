@@ -6,6 +6,7 @@ refuse locks and documents in it. No session reads or writes the state of anothe
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -81,13 +82,16 @@ class SessionHooks:
 
     def __init__(self, registry: SessionRegistry) -> None:
         self._registry = registry
+        self._module_count = 0
 
     def find_run(self, context: _compat.RunContext) -> ScriptRunHooks | None:
         session = self._registry.get(context.session_key)
         return None if session is None else ScriptRunHooks(session, context)
 
     def run_ended(self, context: _compat.RunContext, *, complete: bool, reruns: bool) -> None:
-        freeze_after_run()
+        if len(sys.modules) != self._module_count:
+            self._module_count = len(sys.modules)
+            freeze_after_run()
         hooks = context.hooks if isinstance(context.hooks, ScriptRunHooks) else self.find_run(context)
         if hooks is not None:
             hooks.session.run_ended(hooks.run, complete=complete, reruns=reruns)
