@@ -192,7 +192,7 @@ class EmbeddedServer:
         self.port = address_of(listener)[1]
         started: Future[None] = Future()
 
-        def serve() -> None:
+        def run_in_thread() -> None:
             try:
                 asyncio.run(self._serve(listener, started))
             except BaseException as error:
@@ -200,7 +200,7 @@ class EmbeddedServer:
                     raise
                 started.set_exception(error)
 
-        self._thread = threading.Thread(target=serve, name="streamlit-crdt-server", daemon=True)
+        self._thread = threading.Thread(target=run_in_thread, name="streamlit-crdt-server", daemon=True)
         self._thread.start()
         try:
             started.result(timeout_s)

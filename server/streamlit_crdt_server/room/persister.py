@@ -261,14 +261,14 @@ class RoomPersister:
         stay in the log are found again when the room is opened.
         """
         misplaced = () if self._queue.batches else tuple(self._misplaced)
-        if not (self._room_log.is_long or misplaced):
+        if not (self._room_log.is_compaction_due or misplaced):
             return
         del self._misplaced[: len(misplaced)]
         try:
             for update, why in misplaced:
                 await self._room_log.append(update)
                 await self._room_log.set_aside(update, why)
-            if not (self._room_log.is_long or self._room_log.is_short):
+            if not (self._room_log.is_compaction_due or self._room_log.is_compaction_cheap):
                 return
             await self._room_log.compact(self._document.read_whole_state())
         except DocumentDamagedError:

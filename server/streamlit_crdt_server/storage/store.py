@@ -39,13 +39,13 @@ class RoomLog:
         self._compact_over_bytes = COMPACT_OVER_BYTES
 
     @property
-    def is_long(self) -> bool:
-        """True if compaction is due."""
+    def is_compaction_due(self) -> bool:
+        """True if the log is long enough to be replaced by the state."""
         return self.size_bytes > self._compact_over_bytes
 
     @property
-    def is_short(self) -> bool:
-        """True if compaction is cheap, so that it may run even if it is not due."""
+    def is_compaction_cheap(self) -> bool:
+        """True if the log is so short that compaction may run even if it is not due."""
         return self.size_bytes <= COMPACT_OVER_BYTES
 
     async def load(self) -> StoredRoom:
