@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from anyio import CancelScope, Event, move_on_after
 from pycrdt import Channel, merge_updates
@@ -27,10 +27,7 @@ from streamlit_crdt_server.protocol import CloseCode, SaveStatus, saved_answer
 from streamlit_crdt_server.room.permissions import session_of
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.safe_apply import validate_update
-
-if TYPE_CHECKING:
-    from streamlit_crdt_server.room.room import Room
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
 
 REPLACE_RECEIVED_OVER_BYTES = 256 * 1024
 REPLACE_RECEIVED_OVER_RATIO = 2
@@ -68,6 +65,43 @@ class Peer(Protocol):
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the peer. Its client may reconnect unless the code forbids it."""
         ...
+
+
+class PeerUpdates(Protocol):
+    """The part of `UpdatePipeline` that a `LocalPeer` uses. Event loop only."""
+
+    def submit(self, peer: Peer, update: ValidatedUpdate, done: Future[None] | None = None) -> None: ...
+
+    def read_shared_state(self) -> bytes | None: ...
+
+
+class PeerDepartures(Protocol):
+    """The part of `RoomConnections` that a `LocalPeer` uses. Event loop only."""
+
+    def leave(self, peer: Peer) -> None: ...
+
+    def depart(self, peer: Peer) -> None: ...
+
+
+class LocalRoom(Protocol):
+    """The part of a `Room` that a `LocalPeer` uses. The properties may be read in any thread."""
+
+    name: str
+
+    @property
+    def pipeline(self) -> PeerUpdates: ...
+
+    @property
+    def connections(self) -> PeerDepartures: ...
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def level(self) -> int: ...
+
+    @property
+    def is_saving_failing(self) -> bool: ...
 
 
 class SocketPeer:
@@ -173,7 +207,7 @@ class LocalPeer:
 
     def __init__(
         self,
-        room: Room,
+        room: LocalRoom,
         state: bytes,
         post: Callable[[Callable[[], None]], None],
         *,
