@@ -116,6 +116,11 @@ def test_server_imports_neither_streamlit_nor_the_library(module: str) -> None:
         assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{module} imports {name}"
 
 
+def test_server_modules_import_one_another_without_circles() -> None:
+    names = modules("streamlit_crdt_server")
+    TopologicalSorter({name: KNOWN.intersection(imports(name)) for name in names}).prepare()
+
+
 @pytest.mark.parametrize("module", modules("streamlit_crdt"))
 def test_only_compat_uses_private_names_of_streamlit(module: str) -> None:
     if entry_of(module) == "_compat":
