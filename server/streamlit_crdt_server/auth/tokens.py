@@ -41,8 +41,15 @@ MAX_TOKEN_CHARS = 8192
 MAX_NAME_CHARS = 256
 """Characters of user, name and session. Longer ones are not signed; a longer name is cut when it is verified."""
 
+ADMIN_TTL_S = 30.0
+"""Lifetime of an admin token in seconds. It is signed for one request that is sent immediately."""
+
+NAMESPACE_HEADER = "streamlit-crdt-namespace"
+"""Header of an admin request with the namespace of the app."""
+
 ALGORITHM = "HS256"
 _AUDIENCE = "streamlit-crdt"
+_ADMIN_AUDIENCE = "streamlit-crdt errand"
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 _HEADER_FIELDS = {"alg", "typ", "kid"}
 
@@ -77,6 +84,29 @@ class Claims:
     def role_in(self, room: str) -> Role | None:
         """Return the role in `room`, or None if the token grants no access to it."""
         return self.rooms.get(room, self.rooms.get(ANY_ROOM))
+
+
+@dataclass(frozen=True, slots=True)
+class AdminScope:
+    """One operation of the admin API.
+
+    Attributes:
+        namespace: Namespace of the rooms; "" for none.
+        does: "list", or "delete" and the name of the room.
+    """
+
+    namespace: str
+    does: str
+
+    @classmethod
+    def listing(cls, namespace: str) -> AdminScope:
+        """Return the scope of listing all rooms of a namespace."""
+        return cls(namespace, "list")
+
+    @classmethod
+    def deletion(cls, namespace: str, room: str) -> AdminScope:
+        """Return the scope of deleting a room, named without its namespace."""
+        return cls(namespace, f"delete {room}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +176,36 @@ def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
         TokenForgedError: Its signature does not match its content.
         TokenExpiredError: It has expired.
     """
-    payload, key_id, expires_at = verified_payload(ring, text, audience=_AUDIENCE, now=now)
+    payload, key_id, expires_at = _verified_payload(ring, text, audience=_AUDIENCE, now=now)
     return _read_claims(payload, key_id, expires_at)
 
 
-def verified_payload(
+def mint_admin_token(ring: KeyRing, scope: AdminScope, *, now: float) -> str:
+    """Sign an admin token that is valid for `ADMIN_TTL_S` from `now`."""
+    payload = {
+        "aud": _ADMIN_AUDIENCE,
+        "namespace": scope.namespace,
+        "does": scope.does,
+        "iat": int(now),
+        "exp": now + ADMIN_TTL_S,
+    }
+    return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
+
+
+def verify_admin_token(ring: KeyRing, text: str, *, now: float) -> AdminScope:
+    """Verify the signature and the expiry of an admin token, and return its scope.
+
+    Raises:
+        TokenError: As `verify`. A connection token is malformed here.
+    """
+    payload, _, _ = _verified_payload(ring, text, audience=_ADMIN_AUDIENCE, now=now)
+    namespace, does = payload.get("namespace"), payload.get("does")
+    if not isinstance(namespace, str) or not isinstance(does, str):
+        raise TokenMalformedError("its scope is missing")
+    return AdminScope(namespace, does)
+
+
+def _verified_payload(
     ring: KeyRing, text: str, *, audience: str, now: float
 ) -> tuple[Mapping[str, Any], str, float]:
     """Return the payload, the key id and the expiry of a token for `audience`. Raises the errors of `verify`."""
@@ -242,60 +297,3 @@ def _key_id(key: bytes) -> str:
 
 def _base64url(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-ADMIN_TTL_S = 30.0
-"""Lifetime of an admin token in seconds. It is signed for one request that is sent immediately."""
-
-NAMESPACE_HEADER = "streamlit-crdt-namespace"
-"""Header of an admin request with the namespace of the app."""
-
-_ADMIN_AUDIENCE = "streamlit-crdt errand"
-
-
-@dataclass(frozen=True, slots=True)
-class AdminScope:
-    """One operation of the admin API.
-
-    Attributes:
-        namespace: Namespace of the rooms; "" for none.
-        does: "list", or "delete" and the name of the room.
-    """
-
-    namespace: str
-    does: str
-
-    @classmethod
-    def listing(cls, namespace: str) -> AdminScope:
-        """Return the scope of listing all rooms of a namespace."""
-        return cls(namespace, "list")
-
-    @classmethod
-    def deletion(cls, namespace: str, room: str) -> AdminScope:
-        """Return the scope of deleting a room, named without its namespace."""
-        return cls(namespace, f"delete {room}")
-
-
-def mint_admin_token(ring: KeyRing, scope: AdminScope, *, now: float) -> str:
-    """Sign an admin token that is valid for `ADMIN_TTL_S` from `now`."""
-    payload = {
-        "aud": _ADMIN_AUDIENCE,
-        "namespace": scope.namespace,
-        "does": scope.does,
-        "iat": int(now),
-        "exp": now + ADMIN_TTL_S,
-    }
-    return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
-
-
-def verify_admin_token(ring: KeyRing, text: str, *, now: float) -> AdminScope:
-    """Verify the signature and the expiry of an admin token, and return its scope.
-
-    Raises:
-        TokenError: As `verify`. A connection token is malformed here.
-    """
-    payload, _, _ = verified_payload(ring, text, audience=_ADMIN_AUDIENCE, now=now)
-    namespace, does = payload.get("namespace"), payload.get("does")
-    if not isinstance(namespace, str) or not isinstance(does, str):
-        raise TokenMalformedError("its scope is missing")
-    return AdminScope(namespace, does)

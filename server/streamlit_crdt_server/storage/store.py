@@ -20,64 +20,6 @@ COMPACT_RATIO = 4
 state costs as much as the room is large. With this ratio the cost per appended byte is small."""
 
 
-class RoomLog:
-    """The log of one room.
-
-    Attributes:
-        room: The name of the room.
-        level: A `StoreLevel`, which says what an appended update survives.
-        epoch: Epoch of the room, or "" before the log is loaded.
-        size_bytes: Bytes in the log that this process loaded or appended.
-    """
-
-    def __init__(self, store: Store, room: str) -> None:
-        self.room = room
-        self.level = store.level
-        self.epoch = ""
-        self.size_bytes = 0
-        self._store = store
-        self._compact_over_bytes = COMPACT_OVER_BYTES
-
-    @property
-    def is_compaction_due(self) -> bool:
-        """True if the log is long enough to be replaced by the state."""
-        return self.size_bytes > self._compact_over_bytes
-
-    @property
-    def is_compaction_cheap(self) -> bool:
-        """True if the log is so short that compaction may run even if it is not due."""
-        return self.size_bytes <= COMPACT_OVER_BYTES
-
-    async def load(self) -> StoredRoom:
-        """Return the stored room."""
-        stored = await self._store.load(self.room)
-        self.epoch = stored.epoch
-        self.size_bytes = sum(map(len, stored.updates))
-        return stored
-
-    async def append(self, update: bytes) -> None:
-        """Append an update. It is saved when this returns."""
-        await self._store.append(self.room, update)
-        self.size_bytes += len(update)
-
-    async def set_aside(self, update: bytes, why: str) -> None:
-        """Move an update that damages the document out of the log. The store keeps it."""
-        await self._store.set_aside(self.room, update, why)
-
-    async def compact(self, state: bytes | None) -> None:
-        """Replace the log by `state`. If that fails, or `state` is None, compaction is due again at twice the size."""
-        self._compact_over_bytes = 2 * self.size_bytes
-        if state is None:
-            return
-        await self._store.compact(self.room, state)
-        self.size_bytes = len(state)
-        self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))
-
-    async def delete(self) -> None:
-        """Delete the room. The store creates a new room of this name, with another epoch, when it is next used."""
-        await self._store.delete(self.room)
-
-
 @dataclass(frozen=True, slots=True)
 class StoredRoom:
     """A room as it is stored.
@@ -219,3 +161,61 @@ class MemoryStore:
 
 def _first_epoch(room: str) -> str:
     return hashlib.blake2b(room.encode(), digest_size=16).hexdigest()
+
+
+class RoomLog:
+    """The log of one room.
+
+    Attributes:
+        room: The name of the room.
+        level: A `StoreLevel`, which says what an appended update survives.
+        epoch: Epoch of the room, or "" before the log is loaded.
+        size_bytes: Bytes in the log that this process loaded or appended.
+    """
+
+    def __init__(self, store: Store, room: str) -> None:
+        self.room = room
+        self.level = store.level
+        self.epoch = ""
+        self.size_bytes = 0
+        self._store = store
+        self._compact_over_bytes = COMPACT_OVER_BYTES
+
+    @property
+    def is_compaction_due(self) -> bool:
+        """True if the log is long enough to be replaced by the state."""
+        return self.size_bytes > self._compact_over_bytes
+
+    @property
+    def is_compaction_cheap(self) -> bool:
+        """True if the log is so short that compaction may run even if it is not due."""
+        return self.size_bytes <= COMPACT_OVER_BYTES
+
+    async def load(self) -> StoredRoom:
+        """Return the stored room."""
+        stored = await self._store.load(self.room)
+        self.epoch = stored.epoch
+        self.size_bytes = sum(map(len, stored.updates))
+        return stored
+
+    async def append(self, update: bytes) -> None:
+        """Append an update. It is saved when this returns."""
+        await self._store.append(self.room, update)
+        self.size_bytes += len(update)
+
+    async def set_aside(self, update: bytes, why: str) -> None:
+        """Move an update that damages the document out of the log. The store keeps it."""
+        await self._store.set_aside(self.room, update, why)
+
+    async def compact(self, state: bytes | None) -> None:
+        """Replace the log by `state`. If that fails, or `state` is None, compaction is due again at twice the size."""
+        self._compact_over_bytes = 2 * self.size_bytes
+        if state is None:
+            return
+        await self._store.compact(self.room, state)
+        self.size_bytes = len(state)
+        self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))
+
+    async def delete(self) -> None:
+        """Delete the room. The store creates a new room of this name, with another epoch, when it is next used."""
+        await self._store.delete(self.room)
