@@ -15,7 +15,7 @@ other replicas.
 from __future__ import annotations
 
 from streamlit_crdt.merge.rule import MergedValue, Rule
-from streamlit_crdt.merge.rules import RULES, MergePolicy, MergeRule
+from streamlit_crdt.merge.rules import DEFAULT_POLICY, RULES, MergePolicy, MergeRule
 from streamlit_crdt.merge.seed import seed
 
-__all__ = ["RULES", "MergePolicy", "MergeRule", "MergedValue", "Rule", "seed"]
+__all__ = ["DEFAULT_POLICY", "RULES", "MergePolicy", "MergeRule", "MergedValue", "Rule", "seed"]

@@ -65,3 +65,7 @@ class MergePolicy:
         if key in self.named:
             return self.named[key]
         return next((name for glob, name in self.named.items() if fnmatchcase(key, glob)), None)
+
+
+DEFAULT_POLICY: Final = MergePolicy()
+"""The policy without configured rules. It is shared, so that a script run without `merge=` creates none."""

@@ -19,7 +19,7 @@ from streamlit_crdt.access.participant import (
 )
 from streamlit_crdt.access.room_context import PRIVATE_PREFIX, KeyFilter
 from streamlit_crdt.errors import RoomNameError
-from streamlit_crdt.merge import MergePolicy, MergeRule
+from streamlit_crdt.merge import DEFAULT_POLICY, MergePolicy, MergeRule
 from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.session_membership import DetachedMembership, SessionMembership
 from streamlit_crdt.session import component
@@ -85,7 +85,7 @@ def crdt_sync(
     """
     _compat.require_streamlit()
     room = None if room is None else validate_room_name(room)
-    policy = MergePolicy(dict(merge or {}))
+    policy = MergePolicy(dict(merge)) if merge else DEFAULT_POLICY
     run = script_run()
     if run is None:
         return Room(room, _membership_outside_runs(role_of(role), user))
