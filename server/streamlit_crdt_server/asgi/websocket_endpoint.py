@@ -110,9 +110,8 @@ class WebSocketEndpoint:
         check_origin(scope, self._settings.allow_origin)
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if raw_path.partition(b"?")[0].rpartition(b"/")[2] != room.encode():
-            raise RoomNameRefused(
-                raw_path.decode("latin-1")
-            )  # percent-encoded: one room would have two spellings
+            # A percent-encoded name would be a second spelling of a room.
+            raise RoomNameRefused(raw_path.decode("latin-1"))
         credentials = read_credentials(scope)
         claims = None if self._keys is None else self._verify(credentials.token, room)
         session = self._session_of(credentials.token) if claims is None else claims.session

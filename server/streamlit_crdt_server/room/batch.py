@@ -134,10 +134,8 @@ def _repair(
         except UpdateRefusedError as error:
             rejected.append((entry, error))
             continue
-        except ValueError:
-            repaired.append(
-                entry
-            )  # does not decode: `apply_update` rejects it, and only its sender is closed
+        except ValueError:  # `apply_update` rejects it too, and only its sender is closed
+            repaired.append(entry)
             continue
         is_same = update is entry.update.data
         repaired.append(entry if is_same else replace(entry, update=ValidatedUpdate.from_meta(update, meta)))

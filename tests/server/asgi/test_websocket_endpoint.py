@@ -349,9 +349,8 @@ def test_frame_of_the_largest_size_passes_at_any_rate() -> None:
 
 async def test_metrics_and_readyz_are_answered() -> None:
     async with serving() as server, server.visit():
-        await until_counted(
-            server.app, b"streamlit_crdt_connections 1.0"
-        )  # it is accepted before it joins the room
+        # The socket is accepted before it joins the room.
+        await until_counted(server.app, b"streamlit_crdt_connections 1.0")
         assert (await get(server.app, "/readyz"))[0] == 200
 
 

@@ -125,9 +125,8 @@ async def test_N2_damaged_document_is_reloaded_without_the_damaging_update(
         mallory_peer = next(p for p in room.peers if getattr(p, "channel", None) is mallory.channel)
         ada_peer = next(p for p in room.peers if getattr(p, "channel", None) is ada.channel)
         room.pipeline.submit(ada_peer, ValidatedUpdate(ada.set("y", value)))
-        room.pipeline.submit(
-            mallory_peer, ValidatedUpdate(POISON)
-        )  # bypasses the validation, as with an unknown bug
+        # Bypasses the validation, as with an unknown bug.
+        room.pipeline.submit(mallory_peer, ValidatedUpdate(POISON))
         await until(lambda: mallory.channel.closed_with == CloseCode.MALFORMED)
         await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
         async with connected(room) as late:
