@@ -60,8 +60,8 @@ def test_P3_unchanged_hidden_widget_returns_with_its_default(
         one.toggle[0].set_value(is_visible)
         run_fragment(one, monkeypatch)
     assert [slider.value for slider in one.slider] == [0, 0]
-    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
-    assert list(binding.replica) == []
+    room_session = next(one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions)
+    assert list(room_session.replica) == []
 
 
 def two_parts(room: str) -> None:
@@ -129,12 +129,12 @@ def test_frame_in_other_fragment_client_state_is_acknowledged(
     room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one = session(two_parts, room)
-    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
-    binding.tab.channel_fragment = "channel"
-    binding.tab.is_frame_due = True
+    room_session = next(one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions)
+    room_session.tab.channel_fragment = "channel"
+    room_session.tab.is_frame_due = True
     run_fragment(one, monkeypatch)
     assert requested == ["channel"]
-    binding.frame()
+    room_session.frame()
     run_fragment(one, monkeypatch)
     assert requested == ["channel"]
     assert _compat.current_run() is None
@@ -176,7 +176,7 @@ def test_due_full_run_stays_due_after_fragment_calls_crdt_sync(
     room: str, monkeypatch: pytest.MonkeyPatch, requested: list[str | None]
 ) -> None:
     one = session(inside, room)
-    binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
-    binding.request_full_run()
+    room_session = next(one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions)
+    room_session.request_full_run()
     run_fragment(one, monkeypatch)
     assert requested == [None]

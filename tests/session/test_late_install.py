@@ -24,7 +24,7 @@ def app(how):
     if how == "stop":
         st.stop()
     if how == "error":
-        raise RuntimeError("meant to be")
+        raise RuntimeError("expected")
     if how == "rerun" and private_key("again") not in st.session_state:
         st.session_state[private_key("again")] = 1
         st.rerun()
@@ -39,22 +39,22 @@ AppTest.from_function(app, default_timeout=60, kwargs={"how": HOW}).run()
 assert shared() == [[("plain", HOW)]], shared()
 """
 
-TWO_AT_ONCE = """
-def late(how, inside, may_go_on):
+OVERLAPPING = """
+def late(how, inside, may_continue):
     import streamlit as st
     inside.set()
-    assert may_go_on.wait(30)
+    assert may_continue.wait(30)
     from streamlit_crdt import crdt_sync
     crdt_sync("r")
     st.session_state["late"] = how
 
-inside, may_go_on = threading.Event(), threading.Event()
-second = AppTest.from_function(late, default_timeout=30, kwargs=dict(how=HOW, inside=inside, may_go_on=may_go_on))
+inside, may_continue = threading.Event(), threading.Event()
+second = AppTest.from_function(late, default_timeout=30, kwargs=dict(how=HOW, inside=inside, may_continue=may_continue))
 running = threading.Thread(target=second.run)
 running.start()
 assert inside.wait(30)
 AppTest.from_function(app, default_timeout=60, kwargs={"how": HOW}).run()
-may_go_on.set()
+may_continue.set()
 running.join()
 assert [("late", HOW), ("plain", HOW)] in shared(), shared()
 """
@@ -66,7 +66,7 @@ def test_assignment_of_first_run_in_process_is_shared_at_its_end(how: str, tmp_p
 
 
 def test_assignment_of_run_older_than_install_is_shared(tmp_path: Path) -> None:
-    check("HOW = 'end'" + APP + TWO_AT_ONCE, tmp_path)
+    check("HOW = 'end'" + APP + OVERLAPPING, tmp_path)
 
 
 def check(script: str, folder: Path) -> None:

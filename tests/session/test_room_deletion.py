@@ -78,11 +78,15 @@ def test_sessions_in_deleted_room_keep_their_values(room: str) -> None:
 
 def test_deleted_room_is_offline_and_unsaved(room: str) -> None:
     one, _two = in_deleted_room(room)
-    binding = next(one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions)
-    assert binding.status == "offline"
+    room_session = next(one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions)
+    assert room_session.status == "offline"
     one.slider[0].set_value(8).run()
-    assert (binding.status, binding.saved, binding.flush(timeout_s=0.1)) == ("offline", False, False)
-    header = decode_frame(binding.frame()).extra
+    assert (room_session.status, room_session.saved, room_session.flush(timeout_s=0.1)) == (
+        "offline",
+        False,
+        False,
+    )
+    header = decode_frame(room_session.frame()).extra
     assert (header["deleted"], header["socket"], header["poll_s"]) == (True, None, None)
 
 
@@ -174,25 +178,29 @@ def test_session_that_deletes_room_leaves_it(room: str) -> None:
 
 def test_session_away_during_deletion_does_not_join_new_room() -> None:
     first, second = ScriptedPeer("1" * 32), ScriptedPeer("2" * 32)
-    binding = RoomSession("r", ScriptedBackend(first, second))
-    binding.attach()
-    binding.replica.set("a", 1)
-    binding.detach()
-    binding.attach()
-    binding.replica.set("b", 1)
-    assert (second.is_closed, second.updates, dict(binding.replica.items())) == (True, [], {"a": 1, "b": 1})
+    room_session = RoomSession("r", ScriptedBackend(first, second))
+    room_session.attach()
+    room_session.replica.set("a", 1)
+    room_session.detach()
+    room_session.attach()
+    room_session.replica.set("b", 1)
+    assert (second.is_closed, second.updates, dict(room_session.replica.items())) == (
+        True,
+        [],
+        {"a": 1, "b": 1},
+    )
 
 
 def test_session_marks_room_deleted_on_report_of_its_tab() -> None:
-    binding = RoomSession("r", ScriptedBackend())
+    room_session = RoomSession("r", ScriptedBackend())
     tab = Replica()
     channel = Channel(tab, build="b")
     report = {"why": "status", "status": "offline", "synced": True, "error": "other-epoch", "n": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streamlit.session_state", AppTest.from_function(enters_and_leaves).session_state)
         frame = decode_frame(channel.frame(**report, saved_v=0, unsaved=0))
-        binding.receive(frame, read_report(frame), None)
-    assert (binding.connection.is_deleted, binding.status) == (True, "offline")
+        room_session.receive(frame, read_report(frame), None)
+    assert (room_session.connection.is_deleted, room_session.status) == (True, "offline")
 
 
 def test_deleted_room_is_logged_once_per_session(room: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from streamlit_crdt._compat import run_context_of
 from streamlit_crdt.backend.backend import RemoteBackend
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.session.session import Session as LiveSession
+from streamlit_crdt.session.session import Session
 from streamlit_crdt.transport.frame import StatusReport
 from streamlit_crdt_server import HubNotRunningError
 from tests.support.scripted_backend import ScriptedBackend
@@ -53,25 +53,25 @@ class Peer:
 
 def test_attach_after_a_rejected_push_sends_the_edit_again() -> None:
     second = Peer()
-    binding = RoomSession("r", ScriptedBackend(Peer(HubNotRunningError()), second))
-    binding.replica.set("x", 1)
-    thread = threading.Thread(target=binding.attach, daemon=True)
+    room_session = RoomSession("r", ScriptedBackend(Peer(HubNotRunningError()), second))
+    room_session.replica.set("x", 1)
+    thread = threading.Thread(target=room_session.attach, daemon=True)
     thread.start()
     thread.join(5)
     assert not thread.is_alive()
-    assert binding.status != "connected"
-    binding.attach()
+    assert room_session.status != "connected"
+    room_session.attach()
     other = Replica()
     other.apply(second.pushed[0])
     assert other.get("x") == 1
 
 
 def test_unreachable_room_is_logged_once_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    binding = RoomSession("r", ScriptedBackend(HubNotRunningError()))
+    room_session = RoomSession("r", ScriptedBackend(HubNotRunningError()))
     with caplog.at_level(logging.WARNING):
-        binding.attach()
-        binding.attach()
-    assert binding.status != "connected"
+        room_session.attach()
+        room_session.attach()
+    assert room_session.status != "connected"
     assert len(caplog.records) == 1
 
 
@@ -82,11 +82,11 @@ def test_parallel_fragment_does_not_wait_for_the_session_lock() -> None:
         cursors = ()
         script_requests = None
 
-    live = LiveSession("s")
+    session = Session("s")
     results: list[object] = []
-    with live.lock:
+    with session.lock:
         worker = threading.Thread(
-            target=lambda: results.append(live.run_of(run_context_of(Ctx()))), daemon=True
+            target=lambda: results.append(session.run_of(run_context_of(Ctx()))), daemon=True
         )
         worker.start()
         worker.join(5)
@@ -94,10 +94,10 @@ def test_parallel_fragment_does_not_wait_for_the_session_lock() -> None:
 
 
 def test_R4_room_session_stays_synced_while_its_tab_mounts_again(room: str) -> None:
-    binding = RoomSession(room, RemoteBackend("ws://127.0.0.1:9"))
-    assert not binding.synced
-    binding.connection.channel.report = StatusReport(synced=True)
-    assert binding.synced
-    binding.connection.channel.report = StatusReport()
-    assert binding.synced
-    assert not binding.holds()
+    room_session = RoomSession(room, RemoteBackend("ws://127.0.0.1:9"))
+    assert not room_session.synced
+    room_session.connection.channel.report = StatusReport(synced=True)
+    assert room_session.synced
+    room_session.connection.channel.report = StatusReport()
+    assert room_session.synced
+    assert not room_session.holds()

@@ -1,4 +1,4 @@
-"""What was built apart, together: rooms, fragments, callbacks, forms and timers in one app."""
+"""Combinations in one app: rooms, fragments, callbacks, forms and timers."""
 
 from __future__ import annotations
 
@@ -357,9 +357,9 @@ def test_event_causes_run_after_fragment_rerun(
         one, two = users
         run_fragment(one, monkeypatch)
         press(two, "hi").run()
-        binding = session_of(one).room_sessions["A"]
-        binding.connection.drain()
-        assert binding.writer.has_news
+        room_session = session_of(one).room_sessions["A"]
+        room_session.connection.drain()
+        assert room_session.writer.has_news
 
 
 def test_P7_submit_equal_to_leaked_draft_is_no_echo() -> None:

@@ -190,13 +190,13 @@ class BlockingRoomSession:
 
 def test_push_and_end_of_run_do_not_deadlock(state: SessionState, older: Runner) -> None:
     older.begin(21).join(WAIT_S)
-    binding = BlockingRoomSession(older.state)
+    room_session = BlockingRoomSession(older.state)
     run = registry.open(_compat.run_context_of(older.context))
-    pushing = older.start(run.session.push, run, binding)
-    assert binding.begun.wait(WAIT_S)
+    pushing = older.start(run.session.push, run, room_session)
+    assert room_session.begun.wait(WAIT_S)
     ending = older.start(older.state.on_script_finished, frozenset({"number", "button"}))
     ending.join(MEANWHILE_S)
-    binding.may_continue.set()
+    room_session.may_continue.set()
     for thread in (pushing, ending):
         thread.join(WAIT_S)
         assert not thread.is_alive()
