@@ -120,7 +120,7 @@ describe("the component", () => {
     end();
   });
 
-  it("survives a cleanup while its element is in the page, and ends within 1 s after", async () => {
+  it("survives a cleanup until 1 s after its element left the page", async () => {
     const { call, sent, host } = page();
     const end = call(frame());
     end();
@@ -181,7 +181,7 @@ describe("the component", () => {
     expect(document.querySelector(NOTICE)).toBeNull();
   });
 
-  it("lists the unsaved edits of a deleted room, and guards them until a reload", async () => {
+  it("lists and guards the unsaved edits of a deleted room", async () => {
     const { call, sent, host } = page();
     const mine = new Y.Doc();
     mine.getMap("state").set("note", "<b>mine</b>");

@@ -86,8 +86,8 @@ function nothing(): void {
   // The test observes no such event.
 }
 
-describe("A2: a tab that the server rejects, with a session that sends a new token for each request", () => {
-  it("A2: retries as rarely as for an unreachable server, with one token request", () => {
+describe("A2: a tab whose connections the server rejects", () => {
+  it("A2: retries with the usual back-off, and requests one token", () => {
     const { offered, requested, close } = setUp();
     vi.advanceTimersByTime(3_000);
     expect(offered.length).toBeLessThanOrEqual(6);
@@ -102,7 +102,7 @@ describe("A2: a tab that the server rejects, with a session that sends a new tok
     close();
   });
 
-  it("A2: still presents a valid token after hours, with one request for each lifetime", () => {
+  it("A2: has a valid token after hours, with one request per lifetime", () => {
     const { offered, requested, close } = setUp();
     vi.advanceTimersByTime(3_600_000);
     expect(requested.length).toBeGreaterThanOrEqual(7);

@@ -121,7 +121,7 @@ function setUp() {
 const NO_LOCAL_CONNECTION = { wants_saved: true };
 
 describe("edits of a session without a local connection", () => {
-  it("S5: count until they are committed, and then the session gets one frame", () => {
+  it("S5: count until they are committed, then the session gets a frame", () => {
     const { frame, connect, answer, status, requested, shown } = setUp();
     frame({ v: 3, ...NO_LOCAL_CONNECTION }, { a: 1 });
     connect();
@@ -201,7 +201,7 @@ describe("edits of a session with a local connection", () => {
     expect(requested).toEqual([]);
   });
 
-  it("count from the socket's update until they are committed, unlike those of others", () => {
+  it("count from the socket's update until the commit, unlike others", () => {
     const { frame, connect, answer, remote, status, requested } = setUp();
     frame();
     connect();
@@ -271,7 +271,7 @@ describe("unsaved edits that the session reports", () => {
     expect(isGuarded()).toBe(false);
   });
 
-  it("S5: stay unsaved if the tab received no edit, and the session is asked once", () => {
+  it("S5: stay unsaved if the tab got no edit; the session is asked once", () => {
     const { frame, answer, shown, requested } = joined();
     frame({ v: 2, unsaved: 1 });
     answer();
@@ -387,7 +387,7 @@ describe("a token", () => {
 });
 
 describe("the epoch of a room", () => {
-  it("is taken from the server's answer for the next connection and the session", () => {
+  it("is taken from the server's answer for connection and session", () => {
     const { connect, answer, status, accessChanges } = setUp();
     connect();
     answer();
@@ -418,7 +418,7 @@ describe("the epoch of a room", () => {
     expect(lostEdits).toEqual([]);
   });
 
-  it("is never merged with another one, and the unsaved edits are described", () => {
+  it("is never merged with another, and unsaved edits are described", () => {
     const { frame, connect, answer, lostEdits, replica, shown, isGuarded, status } = setUp();
     frame({ epoch: EPOCH, v: 1, ...NO_LOCAL_CONNECTION }, { saved: 1 });
     connect();
@@ -433,7 +433,7 @@ describe("the epoch of a room", () => {
     expect(isGuarded()).toBe(false);
   });
 
-  it("ends once, by another epoch in an answer or by the server's close code", () => {
+  it("ends once, by another epoch in an answer or by the close code", () => {
     const { connect, answer, lostEdits, status } = setUp();
     connect();
     answer();

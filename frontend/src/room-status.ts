@@ -1,8 +1,8 @@
 /**
  * Status of a tab in its room: role, token, epoch, and unsaved edits.
  *
- * It feeds `TabToken` and `UnsavedEdits` from the session's frames and the socket's events. The result is part of each frame
- * to the session, is shown by the badges of the page, and decides whether the browser asks before it unloads the page.
+ * It updates `TabToken` and `UnsavedEdits` from the session's frames and the socket's events. Each frame to the session
+ * reports the status, the badges of the page show it, and it decides whether the browser asks before unloading the page.
  */
 import type { Transaction } from "yjs";
 

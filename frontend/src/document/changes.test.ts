@@ -26,7 +26,7 @@ describe("changedKeys", () => {
     expect(keys).toEqual(["a", "gone"]);
   });
 
-  it("takes keys from the names of other root types, and omits roots without a key", () => {
+  it("takes keys from names of other root types, if they contain one", () => {
     const doc = new Y.Doc();
     const keys = keysOfEdit(doc, () => {
       doc.getText("text:note").insert(0, "x");

@@ -44,7 +44,7 @@ describe("Replica", () => {
     expect(replica.version).toBe(0);
   });
 
-  it("R3: a delta carries everything since the acknowledged version, not only the last change", () => {
+  it("R3: a delta contains everything since the acknowledged version", () => {
     const replica = new Replica();
     const other = peer(2);
     const session = new Y.Doc();
@@ -62,7 +62,7 @@ describe("Replica", () => {
     expect(session.getMap("state").toJSON()).toEqual({ a: "a", b: "b", c: "c" });
   });
 
-  it("R3: a deletion is in the delta although the state vector does not change", () => {
+  it("R3: a deletion is in the delta, although no state vector changes", () => {
     const replica = new Replica();
     const other = peer(2);
     other.state.set("a", 1);
@@ -85,7 +85,7 @@ describe("Replica", () => {
     expect(replica.deltaSince(0, null)).toEqual({ since: 0, update: new Uint8Array(0) });
   });
 
-  it("R6: pending structs are in the delta after another hop completed them", () => {
+  it("R6: pending structs that another hop completed are in the delta", () => {
     const replica = new Replica();
     const other = peer(2);
     other.state.set("a", 1);
@@ -127,7 +127,7 @@ describe("Replica", () => {
     });
   });
 
-  it("R3: a new session gets the whole document, with its predecessor's edits", () => {
+  it("R3: a new session gets the document with its predecessor's edits", () => {
     const replica = new Replica();
     const session = peer(1);
     session.state.set("a", 1);
@@ -141,7 +141,7 @@ describe("Replica", () => {
     expect(next.getMap("state").toJSON()).toEqual({ a: 1 });
   });
 
-  it("R3: a session that is silent for long gets everything from a bounded log", () => {
+  it("R3: a session after a long silence gets all, from a bounded log", () => {
     const replica = new Replica();
     const other = peer(2);
     const session = new Y.Doc();

@@ -47,7 +47,7 @@ class Page {
   }
 }
 
-describe("Forms", () => {
+describe("form drafts", () => {
   let clock: FakeClock;
   let forms: FormDrafts;
   let onChange: ReturnType<typeof vi.fn<() => void>>;
@@ -62,7 +62,7 @@ describe("Forms", () => {
     };
   });
 
-  it("P7: report the fields with drafts, and request one frame for each change", () => {
+  it("P7: report the fields with drafts, and request a frame per change", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
     clock.pass(1_000);
@@ -94,7 +94,7 @@ describe("Forms", () => {
     expect(forms.unsubmitted()).toEqual([]);
   });
 
-  it("P7: drop a draft that a remote write replaced, before it can be submitted", () => {
+  it("P7: drop a draft that a remote write replaced, before a submit", () => {
     const page = new Page();
     page.sent.widgetStates.set(SLIDER, { doubleValue: 2 });
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
@@ -127,7 +127,7 @@ describe("Forms", () => {
     expect(forms.unsubmitted()).toEqual([]);
   });
 
-  it("P5: keep the draft of a remounted field, which is stored in both places", () => {
+  it("P5: keep the draft of a remounted field, stored in both places", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));
     page.sent.widgetStates.set(SLIDER, { doubleValue: 7 });

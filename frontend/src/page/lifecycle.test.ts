@@ -51,7 +51,7 @@ describe("a rerun", () => {
     expect(triggers()).toEqual([]);
   });
 
-  it("is possible at each reconnect of the page, which watchReconnect reports once", async () => {
+  it("is possible at a reconnect of the page, which is reported once", async () => {
     app("notRunning");
     const stApp = document.querySelector('[data-testid="stApp"]') ?? expect.fail("no app");
     let times = 0;

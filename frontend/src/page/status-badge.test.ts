@@ -55,7 +55,7 @@ describe("the badge text", () => {
     expect(badgeText(fields === null ? null : { ...STATE, ...fields }).text).toBe(text);
   });
 
-  it("has a hint about streamlit-crdt run if the browser cannot reach the room", () => {
+  it("suggests streamlit-crdt run if the browser cannot reach the room", () => {
     const { hint } = badgeText({ ...STATE, status: "offline", unsavedBySession: 0 });
     expect(hint).toContain("streamlit-crdt run");
   });
@@ -95,7 +95,7 @@ describe("the badge", () => {
     end();
   });
 
-  it("shows the current status, in two places, and after a change of its room", () => {
+  it("shows the current status in two places, and of its new room", () => {
     setStatus("plan", { ...STATE, isViewer: true });
     const [one, other] = [mount(), mount()];
     one.call();
@@ -118,7 +118,7 @@ describe("the badge", () => {
     expect(container.hasAttribute("data-streamlit-crdt")).toBe(false);
   });
 
-  it("is removed with its element, but not by the cleanup of an earlier call", () => {
+  it("is removed with its element, not by the cleanup of an earlier call", () => {
     vi.useFakeTimers();
     const { call, text, host } = mount();
     const endFirst = call();

@@ -14,7 +14,7 @@ function press(field: HTMLTextAreaElement, key: string, ctrlKey = false): void {
   field.dispatchEvent(new KeyboardEvent("keydown", { key, ctrlKey, bubbles: true }));
 }
 
-describe("Drafts", () => {
+describe("text drafts", () => {
   let clock: FakeClock;
   let drafts: TextDrafts;
   let area: HTMLTextAreaElement;
@@ -143,7 +143,7 @@ describe("Drafts", () => {
     expect(drafts.overwritten()).toEqual({ notes: { base: digestOf("shown"), text: "mine" } });
   });
 
-  it("repeat no commit that the next draft was based on, and no reverted draft", () => {
+  it("repeat no commit under the next draft, and no reverted draft", () => {
     type(area, "mine");
     press(area, "Enter", true);
     type(area, "mine, more");

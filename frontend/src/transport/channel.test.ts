@@ -195,7 +195,7 @@ describe("an update", () => {
     expect(session.state).toEqual({ a: 1, b: 2, c: 3 });
   });
 
-  it("R3: a lost frame is resent with newer edits, after 3 s, doubling up to 30 s", () => {
+  it("R3: a lost frame is resent after 3 s, doubling up to 30 s", () => {
     const { settle, remoteEdit, sent, clock, session, last } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -212,7 +212,7 @@ describe("an update", () => {
     expect(session.state).toEqual({ a: 1, b: 2 });
   });
 
-  it("P5: a frame that a click dropped is resent 300 ms after that run's frame", () => {
+  it("P5: a frame that a click dropped is resent after 300 ms", () => {
     const { settle, remoteEdit, sent, session, channel, clock, replica } = setUp();
     settle();
     remoteEdit("a", 1);
@@ -322,7 +322,7 @@ describe("an update", () => {
     expect(last().header.ack).toBe(0);
   });
 
-  it("P4: the session's edit from the socket does not wake it, and joins the next frame", () => {
+  it("P4: the session's edit from the socket only joins the next frame", () => {
     const { settle, session, replica, clock, sent, remoteEdit, last } = setUp();
     settle();
     session.doc.getMap("state").set("mine", 1);
@@ -406,7 +406,7 @@ describe("a session's frame", () => {
     expect(sent).toHaveLength(2);
   });
 
-  it("P1: with confirm gets the number of the remote write after 400 ms of quiet", () => {
+  it("P1: with confirm is confirmed by number after 400 ms of quiet", () => {
     const { settle, channel, session, clock, sent, answer } = setUp();
     settle();
     channel.receive(session.frame({ confirm: 1 }));
@@ -510,7 +510,7 @@ describe("a session's frame", () => {
     expect(sent).toHaveLength(0);
   });
 
-  it("A2: a token request precedes other reasons, and is repeated by a retry", () => {
+  it("A2: a token request comes first, and is repeated by a retry", () => {
     const { settle, channel, remoteEdit, clock, sent } = setUp();
     settle();
     channel.request("token");

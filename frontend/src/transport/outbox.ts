@@ -1,5 +1,5 @@
 /**
- * Schedule of the tab's frames: one in flight at a time, everything else coalesced into the next, retried until acknowledged.
+ * Schedule of the tab's frames: one in flight at a time, later requests coalesced, retries until it is acknowledged.
  *
  * Only an acknowledgement of its version answers a frame. Streamlit may drop a trigger (streamlit#16732), and the session
  * may have sent a frame before it received ours.
@@ -10,7 +10,7 @@ import type { Why } from "./frame";
 
 /** Delay before the first hello is sent again. It is the frame most likely to be lost, and everything waits for it. */
 const HELLO_RESEND_MS = 1_000;
-/** Delay before any other frame is sent again. Longer than most script runs, because a fragment waits for the current run. */
+/** Delay before another frame is sent again. Longer than most script runs, because a fragment waits for the current run. */
 const RESEND_MS = 3_000;
 /** The delay doubles with each retry up to this limit. */
 const MAX_RESEND_MS = 30_000;

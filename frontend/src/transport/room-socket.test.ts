@@ -208,7 +208,7 @@ describe("RoomSocket", () => {
     expect(events).toEqual(["connecting", "connected", "connected, synced"]);
   });
 
-  it("keeps its connection for the same location, and reconnects for another", async () => {
+  it("keeps its connection for the same location only", async () => {
     const [one, other] = [await openRoom(), await openRoom()];
     const { socket, events } = openSocket();
     socket.connectTo({ kind: "port", port: one.port, path: "/r" });
@@ -221,7 +221,7 @@ describe("RoomSocket", () => {
     expect(events.at(-1)).toBe("offline");
   });
 
-  it("is offline after a drop until it has reconnected, without an event for each attempt", async () => {
+  it("is offline once from a drop until it has reconnected", async () => {
     const room = await openRoom();
     const { socket, events } = openSocket();
     socket.connectTo({ kind: "port", port: room.port, path: "/r" });
@@ -288,7 +288,7 @@ describe("RoomSocket with access", () => {
     expect(room.paths).toEqual([`/r?epoch=${EPOCH}`]);
   });
 
-  it("offers no subprotocol without a token, which a stock server would not select", async () => {
+  it("offers no subprotocol without a token, for stock servers", async () => {
     const { room } = await openWithAccess({ token: null, epoch: null });
     expect(room.offered).toEqual([undefined]);
     expect(room.paths).toEqual(["/r"]);
@@ -327,7 +327,7 @@ describe("RoomSocket with access", () => {
     expect(room.offered.at(-1)).toBe("streamlit-crdt,token.d.e.f");
   });
 
-  it("A2: reports a rejected connection, and presents a new token at the next attempt", async () => {
+  it("A2: reports a rejection, and presents a new token at the next try", async () => {
     const room = await openRoom();
     room.rejectsAll = true;
     const { socket, connectionEvents, events } = openSocket();
@@ -360,7 +360,7 @@ describe("RoomSocket with access", () => {
     expect(room.tokens).toEqual([]);
   });
 
-  it("A2: sends a viewer's new token over the open socket, also after a denial", async () => {
+  it("A2: sends a viewer's new token over the open socket after a denial", async () => {
     const { room, socket, connectionEvents } = await openWithAccess({ role: "viewer" });
     room.broadcast(DENIAL);
     await expect.poll(() => connectionEvents).toEqual(["denied"]);

@@ -97,7 +97,7 @@ export class RoomSocket {
     private readonly implementation: typeof WebSocket = WebSocket,
   ) {
     this.awareness = new Awareness(replica.doc);
-    // y-protocols sends the empty state again every 15 s, which proves to the server that this tab is alive.
+    // y-protocols sends the empty state again every 15 s, as keepalive for the server.
     this.awareness.setLocalState({});
   }
 

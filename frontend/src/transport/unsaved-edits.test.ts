@@ -148,7 +148,7 @@ describe("unsaved edits", () => {
     expect(unsaved.savedSessionVersion).toBe(0);
   });
 
-  it("an answer to a former session's query confirms nothing of the new one", () => {
+  it("an answer to a former session's query confirms nothing newer", () => {
     const { unsaved, open, answer, clock } = setUp();
     unsaved.receiveFrom(11, 4);
     open();
