@@ -21,7 +21,7 @@ from streamlit_crdt.backend.backend import RoomBackend, RoomPeer
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.transport.channel import Channel
-from streamlit_crdt.transport.frame import Status
+from streamlit_crdt.transport.frame import Frame, Status, StatusReport
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import RoomFullError, ServerError
 
@@ -184,6 +184,8 @@ class RoomConnection:
         room: name of the room, with its namespace.
         session_id: id of the session at the room server, here and in the token of its tab.
         is_read_only: whether the session is a viewer, so that no update is pushed (rule A1).
+        is_synced: whether the replica has had the room's content. Nothing is written before that (rule R4). A tab that
+            reloads or mounts again does not reset it.
         replica: replica of the session.
         channel: the session's end of the channel to its tab.
         unsaved: unsaved edits of the session.
@@ -198,7 +200,7 @@ class RoomConnection:
         self.generation = ""
         self._generations = itertools.count(2)
         self._local = LocalConnection(room, backend, self.session_id)
-        self._was_synced = False
+        self.is_synced = False
         self._report_lock = threading.Lock()
         self._is_deletion_reported = False
         self._replace_replica(Replica())
@@ -224,6 +226,7 @@ class RoomConnection:
         if peer is not None and not self.is_read_only and (version := self.replica.version):
             self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
         self.drain()
+        self.is_synced = self.is_synced or self.is_local
 
     def drain(self) -> None:
         """Apply the updates that the room in this process received since the last call. Under the session's lock."""
@@ -288,7 +291,7 @@ class RoomConnection:
         self._local.reset()
         self._is_deletion_reported = False
         self.generation = f"#{next(self._generations)}"
-        self._was_synced = False
+        self.is_synced = False
         self._replace_replica(Replica())
 
     def _report_deletion(self) -> None:
@@ -305,14 +308,10 @@ class RoomConnection:
 
     # -- status ----------------------------------------------------------------------------------------------------
 
-    @property
-    def is_synced(self) -> bool:
-        """Whether the replica has had the room's content. Nothing is written before that (rule R4).
-
-        A tab that reloads or is mounted again does not reset it.
-        """
-        self._was_synced = self._was_synced or self.is_local or self.channel.is_synced
-        return self._was_synced
+    def receive(self, frame: Frame, report: StatusReport) -> None:
+        """Apply a frame of the tab. Raises as `Channel.receive` does."""
+        self.channel.receive(frame, report)
+        self.is_synced = self.is_synced or self.channel.is_synced
 
     @property
     def status(self) -> Status:

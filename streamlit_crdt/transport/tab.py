@@ -200,7 +200,7 @@ class TabConnection:
         status_before = connection.channel.status, connection.channel.is_synced
         connection.accept_epoch(report.epoch)
         connection.drain()  # first: updates that the room already has are not pushed again
-        connection.channel.receive(self.without_viewer_update(frame), report)
+        connection.receive(self.without_viewer_update(frame), report)
         newest, state = connection.channel.report, st.session_state.to_dict()
         self._apply_report(newest, state)
         self._mark_saved(frame, report)

@@ -145,7 +145,7 @@ def test_A1_frame_of_viewers_tab_changes_nothing(room: str) -> None:
     foreign.set("moved", 99)
     frame = Frame(id=foreign.replica_id, v=1, update=foreign.diff())
     assert room_session.connection.is_read_only
-    room_session.connection.channel.receive(room_session.tab.without_viewer_update(frame), read_report(frame))
+    room_session.connection.receive(room_session.tab.without_viewer_update(frame), read_report(frame))
     assert "moved" not in room_session.replica
     editor = session(board, room, role="editor")
     assert editor.slider[0].value == 0

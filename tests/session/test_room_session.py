@@ -14,7 +14,7 @@ from streamlit_crdt.backend.backend import RemoteBackend
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
-from streamlit_crdt.transport.frame import StatusReport
+from streamlit_crdt.transport.frame import Frame, StatusReport
 from streamlit_crdt_server import HubNotRunningError
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -96,8 +96,9 @@ def test_parallel_fragment_does_not_wait_for_the_session_lock() -> None:
 def test_R4_room_session_stays_synced_while_its_tab_mounts_again(room: str) -> None:
     room_session = RoomSession(room, RemoteBackend("ws://127.0.0.1:9"))
     assert not room_session.synced
-    room_session.connection.channel.report = StatusReport(synced=True)
+    room_session.connection.receive(Frame(id=77, v=0), StatusReport(synced=True, n=1))
     assert room_session.synced
-    room_session.connection.channel.report = StatusReport()
+    room_session.connection.receive(Frame(id=78, v=0), StatusReport())
+    assert not room_session.connection.channel.is_synced
     assert room_session.synced
     assert not room_session.holds()
