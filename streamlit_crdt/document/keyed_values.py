@@ -23,13 +23,14 @@ class KeyedValues:
 
     Attributes:
         edited: the keys of local edits since the replica last took them.
-        changed: the keys whose value changed, by a local edit or a remote one, since the replica last took them.
+        changed: the keys whose value changed, by a local edit or a remote one, since the replica last took them. None
+            if it never took them: a headless client would collect keys without end.
     """
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self.edited: set[str] = set()
-        self.changed: set[str] = set()
+        self.changed: set[str] | None = None
         self._stored = self._document.get_all()
         self._cache: dict[str, Any] = {}
 
@@ -101,12 +102,14 @@ class KeyedValues:
         changed = _changed_keys(previous, self._stored)
         for key in changed:
             self._cache.pop(key, None)
-        self.changed |= changed
+        if self.changed is not None:
+            self.changed |= changed
         return changed
 
     def _note_edit(self, key: str) -> None:
         self.edited.add(key)
-        self.changed.add(key)
+        if self.changed is not None:
+            self.changed.add(key)
         self._cache.pop(key, None)
 
     def _seed(self, key: str, rule: Rule, before: object, after: object) -> Any:

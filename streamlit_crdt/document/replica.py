@@ -323,10 +323,10 @@ class Replica:
             return edited
 
     def take_changed(self) -> frozenset[str]:
-        """Return the keys whose value changed since the last call, by a local edit or a remote one."""
+        """Return the keys whose value changed since the last call, locally or remotely. At first, return all keys."""
         with self._lock:
-            changed, self._values.changed = frozenset(self._values.changed), set()
-            return changed
+            changed, self._values.changed = self._values.changed, set()
+            return frozenset(self._values.keys() if changed is None else changed)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber(update, origin)` after each change, in order and under the lock.

@@ -464,3 +464,15 @@ def test_edit_in_a_paused_history_is_not_undone() -> None:
     replica.begin_group()
     replica.set("size", 3)
     assert replica.can_undo and not replica.can_redo
+
+
+def test_take_changed_returns_local_and_remote_changes_once() -> None:
+    replica, other = Replica(), Replica()
+    replica.set("before", 1)
+    assert replica.take_changed() == {"before"}
+    other.set("remote", 1)
+    replica.apply(other.diff())
+    replica.set("local", 1)
+    replica.delete("before")
+    assert replica.take_changed() == {"remote", "local", "before"}
+    assert replica.take_changed() == frozenset()
