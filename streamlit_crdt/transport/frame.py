@@ -19,7 +19,7 @@ from streamlit_crdt_server.yjs.lib0 import DecodeError, Decoder, encode_bytes
 CHANNEL_VERSION: Final = 1
 
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
-"""Size in bytes from which a frame is rejected unread. hypercorn accepts no larger WebSocket message either."""
+"""Size limit of a frame in bytes. A larger frame is rejected unread; hypercorn rejects such a message as well."""
 
 MAX_HEADER_BYTES: Final = 1024 * 1024
 """Size limit of a header in bytes. Its largest part is the state vector of a first frame, about ten bytes for each
@@ -107,6 +107,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _MAX_DRAFTS: Final = 16
 """Limit of the entries in `drafts`, and in `overwritten`."""
 _MAX_UNSUBMITTED: Final = 256
+"""Limit of the ids in `unsubmitted`. A report over a limit is rejected with its frame."""
 _FRAME_FIELDS: Final = ("id", "v", "since", "ack_of", "ack", "sv", "build")
 
 
@@ -156,13 +157,13 @@ def read_report(frame: Frame) -> StatusReport:
     return StatusReport(
         why=cast(Why, header["why"]),
         status=cast(Status, header["status"]),
-        synced=_flag(header, "synced"),
+        synced=_boolean(header, "synced"),
         confirmed=None if header.get("confirmed") is None else _number(header, "confirmed"),
         error=None if header.get("error") is None else _text(header, "error"),
         n=_number(header, "n"),
         saved_v=_number(header, "saved_v"),
         unsaved=_number(header, "unsaved"),
-        failing=_flag(header, "failing"),
+        failing=_boolean(header, "failing"),
         epoch=None if header.get("epoch") is None else _epoch(header["epoch"]),
         drafts=_drafts(header.get("drafts", {})),
         overwritten=_overwritten(header.get("overwritten", {})),
@@ -192,7 +193,7 @@ def _frame(header: dict[str, Any], update: bytes) -> Frame:
         since=_number(header, "since"),
         ack_of=None if header.get("ack_of") is None else _number(header, "ack_of"),
         ack=_number(header, "ack"),
-        sv=None if header.get("sv") is None else _vector(header["sv"]),
+        sv=None if header.get("sv") is None else _state_vector(header["sv"]),
         build=_text(header, "build"),
         update=update,
         extra={name: value for name, value in header.items() if name not in _FRAME_FIELDS},
@@ -216,7 +217,7 @@ def _text(header: dict[str, Any], name: str) -> str:
     return value
 
 
-def _flag(header: dict[str, Any], name: str) -> bool:
+def _boolean(header: dict[str, Any], name: str) -> bool:
     value = header.get(name)
     if type(value) is not bool:
         raise FrameError(f"{name!r} is not a boolean")
@@ -263,7 +264,7 @@ def _digest(value: object) -> str:
     return value
 
 
-def _vector(value: object) -> bytes:
+def _state_vector(value: object) -> bytes:
     if not isinstance(value, str):
         raise FrameError("'sv' is not a string")
     try:
