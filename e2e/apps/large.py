@@ -23,7 +23,7 @@ with st.container(key="state"):
             {
                 "keys": sum(1 for key in st.session_state if str(key).startswith("key")),
                 "touched": st.session_state.get(TOUCHED, 0),
-                "frame_bytes": len(session.room_sessions[room.name].frame()),
+                "frame_bytes": len(session.room_sessions[room.name].tab.frame()),
             }
         ),
         language=None,

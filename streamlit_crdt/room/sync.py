@@ -104,7 +104,7 @@ def crdt_sync(
     session.select(run, room_session, key_filter, policy, participant)
     written = session.enter(run, room_session)
     if written is not None:
-        is_held = room_session.holds()
+        is_held = room_session.tab.should_hold()
         component.mount(run, room_session, is_held=is_held)
         if is_held:
             st.stop()

@@ -69,10 +69,10 @@ def _on_rerun() -> None:
 
 def _channel(session: Session, room_session: RoomSession, is_held: bool) -> None:
     room_session.tab.channel_fragment = _compat.fragment_id()
-    if is_held and not room_session.holds():
+    if is_held and not room_session.tab.should_hold():
         st.rerun()
     with session.lock:
-        data = room_session.frame()
+        data = room_session.tab.frame()
     _renderer()(
         key=room_session.tab.channel_key,
         data=data,

@@ -183,12 +183,6 @@ class RoomSession:
         """Part of the identity of the room's widgets that differs between rooms."""
         return f"{self.room}{self.connection.generation}"
 
-    def holds(self) -> bool:
-        return self.tab.should_hold()
-
-    def frame(self) -> bytes:
-        return self.tab.frame()
-
     def receive(self, frame: Frame, report: StatusReport, client_state: ClientState | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
         needs_run = self.tab.receive(frame, report, client_state) or self.writer.has_news

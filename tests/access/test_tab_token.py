@@ -86,7 +86,7 @@ def test_token_with_longest_user_has_at_most_4096_chars() -> None:
 
 
 def header(room_session: RoomSession) -> dict[str, Any]:
-    return dict(decode_frame(room_session.frame()).extra)
+    return dict(decode_frame(room_session.tab.frame()).extra)
 
 
 def tab_frame(room_session: RoomSession, ack: int = 0, **extra: Any) -> Frame:

@@ -134,7 +134,7 @@ def test_frame_in_other_fragment_client_state_is_acknowledged(
     room_session.tab.is_frame_due = True
     run_fragment(one, monkeypatch)
     assert requested == ["channel"]
-    room_session.frame()
+    room_session.tab.frame()
     run_fragment(one, monkeypatch)
     assert requested == ["channel"]
     assert _compat.current_run() is None

@@ -86,7 +86,7 @@ def test_deleted_room_is_offline_and_unsaved(room: str) -> None:
         False,
         False,
     )
-    header = decode_frame(room_session.frame()).extra
+    header = decode_frame(room_session.tab.frame()).extra
     assert (header["deleted"], header["socket"], header["poll_s"]) == (True, None, None)
 
 

@@ -101,4 +101,4 @@ def test_R4_room_session_stays_synced_while_its_tab_mounts_again(room: str) -> N
     room_session.connection.receive(Frame(id=78, v=0), StatusReport())
     assert not room_session.connection.channel.is_synced
     assert room_session.synced
-    assert not room_session.holds()
+    assert not room_session.tab.should_hold()

@@ -193,7 +193,7 @@ class Tab:
     def frame(self) -> bool:
         """Acknowledge the session's newest frame as saved. Return whether the script must run."""
         self.sent += 1
-        received = decode_frame(self.room_session.frame())
+        received = decode_frame(self.room_session.tab.frame())
         report = {
             "why": "saved",
             "status": "connected",
@@ -264,7 +264,7 @@ def test_P4_changed_save_status_causes_one_run(room: str) -> None:
 
 
 def refused_edits(room_session: RoomSession) -> object:
-    return decode_frame(room_session.frame()).extra["refused_edits"]
+    return decode_frame(room_session.tab.frame()).extra["refused_edits"]
 
 
 @pytest.mark.parametrize("refusal", [RoomFullError("r", 1000), UpdateRefusedError("it is malformed")])
