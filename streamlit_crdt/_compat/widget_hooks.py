@@ -103,8 +103,8 @@ def _scoped(element_id: str, scope: str | None) -> str:
 def wrap_rules(hooks: Hooks) -> None:
     """Wrap `check_session_state_rules`, which refuses or reports values that this library wrote (1.65+).
 
-    Without it, a shared widget with a default shows Streamlit's warning about a default beside a value, and a button with
-    a value in the room raises.
+    Without it, a shared widget with a default shows Streamlit's warning about a default beside a value, and a button
+    with a value in the room raises.
     """
     from streamlit.elements.lib import policies
 
