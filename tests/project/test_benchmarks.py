@@ -1,4 +1,4 @@
-"""The apps of the comparison run with streamlit-crdt. The measurement needs a browser and the other libraries."""
+"""Apps of the comparison benchmark, with streamlit-crdt only. The measurement itself needs a browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.comparison.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("case", SCENARIOS)
-def test_each_scenario_has_an_app_that_runs(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison_scenario_app_runs(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(APPS)
     monkeypatch.setenv("COMPARISON_CASE", case)
     monkeypatch.setenv("STREAMLIT_CRDT_STORE", "memory")

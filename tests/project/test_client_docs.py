@@ -1,4 +1,4 @@
-"""The snippets of docs/jobs.md run as they stand there."""
+"""Snippets of docs/jobs.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 SECRET = "a secret that only this test knows"
 
 
-def test_the_snippets_about_jobs_run_as_they_stand_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_snippets_run(monkeypatch: pytest.MonkeyPatch) -> None:
     server = EmbeddedServer(Settings(port=0), keys=KeyRing.from_secret(SECRET))
     server.start()
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", SECRET)

@@ -1,6 +1,6 @@
-"""What the documentation says is so: its Python runs, what it names exists, its links lead somewhere.
+"""Documentation pages: Python blocks run, named commands and files exist, links work.
 
-A block runs as it stands there, but for the room's name, so that no block meets what another one left in the room.
+Each block runs in its own room. Only the room name in its source is replaced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.markdown import (
 )
 
 NOT_RUN = 0
-"""How many Python blocks are marked as not to be run. One more is to be a decision, not an accident."""
+"""Number of Python blocks marked as not to be run. Change it on purpose only."""
 
 SECRET = "a secret that only this test knows"
 RUN_DEADLINE_S = 30
@@ -66,13 +66,13 @@ def name_of(page: Path) -> str:
 _rooms = itertools.count()
 
 
-def in_a_room_of_its_own(source: str) -> str:
+def with_own_room(source: str) -> str:
     return re.sub(r'\bcrdt_sync\("[^"]*"', f'crdt_sync("documented-{next(_rooms)}"', source)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with an app in it, under the names that the documentation gives its reader's app."""
+    """Working directory with the README's app, under the file names that the documentation uses."""
     script = next(block for block in SCRIPTS if block.page.name == "README.md").source
     for name in ("app.py", "dashboard.py"):
         (tmp_path / name).write_text(script, encoding="utf-8")
@@ -87,26 +87,26 @@ def python_path(folder: Path) -> str:
 # --- Python -------------------------------------------------------------------------------------------------
 
 
-def test_the_blocks_of_the_documentation_are_found() -> None:
+def test_code_blocks_of_all_kinds_are_found() -> None:
     assert {block.page.name for block in SCRIPTS} >= {"README.md", "merging.md", "values.md"}
     assert ASGI and JOBS
 
 
-def test_a_block_that_is_not_run_gives_its_reason_and_is_counted() -> None:
+def test_skipped_code_blocks_give_a_reason_and_are_counted() -> None:
     marked = [f"{block}: {block.not_run}" for block in PYTHON if block.not_run]
     assert len(marked) == NOT_RUN, marked
 
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
-def test_a_script_of_the_documentation_runs_and_draws_something(block: Block, folder: Path) -> None:
-    app = AppTest.from_string(in_a_room_of_its_own(block.source), default_timeout=RUN_DEADLINE_S).run()
+def test_documented_script_runs_and_draws_elements(block: Block, folder: Path) -> None:
+    app = AppTest.from_string(with_own_room(block.source), default_timeout=RUN_DEADLINE_S).run()
     for run in (app, app.run()):  # what it assigned is there the second time
         assert not run.exception, f"{block}: {[error.message for error in run.exception]}"
         assert len(run.main) + len(run.sidebar), f"{block} draws nothing"
 
 
 @pytest.mark.parametrize("block", ASGI, ids=str)
-def test_an_app_file_of_the_documentation_starts_and_serves(block: Block, folder: Path) -> None:
+def test_documented_asgi_app_starts_and_serves(block: Block, folder: Path) -> None:
     (folder / "documented_app.py").write_text(block.source, encoding="utf-8")
     port = free_port()
     environment = STREAMLIT_ENV | {"PYTHONPATH": python_path(folder), "STREAMLIT_CRDT_STORE": "memory"}
@@ -120,7 +120,7 @@ def test_an_app_file_of_the_documentation_starts_and_serves(block: Block, folder
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_tests_of_a_page_pass(page: Path, folder: Path) -> None:
+def test_documented_tests_pass(page: Path, folder: Path) -> None:
     tests = [block for block in TESTS if block.page == page]
     for block in blocks(page):
         if block in tests:
@@ -143,7 +143,7 @@ def job_server() -> Iterator[EmbeddedServer]:
 
 
 @pytest.mark.parametrize("block", JOBS, ids=str)
-def test_a_job_of_the_documentation_takes_part(
+def test_documented_job_joins_its_room(
     block: Block, folder: Path, job_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAMLIT_CRDT_SECRET", SECRET)
@@ -154,7 +154,7 @@ def test_a_job_of_the_documentation_takes_part(
 # --- commands -----------------------------------------------------------------------------------------------
 
 
-def told(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
+def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Return the help of a command; "" if there is no such command."""
     try:
         code = main([*words, "--help"])
@@ -165,26 +165,24 @@ def told(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_commands_and_options_that_a_page_shows_exist(
-    page: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    overall = told(capsys=capsys)
+def test_documented_commands_and_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overall = help_of(capsys=capsys)
     for line in commands(page, "streamlit-crdt"):
         words = [word for word in line[1:] if not word.startswith("-")]
         options = [word.split("=")[0] for word in line[1:] if word.startswith("--")]
         shown = overall
         if words and not words[0].startswith(("…", "<")):
-            shown = told(words[0], capsys=capsys)
+            shown = help_of(words[0], capsys=capsys)
             assert re.search(rf"^ +{words[0]}\b", overall, re.MULTILINE) and shown, f"there is no {line}"
             if re.search(r"\{[\w,]+\}", shown) and len(words) > 1 and words[1].islower():
-                shown = told(words[0], words[1], capsys=capsys)
+                shown = help_of(words[0], words[1], capsys=capsys)
         if words[:1] != ["run"]:  # those are Streamlit's
             missing = [option for option in options if not re.search(rf"{option}\b", shown)]
             assert not missing, f"{' '.join(line)}: there is no {missing}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_what_a_page_says_to_make_can_be_made(page: Path) -> None:
+def test_documented_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
     known = {name for line in targets for name in line.split()}
     named = {word for line in commands(page, "make") for word in line[1:] if re.fullmatch(r"[a-z-]+", word)}
@@ -192,7 +190,7 @@ def test_what_a_page_says_to_make_can_be_made(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_variables_that_a_page_names_are_read_somewhere(page: Path) -> None:
+def test_documented_environment_variables_are_read(page: Path) -> None:
     sources = "".join(
         path.read_text(encoding="utf-8")
         for part in ("streamlit_crdt", "server")
@@ -226,7 +224,7 @@ def test_page_lines_have_at_most_120_characters(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_links_and_anchors_exist(page: Path) -> None:
     for link in links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -235,7 +233,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{link}: there is no such heading in {target.name}"
 
 
-def test_every_page_can_be_reached_from_the_readme() -> None:
+def test_every_page_is_linked_from_the_readme() -> None:
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:
         page = waiting.pop()
@@ -248,7 +246,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert {page for page in PAGES if page.parent.name == "docs"} <= reached
 
 
-def test_the_readme_of_streamlit_sync_becomes_the_app_that_the_browser_tests_run() -> None:
+def test_migrated_streamlit_sync_example_is_the_tested_app() -> None:
     page = ROOT / "docs" / "coming-from-streamlit-sync.md"
     (change,) = (block.source for block in blocks(page) if block.language == "diff")
     lines = [line.strip() for line in change.splitlines()]

@@ -80,9 +80,18 @@ def ranks_of(part: str) -> dict[str, int]:
     return {name: rank for rank, names in enumerate(RANKS[part]) for name in names}
 
 
-def imports(module: str) -> Iterator[str]:
+def imports(module: str, *, for_types: bool = True) -> Iterator[str]:
     """Yield the dotted names that a module imports. `from a import b` yields `a.b` if that is a module."""
-    for node in ast.walk(ast.parse(path_of(module).read_text(encoding="utf-8"))):
+    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
+    typing_only = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing_only and not for_types:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

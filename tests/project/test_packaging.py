@@ -1,4 +1,4 @@
-"""What is built from a checkout, and what an installation needs: assets, manifest, types, and no Node."""
+"""Wheel, source archive and installation: assets, manifest, types, no need of Node."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COPIED_FILES = (
 def build(
     source: Path, target: str, out: Path, *, path: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the build backend, without Node within reach if `path` is empty."""
+    """Run the build backend. With an empty `path`, it finds no Node."""
     variables = os.environ if path is None else {**os.environ, "PATH": path}
     return subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(out)],
@@ -56,7 +56,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the sources as git has them: without the assets."""
+    """Copy of the tracked sources, without built assets."""
     copy = tmp_path / "checkout"
     for folder in COPIED:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("static", "__pycache__"))
@@ -69,7 +69,7 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_the_wheel_holds_both_packages_their_types_the_assets_and_the_manifest(wheel: Path) -> None:
+def test_wheel_contains_packages_types_assets_and_manifest(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "streamlit_crdt/__init__.py",
@@ -93,7 +93,7 @@ def test_the_wheel_holds_both_packages_their_types_the_assets_and_the_manifest(w
     }
 
 
-def test_streamlit_finds_the_component_in_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_streamlit_finds_component_in_installed_wheel(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     looked = subprocess.run(
         [sys.executable, "-c", LOOK_FOR_COMPONENT],
@@ -112,7 +112,7 @@ for manifest, root in scan_component_manifests():
 """
 
 
-def test_streamlit_finds_the_component_in_this_installation() -> None:
+def test_streamlit_finds_component_in_this_installation() -> None:
     from streamlit.components.v2.manifest_scanner import scan_component_manifests
 
     names = {
@@ -123,7 +123,7 @@ def test_streamlit_finds_the_component_in_this_installation() -> None:
     assert "streamlit-crdt.channel" in names
 
 
-def test_a_source_archive_brings_the_assets_and_builds_without_node(tmp_path: Path) -> None:
+def test_source_archive_has_assets_and_builds_without_node(tmp_path: Path) -> None:
     archive = built(ROOT, "sdist", tmp_path / "archive")
     with tarfile.open(archive) as packed:
         packed.extractall(tmp_path / "unpacked", filter="data")
@@ -133,9 +133,7 @@ def test_a_source_archive_brings_the_assets_and_builds_without_node(tmp_path: Pa
     assert "streamlit_crdt/static/build.json" in zipfile.ZipFile(made).namelist()
 
 
-def test_a_checkout_that_is_not_built_says_what_is_missing_where_there_is_no_node(
-    checkout: Path, tmp_path: Path
-) -> None:
+def test_unbuilt_checkout_without_node_names_what_is_missing(checkout: Path, tmp_path: Path) -> None:
     done = build(checkout, "wheel", tmp_path / "out", path="")
     said = (done.stdout + done.stderr).strip()
     assert done.returncode != 0
@@ -143,12 +141,12 @@ def test_a_checkout_that_is_not_built_says_what_is_missing_where_there_is_no_nod
     assert "Traceback" not in said
 
 
-def test_the_build_id_of_python_is_the_one_that_the_frontend_wrote() -> None:
+def test_build_id_in_python_equals_the_frontends() -> None:
     written = json.loads((ROOT / "streamlit_crdt" / "static" / "build.json").read_text(encoding="utf-8"))
     assert written["build"] == hatch_build.build_id(ROOT)
 
 
-def test_assets_count_as_stale_as_soon_as_a_source_or_the_lock_file_changed(checkout: Path) -> None:
+def test_assets_are_stale_after_a_source_or_lock_file_change(checkout: Path) -> None:
     shutil.copytree(ROOT / "streamlit_crdt" / "static", checkout / "streamlit_crdt" / "static")
     assert hatch_build.is_built(checkout)
     (checkout / "frontend" / "src" / "a.test.ts").write_text("export {};", encoding="utf-8")
@@ -158,7 +156,7 @@ def test_assets_count_as_stale_as_soon_as_a_source_or_the_lock_file_changed(chec
     assert not hatch_build.is_built(checkout)
 
 
-def test_the_floors_are_the_versions_that_the_floor_run_installs() -> None:
+def test_floors_equal_the_versions_of_the_floor_run() -> None:
     pinned = dict(
         line.lower().replace("_", "-").split("==")
         for line in (ROOT / "requirements" / "constraints-floor.txt").read_text(encoding="utf-8").split()
@@ -172,11 +170,11 @@ def test_the_floors_are_the_versions_that_the_floor_run_installs() -> None:
             assert (pinned[name.lower()] + ".").startswith(floor + "."), requirement
 
 
-def test_the_versions_of_both_languages_agree() -> None:
+def test_python_and_frontend_versions_agree() -> None:
     package = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
     assert package["version"] == project()["project"]["version"]
 
 
-def test_the_lock_files_name_no_registry() -> None:
+def test_lock_files_name_no_registry() -> None:
     for path in [*(ROOT / "requirements").iterdir(), ROOT / "package-lock.json"]:
         assert "registry" not in re.sub(r"// .*", "", path.read_text(encoding="utf-8")), path

@@ -1,4 +1,4 @@
-"""The snippets of docs/snapshots.md run as they stand there, and its file can be loaded."""
+"""Snippets and room file of docs/snapshots.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET = "a secret that only this test knows"
 
 
 @pytest.mark.parametrize("snippet", [snippet for snippet in SNIPPETS if "crdt_sync(" in snippet])
-def test_the_snippets_for_apps_run_as_they_stand_there(snippet: str) -> None:
+def test_snapshot_app_snippets_run(snippet: str) -> None:
     app = AppTest.from_string(snippet).run()
     assert not app.exception
     if "Keep this" in snippet:
@@ -29,7 +29,7 @@ def test_the_snippets_for_apps_run_as_they_stand_there(snippet: str) -> None:
         assert not app.exception and app.slider[0].value == 1 and "by Ada at" in app.markdown[0].value
 
 
-def test_the_snippet_for_jobs_runs_as_it_stands_there(
+def test_snapshot_job_snippet_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = EmbeddedServer(Settings(port=0), keys=KeyRing.from_secret(SECRET))
@@ -42,7 +42,7 @@ def test_the_snippet_for_jobs_runs_as_it_stands_there(
     server.stop()
 
 
-def test_the_file_that_is_shown_can_be_loaded() -> None:
+def test_documented_room_file_loads() -> None:
     room = crdt_sync(None)
     (file,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     room.load(file)

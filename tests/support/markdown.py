@@ -1,4 +1,4 @@
-"""What the documentation consists of: its pages, their blocks of code, their links and headings."""
+"""Pages of the documentation: code blocks, links, headings, commands, variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES: Final = sorted(
         *ROOT.glob("examples/*.md"),
     ]
 )
-"""Every page, found and not listed: one that is added is tested."""
+"""All pages, found by glob, so that a new page is tested."""
 
 _FENCE: Final = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _NOT_RUN: Final = re.compile(r"<!-- not run: (\S.*?) -->\s*\Z", re.DOTALL)
@@ -50,19 +50,19 @@ class Block:
 
     @property
     def not_run(self) -> str:
-        """The reason that the comment `<!-- not run: reason -->` above it gives; "" without one."""
+        """Reason in the comment `<!-- not run: reason -->` above the block, "" without one."""
         marked = _NOT_RUN.search(self.above)
         return marked[1] if marked else ""
 
     @property
     def file_name(self) -> str:
-        """The file that it is, by its first line (`# app.py`) or by the end of the text above; "" if neither says."""
+        """File name from the first line (`# app.py`) or the end of the text above, "" if there is none."""
         named = _NAMED.match(self.source) or _NAMED_ABOVE.search(self.above)
         return named[1] if named else ""
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """Yield a page's fenced blocks."""
+    """Yield the fenced blocks of a page."""
     text = _text(page)
     for fence in _FENCE.finditer(text):
         line = text.count("\n", 0, fence.start(2)) + 1
@@ -70,14 +70,14 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def links(page: Path) -> Iterator[str]:
-    """Yield where a page's links and pictures lead, other sites left out."""
+    """Yield the targets of links and pictures, without other sites."""
     for target in _LINK.findall(_without_code(page)):
         if "://" not in target and not target.startswith("mailto:"):
             yield target
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what `#…` may name on a page, by the rule that GitHub makes them with."""
+    """Return the anchors of a page, as GitHub derives them from headings."""
     found: dict[str, int] = {}
     for heading in _HEADING.findall(_FENCE.sub("", _text(page))):
         shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -91,7 +91,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def commands(page: Path, program: str) -> Iterator[list[str]]:
-    """Yield the words of each command line of `program` that a page shows: in blocks, indented lines and code spans."""
+    """Yield the words of each command line of `program` in blocks, indented lines and code spans."""
     text = _text(page)
     fenced = [line.strip() for fence in _FENCE.finditer(text) for line in fence[2].splitlines()]
     for line in [*fenced, *_INDENTED.findall(text), *_SPAN.findall(_FENCE.sub("", text))]:
@@ -109,7 +109,7 @@ def source_paths(page: Path) -> set[str]:
 
 
 def variables(page: Path) -> set[str]:
-    """Return the environment variables of ours that a page names."""
+    """Return the STREAMLIT_CRDT_ variables that a page names."""
     return set(re.findall(r"\bSTREAMLIT_CRDT_[A-Z_]*[A-Z]\b", _text(page)))
 
 
