@@ -53,7 +53,7 @@ class RunContext:
 
     @property
     def is_superseded(self) -> bool:
-        """Whether a newer run replaces this one (ScriptRequests, 1.65+). It does not change back.
+        """True if a newer run replaces this one (ScriptRequests, 1.65+). It does not change back.
 
         With `runner.fastReruns`, the default, a click starts a second thread at once. The first thread goes on to its
         next yield point. For a moment two runs of one session overlap. Without ScriptRequests, no run is superseded.

@@ -60,7 +60,7 @@ class RoomContext:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the session is a viewer: it writes nothing, and its local changes are reverted (rule A1)."""
+        """True if the session is a viewer: it writes nothing, and its local changes are reverted (rule A1)."""
         return self.participant.role == "viewer"
 
     def rule(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:

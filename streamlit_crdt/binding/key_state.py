@@ -110,22 +110,22 @@ class KeyState:
 
     @property
     def is_bindable(self) -> bool:
-        """Whether the room and session state share this key: a plain value, or a widget that code can set (P6)."""
+        """True if the room and session state share this key: a plain value, or a widget that code can set (P6)."""
         return self.is_shared and (self.widget is None or self.widget.is_settable)
 
     @property
     def is_field(self) -> bool:
-        """Whether the key belongs to a field of a form (P7)."""
+        """True if the key belongs to a field of a form (P7)."""
         return self.widget is not None and self.widget.form is not None
 
     @property
     def is_hidden(self) -> bool:
-        """Whether the key belongs to a widget that is not on the page (P3)."""
+        """True if the key belongs to a widget that is not on the page (P3)."""
         return self.is_unkeyed if self.widget is None else not self.is_registered
 
     @property
     def needs_delivery(self) -> bool:
-        """Whether the browser lacks the value.
+        """True if the browser lacks the value.
 
         Streamlit sends an assignment to the browser only if the widget registers in the same run. A widget that returns
         in a later run would show its default, while the script reads the room's value.
@@ -148,7 +148,7 @@ class KeyState:
 
     @property
     def is_disposable(self) -> bool:
-        """Whether the record has no content."""
+        """True if the record has no content."""
         values = (self.last_seen, self.refused, self.value_before_sync, self.withheld, self.unchecked)
         flags = (self.is_in_room, self.is_assigned, self.is_unshown, self.is_written_now, self.is_merged)
         return (
@@ -238,7 +238,7 @@ class KeyStates(dict[str, KeyState]):
 
     @property
     def has_merged(self) -> bool:
-        """Whether the room merged a local edit, and the script has not seen the result."""
+        """True if the room merged a local edit, and the script has not seen the result."""
         return any(state.is_merged for state in self.values())
 
     @property

@@ -266,7 +266,7 @@ class ClientState:
 
     @property
     def has_changes(self) -> bool:
-        """Whether a user acted: a trigger is set, or a value differs from the request before."""
+        """True if a user acted: a trigger is set, or a value differs from the request before."""
         return bool(self.triggers) or self.states != self.previous
 
     def is_caused_only_by(self, widget: Widget) -> bool:

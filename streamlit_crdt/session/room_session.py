@@ -134,7 +134,7 @@ class RoomSession:
 
     @property
     def saved(self) -> bool:
-        """Whether every edit of this session is saved. A change of the value causes a run."""
+        """True if every edit of this session is saved. A change of the value causes a run."""
         return self.tab.save_status.read_is_saved()
 
     @property
@@ -153,7 +153,7 @@ class RoomSession:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the session has left the room, and some of its edits have not reached it."""
+        """True if the session has left the room, and some of its edits have not reached it."""
         return not self.connection.is_local and self.connection.unsaved_count > 0
 
     def detach(self) -> None:

@@ -49,7 +49,7 @@ class RoomWriter:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is a new event or snapshot of those that the script has read in this run."""
+        """True if there is a new event or snapshot of those that the script has read in this run."""
         replica = self._binding.replica
         return self.has_reads and (self._events.has_unread(replica) or self._snapshots.has_changed(replica))
 

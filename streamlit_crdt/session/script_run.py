@@ -49,12 +49,12 @@ class ScriptRun:
 
     @property
     def has_changes(self) -> bool:
-        """Whether the client state contains an edit or a click."""
+        """True if the client state contains an edit or a click."""
         return self.client_state is not None and self.client_state.has_changes
 
     @property
     def is_by_timer(self) -> bool:
-        """Whether a fragment's timer caused the run, and no person."""
+        """True if a fragment's timer caused the run, and no person."""
         return self.client_state is not None and self.client_state.is_timers
 
     def close_block(self, room_session: RoomSession | None) -> None:

@@ -42,12 +42,12 @@ class Channel:
 
     @property
     def is_synced(self) -> bool:
-        """Whether the tab's document has been in sync with the room server."""
+        """True if the tab's document has been in sync with the room server."""
         return self.report.synced
 
     @property
     def is_settled(self) -> bool:
-        """Whether the tab has acknowledged the replica's current version."""
+        """True if the tab has acknowledged the replica's current version."""
         return self.tab_id is not None and self._acked_version >= self._replica.version
 
     def receive(self, frame: Frame, report: StatusReport) -> frozenset[str]:

@@ -75,7 +75,7 @@ class LocalConnection:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the opened room was deleted. No room is opened then until `reset`."""
+        """True if the opened room was deleted. No room is opened then until `reset`."""
         peer = self.peer
         return self._is_deleted or (peer is not None and peer.was_deleted)
 
@@ -249,14 +249,14 @@ class RoomConnection:
 
     @property
     def is_local(self) -> bool:
-        """Whether the session is a peer of the room in this process."""
+        """True if the session is a peer of the room in this process."""
         return self._local.peer is not None
 
     # -- deletion and epoch ----------------------------------------------------------------------------------------
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the room was deleted while the session was in it. The session keeps its values until it leaves."""
+        """True if the room was deleted while the session was in it. The session keeps its values until it leaves."""
         return self._local.is_deleted
 
     @property
@@ -315,7 +315,7 @@ class RoomConnection:
 
     @property
     def status(self) -> Status:
-        """Whether edits reach the other participants now. Without a browser, only the room in this process counts."""
+        """True if edits reach the other participants now. Without a browser, only the room in this process counts."""
         if self.is_deleted:
             return "offline"
         if self.is_local:
@@ -328,7 +328,7 @@ class RoomConnection:
 
     @property
     def is_tab_behind(self) -> bool:
-        """Whether only the tab reaches the room, and the last frame does not contain every edit of the replica."""
+        """True if only the tab reaches the room, and the last frame does not contain every edit of the replica."""
         return not (self.is_local or self.is_deleted) and self.replica.version > self._framed_version
 
     def mark_framed(self) -> None:

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 MAX_MODULES_PER_FOLDER = 14
 MAX_TEST_NAME = 70
 MAX_MODULE_LINES = 500
-QUESTION_WORDS = frozenset(["what", "which", "who", "whose", "whom", "how", "where", "why", "when", "whether", "let"])
+QUESTION_WORDS = frozenset(
+    ["what", "which", "who", "whose", "whom", "how", "where", "why", "when", "whether", "let"]
+)
 SOURCE_FOLDERS = ("streamlit_crdt", "server/streamlit_crdt_server", "frontend/src")
 PYTHON_FOLDERS = ("streamlit_crdt", "server", "tests", "e2e", "benchmarks", "tools", "examples")
 PYTHON = sorted(path for folder in PYTHON_FOLDERS for path in (ROOT / folder).rglob("*.py"))

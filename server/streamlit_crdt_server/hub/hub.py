@@ -111,7 +111,7 @@ class Hub(WebsocketServer):
 
     @property
     def is_open(self) -> bool:
-        """Whether the hub accepts connections: it runs and is not draining."""
+        """True if the hub accepts connections: it runs and is not draining."""
         return self.running and not self._is_draining
 
     async def start(

@@ -62,7 +62,7 @@ class DocumentSize:
 
     @property
     def is_due(self) -> bool:
-        """Whether the size may have passed a limit since the last measurement."""
+        """True if the size may have passed a limit since the last measurement."""
         return self.at_most_bytes > self._measure_over_bytes
 
     def grow(self, update_bytes: int) -> None:
@@ -114,7 +114,7 @@ class RoomDocument:
 
     @property
     def is_full(self) -> bool:
-        """Whether the document exceeds `max_room_bytes` and is read-only."""
+        """True if the document exceeds `max_room_bytes` and is read-only."""
         return self._size.is_full
 
     def load(self, updates: Sequence[bytes]) -> None:

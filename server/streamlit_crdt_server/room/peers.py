@@ -246,12 +246,12 @@ class LocalPeer:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the store fails at present. Pushed updates are then in memory, and saving is retried."""
+        """True if the store fails at present. Pushed updates are then in memory, and saving is retried."""
         return self._room.is_saving_failing
 
     @property
     def is_closed(self) -> bool:
-        """Whether this peer has left or its room has closed. Open the room again."""
+        """True if this peer has left or its room has closed. Open the room again."""
         return self._is_closed
 
     def push(self, update: bytes) -> Future[None]:

@@ -92,15 +92,15 @@ class PendingUpdates:
 
     @property
     def is_small(self) -> bool:
-        """Whether it is cheap to apply all pending updates again."""
+        """True if it is cheap to apply all pending updates again."""
         return self._bytes <= SMALL_BYTES
 
     def contains(self, update: bytes) -> bool:
-        """Whether exactly this update is pending."""
+        """Return whether exactly this update is pending."""
         return _digest(update) in self._updates
 
     def has_space(self, update: bytes) -> bool:
-        """Whether `update` may become pending. A single update may be as large as a frame."""
+        """Return whether `update` may become pending. A single update may be as large as a frame."""
         return not self._updates or (
             len(self._updates) < MAX_UPDATES and self._bytes + len(update) <= MAX_BYTES
         )
@@ -244,7 +244,7 @@ class AppliedTracker:
 
     @property
     def has_many_rejected(self) -> bool:
-        """Whether the rejected structs in the document exceed `MAX_REJECTED_BYTES`. A reload frees them."""
+        """True if the rejected structs in the document exceed `MAX_REJECTED_BYTES`. A reload frees them."""
         return self._rejected_bytes > MAX_REJECTED_BYTES
 
     @property
@@ -372,5 +372,5 @@ class AppliedTracker:
         return advanced
 
     def _has(self, reach: Mapping[int, int]) -> bool:
-        """Whether the document has every clock of a reach."""
+        """Return whether the document has every clock of a reach."""
         return all(clock <= self._clocks.get(replica, 0) for replica, clock in reach.items())

@@ -24,6 +24,6 @@ def session_of(channel: Channel) -> str | None:
 
 
 def may_write(channel: Channel, room: str) -> bool:
-    """Whether updates from this connection may reach the document of `room`. Decided anew for each update."""
+    """Return whether updates from this connection may reach the document of `room`. Decided anew for each update."""
     claims = claims_of(channel)
     return claims is None or claims.role_in(room) is Role.EDITOR

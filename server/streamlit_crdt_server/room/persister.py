@@ -119,7 +119,7 @@ class RoomPersister:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything is saved."""
+        """True if everything is saved."""
         return not (self._queue.batches or self._bad_rows or self._misplaced)
 
     async def load(self, unsaved: Iterable[bytes] = ()) -> list[bytes]:

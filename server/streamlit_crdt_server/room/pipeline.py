@@ -103,7 +103,7 @@ class UpdatePipeline:
 
     @property
     def has_unsaved(self) -> bool:
-        """Whether an update is received and not saved yet."""
+        """True if an update is received and not saved yet."""
         return bool(self._inbox or self._document.outbox or not self._persister.is_idle)
 
     async def load(self) -> None:

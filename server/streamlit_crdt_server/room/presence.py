@@ -108,7 +108,7 @@ class PresenceOwners:
         return tuple(removals)
 
     def _is_own(self, owner: object, presence: Presence, announced_count: int) -> bool:
-        """Whether a presence is for a client id of `owner`, or for a free one that `owner` may claim.
+        """Return whether a presence is for a client id of `owner`, or for a free one that `owner` may claim.
 
         A client that repeats the presence of a removed client id looks like that client on a new connection. It is
         accepted only as the first and only presence of a connection: that is how a client reconnects.

@@ -136,27 +136,27 @@ class Room(YRoom):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the room has closed. Open it again in its hub."""
+        """True if the room has closed. Open it again in its hub."""
         return self.pipeline.is_closed
 
     @property
     def is_full(self) -> bool:
-        """Whether the document exceeds `max_room_bytes` and is read-only."""
+        """True if the document exceeds `max_room_bytes` and is read-only."""
         return self.document.is_full
 
     @property
     def is_written(self) -> bool:
-        """Whether the room has content, saved or not."""
+        """True if the room has content, saved or not."""
         return bool(self._room_log.size_bytes or self.pipeline.has_unsaved)
 
     @property
     def is_blank(self) -> bool:
-        """Whether the room has neither peers nor content, so that it can be dropped."""
+        """True if the room has neither peers nor content, so that it can be dropped."""
         return self.started.is_set() and not (self.peers or self.is_written)
 
     @property
     def is_saving_failing(self) -> bool:
-        """Whether the store fails at present, so that the latest edits are in memory only."""
+        """True if the store fails at present, so that the latest edits are in memory only."""
         return self.persister.is_failing
 
     async def _start(self, task_status: TaskStatus[None]) -> None:

@@ -52,7 +52,7 @@ class WriteBatch:
 
     @property
     def needs_sharing(self) -> bool:
-        """Whether a peer that waits for the ack lacks updates of others in this batch."""
+        """True if a peer that waits for the ack lacks updates of others in this batch."""
         return not self.is_shared and (len(self.ack_to) > 1 or bool(self.ack_to and self.external))
 
     def updates_of_others(self) -> Mapping[Peer, bytes]:
@@ -107,12 +107,12 @@ class WriteQueue:
 
     @property
     def has_many(self) -> bool:
-        """Whether the queued batches are worth joining."""
+        """True if the queued batches are worth joining."""
         return len(self.batches) - self._writing > MAX_BATCHES
 
     @property
     def is_long(self) -> bool:
-        """Whether the queued batches are worth comparing with the room's state."""
+        """True if the queued batches are worth comparing with the room's state."""
         return self._queued_bytes > max(
             REPLACE_QUEUED_OVER_BYTES, REPLACE_QUEUED_OVER_RATIO * self._state_bytes
         )

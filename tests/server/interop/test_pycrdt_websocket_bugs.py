@@ -79,7 +79,7 @@ class FailsOnce:
 
 
 async def observers_of_a_restarted_room(kind: type[YRoom]) -> tuple[int, int, int]:
-    """Let a room fail and restart.
+    """Make a room fail and restart.
 
     Returns:
         The observers of its document while it runs and after it stopped, and how often a client received an edit.

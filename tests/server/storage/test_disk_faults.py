@@ -83,7 +83,7 @@ async def append(store: SQLiteStore, saved: list[bytes], error: type[StoreError]
 async def fail_repeatedly(
     store: SQLiteStore, break_disk: Callable[[], Callable[[], object]], error: type[StoreError]
 ) -> None:
-    """Let the disk fail and recover, and compare the saved updates with the loaded updates."""
+    """Make the disk fail and recover, then compare the saved updates with the loaded updates."""
     saved: list[bytes] = []
     false_saved = 0
     async with store:
