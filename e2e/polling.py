@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 POLL_INTERVAL_S = 0.05
-DEFAULT_DEADLINE_S = 15.0
+DEFAULT_DEADLINE_S = 45.0
 
 T = TypeVar("T")
 

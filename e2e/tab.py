@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, Response
 
-from e2e.polling import eventually
+from e2e.polling import DEFAULT_DEADLINE_S, eventually
 
 OPEN_DEADLINE_MS = 60_000
 
@@ -50,7 +50,7 @@ class Tab:
         self._allowed = list(HARMLESS)
         self._owns_page = page is None
         self.page: Page = new_context(browser).new_page() if page is None else page
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(45_000)
         self._listeners: dict[Any, Callable[..., None]] = {
             "console": self._on_console,
             "pageerror": self._on_error,
@@ -94,7 +94,7 @@ class Tab:
             self.expect_outage()
         self.page.context.set_offline(offline)
 
-    def wait_idle(self, *, timeout_ms: float = 15_000) -> None:
+    def wait_idle(self, *, timeout_ms: float = 45_000) -> None:
         """Wait until no script of this tab is running and all its elements are rendered."""
         self.page.wait_for_function(IDLE, timeout=timeout_ms)
 
@@ -117,7 +117,7 @@ class Tab:
         return self.page.get_by_test_id("stException").all_inner_texts()
 
     def eventually_shows(
-        self, key: str, value: Any, *, in_state: str = "state", deadline_s: float = 15.0
+        self, key: str, value: Any, *, in_state: str = "state", deadline_s: float = DEFAULT_DEADLINE_S
     ) -> None:
         """Wait until the app's printed state has `value` under `key`."""
 

@@ -56,5 +56,8 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts"],
     environment: "node",
+    // A loaded machine needs longer than the default of 5 s for the largest logs.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

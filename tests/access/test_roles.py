@@ -30,7 +30,7 @@ def session(app: Callable[..., None], room: str, **kwargs: Any) -> AppTest:
 def caught_up(one: AppTest, room: str) -> AppTest:
     for live in registry.sessions():
         if room in live.room_sessions:
-            assert live.room_sessions[room].flush(timeout_s=5)
+            assert live.room_sessions[room].flush(timeout_s=30)
     return one.run()
 
 

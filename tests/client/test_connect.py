@@ -33,7 +33,7 @@ from streamlit_crdt_server import EmbeddedServer, KeyRing, Role, Settings, mint
 from tests.deploy.test_asgi import mounted
 
 SECRET = "one secret for the app and the room server"
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -187,5 +187,5 @@ def test_run_that_ends_after_its_page_shares_its_assignments(
     binding = next(live.room_sessions[room] for live in registry.sessions() if room in live.room_sessions)
     one.button[0].click().run()
     assert binding.connection.peer is None
-    assert binding.flush(5)
+    assert binding.flush(30)
     assert session(leaving, room).session_state["result"] == 42

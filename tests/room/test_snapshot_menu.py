@@ -79,7 +79,7 @@ def test_menu_shows_errors_instead_of_raising_them(room: str) -> None:
     part(ada, "button", "delete:v1").click()
     ada.run()
     of_ada, of_bob = (live.room_sessions[room] for live in registry.sessions())
-    assert of_ada.flush(5)
+    assert of_ada.flush(30)
     of_bob.connection.drain()  # the snapshot is deleted while Bob's menu still shows it
     part(bob, "button", "restore:v1").click()
     bob.run()
@@ -108,7 +108,7 @@ def test_closed_menu_renders_nothing_and_causes_no_rerun(room: str) -> None:
     save(ada, "v1")
     for live in registry.sessions():
         room_session = live.room_sessions[room]
-        assert room_session.flush(5)
+        assert room_session.flush(30)
         room_session.connection.drain()
         assert not room_session.writer.has_news
 

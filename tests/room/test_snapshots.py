@@ -468,7 +468,7 @@ def test_new_snapshot_reruns_only_scripts_that_read_snapshots(room: str) -> None
     ada.slider[0].set_value(2).run()
     press(ada, "save")
     for room_session in room_sessions:
-        assert room_session.flush(5)
+        assert room_session.flush(30)
         room_session.connection.drain()
     assert sorted(room_session.writer.has_news for room_session in room_sessions) == [False, True]
     press(bob, "list")

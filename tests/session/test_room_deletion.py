@@ -43,7 +43,7 @@ def delete(room: str) -> None:
 def flush(room: str) -> None:
     for one in registry.sessions():
         if room in one.room_sessions:
-            assert one.room_sessions[room].flush(timeout_s=5)
+            assert one.room_sessions[room].flush(timeout_s=30)
 
 
 def session(room: str) -> AppTest:
@@ -105,7 +105,7 @@ def test_deleted_room_and_new_room_share_no_value(room: str) -> None:
 def flush_newest(app: AppTest, room: str) -> None:
     """Wait until the newest session's edits are saved. Older sessions are in the deleted room."""
     newest = [one.room_sessions[room] for one in registry.sessions() if room in one.room_sessions][-1]
-    assert newest.flush(timeout_s=5)
+    assert newest.flush(timeout_s=30)
 
 
 def enters_and_leaves(room: str) -> None:

@@ -15,7 +15,7 @@ def settle() -> None:
     """Wait until the rooms have applied the edits of all sessions."""
     for session in registry.sessions():
         for room_session in session.room_sessions.values():
-            assert room_session.flush(timeout_s=5)
+            assert room_session.flush(timeout_s=30)
 
 
 def caught_up(session: AppTest) -> AppTest:

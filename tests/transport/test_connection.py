@@ -13,7 +13,7 @@ from streamlit_crdt.transport.connection import LocalConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, KeyRing
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Peer:

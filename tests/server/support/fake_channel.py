@@ -13,7 +13,7 @@ from pycrdt import Channel, Doc, Map
 from streamlit_crdt_server import Hub, Room, protocol
 from streamlit_crdt_server.protocol import Limits, Presence
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 LIMITS = Limits(max_frame_bytes=2**24, max_awareness_bytes=2**16, max_state_vector_bytes=2**20)
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
 
