@@ -29,12 +29,12 @@ from streamlit_crdt._compat.script_runs import request_fragment_rerun, watch_end
 from streamlit_crdt._compat.session_state import (
     RawState,
     assigned_keys,
-    caller_argument,
     drop_values,
     first_client_state,
     unread_widgets,
     widget_keys,
 )
+from streamlit_crdt._compat.widget_hooks import caller_argument
 
 __all__ = [
     "RawState",

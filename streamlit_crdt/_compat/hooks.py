@@ -56,8 +56,12 @@ class RunHooks(Protocol):
     def widget(self, key: str) -> WidgetHooks | None:
         """Return the call that `identify_widget` began for this key."""
 
-    def before_rules(self, key: str, *, writes_allowed: bool) -> bool:
-        """Return whether this library wrote the value that session state has for `key`."""
+    def before_rules(self, key: str, fragment: str | None, *, writes_allowed: bool) -> bool:
+        """Return whether this library wrote the value that session state has for `key`.
+
+        Args:
+            fragment: id of the fragment that calls the widget function.
+        """
 
     def form_opened(self, form_id: str, *, clears: bool) -> None:
         """Record a form, and whether it is cleared when it is submitted."""
@@ -114,5 +118,10 @@ def guarded(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     try:
         return call(*arguments, **options)
     except Exception:
-        _log.exception("streamlit-crdt failed beside a Streamlit call; the app goes on without it")
+        log_failure()
         return None
+
+
+def log_failure() -> None:
+    """Log the exception that is being handled. Wrapped functions that every widget calls catch it themselves."""
+    _log.exception("streamlit-crdt failed beside a Streamlit call; the app goes on without it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamlit import config
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt._compat.hooks import guarded
+from streamlit_crdt._compat.hooks import log_failure
 
 if TYPE_CHECKING:
     from streamlit_crdt._compat.hooks import Hooks, RunHooks
@@ -105,7 +105,10 @@ def current_hooks(hooks: Hooks) -> RunHooks | None:
     if run is None:
         return None
     if run.hooks is None:
-        run.hooks = guarded(hooks.find_run, run)
+        try:
+            run.hooks = hooks.find_run(run)
+        except Exception:
+            log_failure()
     return run.hooks
 
 

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from streamlit.runtime.scriptrunner import StopException
 
-from streamlit_crdt._compat.hooks import Hooks, guarded
+from streamlit_crdt._compat.hooks import Hooks, guarded, log_failure
 from streamlit_crdt._compat.run_context import RunContext, begin_run, current_hooks, run_context_of
 from streamlit_crdt._compat.session_state import (
     drop_triggers,
@@ -76,7 +76,10 @@ def wrap_begin(hooks: Hooks) -> None:
             native(self, *arguments, **options)
         run = current_hooks(hooks)  # a callback may have entered the first room of the session
         if run is not None:
-            guarded(run.run_begins)
+            try:
+                run.run_begins()
+            except Exception:
+                log_failure()
 
     SessionState.on_script_will_rerun = begin  # type: ignore[method-assign]
 
@@ -96,8 +99,13 @@ def wrap_message(hooks: Hooks) -> None:
         run = current_hooks(hooks)
         number = take_number(widget_states)
         if run is not None:
-            stale = guarded(run.client_state_received, *read_client_state(widget_states), number)
-            widget_states = without(widget_states, stale) if stale else widget_states
+            states, triggers = read_client_state(widget_states)
+            try:
+                stale = run.client_state_received(states, triggers, number)
+            except Exception:
+                log_failure()
+            else:
+                widget_states = without(widget_states, stale) if stale else widget_states
         native(self, widget_states)
         turn = getattr(_present, "turn", None)
         if turn is not None:
@@ -127,7 +135,11 @@ def wrap_finish(hooks: Hooks) -> None:
 def _take_turn(hooks: Hooks, turn: ExitStack) -> bool | None:
     """Exclude the session's other runs from its state until `turn` closes; return False if the run is superseded."""
     run = current_hooks(hooks)
-    return None if run is None else guarded(run.take_turn, turn)
+    try:
+        return None if run is None else run.take_turn(turn)
+    except Exception:
+        log_failure()
+        return None
 
 
 _watched: Final[WeakSet[Any]] = WeakSet()
@@ -148,15 +160,21 @@ def wrap_end(hooks: Hooks) -> None:
         runner = _runner_of(ctx)
         if runner is not None:
             _watched.add(runner)
-        guarded(begin_run, ctx)
-        guarded(_write_to_the_main_page)
+        try:
+            begin_run(ctx)
+        except Exception:
+            log_failure()
+        _write_to_the_main_page()
         try:
             outcome = native(func, ctx)
         finally:
             if runner is not None:
                 _watched.discard(runner)
         _result, _without_errors, rerun, *_ = outcome
-        guarded(_end_run, hooks, run_context_of(ctx), is_followed=rerun is not None)
+        try:
+            _end_run(hooks, run_context_of(ctx), is_followed=rerun is not None)
+        except Exception:
+            log_failure()
         return outcome
 
     script_runner.exec_func_with_error_handling = execute  # type: ignore[attr-defined]
@@ -183,9 +201,12 @@ def _write_to_the_main_page() -> None:
     request of code, would write there: all elements would move down, all fragments would get other ids, and the
     browser would create all widgets anew, without the drafts in them.
     """
-    from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
+    try:
+        from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
 
-    context_dg_stack.set(get_default_dg_stack_value())
+        context_dg_stack.set(get_default_dg_stack_value())
+    except Exception:
+        log_failure()
 
 
 def watch_end(hooks: Hooks, context: RunContext) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -145,17 +144,3 @@ def unread_widgets(run: RunContext) -> dict[str, str | None]:
         }
     except AttributeError:
         return {}
-
-
-def caller_argument(function: str, name: str) -> Any:
-    """Return the local variable `name` of the nearest calling function named `function`; None without one.
-
-    The wrapped functions get no argument with the type of `st.text_input(type="password")`, or with the form around a
-    keyed widget (checked on 1.65 and 1.67).
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == function:
-            return frame.f_locals.get(name)
-        frame = frame.f_back  # type: ignore[assignment]
-    return None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from streamlit_crdt._compat.hooks import Hooks, RunHooks, WidgetHooks, guarded
-from streamlit_crdt._compat.run_context import current_hooks, page_name
-from streamlit_crdt._compat.session_state import RawState, caller_argument
+from streamlit_crdt._compat.hooks import Hooks, guarded, log_failure
+from streamlit_crdt._compat.run_context import current_hooks, fragment_id, page_name
+from streamlit_crdt._compat.session_state import RawState
 
 
 def wrap_block(hooks: Hooks) -> None:
@@ -49,6 +50,20 @@ def form_of_caller() -> str:
     return "" if container is None else current_form_id(container)
 
 
+def caller_argument(function: str, name: str) -> Any:
+    """Return the local variable `name` of the nearest calling function named `function`; None without one.
+
+    The wrapped functions get no argument with the type of `st.text_input(type="password")`, or with the form around a
+    keyed widget (checked on 1.65 and 1.67).
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == function:
+            return frame.f_locals.get(name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
 def wrap_identity(hooks: Hooks) -> None:
     """Wrap `_compute_element_id`, which every widget calls, with a key or without (1.51 to 1.67).
 
@@ -61,22 +76,19 @@ def wrap_identity(hooks: Hooks) -> None:
     @functools.wraps(native)
     def compute(element_type: str, user_key: str | None = None, **arguments: Any) -> str:
         element_id = native(element_type, user_key, **arguments)
-        run = current_hooks(hooks)
-        if run is None:
-            return element_id
-        widget = guarded(identify, run, element_type, user_key, arguments)
+        widget = None
+        try:
+            run = current_hooks(hooks)
+            if run is not None:
+                native_hash = functools.partial(stable_hash, element_type, arguments)
+                widget = run.identify_widget(element_type, user_key, arguments, form_of_caller(), native_hash)
+        except Exception:
+            log_failure()
         if widget is None:
             return element_id
         if user_key is None:
             element_id = f"{element_id.removesuffix('None')}{widget.key}"
         return _scoped(element_id, widget.scope)
-
-    def identify(
-        run: RunHooks, element_type: str, key: str | None, arguments: Mapping[str, Any]
-    ) -> WidgetHooks | None:
-        return run.identify_widget(
-            element_type, key, arguments, form_of_caller(), lambda: stable_hash(element_type, arguments)
-        )
 
     def stable_hash(element_type: str, arguments: Mapping[str, Any]) -> str:
         ctx = get_script_run_ctx(suppress_warning=True)
@@ -112,8 +124,14 @@ def wrap_rules(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def check(default_value: Any, key: str | None, writes_allowed: bool = True) -> None:
-        run = None if key is None else current_hooks(hooks)
-        if run is not None and guarded(run.before_rules, key, writes_allowed=writes_allowed):
+        is_written = False
+        try:
+            run = None if key is None else current_hooks(hooks)
+            if run is not None and key is not None:
+                is_written = run.before_rules(key, fragment_id(), writes_allowed=writes_allowed)
+        except Exception:
+            log_failure()
+        if is_written:
             if not writes_allowed:
                 return
             default_value = None
@@ -133,18 +151,24 @@ def wrap_register(hooks: Hooks) -> None:
 
     @functools.wraps(native)
     def register(self: Any, metadata: Any, user_key: str | None) -> Any:
+        state = RawState(self)
         run = None if user_key is None else current_hooks(hooks)
         widget = None if run is None or user_key is None else run.widget(user_key)
-        if widget is None or user_key is None:
+        if widget is None:
             return native(self, metadata, user_key)
-        state = RawState(self)
-        was_assigned = state.is_new(user_key)
-        guarded(widget.before_register, state, metadata)
-        is_assigned = state.is_new(user_key)
+        was_assigned = user_key in self._new_session_state
+        try:
+            widget.before_register(state, metadata)
+        except Exception:
+            log_failure()
+        is_assigned = user_key in self._new_session_state
         result = native(self, metadata, user_key)
         if result.value_changed and guarded(widget.withholds, result.value, assigned=was_assigned):
             result = replace(result, value_changed=False)
-        guarded(widget.after_register, result.value, assigned=is_assigned)
+        try:
+            widget.after_register(result.value, assigned=is_assigned)
+        except Exception:
+            log_failure()
         return result
 
     SessionState.register_widget = register  # type: ignore[method-assign]

@@ -73,7 +73,11 @@ class WidgetCall:
         """Validate the value in session state, or write the room's value (rules P2, P3)."""
         self._widget = self._describe(metadata)
         client_state = self._run.client_state
-        self._is_in_browser = client_state is not None and client_state.contains(self._widget)
+        self._is_in_browser = (
+            self._widget is not None
+            and client_state is not None
+            and self._widget.element_id in client_state.states
+        )
         if self.room is None or self._widget is None or self._run.is_superseded:
             return
         self.room.binding.prepare(
@@ -117,7 +121,7 @@ class WidgetCall:
             metadata.serializer,
             metadata.deserializer,
             self._arguments,
-            forms.get(self._form_id),
+            forms.get(self._form_id) if self._form_id else None,
         )
 
 
@@ -165,11 +169,11 @@ class ScriptRunHooks:
     def form_opened(self, form_id: str, *, clears: bool) -> None:
         self.session.forms.add(form_id, clears=clears)
 
-    def before_rules(self, key: str, *, writes_allowed: bool) -> bool:
+    def before_rules(self, key: str, fragment: str | None, *, writes_allowed: bool) -> bool:
         run = self.run
         if run.is_superseded:
             return False
-        call = self._calls[key] = WidgetCall(run, key, run.room_of_widget())
+        call = self._calls[key] = WidgetCall(run, key, run.room_of_widget(fragment))
         return call.before_rules(writes_allowed=writes_allowed)
 
     def identify_widget(
@@ -183,7 +187,7 @@ class ScriptRunHooks:
         run = self.run
         is_settable = element_type in SETTABLE and not is_password(element_type)
         if key is None:
-            room = None if run.is_superseded else run.room_of_widget()
+            room = None if run.is_superseded else run.room_of_widget(_compat.fragment_id())
             if room is None or not is_settable:
                 return None
             key = unkeyed_key(element_type, native_hash())
@@ -193,7 +197,8 @@ class ScriptRunHooks:
         elif (begun := self._calls.get(key)) is not None and not begun.kind:
             call = begun
         else:
-            call = WidgetCall(run, key, None if run.is_superseded else run.room_of_widget())
+            room = None if run.is_superseded else run.room_of_widget(_compat.fragment_id())
+            call = WidgetCall(run, key, room)
         self._calls[key] = call
         call.identify(element_type, arguments, form_id, is_settable=is_settable)
         return call

@@ -73,12 +73,15 @@ class ScriptRun:
                 return block
         return None
 
-    def room_of_widget(self) -> RoomSession | None:
+    def room_of_widget(self, fragment: str | None) -> RoomSession | None:
         """Return the room of the widget that this thread's script calls next; None for no room.
 
         In a rerun of a fragment that opens no block, it is the room in which the last full run called the fragment.
+
+        Args:
+            fragment: id of the fragment that this thread runs.
         """
-        fragment, is_rerun = _compat.fragment_id(), bool(self.context.fragments)
+        is_rerun = bool(self.context.fragments)
         fragment_rooms = self.session.fragment_rooms
         block = self.innermost_block(fragment)
         if block is not None or not is_rerun:
