@@ -26,27 +26,29 @@ class StateBinding:
 
     Attributes:
         replica: the session's replica of the room. No other binding may have it.
+        lock: held around each use of `keys`. Reentrant.
+        keys: the key states, for the functions of the rule modules.
     """
 
     def __init__(self, replica: Replica, context: RoomContext) -> None:
         self.replica = replica
-        self._lock = threading.RLock()
-        self._keys = KeyStates(replica, context)
+        self.lock = threading.RLock()
+        self.keys = KeyStates(replica, context)
 
     @contextmanager
     def locked(self) -> Iterator[KeyStates]:
-        """Hold the lock; return the key states, for the functions of the rule modules."""
-        with self._lock:
-            yield self._keys
+        """Hold the lock; return the key states."""
+        with self.lock:
+            yield self.keys
 
     @property
     def context(self) -> RoomContext:
-        return self._keys.context
+        return self.keys.context
 
     @context.setter
     def context(self, context: RoomContext) -> None:
-        with self._lock:
-            self._keys.set_context(context)
+        with self.lock:
+            self.keys.set_context(context)
 
     def start_over(self, replica: Replica | None = None) -> None:
         """Forget all values: another room has filled session state since.
@@ -54,9 +56,9 @@ class StateBinding:
         Args:
             replica: the new replica, if the room was deleted and created again.
         """
-        with self._lock:
-            self._keys.start_over(replica)
-            self.replica = self._keys.replica
+        with self.lock:
+            self.keys.start_over(replica)
+            self.replica = self.keys.replica
 
     def push(
         self,
@@ -83,28 +85,29 @@ class StateBinding:
         Returns:
             The errors of the values that cannot be shared. The other values were written.
         """
-        with self._lock:
-            unknown = [key for key in widget_keys if self._keys[key].widget is None]
+        with self.lock:
+            unknown = [key for key in widget_keys if self.keys[key].widget is None]
             if unknown:
-                widget_registration.exclude_unknown(self._keys, unknown)
-            if is_at_top and client_state is not None:
-                in_flight.close_received(self._keys, values, client_state)
+                widget_registration.exclude_unknown(self.keys, unknown)
+            is_any_in_flight = any(state.in_flight is not None for state in self.keys.values())
+            if is_any_in_flight and is_at_top and client_state is not None:
+                in_flight.close_received(self.keys, values, client_state)
             context = PushContext(client_state, is_synced, is_remote, assigned)
-            return local_edits.push(self._keys, values, context)
+            return local_edits.push(self.keys, values, context)
 
     def begin_run(self) -> None:
-        with self._lock:
-            widget_registration.begin_run(self._keys)
+        with self.lock:
+            widget_registration.begin_run(self.keys)
 
     def plan(self, values: Mapping[str, Any]) -> list[StateWrite]:
         """Return the writes that session state needs, to show the room. Call it after `push`."""
-        with self._lock:
-            return remote_writes.plan(self._keys, values)
+        with self.lock:
+            return remote_writes.plan(self.keys, values)
 
     def mark_written(self, write: StateWrite, values: Mapping[str, Any]) -> None:
         """Record that a planned write was made. `values` is the session state from before it."""
-        with self._lock:
-            remote_writes.mark_written(self._keys, write, values)
+        with self.lock:
+            remote_writes.mark_written(self.keys, write, values)
 
     def prepare(
         self, widget: Widget, values: RawValues, *, is_in_browser: bool, is_fragment_run: bool
@@ -114,35 +117,35 @@ class StateBinding:
         Args:
             is_in_browser: the client state has a value of the widget, so that the browser shows it already.
         """
-        with self._lock:
+        with self.lock:
             widget_registration.prepare(
-                self._keys, widget, values, is_in_browser=is_in_browser, is_fragment_run=is_fragment_run
+                self.keys, widget, values, is_in_browser=is_in_browser, is_fragment_run=is_fragment_run
             )
 
     def register(self, widget: Widget, value: Any, *, is_assigned: bool, is_in_browser: bool = False) -> None:
         """Record that `widget` registered with `value`; see `widget_registration.register`."""
-        with self._lock:
+        with self.lock:
             widget_registration.register(
-                self._keys, widget, value, is_assigned=is_assigned, is_in_browser=is_in_browser
+                self.keys, widget, value, is_assigned=is_assigned, is_in_browser=is_in_browser
             )
 
     def check_registered(self, values: Mapping[str, Any]) -> None:
         """Refuse the room's values that widgets coerced after they registered (P2)."""
-        with self._lock:
-            widget_registration.check_registered(self._keys, values)
+        with self.lock:
+            widget_registration.check_registered(self.keys, values)
 
     def end_run(self, *, is_complete: bool, is_remote: bool) -> None:
         """End a run. Only a complete run shows which widgets have left the page (P3)."""
-        with self._lock:
-            widget_registration.end_run(self._keys, is_complete=is_complete, is_remote=is_remote)
+        with self.lock:
+            widget_registration.end_run(self.keys, is_complete=is_complete, is_remote=is_remote)
 
     @property
     def widgets(self) -> dict[str, Widget]:
         """Each widget as this session registered it last, by key."""
-        with self._lock:
-            return self._keys.widgets()
+        with self.lock:
+            return self.keys.widgets()
 
     def needs_run(self) -> bool:
         """Return whether the room has a value that this session has not seen and would use."""
-        with self._lock:
-            return next(remote_writes.changed_keys(self._keys), None) is not None
+        with self.lock:
+            return next(remote_writes.changed_keys(self.keys), None) is not None

@@ -283,11 +283,12 @@ class KeyStates(dict[str, KeyState]):
             return self.context.rule(state.key, value, None)
         is_limited = widget.arguments.get("max_selections") is not None
         is_cleared = widget.form is not None and widget.form.clears
-        return self.context.rule(state.key, value, "" if is_limited or is_cleared else widget.kind)
+        kind = "" if is_limited or is_cleared else widget.kind
+        return self.context.merge_policy.rule(state.key, value, kind)
 
     def see(self, state: KeyState, shared: Any) -> None:
         """Set `last_seen`."""
-        state.last_seen = deep_copy(shared)
+        state.last_seen = shared if type(shared) in SCALARS else deep_copy(shared)
         if state.widget is not None and type(shared) is str:
             self.drafts.note_shown(state.key, shared)
 
@@ -301,13 +302,13 @@ class KeyStates(dict[str, KeyState]):
             "it shows its own and the room keeps its value.",
         )
 
-    def is_damped(self, state: KeyState, *, is_remote: bool) -> bool:
-        """Count a local edit; return whether it stays in this session because the key is volatile (P4).
+    def is_damped(self, state: KeyState) -> bool:
+        """Count a local edit of a remote run; return whether it stays in this session: the key is volatile (P4).
 
         Call it once for each edit. Only the first one that overwrites a remote value in a run counts.
         """
-        if not is_remote or not state.is_written_now or state.is_overwritten_now:
-            return state.is_volatile and is_remote
+        if not state.is_written_now or state.is_overwritten_now:
+            return state.is_volatile
         state.is_overwritten_now = True
         state.overwritten_runs += 1
         if state.overwritten_runs >= VOLATILE_AFTER_ROUNDS and not state.is_volatile:

@@ -116,7 +116,7 @@ def _find_edits(
 
 def _is_pushed(keys: KeyStates, state: KeyState, current: Any, context: PushContext) -> bool:
     """Return whether the value is an edit that must be written now."""
-    if state.is_field and form_drafts.is_draft(state, context.assigned):
+    if keys.has_fields and state.is_field and form_drafts.is_draft(state, context.assigned):
         return False
     is_new = state.last_seen is ABSENT and state.widget is None
     if is_new and not context.is_synced and state.value_before_sync is ABSENT:
@@ -124,7 +124,7 @@ def _is_pushed(keys: KeyStates, state: KeyState, current: Any, context: PushCont
     if not _is_edit(keys, state, current, context):
         return False
     if context.is_synced:
-        return not keys.is_damped(state, is_remote=context.is_remote)
+        return not (context.is_remote and keys.is_damped(state))
     with suppress(ValueNotShareableError):  # such an edit can never be made
         codec.encode(current, key=state.key)
         state.is_held_back = True

@@ -114,6 +114,8 @@ def register(keys: KeyStates, widget: Widget, value: Any, *, is_assigned: bool, 
     state.is_unshown = False
     if not (state.is_shared and widget.is_settable):
         return
+    if not (keys.is_read_only or state.last_seen is ABSENT or state.is_written_now):
+        return
     shared = widget.shared_or_refused(value)
     if shared is REFUSED:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
@@ -68,14 +69,17 @@ class Room:
     Attributes:
         name: the room's name, None outside of any room.
         state: the shared values by key.
-        snapshots: the named copies of the room.
     """
 
     def __init__(self, name: str | None, membership: Membership) -> None:
         self.name = name
         self._membership = membership
         self.state = SharedState(membership)
-        self.snapshots = Snapshots(membership)
+
+    @functools.cached_property
+    def snapshots(self) -> Snapshots:
+        """The named copies of the room."""
+        return Snapshots(self._membership)
 
     @property
     def status(self) -> Status:

@@ -108,7 +108,8 @@ def crdt_sync(
         component.mount(run, room_session, is_held=is_held)
         if is_held:
             st.stop()
-        room_session.view_only_notice.show()
+        if room_session.view_only_notice.is_due:
+            room_session.view_only_notice.show()
         if written and on_change is not None:
             on_change(*args, **(kwargs or {}))
     return Room(room, SessionMembership(run, room_session))

@@ -24,7 +24,7 @@ class RoomMemberships:
         self._calls: dict[str | None, list[RoomSession | None]] = {}
         self._left_keys: set[str] = set()
 
-    def switch(self, run: ScriptRun, room_session: RoomSession | None) -> None:
+    def switch(self, run: ScriptRun, room_session: RoomSession | None, fragment: str | None) -> None:
         """Record a call of `crdt_sync`. If the same call entered another room in the last run, leave that room.
 
         The former room is left before the new one is entered, so that no value goes from one into the other. A script
@@ -32,11 +32,11 @@ class RoomMemberships:
 
         Args:
             room_session: the room that the call enters; None for `crdt_sync(None)`.
+            fragment: id of the fragment that calls; None for the rest of the script.
         """
         if run.is_in_callbacks:
             return  # a callback is at no place of the script
         self.drop_left_values(run)
-        fragment = _compat.fragment_id()
         calls, former_calls = run.calls.setdefault(fragment, []), self._calls.get(fragment, [])
         index = len(calls)
         calls.append(room_session)

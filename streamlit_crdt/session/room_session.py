@@ -18,7 +18,14 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, random_guest
 from streamlit_crdt.access.room_context import KeyFilter, RoomContext
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.binding import StateBinding, in_flight, local_edits, remote_writes, widget_registration
+from streamlit_crdt.binding import (
+    StateBinding,
+    StateWrite,
+    in_flight,
+    local_edits,
+    remote_writes,
+    widget_registration,
+)
 from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica
@@ -52,6 +59,7 @@ class RoomSession:
         binding: binding between session state and the replica.
         tab: connection to the session's tab.
         writer: writes of the script past widgets and session state.
+        scope: part of the identity of the room's widgets that differs between rooms.
         clicks: clicks of `room.button`.
         view_only_notice: message to a viewer whose change is reverted.
         is_away: whether the session has left the room, or has yet to enter it. Then its state contains no edit here.
@@ -63,6 +71,7 @@ class RoomSession:
         self.context = RoomContext(room, Participant("editor", random_guest()))
         self.connection = RoomConnection(qualified(room, backend.namespace), backend)
         self.binding = StateBinding(self.replica, self.context)
+        self.scope = f"{room}{self.connection.generation}"
         self.writer = RoomWriter(self.binding)
         self.clicks = PendingClicks()
         self.view_only_notice = ViewOnlyNotice()
@@ -92,7 +101,7 @@ class RoomSession:
             participant = context.participant.combine(participant)
             key_filter = context.key_filter.combine(key_filter)
             merge_policy = context.merge_policy.joined(merge_policy)
-        else:
+        elif self._private_in_later_calls:
             key_filter = key_filter.combine(KeyFilter(key_filter.keys, self._private_in_later_calls))
         self._set_context(
             replace(context, participant=participant, key_filter=key_filter, merge_policy=merge_policy)
@@ -176,12 +185,8 @@ class RoomSession:
     def start_over(self) -> None:
         """Drop the replica: the room was deleted, or its tab sends it again, whole, when the session returns."""
         self.connection.reset()
+        self.scope = f"{self.room}{self.connection.generation}"
         self.binding.start_over(self.replica)
-
-    @property
-    def scope(self) -> str:
-        """Part of the identity of the room's widgets that differs between rooms."""
-        return f"{self.room}{self.connection.generation}"
 
     def receive(self, frame: Frame, report: StatusReport, client_state: ClientState | None) -> bool:
         """Apply a frame of the tab; return whether the script must run."""
@@ -208,16 +213,18 @@ class RoomSession:
             self.is_away = False
             self._enter_with(state, run)
         is_new = client_state is None or client_state is not self._pushed_client_state
-        self._log_errors(self._push(run, state, is_remote=run.is_remote, at_top=is_new))
+        if errors := self._push(run, state, is_remote=run.is_remote, at_top=is_new):
+            self._log_errors(errors)
         self.connection.drain()
-        if not self.writer.has_joined and self.synced:
+        if not self.writer.has_joined and self.connection.is_synced:
             self.writer.join()
         self.binding.begin_run()
-        written = self._write_remote_values(state)
-        with self.binding.locked() as keys:
-            self._written_by_fragments = (
-                [] if is_full else [key for key in written if not keys[key].is_volatile]
-            )
+        writes = self.binding.plan(state)
+        written = self._write_remote_values(writes, state) if writes else []
+        self._written_by_fragments = []
+        if not is_full:
+            with self.binding.locked() as keys:
+                self._written_by_fragments = [key for key in written if not keys[key].is_volatile]
         return written
 
     def begin_fragments(self, run: ScriptRun, client_state: ClientState) -> set[str]:
@@ -261,12 +268,14 @@ class RoomSession:
         Args:
             complete: whether it was a full run that no newer run stopped.
         """
-        self.binding.check_registered(state)
-        self._log_errors(self._push(run, state, is_remote=run.is_remote))
-        with self.binding.locked() as keys:
+        binding, keys = self.binding, self.binding.keys
+        binding.check_registered(state)
+        if errors := self._push(run, state, is_remote=run.is_remote):
+            self._log_errors(errors)
+        with binding.lock:
             if not all(keys[key].is_registered_now for key in self._written_by_fragments):
                 self.request_full_run()  # a fragment wrote remote values that the rest of the script has not read
-            self.binding.end_run(is_complete=complete, is_remote=run.is_remote)
+            binding.end_run(is_complete=complete, is_remote=run.is_remote)
             if complete and run.context.is_app_test:
                 in_flight.close_all(keys)  # AppTest shows what the run rendered; nothing is in flight
             self._displaced = remote_writes.displaced_values(keys, state) if keys.is_read_only else {}
@@ -291,8 +300,8 @@ class RoomSession:
 
     def take_due_run(self) -> bool:
         """Return whether a full run is due, which the caller requests."""
-        with self.binding.locked() as keys:
-            has_merged = keys.has_merged
+        with self.binding.lock:
+            has_merged = self.binding.keys.has_merged
         has_news = has_merged or (self.writer.has_reads and self.writer.has_news)
         if not (self._is_rerun_due or (has_news and not self._is_rerun_for_news)):
             return False
@@ -326,9 +335,10 @@ class RoomSession:
             for key, shown in self._displaced.items()
         )
 
-    def _write_remote_values(self, state: Mapping[str, Any]) -> list[str]:
+    def _write_remote_values(self, writes: list[StateWrite], state: Mapping[str, Any]) -> list[str]:
+        """Make the planned writes; return the keys with a new remote value."""
         written = []
-        for write in self.binding.plan(state):
+        for write in writes:
             try:
                 if write.is_deletion:
                     del st.session_state[write.key]
@@ -355,12 +365,12 @@ class RoomSession:
         self, run: ScriptRun, state: Mapping[str, Any], *, is_remote: bool = False, at_top: bool = False
     ) -> list[ValueNotShareableError]:
         assigned = _compat.assigned_keys(run.context, state)
-        if at_top and self.context.is_read_only and self._has_moved_widget(state, assigned):
+        if at_top and self.connection.is_read_only and self._has_moved_widget(state, assigned):
             self.view_only_notice.request()
         return self.binding.push(
             state,
             run.client_state,
-            is_synced=self.synced,
+            is_synced=self.connection.is_synced,
             is_remote=is_remote,
             is_at_top=at_top,
             assigned=assigned,
@@ -415,20 +425,23 @@ class ViewOnlyNotice:
     """Toast for a viewer whose change is reverted (rule A1).
 
     The app's author may not show the badge. Without a message, a widget that returns to its former value looks broken.
+
+    Attributes:
+        is_due: whether a viewer moved a widget and has not seen the toast for it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._shown_at = -math.inf
-        self._is_due = False
+        self.is_due = False
 
     def request(self) -> None:
         """Record that a viewer moved a widget, in this run or in a fragment's run before it."""
-        self._is_due = True
+        self.is_due = True
 
     def show(self) -> None:
         """Show the toast once for all reverted changes, unless the last one is still visible."""
-        is_due, self._is_due = self._is_due, False
+        is_due, self.is_due = self.is_due, False
         now = self._clock()
         if is_due and now - self._shown_at >= SHOWN_S:
             self._shown_at = now

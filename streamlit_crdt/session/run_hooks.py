@@ -53,18 +53,22 @@ class WidgetCall:
         self._arguments = {name: arguments[name] for name in VALIDATION_ARGUMENTS if name in arguments}
         self._form_id = form_id
         self._is_settable = is_settable
-        if self.room is not None and is_settable and self.room.context.key_filter.shares(self.key):
-            self.scope = self.room.scope
+        if self.room is not None and is_settable:
+            binding = self.room.binding
+            with binding.lock:
+                is_shared = binding.keys[self.key].is_shared
+            self.scope = self.room.scope if is_shared else None
 
     def before_rules(self, *, writes_allowed: bool) -> bool:
         """Return whether this library wrote the value in session state. Remove it if the widget refuses values."""
         if self.room is None:
             return False
-        with self.room.binding.locked() as keys:
-            if not widget_registration.is_written_by_binding(keys, self.key):
+        binding = self.room.binding
+        with binding.lock:
+            if not widget_registration.is_written_by_binding(binding.keys, self.key):
                 return False
             if not writes_allowed:
-                widget_registration.forget(keys, self.key)
+                widget_registration.forget(binding.keys, self.key)
         if not writes_allowed and self.key in st.session_state:
             del st.session_state[self.key]
         return True

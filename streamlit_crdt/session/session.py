@@ -173,13 +173,14 @@ class Session:
                 states, triggers, self._last_states, cause.is_timers, cause.changed
             )
             self._last_states = states
-            submitted = self.forms.submitted(triggers)
+            submitted = self.forms.submitted(triggers) if triggers else frozenset()
             stale: frozenset[str] = frozenset()
             for room_session in self.room_sessions.values():
-                room_session.replica.begin_group()  # callbacks come next
-                with room_session.binding.locked() as keys:
-                    if keys.has_fields:
-                        stale |= form_drafts.receive(keys, states, submitted)
+                room_session.connection.replica.begin_group()  # callbacks come next
+                binding = room_session.binding
+                with binding.lock:
+                    if binding.keys.has_fields:
+                        stale |= form_drafts.receive(binding.keys, states, submitted)
             if self._has_remote_cause and run.context.is_app_test:
                 run.client_state = None  # AppTest needs one for every run; this one contains no edit
             return stale
@@ -211,16 +212,18 @@ class Session:
         Returns:
             The keys with new remote values; None if the run has entered this room before.
         """
+        fragment, page = _compat.fragment_id(), run.context.page
         if not run.context.is_superseded:  # otherwise no later run would leave the room
             self.attach(room_session)
         with run.context.state_lock, self.lock:
             if run.is_superseded:
                 return None
-            self._memberships.switch(run, room_session)
-            run.open_blocks.append((room_session, _compat.fragment_id()))
+            self._memberships.switch(run, room_session, fragment)
+            run.open_blocks.append((room_session, fragment))
             if room_session in run.entered:
                 return None
-            self._note_page(run.context.page)
+            if page != self._page:
+                self._enter_page(page)
             if run.context.fragments:
                 run.is_remote = run.is_by_timer
             elif not run.entered:
@@ -236,11 +239,12 @@ class Session:
 
     def enter_none(self, run: ScriptRun) -> None:
         """Make no room the room of the widgets that follow."""
+        fragment = _compat.fragment_id()
         with run.context.state_lock, self.lock:
             if not run.is_superseded:
                 self.note_outside()
-                self._memberships.switch(run, None)
-                run.open_blocks.append((None, _compat.fragment_id()))
+                self._memberships.switch(run, None, fragment)
+                run.open_blocks.append((None, fragment))
 
     def push(self, run: ScriptRun, room_session: RoomSession) -> list[ValueNotShareableError]:
         """Push what the script assigned so far; return the values that cannot be shared."""
@@ -326,12 +330,11 @@ class Session:
             for widget_id, key in _compat.unread_widgets(run.context).items()
         )
 
-    def _note_page(self, page: str) -> None:
-        if page != self._page:
-            self._page = page
-            for room_session in self.room_sessions.values():
-                with room_session.binding.locked() as keys:
-                    widget_registration.leave_page(keys)
+    def _enter_page(self, page: str) -> None:
+        self._page = page
+        for room_session in self.room_sessions.values():
+            with room_session.binding.locked() as keys:
+                widget_registration.leave_page(keys)
 
     def note_dropped_output(self) -> None:
         """Record that the browser may lack elements of the last run. A full run is requested unless one comes next."""

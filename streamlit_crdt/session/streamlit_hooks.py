@@ -56,7 +56,7 @@ class SessionRegistry:
                 sent = _compat.first_client_state(context)
                 if sent is not None:
                     session.receive_client_state(session.run_of(context), *sent)
-            if not context.is_superseded:
+            if session.released_at is not None and not context.is_superseded:
                 session.released_at = None
             if context.is_app_test:
                 session.anchor = (

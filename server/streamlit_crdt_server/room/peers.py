@@ -200,6 +200,7 @@ class LocalPeer:
         room: The room's name.
         session: See `Peer`. The socket of its tab has the same session.
         is_leaving: See `Peer`.
+        is_closed: Whether it has left or its room has closed. Open the room again then.
         was_deleted: Whether it was closed because its room was deleted. Opening the room again creates another room.
         on_update: Called in the event loop when `drain()` has something new. It must not block. It may be called
             although another `drain()` already took the update.
@@ -232,7 +233,7 @@ class LocalPeer:
         self._received = [state] if state != EMPTY_UPDATE else []
         self._received_bytes = self._state_bytes = len(state)
         self._unsaved: set[Future[None]] = set()
-        self._is_closed = False
+        self.is_closed = False
 
     @property
     def epoch(self) -> str:
@@ -248,11 +249,6 @@ class LocalPeer:
     def is_failing(self) -> bool:
         """True if the store fails at present. Pushed updates are then in memory, and saving is retried."""
         return self._room.is_saving_failing
-
-    @property
-    def is_closed(self) -> bool:
-        """True if this peer has left or its room has closed. Open the room again."""
-        return self._is_closed
 
     def push(self, update: bytes) -> Future[None]:
         """Queue an update for the room and return at once.
@@ -271,7 +267,7 @@ class LocalPeer:
             done.set_exception(error)
             return done
         with self._lock:
-            if self._is_closed:
+            if self.is_closed:
                 done.set_exception(HubNotRunningError())
                 return done
             self._unsaved.add(done)
@@ -303,9 +299,9 @@ class LocalPeer:
                 counts as a participant.
         """
         with self._lock:
-            if self._is_closed:
+            if self.is_closed:
                 return
-            self._is_closed = True
+            self.is_closed = True
         leave = self._room.connections.depart if for_good else self._room.connections.leave
         try:
             self._post(lambda: leave(self))
@@ -314,7 +310,7 @@ class LocalPeer:
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
         """Keep an update until the next `drain()`. Ignores a frame without an update. Called by the room."""
-        if update is None or self._is_closed:
+        if update is None or self.is_closed:
             return
         with self._lock:
             self._received.append(update)
@@ -337,7 +333,7 @@ class LocalPeer:
         """Close the peer because its room closes. Unsaved and later pushes fail. Called by the room."""
         with self._lock:
             self.was_deleted = self.was_deleted or code is CloseCode.OTHER_EPOCH
-            self._is_closed = True
+            self.is_closed = True
             unsaved = tuple(self._unsaved)
         for done in unsaved:
             settle(done, HubNotRunningError())
