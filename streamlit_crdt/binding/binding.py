@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamlit_crdt.access.room_context import RoomContext
 from streamlit_crdt.binding import in_flight, local_edits, remote_writes, widget_registration
 from streamlit_crdt.binding.key_state import KeyStates
 from streamlit_crdt.binding.local_edits import PushContext
 from streamlit_crdt.binding.remote_writes import StateWrite
 from streamlit_crdt.binding.widget_registration import RawValues
 from streamlit_crdt.binding.widgets import ClientState, Widget
-from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueNotShareableError
+
+if TYPE_CHECKING:
+    from streamlit_crdt.access.room_context import RoomContext
+    from streamlit_crdt.document.replica import Replica
 
 
 class StateBinding:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from streamlit_crdt.access.room_context import RoomContext
 from streamlit_crdt.binding.text_drafts import TextDrafts
 from streamlit_crdt.binding.widgets import MULTIPLE, REFUSED, UNKEYED_PREFIX, Widget
 from streamlit_crdt.codec.equality import deep_copy, equal
-from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
-from streamlit_crdt.merge import Rule
+
+if TYPE_CHECKING:
+    from streamlit_crdt.access.room_context import RoomContext
+    from streamlit_crdt.document.replica import Replica
+    from streamlit_crdt.merge import Rule
 
 VOLATILE_AFTER_ROUNDS: Final = 3
 """A key is volatile when this number of remote script runs in a row overwrote the value that they received (P4)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pycrdt import UndoManager
 
-from streamlit_crdt.document.root_types import RootTypes
-from streamlit_crdt.merge.rule import Shared
+if TYPE_CHECKING:
+    from streamlit_crdt.document.root_types import RootTypes
+    from streamlit_crdt.merge.rule import Shared
+
 
 MAX_GROUPS: Final = 100
 """Limit of undo groups. Beyond it the oldest group cannot be undone any more."""

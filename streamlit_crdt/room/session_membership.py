@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -24,10 +24,12 @@ from streamlit_crdt.merge import Rule
 from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.snapshot_menu import show_snapshot_menu
 from streamlit_crdt.session import component
-from streamlit_crdt.session.room_session import PendingClicks, RoomSession
-from streamlit_crdt.session.script_run import ScriptRun
-from streamlit_crdt.session.session import Session
 from streamlit_crdt.transport.frame import Status
+
+if TYPE_CHECKING:
+    from streamlit_crdt.session.room_session import PendingClicks, RoomSession
+    from streamlit_crdt.session.script_run import ScriptRun
+    from streamlit_crdt.session.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
 

@@ -11,18 +11,20 @@ import binascii
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.errors import CrdtError
-from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.session.script_run import ScriptRun
-from streamlit_crdt.session.session import Session
 from streamlit_crdt.transport.connection import SCRIPT_GLOB
 from streamlit_crdt.transport.frame import decode_frame, read_report
 from streamlit_crdt.transport.tab import HOLD_S
+
+if TYPE_CHECKING:
+    from streamlit_crdt.session.room_session import RoomSession
+    from streamlit_crdt.session.script_run import ScriptRun
+    from streamlit_crdt.session.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from streamlit_crdt import _compat
-from streamlit_crdt.session.room_session import RoomSession
-from streamlit_crdt.session.script_run import ScriptRun
+
+if TYPE_CHECKING:
+    from streamlit_crdt.session.room_session import RoomSession
+    from streamlit_crdt.session.script_run import ScriptRun
 
 
 class RoomMemberships:

@@ -18,14 +18,9 @@ from streamlit_crdt import _compat
 from streamlit_crdt.access.participant import Participant, random_guest
 from streamlit_crdt.access.room_context import KeyFilter, RoomContext
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.binding import (
-    StateBinding,
-    StateWrite,
-    in_flight,
-    local_edits,
-    remote_writes,
-    widget_registration,
-)
+from streamlit_crdt.binding import in_flight, local_edits, remote_writes, widget_registration
+from streamlit_crdt.binding.binding import StateBinding
+from streamlit_crdt.binding.remote_writes import StateWrite
 from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.document.replica import Replica

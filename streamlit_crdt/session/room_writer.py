@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from streamlit_crdt.binding import StateBinding
+from streamlit_crdt.binding.binding import StateBinding
 from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.snapshots import SnapshotObserver, restore

@@ -13,7 +13,8 @@ import streamlit as st
 from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
 from streamlit_crdt.access.tab_token import TabToken
 from streamlit_crdt.backend.backend import RoomBackend
-from streamlit_crdt.binding import StateBinding, in_flight, local_edits
+from streamlit_crdt.binding import in_flight, local_edits
+from streamlit_crdt.binding.binding import StateBinding
 from streamlit_crdt.binding.widgets import ClientState
 from streamlit_crdt.transport.connection import RoomConnection
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport

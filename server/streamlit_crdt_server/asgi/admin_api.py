@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,9 +29,11 @@ from streamlit_crdt_server.errors import (
     TokenError,
     TokenMissingError,
 )
-from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.names import qualified
-from streamlit_crdt_server.settings import Settings
+
+if TYPE_CHECKING:
+    from streamlit_crdt_server.hub.hub import Hub
+    from streamlit_crdt_server.settings import Settings
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import CancelScope, Event, move_on_after
 from pycrdt import Channel, merge_updates
@@ -25,9 +25,11 @@ from pycrdt import Channel, merge_updates
 from streamlit_crdt_server.errors import HubNotRunningError
 from streamlit_crdt_server.protocol import CloseCode, SaveStatus, saved_answer
 from streamlit_crdt_server.room.permissions import session_of
-from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
+
+if TYPE_CHECKING:
+    from streamlit_crdt_server.settings import Settings
 
 REPLACE_RECEIVED_OVER_BYTES = 256 * 1024
 REPLACE_RECEIVED_OVER_RATIO = 2

@@ -15,17 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycrdt import Doc, get_update, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.room.batch import QueuedUpdate
-from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, encode_varuint
 from streamlit_crdt_server.yjs.safe_apply import MisplacedError, apply_update, read_vector
 from streamlit_crdt_server.yjs.structs import SliceKey, StructSlices, slice_structs
 from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector, read_update_meta
+
+if TYPE_CHECKING:
+    from streamlit_crdt_server.room.batch import QueuedUpdate
+    from streamlit_crdt_server.room.peers import Peer
 
 MAX_UPDATES = 1024
 MAX_BYTES = 4 * 1024 * 1024
