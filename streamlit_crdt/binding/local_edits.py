@@ -189,7 +189,8 @@ def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
     rule = keys.rule(state, current)
     keys.replica.edit(state.key, _base(keys, state, current, rule), current, rule)
     state.room_value = ABSENT
-    keys.drafts.note_edit(state.key, current)
+    if type(current) is str or state.key in keys.drafts.texts:
+        keys.drafts.note_edit(state.key, current)
     keys.see(state, current)
     if rule is not None and _is_merged(rule, keys.read(state), current):
         state.is_merged = True

@@ -28,7 +28,7 @@ _DIGEST_CHARS = 16
 
 
 @dataclass(slots=True)
-class _WidgetTexts:
+class WidgetTexts:
     """Texts of one widget.
 
     Attributes:
@@ -54,11 +54,14 @@ class TextDrafts:
     """The texts of each widget, by key.
 
     Several keys may have the same class name. A digest then identifies the key, if only one of them showed that text.
+
+    Attributes:
+        texts: the texts of each key that has had one.
     """
 
     def __init__(self) -> None:
+        self.texts: dict[str, WidgetTexts] = {}
         self._open: Mapping[str, tuple[str, int]] = {}
-        self._texts: dict[str, _WidgetTexts] = {}
 
     def note_shown(self, key: str, text: str) -> None:
         shown = self._get(key).shown
@@ -72,19 +75,19 @@ class TextDrafts:
             drafts: digest of the text and number of the draft, by class name of the widget.
         """
         self._open = drafts
-        former = {key: texts.base for key, texts in self._texts.items()}
-        for texts in self._texts.values():
+        former = {key: texts.base for key, texts in self.texts.items()}
+        for texts in self.texts.values():
             texts.base = None
         for name, (digest, number) in drafts.items():
             found = {
                 key: text
                 for key in self._keys_of(name)
-                for text in [*self._texts[key].shown, former[key]]
+                for text in [*self.texts[key].shown, former[key]]
                 if text is not None and digest_of(text) == digest
             }
             for key, text in found.items() if len(found) == 1 else ():
-                if self._texts[key].ended_draft != number:
-                    self._texts[key].base = text
+                if self.texts[key].ended_draft != number:
+                    self.texts[key].base = text
 
     def note_edit(self, key: str, value: Any) -> None:
         """Record a local edit. A later draft begins with this text or with one that follows."""
@@ -102,7 +105,7 @@ class TextDrafts:
 
     def base(self, key: str) -> str | None:
         """Return the text that the widget's draft began with; None if the tab reported no known text."""
-        texts = self._texts.get(key)
+        texts = self.texts.get(key)
         return None if texts is None else texts.base
 
     def find_lost(self, name: str, text: str, base_digest: str) -> tuple[str, str] | None:
@@ -116,26 +119,26 @@ class TextDrafts:
         bases = {
             key: shown
             for key in self._keys_of(name)
-            for shown in self._texts[key].all_shown()
+            for shown in self.texts[key].all_shown()
             if digest_of(shown) == base_digest
         }
         if len(bases) != 1:
             return None
         ((key, base),) = bases.items()
-        texts = self._texts[key]
+        texts = self.texts[key]
         arrived = {*texts.commits, *map(digest_of, texts.all_shown())}
         return None if digest_of(text) in arrived else (key, base)
 
     def start_over(self) -> None:
-        self._texts.clear()
+        self.texts.clear()
 
-    def _get(self, key: str) -> _WidgetTexts:
-        if key not in self._texts:
-            self._texts[key] = _WidgetTexts()
-        return self._texts[key]
+    def _get(self, key: str) -> WidgetTexts:
+        if key not in self.texts:
+            self.texts[key] = WidgetTexts()
+        return self.texts[key]
 
     def _keys_of(self, name: str) -> list[str]:
-        return [key for key, texts in self._texts.items() if texts.shown and class_of(key) == name]
+        return [key for key, texts in self.texts.items() if texts.shown and class_of(key) == name]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -271,7 +271,7 @@ class RoomSession:
             if not all(keys[key].is_registered_now for key in self._written_by_fragments):
                 self.request_full_run()  # a fragment wrote remote values that the rest of the script has not read
             binding.end_run(is_complete=complete, is_remote=run.is_remote)
-            if complete and run.context.is_app_test:
+            if complete and run.context.is_app_test and keys.pending_delivery is not None:
                 in_flight.close_all(keys)  # AppTest shows what the run rendered; nothing is in flight
             self._displaced = remote_writes.displaced_values(keys, state) if keys.is_read_only else {}
         self._is_rerun_due = self.clicks.end_run(complete=complete) or self._is_rerun_due
