@@ -16,6 +16,10 @@ from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
 
+ATTEMPT_MS = 5_000
+"""Limit of one attempt. A loaded machine needs seconds until an open list stands still."""
+
+
 def widget(tab: Tab, kind: str, label: str, *, nth: int = 0) -> Locator:
     """Return the widget with exactly that label. `kind` is its test id, for example "stSlider"."""
     exactly = re.compile(rf"^\s*{re.escape(label)}\s*$")
@@ -129,7 +133,7 @@ def choose_also(tab: Tab, label: str, option: str) -> None:
         _pick(tab, box, option)
         tab.page.keyboard.press("Escape")
         try:
-            box.get_by_text(option, exact=True).first.wait_for(state="visible", timeout=2_000)
+            box.get_by_text(option, exact=True).first.wait_for(state="visible", timeout=ATTEMPT_MS)
         except TimeoutError:
             return False
         return True
@@ -156,7 +160,7 @@ def _pick(tab: Tab, box: Locator, option: str) -> None:
         if not listed.is_visible():
             box.get_by_role("combobox").press("ArrowDown")
         try:
-            listed.click(timeout=1_000)
+            listed.click(timeout=ATTEMPT_MS)
         except TimeoutError:
             return False
         return True

@@ -169,14 +169,15 @@ def test_P5_draft_keeps_text_and_focus_during_a_remote_commit(
 def test_P4_edits_during_a_run_cause_one_further_run(
     embedded_board: RunningApp, tab: OpenTab, room: str
 ) -> None:
-    slow = tab(embedded_board.url + f"/?slow=2&room={room}")
-    quick = tab(embedded_board, room=room)
+    slow = tab(embedded_board.url + f"/?hold={room}&room={room}")
+    quick = tab(embedded_board.url + f"/?release={room}&room={room}")
     runs = slow.state()["runs"]
     slow.page.get_by_role("button", name="click", exact=True).click()
     slow.page.locator('[data-testid="stApp"][data-test-script-state="running"]').wait_for(state="attached")
     for number in range(1, 9):
         type_number(quick, "a", number)
         quick.eventually_shows("a", number)
+    quick.page.get_by_role("button", name="release", exact=True).click()
     shows(slow, a=8)
     slow.wait_idle()
     assert slow.state()["runs"] - runs <= 3, (

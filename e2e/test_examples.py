@@ -81,7 +81,7 @@ def test_dashboard_updates_while_a_job_runs(
     eventually(is_done, deadline_s=60, why="the dashboard shows the end of the job")
     assert len(seen) > 3, f"the progress was shown in steps: {seen}"
     eventually(lambda: page.sees("Finished: "))
-    output, _ = job.communicate(timeout=15)
+    output, _ = job.communicate(timeout=60)
     assert (output, job.returncode) == ("imported 20 files\n", 0)
     assert not page.exceptions()
 
