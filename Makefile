@@ -7,9 +7,8 @@ VENV ?= .venv
 VENV_FLOOR ?= .venv-floor
 PY := $(VENV)/bin/python
 PY_FLOOR := $(VENV_FLOOR)/bin/python
-# Tests that run side by side: one per core of the smallest machine that CI has. Browser tests also wait for pages.
+# Tests that run side by side: one per core of the smallest machine that CI has.
 WORKERS ?= 2
-BROWSER_WORKERS ?= 3
 # The tests of a file share its apps, so that each file is one worker's.
 BY_FILE := --dist loadfile
 
@@ -86,7 +85,7 @@ test-js: install
 	npm run --silent test
 
 test-e2e: install browser
-	$(PY) -m pytest e2e -n $(BROWSER_WORKERS) $(BY_FILE)
+	$(PY) -m pytest e2e -n $(WORKERS) $(BY_FILE)
 
 # The packages whose tests depend on Streamlit, numpy, pandas or websockets. The others do not differ at the floor.
 FLOOR_TESTS := $(addprefix tests/,access backend binding client codec deploy room session testing transport)
@@ -94,7 +93,7 @@ test-floor-py: install-floor
 	$(PY_FLOOR) -m pytest $(FLOOR_TESTS) -n $(WORKERS)
 
 test-floor-e2e: install-floor browser
-	$(PY_FLOOR) -m pytest e2e -m floor -n $(BROWSER_WORKERS) $(BY_FILE)
+	$(PY_FLOOR) -m pytest e2e -m floor -n $(WORKERS) $(BY_FILE)
 
 test-floor: test-floor-py test-floor-e2e
 

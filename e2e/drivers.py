@@ -15,7 +15,6 @@ from playwright.sync_api import Locator, TimeoutError, expect
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
-
 ATTEMPT_MS = 5_000
 """Limit of one attempt. A loaded machine needs seconds until an open list stands still."""
 

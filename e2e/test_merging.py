@@ -122,7 +122,6 @@ def test_remote_text_can_be_deleted_after_it_was_shown(embedded: RunningApp, tab
     eventually(lambda: converged((one, two), {0: "one", 1: "two", 2: "three"}), why="the mistake is gone")
 
 
-@pytest.mark.floor
 def test_concurrent_additions_to_counter_list_and_dict_are_kept(
     app: RunningApp, tab: OpenTab, room: str
 ) -> None:
@@ -140,7 +139,6 @@ def test_concurrent_additions_to_counter_list_and_dict_are_kept(
     settles_on(lambda: tabs[0].state()["log"] == tabs[1].state()["log"], True)
 
 
-@pytest.mark.floor
 def test_concurrent_selections_are_merged(app: RunningApp, tab: OpenTab, room: str) -> None:
     one, two = tab(app, room=room), tab(app, room=room)
     for tab_, drink, size in ((one, "milk", "L"), (two, "tea", "S")):
@@ -152,7 +150,6 @@ def test_concurrent_selections_are_merged(app: RunningApp, tab: OpenTab, room: s
         tab_.eventually_shows("drinks", ["tea", "milk"])
 
 
-@pytest.mark.floor
 def test_write_of_a_thread_after_its_run_is_shared(app: RunningApp, tab: OpenTab, room: str) -> None:
     one, two = tab(app, room=room), tab(app, room=room)
     press(one, "later")
@@ -180,7 +177,6 @@ def test_undo_reverts_only_own_edits(embedded: RunningApp, tab: OpenTab, room: s
     settles_on(lambda: two.state()["clicks"], 1)
 
 
-@pytest.mark.floor
 def test_each_open_tab_receives_each_event_once(app: RunningApp, tab: OpenTab, room: str) -> None:
     tabs = [tab(app, room=room) for _ in range(2)]
     for tab_ in tabs:

@@ -12,14 +12,12 @@ from playwright.sync_api import expect
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import Deployment
+from e2e.harness import EDIT_PATHS, Deployment
 from e2e.polling import eventually, settles_on
 from e2e.snapshots import button, close_menu, listed, menu, open_menu, press, save, upload
 
 
-@pytest.mark.parametrize(
-    "deployment", [pytest.param(Deployment.EMBEDDED, marks=pytest.mark.floor), Deployment.STANDALONE], ids=str
-)
+@pytest.mark.parametrize("deployment", EDIT_PATHS, ids=str)
 def test_snapshot_is_restored_in_another_tab_and_undone(
     shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
@@ -68,7 +66,6 @@ def test_snapshot_is_restored_in_another_tab_and_undone(
         settles_on(functools.partial(listed, tab_), list[str]())
 
 
-@pytest.mark.floor
 def test_room_is_downloaded_and_loaded_into_another_room(
     shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:

@@ -21,7 +21,6 @@ from e2e.tab import Tab
 OUTAGE = (r"_stcore", r"ERR_", r"backMessage when disconnected")
 
 
-@pytest.mark.floor
 def test_room_without_a_name_is_the_default_room(shared_app: StartApp, tab: OpenTab) -> None:
     app = shared_app("default_room.py", Deployment.EMBEDDED)
     one, two = tab(app), tab(app)
@@ -34,7 +33,6 @@ def test_room_without_a_name_is_the_default_room(shared_app: StartApp, tab: Open
         settles_on(lambda tab_=tab_: d.shown_slider(tab_, "Select a value"), ["5"])  # type: ignore[misc]
 
 
-@pytest.mark.floor
 def test_P6_concurrent_clicks_are_counted_exactly(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app("clicks.py", Deployment.EMBEDDED)
     tabs = [tab(app, room=room), tab(app, room=room)]

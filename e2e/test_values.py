@@ -18,14 +18,7 @@ TYPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "deployment",
-    [
-        pytest.param(deployment, marks=pytest.mark.floor if deployment is Deployment.EMBEDDED else [])
-        for deployment in EDIT_PATHS
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("deployment", EDIT_PATHS, ids=str)
 def test_every_plain_value_keeps_its_type(
     shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
