@@ -14,6 +14,7 @@ from logging import Logger
 
 from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
+from streamlit_crdt_server.errors import HubNotRunningError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import SaveStatus, sync_update
 from streamlit_crdt_server.room.document import RoomDocument
@@ -142,8 +143,10 @@ class RoomPersister:
         return updates
 
     def put(self, batch: WriteBatch) -> None:
-        """Queue a batch for saving. Ignored after `discard()`."""
+        """Queue a batch for saving. Its updates are rejected after `discard()`."""
         if self._is_discarded:
+            for entry in batch.entries:
+                entry.reject(HubNotRunningError())
             return
         if self.is_failing:
             self._share(batch)
@@ -165,7 +168,7 @@ class RoomPersister:
             self._has_work.set()
 
     def discard(self) -> None:
-        """Drop the queued and all later batches, because the room is deleted."""
+        """Drop the queued batches and reject all later ones, because the room is deleted."""
         self._is_discarded = True
         self._queue.clear()
         self._bad_rows.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from streamlit_crdt_server import (
     protocol,
 )
 from streamlit_crdt_server.protocol import SaveStatus
-from streamlit_crdt_server.room import pending_updates
+from streamlit_crdt_server.room import batch, pending_updates
 from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
 from streamlit_crdt_server.room.write_queue import REPLACE_QUEUED_OVER_BYTES
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from tests.server.support.expensive_updates import NULL, struct
 from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.support.hostile_updates import blocks
@@ -307,6 +309,30 @@ async def test_S4_unsaved_push_of_a_closed_peer_fails_when_the_room_ends(how: st
         for future in pushed:
             with pytest.raises(HubNotRunningError):
                 await done(future)
+
+
+async def test_S4_push_in_a_worker_thread_fails_if_the_room_is_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_repairing, may_repair, repair = threading.Event(), threading.Event(), SurrogatePairs.repair
+
+    def repair_slowly(pairs: SurrogatePairs, *arguments: Any) -> Any:
+        is_repairing.set()
+        may_repair.wait(DEADLINE_S)
+        return repair(pairs, *arguments)
+
+    monkeypatch.setattr(batch, "REPAIR_IN_THREAD_OVER_BYTES", 0)
+    monkeypatch.setattr(SurrogatePairs, "repair", repair_slowly)
+    async with Hub() as hub:
+        peer = await hub.aopen_local("room")
+        pushed = peer.push(Client(FakeChannel()).set("x", "👍"))
+        await until(is_repairing.is_set)
+        peer.close()
+        room, deleting = hub.rooms["room"], asyncio.ensure_future(hub.delete_room("room"))
+        await until(lambda: isinstance(room, Room) and room.is_closed)
+        may_repair.set()
+        await deleting
+        assert isinstance(pushed.exception(0), HubNotRunningError)
 
 
 async def test_S4_push_fails_when_the_room_cannot_be_reloaded() -> None:
