@@ -67,6 +67,8 @@ class Document:
         self._events: Map[Any] = self._doc.get("events", type=Map)
         self.snapshots = StoredSnapshots(self._doc)
         self._roots = RootTypes(self._doc, self._state)
+        if content is not None:
+            self._roots.read_all()  # opens the root types of the content, so that a deletion can clear them
         self.history = UndoHistory(self._roots)
         updates = self._updates
         subscription = self._doc.observe(lambda event: updates.append(event.update))

@@ -453,6 +453,24 @@ def test_overwritten_content_for_undo_is_limited(monkeypatch: pytest.MonkeyPatch
     assert replica.state_vector() == other.state_vector()
 
 
+@pytest.mark.parametrize("rule", ["text", "list", "map"])
+def test_first_deletion_after_the_limit_for_undo_reaches_others(
+    monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    monkeypatch.setattr(document_module, "MAX_UNDO_BYTES", 10)
+    value: Any = {"text": "some text", "list": ["a", "b"], "map": {"a": 1}}[rule]
+    replica, other = Replica(), Replica()
+    replica.set("other", 1)
+    replica.edit("doc", None, value, RULES[rule])
+    replica.edit("doc", value, value + value if rule != "map" else {"a": 2}, RULES[rule])
+    replica.begin_group()
+    assert replica.delete("doc")
+    other.apply(replica.diff())
+    assert other.keys() == ["other"]
+    replica.apply(other.diff())
+    assert replica.keys() == ["other"]
+
+
 def test_edit_in_a_paused_history_is_not_undone() -> None:
     replica = Replica()
     replica.begin_group()
