@@ -253,7 +253,9 @@ class KeyStates(dict[str, KeyState]):
     def take_changes(self) -> None:
         """Discard the room values that have changed, so that `read` reads them again."""
         for key in self.replica.take_changed():
-            self[key].room_value = ABSENT
+            state = self.get(key)
+            if state is not None:
+                state.room_value = ABSENT
 
     def read(self, state: KeyState) -> Any:
         """Return the room's value, a multiple selection in the order of the options.

@@ -189,7 +189,7 @@ def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
     rule = keys.rule(state, current)
     keys.replica.edit(state.key, _base(keys, state, current, rule), current, rule)
     state.room_value = ABSENT
-    if type(current) is str or state.key in keys.drafts.texts:
+    if state.key in keys.drafts.texts or (state.widget is not None and type(current) is str):
         keys.drafts.note_edit(state.key, current)
     keys.see(state, current)
     if rule is not None and _is_merged(rule, keys.read(state), current):
@@ -249,4 +249,4 @@ def _write_deletions(keys: KeyStates, deleted: list[KeyState]) -> None:
         if state.key in keys.replica and equal(keys.read(state), state.last_seen):
             keys.replica.delete(state.key)
         state.last_seen = ABSENT
-        state.is_in_room = False
+        state.is_in_room = state.is_unshown = False

@@ -51,8 +51,11 @@ def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
                 state.is_in_room = True
             continue
         state.last_seen = ABSENT  # a hidden widget returns with its default, which is not an edit (R4)
-        if state.widget is None and state.key in values:
-            writes.append(StateWrite(state.key, None, None, is_deletion=True))
+        if state.widget is None:
+            state.is_unshown = False
+            if state.key in values:
+                writes.append(StateWrite(state.key, None, None, is_deletion=True))
+            keys.discard_if_empty(state)
     if keys.is_read_only:
         writes += _revert_untouched(keys, values)
     return writes

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from streamlit_crdt.binding import StateBinding
 from streamlit_crdt.binding.widgets import Widget
 from streamlit_crdt.document.replica import Replica
-from tests.support.binding_session import BoundSession, identity, number, room_context
+from tests.support.binding_session import BoundSession, identity, make_viewer, number, room_context
 
 
 def test_R4_widget_default_is_not_written() -> None:
@@ -130,3 +132,34 @@ def test_R4_start_over_forgets_values_from_before_first_sync() -> None:
     room.apply(other.diff())
     binding.push({"n": 5}, None, is_synced=True, is_at_top=True)
     assert room.get("n") == 3
+
+
+@pytest.mark.parametrize("is_viewer", [False, True])
+def test_keys_that_others_delete_leave_no_records(is_viewer: bool) -> None:
+    room = Replica()
+    session = BoundSession(room)
+    if is_viewer:
+        make_viewer(session.binding)
+    for number_of_key in range(3):
+        room.set(f"key{number_of_key}", number_of_key)
+        session.run(remote=True)
+        room.delete(f"key{number_of_key}")
+        session.run(remote=True)
+        room.set("short", 1)
+        room.delete("short")
+        session.run(remote=True)
+    assert session.state == {}
+    assert list(session.binding.keys) == []
+
+
+def test_keys_that_a_script_deletes_leave_no_records() -> None:
+    room = Replica()
+    room.set("remote", "a")
+    session = BoundSession(room)
+    session.run()
+    session.run(body=lambda state: state.update(local="b"))
+    session.state.clear()
+    session.run()
+    session.run()
+    assert room.keys() == []
+    assert list(session.binding.keys) == [] and session.binding.keys.drafts.texts == {}
