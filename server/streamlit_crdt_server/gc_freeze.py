@@ -36,11 +36,12 @@ class _Freezer:
         gc.freeze()
         return True
 
-    def freeze_after_imports(self) -> None:
-        modules = len(sys.modules)
-        if self.is_enabled_after_runs and self.freezes_left and modules - self._modules >= NEW_MODULES:
+    def freeze_after_imports(self) -> bool:
+        is_enabled, modules = self.is_enabled_after_runs, len(sys.modules)
+        if is_enabled and self.freezes_left and modules - self._modules >= NEW_MODULES:
             self._modules = modules
             self.freeze()
+        return is_enabled
 
 
 _freezer: Final = _Freezer()
@@ -62,6 +63,10 @@ def enable_freeze_after_runs() -> None:
     _freezer.is_enabled_after_runs = True
 
 
-def freeze_after_run() -> None:
-    """Freeze if `NEW_MODULES` modules were imported since the last freeze. Call it at the end of a script run."""
-    _freezer.freeze_after_imports()
+def freeze_after_run() -> bool:
+    """Freeze if `NEW_MODULES` modules were imported since the last freeze. Call it at the end of a script run.
+
+    Returns:
+        Whether this is enabled. If so, the next call is due after further imports only.
+    """
+    return _freezer.freeze_after_imports()

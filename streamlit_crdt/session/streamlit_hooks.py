@@ -89,9 +89,8 @@ class SessionHooks:
         return None if session is None else ScriptRunHooks(session, context)
 
     def run_ended(self, context: _compat.RunContext, *, complete: bool, reruns: bool) -> None:
-        if len(sys.modules) != self._module_count:
+        if len(sys.modules) != self._module_count and freeze_after_run():
             self._module_count = len(sys.modules)
-            freeze_after_run()
         hooks = context.hooks if isinstance(context.hooks, ScriptRunHooks) else self.find_run(context)
         if hooks is not None:
             hooks.session.run_ended(hooks.run, complete=complete, reruns=reruns)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from streamlit.elements.lib import policies
 from streamlit.testing.v1 import AppTest
 
+from streamlit_crdt.session.streamlit_hooks import SessionHooks, SessionRegistry
+from streamlit_crdt_server import gc_freeze
 from tests.support.app_sessions import caught_up, session, settle
 
 
@@ -211,3 +214,19 @@ def test_assignment_before_page_switch_is_pushed(room: str) -> None:
     two.number_input[0].set_value(2).run()
     caught_up(one)  # on the second page; AppTest of Streamlit 1.65 returns to the first one
     assert {key: values_in(room)[key] for key in ("plain", "n")} == {"plain": "first", "n": 2}
+
+
+def test_collector_is_frozen_if_a_room_is_entered_after_the_first_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freezes: list[bool] = []
+    freezer = gc_freeze._Freezer()
+    monkeypatch.setattr(gc_freeze, "_freezer", freezer)
+    monkeypatch.setattr(freezer, "freeze", lambda: freezes.append(True))
+    hooks, context = SessionHooks(SessionRegistry()), SimpleNamespace(hooks=None, session_key="")
+    hooks.run_ended(context, complete=True, reruns=False)  # crdt_sync(None)
+    assert not freezes
+    gc_freeze.enable_freeze_after_runs()
+    for _ in range(2):
+        hooks.run_ended(context, complete=True, reruns=False)
+    assert freezes == [True]
