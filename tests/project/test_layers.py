@@ -6,10 +6,9 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {"streamlit_crdt": ROOT, "streamlit_crdt_server": ROOT / "server"}
@@ -80,8 +79,13 @@ def ranks_of(part: str) -> dict[str, int]:
     return {name: rank for rank, names in enumerate(RANKS[part]) for name in names}
 
 
-def imports(module: str, *, for_types: bool = True) -> Iterator[str]:
-    """Yield the dotted names that a module imports. `from a import b` yields `a.b` if that is a module."""
+@cache
+def imports(module: str, *, for_types: bool = True) -> tuple[str, ...]:
+    """Return the dotted names that a module imports. `from a import b` gives `a.b` if that is a module."""
+    return tuple(_imports(module, for_types))
+
+
+def _imports(module: str, for_types: bool) -> Iterator[str]:
     tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
     typing_only = {
         child
@@ -99,30 +103,30 @@ def imports(module: str, *, for_types: bool = True) -> Iterator[str]:
             yield from (names & KNOWN) or {node.module}
 
 
-@pytest.mark.parametrize("module", ALL)
-def test_module_imports_only_from_lower_packages(module: str) -> None:
-    part, own = module.split(".")[0], entry_of(module)
-    ranks = ranks_of(part)
-    assert not own or own in ranks, f"{module} is in no package that has a rank"
-    for name in imports(module):
-        other = entry_of(name)
-        if name.split(".")[0] != part or not own or not other or other == own:
+def test_module_imports_only_from_lower_packages() -> None:
+    for module in ALL:
+        part, own = module.split(".")[0], entry_of(module)
+        ranks = ranks_of(part)
+        assert not own or own in ranks, f"{module} is in no package that has a rank"
+        for name in imports(module):
+            other = entry_of(name)
+            if name.split(".")[0] != part or not own or not other or other == own:
+                continue
+            assert ranks[other] < ranks[own], f"{module} imports {name}, which ranks above it"
+
+
+def test_packages_without_io_import_neither_streamlit_nor_the_network() -> None:
+    for module in modules("streamlit_crdt"):
+        if entry_of(module) not in WITHOUT_IO:
             continue
-        assert ranks[other] < ranks[own], f"{module} imports {name}, which ranks above it"
+        for name in imports(module):
+            assert name.split(".")[0] not in {"streamlit", "socket", "anyio", "hypercorn", "starlette"}, name
 
 
-@pytest.mark.parametrize("module", modules("streamlit_crdt"))
-def test_packages_without_io_import_neither_streamlit_nor_the_network(module: str) -> None:
-    if entry_of(module) not in WITHOUT_IO:
-        return
-    for name in imports(module):
-        assert name.split(".")[0] not in {"streamlit", "socket", "anyio", "hypercorn", "starlette"}, name
-
-
-@pytest.mark.parametrize("module", modules("streamlit_crdt_server"))
-def test_server_imports_neither_streamlit_nor_the_library(module: str) -> None:
-    for name in imports(module):
-        assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{module} imports {name}"
+def test_server_imports_neither_streamlit_nor_the_library() -> None:
+    for module in modules("streamlit_crdt_server"):
+        for name in imports(module):
+            assert name.split(".")[0] not in {"streamlit", "streamlit_crdt"}, f"{module} imports {name}"
 
 
 def test_server_modules_import_one_another_without_circles() -> None:
@@ -130,20 +134,20 @@ def test_server_modules_import_one_another_without_circles() -> None:
     TopologicalSorter({name: KNOWN.intersection(imports(name)) for name in names}).prepare()
 
 
-@pytest.mark.parametrize("module", modules("streamlit_crdt"))
-def test_only_compat_uses_private_names_of_streamlit(module: str) -> None:
-    if entry_of(module) == "_compat":
-        return
-    found = [*_private_imports(module), *_private_attributes(module)]
-    assert not found, f"{module} uses {found}: move it into _compat"
+def test_only_compat_uses_private_names_of_streamlit() -> None:
+    for module in modules("streamlit_crdt"):
+        if entry_of(module) == "_compat":
+            continue
+        found = [*_private_imports(module), *_private_attributes(module)]
+        assert not found, f"{module} uses {found}: move it into _compat"
 
 
-@pytest.mark.parametrize("module", modules("streamlit_crdt"))
-def test_other_packages_import_compat_as_a_whole(module: str) -> None:
-    if entry_of(module) == "_compat":
-        return
-    for name in imports(module):
-        assert not name.startswith("streamlit_crdt._compat."), f"{module} imports {name}"
+def test_other_packages_import_compat_as_a_whole() -> None:
+    for module in modules("streamlit_crdt"):
+        if entry_of(module) == "_compat":
+            continue
+        for name in imports(module):
+            assert not name.startswith("streamlit_crdt._compat."), f"{module} imports {name}"
 
 
 def _private_imports(module: str) -> list[str]:
@@ -190,14 +194,14 @@ def frontend_imports() -> dict[str, set[str]]:
 FRONTEND_IMPORTS = frontend_imports()
 
 
-@pytest.mark.parametrize("module", FRONTEND_IMPORTS)
-def test_frontend_module_imports_only_from_lower_folders(module: str) -> None:
-    ranks = ranks_of("frontend")
-    own = module.split("/")[0]
-    for name in FRONTEND_IMPORTS[module]:
-        assert name in FRONTEND_IMPORTS, f"{module} imports {name}, which is no module"
-        other = name.split("/")[0]
-        assert other == own or ranks[other] < ranks[own], f"{module} imports {name}, which ranks above it"
+def test_frontend_module_imports_only_from_lower_folders() -> None:
+    for module in FRONTEND_IMPORTS:
+        ranks = ranks_of("frontend")
+        own = module.split("/")[0]
+        for name in FRONTEND_IMPORTS[module]:
+            assert name in FRONTEND_IMPORTS, f"{module} imports {name}, which is no module"
+            other = name.split("/")[0]
+            assert other == own or ranks[other] < ranks[own], f"{module} imports {name}, which ranks above it"
 
 
 def test_frontend_modules_import_one_another_without_circles() -> None:
@@ -215,8 +219,8 @@ def test_frontend_module_names_are_unique() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("module", [name for name in FRONTEND_IMPORTS if name.startswith("page/")])
-def test_frontend_page_imports_only_types_of_transport(module: str) -> None:
-    source = FRONTEND.joinpath(f"{module}.ts").read_text(encoding="utf-8")
-    for match in TS_IMPORT.finditer(source):
-        assert "/transport/" not in match[1] or match[0].startswith("import type "), match[0]
+def test_frontend_page_imports_only_types_of_transport() -> None:
+    for module in [name for name in FRONTEND_IMPORTS if name.startswith("page/")]:
+        source = FRONTEND.joinpath(f"{module}.ts").read_text(encoding="utf-8")
+        for match in TS_IMPORT.finditer(source):
+            assert "/transport/" not in match[1] or match[0].startswith("import type "), match[0]

@@ -73,20 +73,26 @@ def test_file_name_recurs_only_in_other_packages(part: str) -> None:
     assert [place for place, count in places.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_docstring_starts_with_no_question_word(path: Path) -> None:
-    found = [f"{line}: {first}" for line, first in docstrings(path) if first_word(first) in QUESTION_WORDS]
-    assert not found, "\n".join(found)
+def test_docstring_starts_with_no_question_word() -> None:
+    for path in PYTHON:
+        found = [
+            f"{name_of(path)}:{line}: {first}"
+            for line, first in docstrings(path)
+            if first_word(first) in QUESTION_WORDS
+        ]
+        assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("path", TEST_FILES, ids=name_of)
-def test_test_names_have_at_most_70_characters(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = [
-        node.name for node in functions if node.name.startswith("test_") and len(node.name) > MAX_TEST_NAME
-    ]
-    assert not long, long
+def test_test_names_have_at_most_70_characters() -> None:
+    for path in TEST_FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        long = [
+            node.name
+            for node in functions
+            if node.name.startswith("test_") and len(node.name) > MAX_TEST_NAME
+        ]
+        assert not long, (name_of(path), long)
 
 
 @pytest.mark.parametrize("part", SOURCES)
