@@ -73,9 +73,19 @@ def _field(tab: Tab, label: str) -> Locator:
     return tab.page.get_by_label(label, exact=True).and_(tab.page.locator("input, textarea")).first
 
 
+def _fill(tab: Tab, label: str, text: str) -> None:
+    """Replace the text of a field. Repeated if a remote value arrives between the selection and the insertion."""
+
+    def attempt() -> bool:
+        _field(tab, label).fill(text)
+        return _field(tab, label).input_value() == text
+
+    eventually(attempt, why=f"{label!r} shows {text!r}")
+
+
 def set_text(tab: Tab, label: str, text: str) -> None:
     """Replace the text of a text input, and commit it."""
-    _field(tab, label).fill(text)
+    _fill(tab, label, text)
     _field(tab, label).press("Enter")
 
 
@@ -85,13 +95,13 @@ def set_number(tab: Tab, label: str, number: float) -> None:
 
 def set_text_area(tab: Tab, label: str, text: str) -> None:
     """Replace the text of a text area, and commit it."""
-    _field(tab, label).fill(text)
+    _fill(tab, label, text)
     _field(tab, label).press("Control+Enter")
 
 
 def write(tab: Tab, label: str, text: str) -> None:
     """Replace the text of a form field, and blur it. Enter would submit the form."""
-    _field(tab, label).fill(text)
+    _fill(tab, label, text)
     _field(tab, label).blur()
 
 

@@ -127,6 +127,17 @@ describe("form drafts", () => {
     expect(forms.unsubmitted()).toEqual([]);
   });
 
+  it("P7: drop a draft whose field renders the remote write late", () => {
+    const page = new Page();
+    page.act(() => page.drafts.widgetStates.set(TEXT, { stringValue: "mine" }));
+    page.field.value = "mine";
+    clock.pass(0);
+    page.sent.widgetStates.set(TEXT, { stringValue: "theirs" });
+    clock.pass(1_000); // a check between the write and its rendering
+    page.field.value = "theirs";
+    expect(forms.unsubmitted()).toEqual([]);
+  });
+
   it("P5: keep the draft of a remounted field, stored in both places", () => {
     const page = new Page();
     page.act(() => page.drafts.widgetStates.set(SLIDER, { doubleValue: 7 }));

@@ -119,11 +119,13 @@ export class FormDrafts {
       for (const [id, draft] of [...form.widgetStates.widgetStates]) {
         const sent = manager?.widgetStates.widgetStates.get(id);
         const before = this.observed.get(id);
-        const isStale = before?.draft === draft && before.sent !== sent && !isEqual(draft, sent);
-        if (isStale && !this.isDisplayed(id, draft)) {
-          form.widgetStates.deleteState(id);
-        } else {
+        const isReplaced = before?.draft === draft && before.sent !== sent && !isEqual(draft, sent);
+        if (!isReplaced) {
           observed.set(id, { draft, sent });
+        } else if (this.isDisplayed(id, draft)) {
+          observed.set(id, before); // the field may render the remote write later
+        } else {
+          form.widgetStates.deleteState(id);
         }
       }
     }
