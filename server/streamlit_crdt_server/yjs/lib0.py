@@ -42,6 +42,11 @@ class Decoder:
         self._at = start
 
     @property
+    def position(self) -> int:
+        """Index of the next byte."""
+        return self._at
+
+    @property
     def remaining(self) -> int:
         """Number of bytes after the cursor."""
         return len(self._bytes) - self._at
