@@ -43,6 +43,9 @@ class SyncType(IntEnum):
     UPDATE = 2
 
 
+_UPDATE_TYPES = (SyncType.STEP2, SyncType.UPDATE)
+
+
 class CloseCode(IntEnum):
     """Reasons for which the server closes a socket. y-websocket 3.1 reconnects after all codes except 4400 to 4499."""
 
@@ -176,11 +179,25 @@ def parse(frame: bytes, limits: Limits) -> Message:
         FrameTooLargeError: The frame or a part of it exceeds its limit.
         MalformedFrameError: The frame does not follow the protocol.
     """
-    _check_size("a frame", len(frame), limits.max_frame_bytes)
+    check_frame_size(len(frame), limits.max_frame_bytes)
     try:
         return _parse(Decoder(frame), limits)
     except DecodeError as error:
         raise MalformedFrameError(str(error)) from error
+
+
+def carries_update(frame: bytes) -> bool:
+    """Return whether a frame is an update by its first two numbers. The rest is not read."""
+    decoder = Decoder(frame)
+    try:
+        return decoder.read_varuint() == MessageType.SYNC and decoder.read_varuint() in _UPDATE_TYPES
+    except DecodeError:
+        return False
+
+
+def check_frame_size(size_bytes: int, max_bytes: int) -> None:
+    """Raise FrameTooLargeError if a frame of `size_bytes` exceeds `max_bytes`."""
+    _check_size("a frame", size_bytes, max_bytes)
 
 
 def _parse(decoder: Decoder, limits: Limits) -> Message:
@@ -206,7 +223,7 @@ def _parse_sync(decoder: Decoder, limits: Limits) -> Message:
     if kind == SyncType.STEP1:
         check_state_vector(content, limits.max_state_vector_bytes)
         return SyncStep1(content)
-    if kind in (SyncType.STEP2, SyncType.UPDATE):
+    if kind in _UPDATE_TYPES:
         return SyncUpdate(content)
     raise MalformedFrameError(f"sync type {kind} is unknown")
 

@@ -45,6 +45,11 @@ class Settings:
         max_awareness_bytes: The same for the content of an awareness frame.
         max_state_vector_bytes: The same for a state vector.
         max_presences_per_connection: Client ids that one connection may announce.
+        max_presence_bytes_per_client_id: Bytes of one presence, as JSON. A larger one is ignored.
+        max_presence_bytes_per_connection: The same for all presences of one connection.
+        max_presence_bytes_per_user: The same for all connections of one user in one room.
+        max_presence_bytes_per_room: The same for one room. Each connection may have its equal share, by
+            `max_connections_per_room`, in any case.
         max_backlog_bytes_per_peer: Unsent bytes above which a peer is closed. It resyncs when it reconnects.
         max_inbox_bytes_per_room: Bytes that wait to be applied above which a room stops reading its sockets.
         warn_room_bytes: Size of a document above which the log contains a warning.
@@ -77,6 +82,10 @@ class Settings:
     max_awareness_bytes: int = 64 * 1024
     max_state_vector_bytes: int = 1024 * 1024
     max_presences_per_connection: int = 16
+    max_presence_bytes_per_client_id: int = 32 * 1024
+    max_presence_bytes_per_connection: int = 64 * 1024
+    max_presence_bytes_per_user: int = 256 * 1024
+    max_presence_bytes_per_room: int = 2 * 1024 * 1024
     max_backlog_bytes_per_peer: int = 8 * 1024 * 1024
     max_inbox_bytes_per_room: int = 32 * 1024 * 1024
     warn_room_bytes: int = 16 * 1024 * 1024

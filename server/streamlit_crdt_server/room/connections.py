@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
 from logging import Logger
 from typing import Protocol
@@ -19,7 +19,7 @@ from streamlit_crdt_server.protocol import CloseCode, Presence
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.message_validation import decode_off_loop
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
-from streamlit_crdt_server.room.permissions import may_write
+from streamlit_crdt_server.room.permissions import claims_of, may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
 from streamlit_crdt_server.room.presence import PresenceOwners, name_presences
 from streamlit_crdt_server.settings import Settings
@@ -34,6 +34,8 @@ MAX_SWEEP_INTERVAL_S = 15.0
 DELETED = "the room was deleted"
 RESTARTS = "the server is stopping or restarting"
 READ_ONLY = "this connection has the role viewer and cannot edit the room"
+
+_EMPTY_UPDATES = (protocol.sync_step2(EMPTY_UPDATE), protocol.sync_update(EMPTY_UPDATE))
 
 
 class MessageCallbacks(Protocol):
@@ -82,7 +84,7 @@ class RoomConnections:
             log: The logger of the room.
             metrics: Counts connections.
         """
-        self.owners = PresenceOwners(awareness, settings.max_presences_per_connection)
+        self.owners = PresenceOwners(awareness, settings)
         self.empty_since = time.monotonic()
         self._document = document
         self._pipeline = pipeline
@@ -170,7 +172,7 @@ class RoomConnections:
             return
         self.join(peer)
         try:
-            peer.deliver(protocol.sync_step1(safe_apply.read_vector(self._document.ydoc)))
+            peer.introduce(protocol.sync_step1(safe_apply.read_vector(self._document.ydoc)))
         except safe_apply.DocumentDamagedError:
             self._document.mark_damaged()
         self._introduce(peer)
@@ -179,7 +181,7 @@ class RoomConnections:
         """Send all presences to a new peer under newer clocks, and each presence to its owner."""
         renewed = self.owners.renew()
         if renewed:
-            newcomer.deliver(protocol.awareness(presence for _, presence in renewed))
+            newcomer.introduce(protocol.awareness(presence for _, presence in renewed))
         for owner, presence in renewed:
             if isinstance(owner, SocketPeer):
                 owner.deliver(protocol.awareness((presence,)))
@@ -230,14 +232,16 @@ class RoomConnections:
             skip = on_message(frame)
             if await skip if isawaitable(skip) else skip:
                 return
+        if protocol.carries_update(frame) and not may_write(peer.channel, self._room_log.room):
+            self._deny(peer, frame)
+            return
         match await decode_off_loop(frame, self._settings):
             case protocol.SyncStep1(state_vector):
                 self._send_step2(peer, state_vector)
             case ValidatedUpdate() as update:
                 await self._submit(peer, update)
             case protocol.AwarenessUpdate(presences):
-                named = name_presences(peer.channel, presences)
-                self._pipeline.announce(self.owners.announce(peer, named))
+                self._announce(peer, presences)
             case protocol.QueryAwareness():
                 self._send_presences(peer)
             case protocol.SavedQuery(version):
@@ -245,23 +249,52 @@ class RoomConnections:
             case protocol.UnknownMessage(kind):
                 self._log.debug("room %r: ignored a message of type %d", self._room_log.room, kind)
 
-    async def _submit(self, peer: SocketPeer, update: ValidatedUpdate) -> None:
-        """Submit an update of an editor. An update of a viewer is ignored; the first is answered (rule A1)."""
-        if update.data == EMPTY_UPDATE:
-            return
-        if may_write(peer.channel, self._room_log.room):
-            self._pipeline.submit(peer, update)
-            await self._pipeline.wait_for_space()
-        elif not peer.was_denied:
+    def _deny(self, peer: SocketPeer, frame: bytes) -> None:
+        """Ignore an update of a viewer without decoding it; the first is answered (rules A1, N3).
+
+        An empty one is no edit: every client answers SyncStep1.
+        """
+        protocol.check_frame_size(len(frame), self._settings.max_frame_bytes)
+        if frame not in _EMPTY_UPDATES and not peer.was_denied:
             peer.was_denied = True
             peer.deliver(protocol.permission_denied(READ_ONLY))
+
+    async def _submit(self, peer: SocketPeer, update: ValidatedUpdate) -> None:
+        """Submit an update of an editor."""
+        if update.data != EMPTY_UPDATE:
+            self._pipeline.submit(peer, update)
+            await self._pipeline.wait_for_space()
+
+    def _announce(self, peer: SocketPeer, presences: Iterable[Presence]) -> None:
+        """Send presences of a peer to all. One that exceeds a limit of bytes is sent back to the peer only.
+
+        y-websocket closes a connection without a message for 30 seconds.
+        """
+        claims = claims_of(peer.channel)
+        ignored: dict[Presence, str] = {}
+        accepted = self.owners.announce(
+            peer,
+            name_presences(peer.channel, presences),
+            user=None if claims is None else claims.user,
+            on_excess=ignored.__setitem__,
+        )
+        self._pipeline.announce(accepted)
+        if ignored:
+            peer.deliver(protocol.awareness(ignored))
+            if not peer.was_limited:
+                peer.was_limited = True
+                limit = next(iter(ignored.values()))
+                self._log.warning("room %r: ignored a presence that exceeds %s", self._room_log.room, limit)
 
     def _send_step2(self, peer: SocketPeer, state_vector: bytes) -> None:
         """Send the delta beyond a state vector."""
         try:
-            peer.deliver(protocol.sync_step2(safe_apply.read_state(self._document.ydoc, state_vector)))
+            frame = protocol.sync_step2(safe_apply.read_state(self._document.ydoc, state_vector))
         except safe_apply.DocumentDamagedError:
             self._document.mark_damaged()
+            return
+        deliver, peer.is_synced = peer.deliver if peer.is_synced else peer.introduce, True
+        deliver(frame)
 
     def _send_presences(self, peer: SocketPeer) -> None:
         present = self.owners.present()

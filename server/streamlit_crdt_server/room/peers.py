@@ -115,6 +115,8 @@ class SocketPeer:
         scope: Cancelled when the peer is disconnected.
         close_code: The code of the disconnect. None while it is served.
         was_denied: Whether an update of it was rejected because its role is viewer.
+        was_limited: Whether a presence of it was ignored because of a limit.
+        is_synced: Whether it received the room's state.
         session, is_leaving: See `Peer`.
     """
 
@@ -124,28 +126,34 @@ class SocketPeer:
         self.scope = CancelScope()
         self.close_code: CloseCode | None = None
         self.was_denied = False
+        self.was_limited = False
+        self.is_synced = False
         self.session = session_of(channel)
         self.is_leaving = False
         self._saved_version = 0
         self._close_reason = ""
         self._settings = settings
         self._log = log
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[bytes, int]] = deque()
         self._queue_bytes = 0
         self._has_frames = Event()
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
-        """Queue a frame, or close the peer if its queue is full.
-
-        An empty queue accepts a frame of any size, because a joining peer needs the whole room.
-        """
-        if self.close_code is not None:
-            return
-        if self._queue and self._queue_bytes + len(frame) > self._settings.max_backlog_bytes_per_peer:
+        """Queue a frame, or close the peer if its queue is full. An empty queue accepts a frame of any size."""
+        if self._queue_bytes and self._queue_bytes + len(frame) > self._settings.max_backlog_bytes_per_peer:
             self.disconnect(CloseCode.TOO_SLOW, "the send queue is full; reconnect to synchronize again")
             return
-        self._queue.append(frame)
-        self._queue_bytes += len(frame) + _FRAME_OVERHEAD_BYTES
+        self._put(frame, len(frame) + _FRAME_OVERHEAD_BYTES)
+
+    def introduce(self, frame: bytes) -> None:
+        """Queue a frame of the introduction, which does not count: a joining peer needs the whole room."""
+        self._put(frame, 0)
+
+    def _put(self, frame: bytes, counted_bytes: int) -> None:
+        if self.close_code is not None:
+            return
+        self._queue.append((frame, counted_bytes))
+        self._queue_bytes += counted_bytes
         self._has_frames.set()
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
@@ -176,8 +184,8 @@ class SocketPeer:
         while True:
             await self._has_frames.wait()
             while self._queue:
-                frame = self._queue.popleft()
-                self._queue_bytes -= len(frame) + _FRAME_OVERHEAD_BYTES
+                frame, counted_bytes = self._queue.popleft()
+                self._queue_bytes -= counted_bytes
                 await self.channel.send(frame)
             self._has_frames = Event()
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anyio import TASK_STATUS_IGNORED
@@ -24,6 +25,7 @@ from streamlit_crdt_server.auth.tokens import Claims
 from streamlit_crdt_server.errors import MalformedFrameError
 from streamlit_crdt_server.protocol import MAX_CLOCK, Presence
 from streamlit_crdt_server.room.permissions import claims_of
+from streamlit_crdt_server.settings import Settings
 
 MAX_REMOVED = 1024
 """Removed client ids whose clocks are kept. The oldest are dropped, so that memory stays bounded."""
@@ -49,6 +51,71 @@ class RoomAwareness(Awareness):
         """Do nothing. May be called at any time; pycrdt's raises unless the awareness was started."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The presence of one client id in the byte limits."""
+
+    owner: object
+    user: object
+    size: int
+
+
+class PresenceBytes:
+    """Bytes of the presences of a room, by client id, connection and user (rule N3).
+
+    A newcomer receives all presences at once. Without these limits, one user could announce more than a connection
+    may have queued, and lock every newcomer out.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shares: dict[int, _Share] = {}
+        self._by_owner: Counter[object] = Counter()
+        self._by_user: Counter[object] = Counter()
+        self._total = 0
+
+    def find_excess(self, owner: object, user: object, client_id: int, size: int) -> str | None:
+        """Return the name of the setting that a presence of `size` bytes exceeds, None if it fits.
+
+        A connection may always have its equal share of the room's limit: a room that a few users filled still shows
+        who else is there. The presences of a room therefore have at most twice its limit.
+        """
+        settings, last = self._settings, self._shares.get(client_id)
+        growth = size - (0 if last is None else last.size)
+        if size > settings.max_presence_bytes_per_client_id:
+            return "max_presence_bytes_per_client_id"
+        if growth <= 0:
+            return None
+        if self._by_owner[owner] + growth > settings.max_presence_bytes_per_connection:
+            return "max_presence_bytes_per_connection"
+        if self._by_user[user] + growth > settings.max_presence_bytes_per_user:
+            return "max_presence_bytes_per_user"
+        equal_share = settings.max_presence_bytes_per_room // settings.max_connections_per_room
+        is_full = self._total + growth > settings.max_presence_bytes_per_room
+        if is_full and self._by_owner[owner] + growth > equal_share:
+            return "max_presence_bytes_per_room"
+        return None
+
+    def put(self, owner: object, user: object, client_id: int, size: int) -> None:
+        """Count a presence instead of the last one of its client id."""
+        self.remove(client_id)
+        self._shares[client_id] = _Share(owner, user, size)
+        self._by_owner[owner] += size
+        self._by_user[user] += size
+        self._total += size
+
+    def remove(self, client_id: int) -> None:
+        """Stop counting a client id. A count of zero is removed, so that memory stays bounded."""
+        share = self._shares.pop(client_id, None)
+        if share is None:
+            return
+        self._total -= share.size
+        for counts, key in ((self._by_owner, share.owner), (self._by_user, share.user)):
+            counts[key] -= share.size
+            if counts[key] <= 0:
+                del counts[key]
+
+
 class PresenceOwners:
     """The owner of each client id in a `RoomAwareness`.
 
@@ -56,9 +123,10 @@ class PresenceOwners:
     y-websocket client closes a connection without a message for 30 seconds.
     """
 
-    def __init__(self, awareness: Awareness, max_per_owner: int) -> None:
+    def __init__(self, awareness: Awareness, settings: Settings) -> None:
         self._awareness = awareness
-        self._max_per_owner = max_per_owner
+        self._max_per_owner = settings.max_presences_per_connection
+        self._bytes = PresenceBytes(settings)
         self._owners: dict[int, object] = {}
         self._ids: dict[object, set[int]] = {}
         self._present: dict[int, Presence] = {}
@@ -80,18 +148,41 @@ class PresenceOwners:
             self._awareness.meta[client_id]["clock"] = self._present[client_id].clock
         return tuple((self._owners[client_id], presence) for client_id, presence in self._present.items())
 
-    def announce(self, owner: object, presences: Iterable[Presence]) -> tuple[Presence, ...]:
+    def announce(
+        self,
+        owner: object,
+        presences: Iterable[Presence],
+        *,
+        user: object = None,
+        on_excess: Callable[[Presence, str], None] | None = None,
+    ) -> tuple[Presence, ...]:
         """Accept the presences that belong to `owner`, and return them with the clocks to send.
+
+        Args:
+            owner: The connection.
+            presences: What it announced.
+            user: The user whose connections have a common limit. None takes the connection itself.
+            on_excess: Called with each presence that exceeds a limit of bytes, which is ignored, and with the name of
+                the setting. None for server code, which has no such limits.
 
         Raises:
             MalformedFrameError: The owner announced more client ids than a connection may.
         """
         announced = tuple(presences)
-        accepted = [
-            self._accept(owner, presence)
-            for presence in announced
-            if self._is_own(owner, presence, len(announced))
-        ]
+        user = owner if user is None else user
+        accepted = []
+        for presence in announced:
+            if not self._is_own(owner, presence, len(announced)):
+                continue
+            size = len(presence.text.encode())
+            excess = (
+                None if presence.is_gone else self._bytes.find_excess(owner, user, presence.client_id, size)
+            )
+            if excess is not None and on_excess is not None:
+                on_excess(presence, excess)
+                continue
+            accepted.append(self._accept(owner, presence))
+            self._bytes.put(owner, user, presence.client_id, size)
         self._apply(accepted)
         return tuple(accepted)
 
@@ -153,6 +244,7 @@ class PresenceOwners:
             client_id = presence.client_id
             if presence.is_gone:
                 self._present.pop(client_id, None)
+                self._bytes.remove(client_id)
                 self._remember_removed(client_id, presence.clock)
                 self._awareness.states.pop(client_id, None)
                 self._awareness.meta.pop(client_id, None)

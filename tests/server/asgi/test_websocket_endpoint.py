@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -144,6 +145,69 @@ async def test_A1_viewer_is_denied_once_and_stays_connected() -> None:
         await until_read(viewer)
         assert sum(frame[:2] == b"\2\0" for frame in viewer.frames) == 1
         assert viewer.close_code is None
+
+
+UNDECODABLE = {
+    "an update": b"\0\2" + encode_bytes(b"\xff" * 1000),
+    "a SyncStep2": b"\0\1" + encode_bytes(b"\xff" * 1000),
+    "a long spelling of its type": b"\x80\x80\0\x82\0" + encode_bytes(b"\xff" * 1000),
+    "a length that is wrong": b"\0\2\xff\xff\xff\7\1",
+    "no content": b"\0\2",
+}
+
+
+@pytest.mark.parametrize("name", UNDECODABLE)
+async def test_N3_update_of_a_viewer_is_denied_undecoded(name: str) -> None:
+    async with serving() as server, server.visit(Role.VIEWER) as viewer:
+        viewer.put(UNDECODABLE[name])
+        await until_read(viewer)
+        assert sum(frame[:2] == b"\2\0" for frame in viewer.frames) == 1
+        assert viewer.close_code is None
+
+
+async def test_N3_update_of_a_viewer_above_the_frame_limit_is_4413() -> None:
+    async with serving(max_frame_bytes=500) as server, server.visit(Role.VIEWER) as viewer:
+        viewer.put(UNDECODABLE["an update"])
+        await until(lambda: viewer.close_code == CloseCode.TOO_LARGE)
+
+
+async def test_A1_empty_answer_of_a_viewer_is_not_denied() -> None:
+    async with serving() as server, server.visit(Role.VIEWER) as viewer:
+        viewer.put(protocol.sync_step2(b"\0\0"))
+        await until_read(viewer)
+        assert not any(frame[:2] == b"\2\0" for frame in viewer.frames)
+
+
+async def test_N3_presences_of_one_user_lock_no_newcomer_out() -> None:
+    text = json.dumps({"x": "A" * 60_000})
+    async with serving(max_backlog_bytes_per_peer=1_000_000) as server, AsyncExitStack() as stack:
+        for number in range(10):
+            eve = await stack.enter_async_context(server.visit(Role.VIEWER, user="eve", session=f"s{number}"))
+            for client_id in range(16 * number, 16 * number + 16):
+                eve.put(presence_frame(client_id, 1, text))
+            await until_read(eve)
+            assert eve.close_code is None
+        async with server.visit(user="ben", session="ben") as ben:
+            ben.put(presence_frame(1000, 1))
+            await until(lambda: presence_of(ben, 1000))
+            await until_read(ben)
+            assert ben.close_code is None
+
+
+async def test_N3_introduction_does_not_count_as_backlog() -> None:
+    limits = {"max_backlog_bytes_per_peer": 10_000, "max_presence_bytes_per_room": 10**6}
+    async with serving(**limits) as server, AsyncExitStack() as stack:
+        ada = await stack.enter_async_context(server.visit())
+        ada.put(protocol.sync_update(Client(FakeChannel()).set("text", "x" * 50_000)))
+        await until_read(ada)
+        for number in range(2):
+            other = await stack.enter_async_context(server.visit(user=f"u{number}", session=f"s{number}"))
+            other.put(presence_frame(number, 1, json.dumps({"x": "A" * 20_000})))
+            await until(lambda: other.frames and presence_of(other, number))  # noqa: B023
+        async with server.visit(user="ben", session="ben") as ben:
+            ben.put(protocol.sync_step1(b"\0"))
+            await until(lambda: any(len(frame) > 50_000 for frame in ben.frames))
+            assert ben.close_code is None
 
 
 async def test_A2_expired_token_closes_its_socket_and_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pycrdt import Awareness, Doc
 
-from streamlit_crdt_server import MalformedFrameError
+from streamlit_crdt_server import MalformedFrameError, Settings
 from streamlit_crdt_server.protocol import Presence
 from streamlit_crdt_server.room.presence import PresenceOwners, RoomAwareness
 
@@ -13,7 +13,7 @@ GONE = "null"
 
 
 def make_owners(max_per_owner: int = 3) -> PresenceOwners:
-    return PresenceOwners(RoomAwareness(Doc()), max_per_owner)
+    return PresenceOwners(RoomAwareness(Doc()), Settings(max_presences_per_connection=max_per_owner))
 
 
 def presence(client_id: int, clock: int, name: str = "Ada") -> Presence:
@@ -118,9 +118,61 @@ def test_N1_client_ids_per_connection_are_limited() -> None:
         owners.announce("a", [presence(number, 1) for number in range(4)])
 
 
+ROOM = {"max_presence_bytes_per_room": 1000, "max_connections_per_room": 10}
+
+
+def sized(client_id: int, size: int) -> Presence:
+    text = '{"x":"' + "A" * (size - 8) + '"}'
+    assert len(text) == size
+    return Presence(client_id, 1, text, {})
+
+
+@pytest.mark.parametrize(
+    ("limits", "announced", "ignored"),
+    [
+        ({"max_presence_bytes_per_client_id": 100}, [("a", "u", 1, 100), ("a", "u", 2, 101)], [2]),
+        (
+            {"max_presence_bytes_per_connection": 100},
+            [("a", "u", 1, 60), ("a", "u", 2, 60), ("b", "u", 3, 60)],
+            [2],
+        ),
+        (
+            {"max_presence_bytes_per_user": 100},
+            [("a", "u", 1, 60), ("b", "u", 2, 60), ("c", "v", 3, 60)],
+            [2],
+        ),
+        (ROOM, [("a", "u", 1, 990), ("b", "v", 2, 200), ("c", "w", 3, 100), ("c", "w", 4, 20)], [2, 4]),
+    ],
+)
+def test_N3_presence_beyond_a_limit_of_bytes_is_ignored(
+    limits: dict[str, int], announced: list[tuple[str, str, int, int]], ignored: list[int]
+) -> None:
+    owners = PresenceOwners(RoomAwareness(Doc()), Settings(**limits))
+    excesses: dict[int, str] = {}
+    for owner, user, client_id, size in announced:
+        owners.announce(
+            owner,
+            [sized(client_id, size)],
+            user=user,
+            on_excess=lambda presence, limit: excesses.update({presence.client_id: limit}),
+        )
+    assert excesses == dict.fromkeys(ignored, next(iter(limits)))
+    assert [each.client_id for each in owners.present()] == [
+        client_id for _, _, client_id, _ in announced if client_id not in ignored
+    ]
+
+
+def test_N3_presence_that_left_no_longer_counts() -> None:
+    owners = PresenceOwners(RoomAwareness(Doc()), Settings(max_presence_bytes_per_user=100))
+    for number in range(5):
+        assert owners.announce(number, [sized(number, 90)], user="u", on_excess=pytest.fail)
+        assert owners.announce(number, [sized(number, 95)], user="u", on_excess=pytest.fail)
+        owners.leave(number)
+
+
 def test_awareness_observers_are_notified_of_added_and_removed_clients() -> None:
     awareness = RoomAwareness(Doc())
-    owners = PresenceOwners(awareness, 3)
+    owners = PresenceOwners(awareness, Settings())
     notified: list[tuple[str, dict[str, list[int]]]] = []
     awareness.observe(lambda topic, changes: notified.append((topic, changes[0])))
     owners.announce("a", [presence(1, 5)])
