@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import DEPLOYMENTS, Deployment, RunningApp
+from e2e.harness import DEPLOYMENTS, EDIT_PATHS, Deployment, RunningApp
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -36,12 +36,12 @@ def expect_badge(tab: Tab, text: str, *, deadline_s: float = 20) -> None:
     settles_on(lambda: badge.inner_text().strip(), text, deadline_s=deadline_s)
 
 
-@pytest.fixture(params=DEPLOYMENTS, ids=str)
+@pytest.fixture(params=EDIT_PATHS, ids=str)
 def app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
     return shared_app("trust.py", request.param)
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=str)
+@pytest.mark.parametrize("deployment", EDIT_PATHS, ids=str)
 def test_S5_saved_edit_survives_a_kill(
     start_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
 ) -> None:
@@ -54,6 +54,7 @@ def test_S5_saved_edit_survives_a_kill(
     else:
         d.click(one, "flush")
         one.eventually_shows("flushed", True)
+        one.eventually_shows("saved", True)
     expect_badge(one, "Saved")
     one.page.close()
     for process in app.processes:
@@ -148,8 +149,13 @@ def test_A1_other_client_with_a_viewer_token_changes_nothing(
     assert [page.state()["a"] for page in (editor, viewer, late)] == [4, 4, 4]
 
 
-def test_socket_without_a_token_is_rejected_with_403(app: RunningApp, tab: OpenTab, room: str) -> None:
-    tab(app, room=room)  # the first session starts an embedded room server
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=str)
+def test_socket_without_a_token_is_rejected_with_403(
+    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
+) -> None:
+    app = shared_app("trust.py", deployment)
+    if deployment is Deployment.EMBEDDED:
+        tab(app, room=room)  # the first session starts the room server
     address = urlsplit(app.room_socket)
     connection = http.client.HTTPConnection(str(address.hostname), int(address.port or 80), timeout=10)
     connection.request(
@@ -232,14 +238,3 @@ def test_P4_idle_room_with_badge_and_tokens_causes_no_run(app: RunningApp, tab: 
     before = [tab_.state()["runs"] for tab_ in (one, two)]
     one.page.wait_for_timeout(5_000)  # nothing may happen in this time, so there is no event to await
     assert [tab_.state()["runs"] for tab_ in (one, two)] == before
-
-
-@pytest.mark.parametrize("deployment", [Deployment.EMBEDDED, Deployment.MOUNTED], ids=str)
-def test_flush_waits_until_the_edits_of_the_run_are_saved(
-    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
-) -> None:
-    one = tab(shared_app("trust.py", deployment), room=room)
-    d.set_number(one, "a", 2)
-    d.click(one, "flush")
-    one.eventually_shows("flushed", True)
-    one.eventually_shows("saved", True)

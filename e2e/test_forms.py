@@ -36,13 +36,6 @@ def app(shared_app: StartApp) -> RunningApp:
     return shared_app("forms.py", Deployment.EMBEDDED)
 
 
-@pytest.fixture(
-    params=[pytest.param(Deployment.EMBEDDED, marks=pytest.mark.floor), Deployment.STANDALONE], ids=str
-)
-def each_app(request: pytest.FixtureRequest, shared_app: StartApp) -> RunningApp:
-    return shared_app("forms.py", request.param)
-
-
 def fill(tab: Tab, form: str, values: Values) -> None:
     """Fill the fields of a form from their defaults, without a submit."""
     for name, value in values.items():
@@ -89,11 +82,6 @@ def settle_on(form: str, submitted: Values, *visible: tuple[Tab, Values]) -> Non
         settles_on(functools.partial(shown, tab, form), values)
 
 
-@pytest.fixture
-def ada_and_bob(each_app: RunningApp, tab: OpenTab, room: str) -> tuple[Tab, Tab]:
-    return tab(each_app, room=room), tab(each_app, room=room)
-
-
 def test_P7_form_without_drafts_shows_a_remote_submit(app: RunningApp, tab: OpenTab, room: str) -> None:
     ada, bob = tab(app, room=room), tab(app, room=room)
     fill(ada, "keep", ADAS)
@@ -109,10 +97,9 @@ def test_P7_form_without_drafts_shows_a_remote_submit(app: RunningApp, tab: Open
     assert bob.state()["pressed"] == ["Save and close", "Save"]
 
 
-def test_P7_draft_survives_a_remote_submit_and_is_submitted(
-    ada_and_bob: tuple[Tab, Tab],
-) -> None:
-    ada, bob = ada_and_bob
+@pytest.mark.floor
+def test_P7_draft_survives_a_remote_submit_and_is_submitted(app: RunningApp, tab: OpenTab, room: str) -> None:
+    ada, bob = tab(app, room=room), tab(app, room=room)
     fill(bob, "keep", BOBS)
     fill(ada, "keep", ADAS)
     d.click(ada, "Save")
@@ -149,10 +136,11 @@ def test_P7_fields_without_a_draft_take_a_remote_submit(app: RunningApp, tab: Op
     settle_on("keep", again, (ada, again), (bob, again))
 
 
+@pytest.mark.floor
 def test_P7_cleared_form_is_clear_everywhere_and_sends_its_fields(
-    ada_and_bob: tuple[Tab, Tab],
+    app: RunningApp, tab: OpenTab, room: str
 ) -> None:
-    ada, bob = ada_and_bob
+    ada, bob = tab(app, room=room), tab(app, room=room)
     fill(ada, "clear", ADAS)
     d.click(ada, "Send ✉️")
     settle_on("clear", ADAS, (ada, DEFAULTS), (bob, DEFAULTS))

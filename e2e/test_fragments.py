@@ -13,7 +13,7 @@ from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 @pytest.mark.floor

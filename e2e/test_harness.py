@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e import drivers
-from e2e.harness import Deployment, answers
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -58,7 +58,7 @@ def test_each_driver_edits_its_widget(shared_app: Any, tab: Any) -> None:
     page.eventually_shows("in_form", "sent")
 
 
-def test_drivers_read_visible_values(shared_app: Any, tab: Any) -> None:
+def test_drivers_read_visible_values_and_errors(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
     drivers.set_checkbox(page, "A checkbox", True)
     drivers.choose_also(page, "A multiselect", "two")
@@ -77,33 +77,10 @@ def test_drivers_read_visible_values(shared_app: Any, tab: Any) -> None:
     drivers.type_draft(page, "An area", "not committed")
     assert drivers.shown_text(page, "An area") == "not committed"
     assert page.state()["area"] == ""
-
-
-def test_two_tabs_are_two_sessions(shared_app: Any, tab: Any) -> None:
-    app = shared_app("plain_widgets.py")
-    first, second = tab(app), tab(app)
-    drivers.set_slider(first, "A slider", 5)
-    first.eventually_shows("slider", 25)
-    assert second.state()["slider"] == 20
-
-
-def test_errors_of_a_page_are_recorded(shared_app: Any, tab: Any) -> None:
-    page = tab(shared_app("plain_widgets.py"))
     page.page.evaluate("console.error('an error of the page')")
     eventually(lambda: any("an error of the page" in error for error in page.errors))
     page.allow("an error of the page")
     assert page.errors == []
-
-
-def test_app_restarts_at_the_same_address(start_app: Any, tab: Any) -> None:
-    app = start_app("plain_widgets.py")
-    page = tab(app)
-    page.expect_outage()
-    app.stop()
-    assert not answers(app.url)
-    app.start()
-    page.reload()
-    assert page.state()["slider"] == 20
 
 
 def test_killed_app_leaves_no_process(start_app: Any) -> None:

@@ -87,8 +87,10 @@ remote text arrives first."""
 
 
 @pytest.mark.floor
-def test_P1_commit_overwritten_before_it_was_sent_is_merged(app: RunningApp, tab: OpenTab, room: str) -> None:
-    one, two = tab(app, room=room), tab(app, room=room)
+def test_P1_commit_overwritten_before_it_was_sent_is_merged(
+    embedded: RunningApp, tab: OpenTab, room: str
+) -> None:
+    one, two = tab(embedded, room=room), tab(embedded, room=room)
     draft(one, 0, "one, quickly")
     draft(two, 2, "three, and lost")
     area(two).evaluate(COMMIT_WITH_THE_NEXT_FRAME)
@@ -98,10 +100,12 @@ def test_P1_commit_overwritten_before_it_was_sent_is_merged(app: RunningApp, tab
 
 
 @pytest.mark.floor
-def test_draft_older_than_remote_edits_merges_with_them(app: RunningApp, tab: OpenTab, room: str) -> None:
-    slow, quick = tab(app, room=room), tab(app, room=room)
+def test_draft_older_than_remote_edits_merges_with_them(
+    embedded: RunningApp, tab: OpenTab, room: str
+) -> None:
+    slow, quick = tab(embedded, room=room), tab(embedded, room=room)
     draft(slow, 2, "three, long thought about")
-    rounds = 20 if app.deployment is Deployment.EMBEDDED else 3  # more texts than the session keeps
+    rounds = 20  # more texts than the session keeps
     for number in range(rounds):
         draft(quick, 0, f"quickly {number}")
         area(quick).press("Control+Enter")
@@ -123,9 +127,9 @@ def test_remote_text_can_be_deleted_after_it_was_shown(embedded: RunningApp, tab
 
 
 def test_concurrent_additions_to_counter_list_and_dict_are_kept(
-    app: RunningApp, tab: OpenTab, room: str
+    embedded: RunningApp, tab: OpenTab, room: str
 ) -> None:
-    tabs = [tab(app, room=room, path=f"/?name={name}") for name in ("Ada", "Bob")]
+    tabs = [tab(embedded, room=room, path=f"/?name={name}") for name in ("Ada", "Bob")]
     for number in range(1, 6):
         for tab_ in tabs:
             press(tab_, "count")
@@ -139,8 +143,8 @@ def test_concurrent_additions_to_counter_list_and_dict_are_kept(
     settles_on(lambda: tabs[0].state()["log"] == tabs[1].state()["log"], True)
 
 
-def test_concurrent_selections_are_merged(app: RunningApp, tab: OpenTab, room: str) -> None:
-    one, two = tab(app, room=room), tab(app, room=room)
+def test_concurrent_selections_are_merged(embedded: RunningApp, tab: OpenTab, room: str) -> None:
+    one, two = tab(embedded, room=room), tab(embedded, room=room)
     for tab_, drink, size in ((one, "milk", "L"), (two, "tea", "S")):
         tab_.page.get_by_role("button", name=size, exact=True).click()
         tab_.page.locator(".st-key-drinks input").click()

@@ -7,21 +7,19 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import EDIT_PATHS, Deployment
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.snapshots import button, close_menu, listed, menu, open_menu, press, save, upload
 
 
-@pytest.mark.parametrize("deployment", EDIT_PATHS, ids=str)
 def test_snapshot_is_restored_in_another_tab_and_undone(
-    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
+    shared_app: StartApp, tab: OpenTab, room: str
 ) -> None:
-    app = shared_app("snapshots.py", deployment)
+    app = shared_app("snapshots.py", Deployment.STANDALONE)
     ada, bob = tab(f"{app.url}/?room={room}&user=Ada"), tab(f"{app.url}/?room={room}&user=Bob")
     open_menu(bob)
     expect(menu(bob).get_by_text("No snapshots yet.")).to_be_visible()

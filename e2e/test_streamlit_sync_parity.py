@@ -14,7 +14,7 @@ import pytest
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import SERVER_VARIABLE, Deployment
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
@@ -115,23 +115,3 @@ def is_idle(*tabs: Tab) -> bool:
     before = runs(*tabs)
     tabs[0].page.wait_for_timeout(3_500)
     return runs(*tabs) == before
-
-
-def test_namespaces_separate_rooms_of_one_name_on_a_server(
-    shared_app: StartApp, start_app: StartApp, tab: OpenTab, room: str
-) -> None:
-    plain = shared_app("board.py", Deployment.STANDALONE)
-    server = {SERVER_VARIABLE: plain.room_socket, "STREAMLIT_CRDT_NAMESPACE": "sales"}
-    sales = start_app("board.py", Deployment.EMBEDDED, env=server)
-    one, two, outside = tab(sales, room=room), tab(sales, room=room), tab(plain, room=room)
-    for tab_ in (one, two, outside):
-        tab_.eventually_shows("status", "connected")
-    d.set_number(outside, "a", 3)
-    d.set_number(one, "b", 4)
-    two.eventually_shows("b", 4)
-    outside.eventually_shows("a", 3)
-    assert [(tab_.state()["a"], tab_.state()["b"]) for tab_ in (one, two, outside)] == [
-        (0, 4),
-        (0, 4),
-        (3, 0),
-    ]

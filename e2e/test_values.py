@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
-from e2e.harness import EDIT_PATHS, Deployment
+from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
 
 TYPES = {
@@ -18,11 +16,8 @@ TYPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("deployment", EDIT_PATHS, ids=str)
-def test_every_plain_value_keeps_its_type(
-    shared_app: StartApp, tab: OpenTab, room: str, deployment: Deployment
-) -> None:
-    app = shared_app("plain.py", deployment)
+def test_every_plain_value_keeps_its_type(shared_app: StartApp, tab: OpenTab, room: str) -> None:
+    app = shared_app("plain.py", Deployment.STANDALONE)
     one, two = tab(app, room=room), tab(app, room=room)
     d.click(one, "assign")
     eventually(lambda: TYPES.keys() <= one.state().keys(), why="the assigning session shows all values")

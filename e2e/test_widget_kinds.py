@@ -122,7 +122,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     app.stop()
 
 
-@pytest.fixture(scope="module", params=[pytest.param("unkeyed", marks=pytest.mark.floor), "keyed"])
+IDENTITIES = [pytest.param("unkeyed", marks=pytest.mark.floor), pytest.param("keyed", marks=pytest.mark.soak)]
+"""Widgets without and with a key. The other browser tests use widgets with a key."""
+
+
+@pytest.fixture(scope="module", params=IDENTITIES)
 def tabs(request: pytest.FixtureRequest, browser: Browser, app: RunningApp) -> Iterator[tuple[Tab, Tab]]:
     url = f"{app.url}/?room={request.param}" + ("&keyed=1" if request.param == "keyed" else "")
     with Tab(browser, url, name="tab A") as one, Tab(browser, url, name="tab B") as two:
