@@ -180,6 +180,8 @@ def _changed_keys(previous: dict[str, Any], stored: dict[str, Any]) -> frozenset
 
 
 def _is_different(previous: Any, stored: Any) -> bool:
+    if previous is stored:
+        return False
     kind = type(previous)
     if kind is not type(stored):
         return True

@@ -16,7 +16,7 @@ import streamlit_crdt.document.document as document_module
 from streamlit_crdt.document.replica import LOCAL, MAX_LOG_UPDATES, ROOM, TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import RULES
-from streamlit_crdt_server.yjs.update_decoder import check_update, decode_state_vector
+from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, check_update, decode_state_vector
 
 POISON = bytes.fromhex("0104080007010166030170000001780177013107000807060400080202686900")
 """Update on which pycrdt 0.14.13 panics. Every later call of the same document panics too."""
@@ -282,7 +282,7 @@ def test_N2_malformed_update_leaves_the_replica_unchanged(update: bytes) -> None
 
 
 def test_N2_panic_in_the_trial_document_rejects_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document_module, "check_update", lambda update: {})
+    monkeypatch.setattr(document_module, "read_update_meta", lambda update: UpdateMeta())
     replica = Replica()
     replica.set("a", 1)
     with pytest.raises(UpdateRefusedError, match="PanicException"):

@@ -4,6 +4,7 @@ Modules:
     lib0: Numbers, bytes and texts in lib0's encoding.
     update_decoder: Form and metadata of an update, decoding of state vectors.
     update_slices: Cutting of a large update into valid updates.
+    applied_clocks: The clocks that a document has applied, without reading its state vector.
     structs: Merging and slicing of the structs of an update.
     integration_cost: Budget for the comparisons that an update causes.
     surrogate_pairs: Repair of updates that split a surrogate pair.

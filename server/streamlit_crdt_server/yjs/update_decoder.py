@@ -135,6 +135,23 @@ class UpdateMeta:
             if right is not None:
                 yield right
 
+    @property
+    def has_gaps(self) -> bool:
+        """True if the update leaves out structs between others of one replica."""
+        return bool(self._gaps)
+
+    def dependencies(self) -> Iterator[Unit]:
+        """Yield the units next to which, or into which, the update inserts. Neighbors within a run are left out."""
+        for parent in self._parents:
+            if isinstance(parent, tuple) and isinstance(parent[0], tuple):
+                yield parent[0]
+        for index in range(self.run_count):
+            _, left, right, _, _ = self.run(index)
+            if left is not None:
+                yield left
+            if right is not None:
+                yield right
+
     def advance(self, clocks: dict[int, int]) -> None:
         """Change a state vector to that of the document after it applied this update."""
         for replica, block in self.blocks.items():
