@@ -43,7 +43,7 @@ class Settings:
             `*` allows all.
         max_frame_bytes: A larger frame closes its connection with 4413.
         max_awareness_bytes: The same for the content of an awareness frame.
-        max_state_vector_bytes: The same for a state vector.
+        max_state_vector_bytes: The same for the part of a state vector that the room's own document does not explain.
         max_presences_per_connection: Client ids that one connection may announce.
         max_presence_bytes_per_client_id: Bytes of one presence, as JSON. A larger one is ignored.
         max_presence_bytes_per_connection: The same for all presences of one connection.

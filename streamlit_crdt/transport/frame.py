@@ -21,10 +21,6 @@ CHANNEL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """Size limit of a frame in bytes. A larger frame is rejected unread; hypercorn rejects such a message as well."""
 
-MAX_HEADER_BYTES: Final = 1024 * 1024
-"""Size limit of a header in bytes. Its largest part is the state vector of a first frame, about ten bytes for each
-replica that has ever written."""
-
 MAX_NUMBER: Final = 2**53 - 1
 """Largest integer that JavaScript represents exactly. A larger number is rejected."""
 
@@ -135,7 +131,7 @@ def decode_frame(content: bytes) -> Frame:
         raise FrameError(f"the frame is not of channel version {CHANNEL_VERSION}")
     decoder = Decoder(content, start=1)
     try:
-        header = json.loads(decoder.read_bytes(MAX_HEADER_BYTES), parse_constant=_reject_constant)
+        header = json.loads(decoder.read_bytes(), parse_constant=_reject_constant)
     except DecodeError as error:
         raise FrameError(f"the header is malformed: {error}") from error
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from streamlit_crdt.errors import FrameError
 from streamlit_crdt.transport.frame import (
     MAX_FRAME_BYTES,
-    MAX_HEADER_BYTES,
     Frame,
     StatusReport,
     decode_frame,
@@ -78,9 +77,10 @@ def test_N2_malformed_frame_is_rejected(content: bytes) -> None:
         decode_frame(content)
 
 
-def test_N2_header_over_its_size_limit_is_rejected() -> None:
-    with pytest.raises(FrameError, match="header"):
-        decode_frame(encode_frame(Frame(id=1, v=1, build="x" * (MAX_HEADER_BYTES + 1))))
+def test_N4_header_has_the_state_vector_of_a_long_past() -> None:
+    vector = bytes(13 * 120_000)
+    frame = decode_frame(encode_frame(Frame(id=1, v=1, sv=vector)))
+    assert frame.sv == vector
 
 
 def test_report_of_a_frame_without_fields_has_defaults() -> None:

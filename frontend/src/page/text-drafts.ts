@@ -28,7 +28,7 @@ const KEPT_IF_OVERWRITTEN_MS = 10_000;
 const CHECKS_AFTER_MS = [500, 1_500, 4_000];
 /** Drafts and commits in a frame. The session accepts no more. */
 const MAX_DRAFTS = 16;
-/** Characters of all repeated commits in a frame. A header has at most 1 MiB, so longer texts are not repeated. */
+/** Characters of all repeated commits in a frame. Each frame repeats them, so longer texts are not repeated. */
 const MAX_OVERWRITTEN_CHARS = 100_000;
 /** A draft in a form is private until it is submitted, and Streamlit sends that at once. */
 const FORM = "[data-testid='stForm']";

@@ -18,9 +18,6 @@ export const CHANNEL_VERSION = 1;
 /** Name of the trigger value with the tab's frames. The Python side passes `on_frame_change`. */
 export const TRIGGER_NAME = "frame";
 
-/** Bytes of a header. Most of it is the state vector: about ten bytes for each replica that ever wrote. */
-export const MAX_HEADER_BYTES = 1024 * 1024;
-
 /** Characters of a token. The room server rejects a longer one. */
 const MAX_TOKEN_CHARACTERS = 8192;
 /** Characters that a subprotocol may have. `new WebSocket` throws for any other. */
@@ -217,7 +214,7 @@ function readHeader(decoder: decoding.Decoder): Uint8Array {
   } catch (error) {
     throw new FrameError("header length", "a varuint", { cause: error });
   }
-  const maxBytes = Math.min(decoder.arr.length - decoder.pos, MAX_HEADER_BYTES);
+  const maxBytes = decoder.arr.length - decoder.pos;
   if (byteCount > maxBytes) {
     throw new FrameError("header length", `at most ${maxBytes} bytes, not ${byteCount}`);
   }

@@ -17,7 +17,7 @@ from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence
 from streamlit_crdt_server.room.document import RoomDocument
-from streamlit_crdt_server.room.message_validation import decode_off_loop
+from streamlit_crdt_server.room.message_validation import decode_off_loop, limits_of
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.permissions import claims_of, may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
@@ -235,7 +235,8 @@ class RoomConnections:
         if protocol.carries_update(frame) and not may_write(peer.channel, self._room_log.room):
             self._deny(peer, frame)
             return
-        match await decode_off_loop(frame, self._settings):
+        limits = limits_of(self._settings, self._document.applied.replica_count)
+        match await decode_off_loop(frame, limits):
             case protocol.SyncStep1(state_vector):
                 self._send_step2(peer, state_vector)
             case ValidatedUpdate() as update:

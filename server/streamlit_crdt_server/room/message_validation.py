@@ -17,15 +17,29 @@ A smaller frame has too few structs for a trial integration, see `integration_co
 """
 
 
-async def decode_off_loop(frame: bytes, settings: Settings) -> protocol.Message | ValidatedUpdate:
+MAX_VECTOR_ENTRY_BYTES = 13
+"""Size in bytes of one entry of a state vector: a replica id of 53 bits and a clock of 32 bits."""
+
+
+def limits_of(settings: Settings, replicas: int) -> protocol.Limits:
+    """Return the limits of a room's frames. A client that has the whole document sends its whole state vector.
+
+    Args:
+        replicas: The number of replica ids in the room's document.
+    """
+    return protocol.Limits(
+        settings.max_frame_bytes,
+        settings.max_awareness_bytes,
+        settings.max_state_vector_bytes + replicas * MAX_VECTOR_ENTRY_BYTES,
+    )
+
+
+async def decode_off_loop(frame: bytes, limits: protocol.Limits) -> protocol.Message | ValidatedUpdate:
     """Call `decode`, for a large frame in a worker thread.
 
     Raises:
         MalformedFrameError, FrameTooLargeError: See `decode`.
     """
-    limits = protocol.Limits(
-        settings.max_frame_bytes, settings.max_awareness_bytes, settings.max_state_vector_bytes
-    )
     if len(frame) > VALIDATE_IN_THREAD_OVER_BYTES:
         return await to_thread.run_sync(decode, frame, limits)
     return decode(frame, limits)

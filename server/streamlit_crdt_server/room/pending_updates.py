@@ -245,6 +245,11 @@ class AppliedTracker:
         self._rejected_bytes = 0
 
     @property
+    def replica_count(self) -> int:
+        """Number of replica ids in the document."""
+        return len(self._clocks)
+
+    @property
     def has_many_rejected(self) -> bool:
         """True if the rejected structs in the document exceed `MAX_REJECTED_BYTES`. A reload frees them."""
         return self._rejected_bytes > MAX_REJECTED_BYTES

@@ -21,6 +21,7 @@ from tests.server.support.fake_channel import (
     presence_frame,
     until,
 )
+from tests.support.past_replicas import counted_by
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +105,20 @@ async def test_N2_invalid_frame_closes_its_own_connection_only(
         ada.edit("y", 2)
         async with connected(room) as late:
             await until(lambda: late.look() == {"x": 1, "y": 2})
+
+
+async def test_N4_client_with_all_of_a_long_past_is_served() -> None:
+    settings = Settings(max_state_vector_bytes=2000)
+    past: Doc[Any] = Doc()
+    past.apply_update(counted_by(2000))
+    async with Room(settings=settings) as room:
+        room.ydoc.apply_update(past.get_update())
+        async with connected(room) as returning, connected(room) as mallory:
+            await until(lambda: room.document.applied.replica_count > 2000)
+            returning.channel.put(protocol.sync_step1(past.get_state()))
+            mallory.channel.put(protocol.sync_step1(Doc(client_id=1).get_state() + bytes(30_000)))
+            await until(lambda: any(frame[:2] == b"\0\1" for frame in returning.channel.sent))
+            await until(lambda: mallory.channel.closed_with == CloseCode.TOO_LARGE)
 
 
 async def test_N2_deeply_nested_update_is_rejected() -> None:
