@@ -9,6 +9,8 @@ reveal which rooms exist.
 
 from __future__ import annotations
 
+import shlex
+
 
 class ServerError(Exception):
     """Base class of all errors of this package."""
@@ -207,12 +209,15 @@ class StoreError(ServerError, OSError):
         reason: Text of the underlying error.
     """
 
-    advice = "see the log of the server"
-
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(where, reason)
         self.where = where
         self.reason = reason
+
+    @property
+    def advice(self) -> str:
+        """Clause that says what to do."""
+        return "see the log of the server"
 
     def __str__(self) -> str:
         return f"the store {self.where} failed ({self.reason}): {self.advice}"
@@ -221,25 +226,49 @@ class StoreError(ServerError, OSError):
 class StoreBusyError(StoreError):
     """Raised when another process owns the file."""
 
-    advice = "serve these rooms from one process, or set STREAMLIT_CRDT_STORE to another file for this one"
+    @property
+    def advice(self) -> str:
+        return "serve these rooms from one process, or set STREAMLIT_CRDT_STORE to another file for this one"
 
 
 class StoreFullError(StoreError):
     """Raised when the disk is full."""
 
-    advice = "free space on its disk; unsaved updates are then saved"
+    @property
+    def advice(self) -> str:
+        return "free space on its disk; unsaved updates are then saved"
 
 
 class StoreReadOnlyError(StoreError, PermissionError):
     """Raised when the file or its directory is not writable."""
 
-    advice = "let this user write to the file and its directory; unsaved updates are then saved"
+    @property
+    def advice(self) -> str:
+        return "let this user write to the file and its directory; unsaved updates are then saved"
 
 
 class StoreCorruptError(StoreError):
     """Raised when the file is damaged or not a room store. It is unchanged."""
 
-    advice = "keep the file for repair and restore a backup"
+    @property
+    def advice(self) -> str:
+        command = f"streamlit-crdt repair {shlex.quote(self.where)}"
+        return f"restore a backup, or run  {command}  , which lists what is lost before it changes anything"
+
+
+class StoreVersionError(StoreCorruptError):
+    """Raised when a later version of this library wrote the file. It is unchanged."""
+
+    def __init__(self, where: str, version: int, supported: int) -> None:
+        super().__init__(
+            where, f"its tables have version {version}; this installation reads up to version {supported}"
+        )
+        self.version = version
+        self.supported = supported
+
+    @property
+    def advice(self) -> str:
+        return "upgrade streamlit-crdt to the version that wrote the file, or restore a backup"
 
 
 class StoreUnavailableError(StoreError):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from streamlit_crdt_server import StoreBusyError, StoreError
+from streamlit_crdt_server import StoreBusyError, StoreCorruptError, StoreError
 from streamlit_crdt_server.storage.file_lock import FileLock
 from streamlit_crdt_server.storage.store_url import store_path
 
@@ -76,9 +76,10 @@ def allows_memory_fallback(error: StoreError, store: str | None) -> bool:
     """Return whether an embedded server may keep its rooms in memory after its store failed to open.
 
     A configured store never allows it: its author expects the file. The default file allows it in two cases. Another
-    process has locked the file: the app is running twice, as is usual during development. The file does not exist:
-    no rooms are hidden. In every other case the rooms of the file would seem to be empty (rule S4).
+    process has locked the file: the app is running twice, as is usual during development. The file does not exist and
+    was not lost: no rooms are hidden. In every other case the rooms of the file would seem to be empty (rule S4).
     """
     if store is None or is_store_configured():
         return False
-    return isinstance(error, StoreBusyError) or not Path(store).exists()
+    is_lost = isinstance(error, StoreCorruptError)
+    return isinstance(error, StoreBusyError) or not (is_lost or Path(store).exists())

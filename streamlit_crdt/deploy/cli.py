@@ -1,4 +1,4 @@
-"""The command `streamlit-crdt` with the subcommands demo, run, serve and token.
+"""The command `streamlit-crdt` with the subcommands demo, run, serve, token and repair.
 
 A wrong argument or setting prints one sentence that says what to do, and exits with code 2 before anything starts.
 """
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn
 
 from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_store_configured
@@ -21,9 +22,12 @@ from streamlit_crdt.errors import CommandError, CrdtError
 from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
 from streamlit_crdt_server.auth.tokens import ANY_ROOM
 from streamlit_crdt_server.names import check_room_name
+from streamlit_crdt_server.storage.repair import inspect_store, repair_store
+from streamlit_crdt_server.storage.store_url import store_path
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+EXIT_NOT_REPAIRED = 1
 
 RUN_USAGE = """usage: streamlit-crdt run SCRIPT [streamlit options] [-- script arguments]
 
@@ -42,6 +46,13 @@ _TOKEN_PARSER: dict[str, Any] = {
     "description": "Print a token for a room, signed with the secret of the room server: --secret-file, "
     "STREAMLIT_CRDT_SECRET, or this user's key file. The token is valid for every holder until it expires.",
     "formatter_class": argparse.ArgumentDefaultsHelpFormatter,
+    "allow_abbrev": False,
+}
+
+
+_REPAIR_PARSER: dict[str, Any] = {
+    "description": "List what can be read of a store file and what is lost, then ask before anything is changed. "
+    "The repair writes a new file with everything that can be read, and keeps the damaged files beside it.",
     "allow_abbrev": False,
 }
 
@@ -97,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(server)
     server.set_defaults(start=_serve)
     _add_token(commands.add_parser("token", help="print a token for another client", **_TOKEN_PARSER))
+    _add_repair(commands.add_parser("repair", help="repair a damaged store file", **_REPAIR_PARSER))
     return parser
 
 
@@ -173,6 +185,41 @@ def _token(chosen: argparse.Namespace) -> int:
         raise CommandError(f"the token could not be signed: {error}.") from error
     print(token)
     return 0
+
+
+def _add_repair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", metavar="FILE", help="store file; no process may use it")
+    parser.add_argument("--yes", action="store_true", help="repair without a question")
+    parser.set_defaults(start=_repair)
+
+
+def _repair(chosen: argparse.Namespace) -> int:
+    name = store_path(chosen.store)
+    if name is None:
+        raise CommandError("a store in memory has no file to repair.")
+    path = Path(name)
+    try:
+        findings = inspect_store(path)
+        print("\n".join(findings.describe()))
+        if not findings.needs_repair:
+            return 0
+        if not (chosen.yes or _confirm("Write a new file with what can be read? [y/N] ")):
+            print("Nothing was changed.")
+            return EXIT_NOT_REPAIRED
+        kept = repair_store(path)
+    except ServerError:
+        raise
+    except OSError as error:
+        raise CommandError(f"{path} cannot be repaired: {error.strerror or error}.") from error
+    print(f"{path} is repaired. The damaged files are kept as {kept}*")
+    return 0
+
+
+def _confirm(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -76,6 +76,7 @@ def test_S4_memory_fallback_requires_that_no_rooms_are_hidden(
     assert not allows_memory_fallback(StoreReadOnlyError(str(path), "no"), str(path))
     assert not allows_memory_fallback(StoreCorruptError(str(path), "junk"), str(path))
     path.unlink()
+    assert not allows_memory_fallback(StoreCorruptError(str(path), "lost"), str(path))
     monkeypatch.setenv(VARIABLE, str(path))
     assert not allows_memory_fallback(StoreReadOnlyError(str(path), "no"), str(path))
     assert not allows_memory_fallback(StoreBusyError(str(path), "owned"), str(path))

@@ -9,4 +9,5 @@ Modules:
     sqlite_log: Tables and statements.
     file_lock: Lock that gives the file one owner.
     high_water_mark: Detection of a log that lost its end.
+    repair: Report of what a damaged file has lost, and a new file with the rest.
 """

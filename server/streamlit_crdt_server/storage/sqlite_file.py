@@ -7,7 +7,6 @@ new file is created under another name and then renamed, so that no partial file
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -16,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from streamlit_crdt_server.errors import StoreCorruptError, StoreError, StoreUnavailableError
-from streamlit_crdt_server.storage.high_water_mark import HighWaterMark
+from streamlit_crdt_server.storage.high_water_mark import SUFFIXES as MARK_SUFFIXES
+from streamlit_crdt_server.storage.high_water_mark import HighWaterMark, Mark
 from streamlit_crdt_server.storage.sqlite_log import SQLiteLog
 
 Connect = Callable[..., sqlite3.Connection]
 """Signature of `sqlite3.connect`. Tests pass their own function."""
-
-_log = logging.getLogger(__name__)
 
 
 class SQLiteFile:
@@ -49,6 +47,8 @@ class SQLiteFile:
                 raise StoreUnavailableError(str(path), f"its journal mode {mode} could not be changed to wal")
             self._db.execute("PRAGMA synchronous = FULL")
             self.log = SQLiteLog(self._db, str(path))
+            self.log.migrate()
+            self._store_id = self.log.store_id()
             self._inodes: list[int] | None = None
         except BaseException:
             self._db.close()
@@ -76,7 +76,7 @@ class SQLiteFile:
         self._inodes = self._inodes or inodes  # the first commit creates the write-ahead log
         if inodes != self._inodes:
             raise StoreUnavailableError(str(self._path), "the file was moved or deleted while it was in use")
-        self._mark.write(last_seq)
+        self._mark.write(Mark(last_seq, self._store_id))
         return outcomes
 
     def close(self) -> None:
@@ -102,15 +102,19 @@ def create_file(path: Path, mark: HighWaterMark, connect: Connect) -> None:
     """Create an empty store at `path`, readable by this user only, unless the file exists.
 
     Raises:
-        StoreCorruptError: The file is missing or empty, but files that belong to it exist.
+        StoreCorruptError: The file is missing or empty, but its write-ahead log or its mark exists.
         OSError, sqlite3.Error: The file could not be created.
     """
     if path.exists() and path.stat().st_size:
         return
-    if _size_of(f"{path}-wal") or (path.exists() and mark.read()):
-        raise StoreCorruptError(str(path), "the file is empty or missing, but files that belong to it exist")
-    if mark.read():
-        _log.warning("%s was deleted; an empty store replaces it", path)
+    marked = mark.read()
+    if _size_of(f"{path}-wal") or (marked is not None and marked.seq):
+        names = ", ".join(f"{path.name}{suffix}" for suffix in ("-wal", *MARK_SUFFIXES))
+        raise StoreCorruptError(
+            str(path),
+            "the file is empty or missing, but files that belong to it exist; to start with an empty store, "
+            f"delete {names}",
+        )
     fresh = Path(f"{path}-new")
     for suffix in ("", "-journal", "-wal", "-shm"):
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
@@ -120,19 +124,22 @@ def create_file(path: Path, mark: HighWaterMark, connect: Connect) -> None:
         SQLiteLog(database, str(path)).create()
         database.execute("COMMIT")
         database.execute("PRAGMA journal_mode = WAL")
-    mark.write(0)
+    mark.write(Mark(0, ""))
     os.replace(fresh, path)
 
 
 def _check(log: SQLiteLog, path: Path, mark: HighWaterMark) -> None:
     log.check()
-    behind = mark.read() - log.last_seq()
+    marked = mark.read()
+    if marked is None:
+        if _size_of(f"{path}-wal"):
+            raise StoreCorruptError(str(path), "it has a write-ahead log, but its high-water mark is missing")
+        return
+    if marked.store_id not in ("", log.store_id()):
+        raise StoreCorruptError(str(path), "its high-water mark belongs to another store")
+    behind = marked.seq - log.last_seq()
     if behind > 0:
-        raise StoreCorruptError(
-            str(path),
-            f"its last {behind} writes are missing; if you restored an older file on purpose, "
-            f"delete {mark.path}",
-        )
+        raise StoreCorruptError(str(path), f"its last {behind} writes are missing")
 
 
 def _connect(path: Path, mode: str, connect: Connect, busy_timeout_s: float) -> sqlite3.Connection:

@@ -10,28 +10,32 @@ Rows are ordered by a sequence number that each write increments, never by a clo
 from __future__ import annotations
 
 import logging
+import secrets
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NoReturn
 
-from streamlit_crdt_server.errors import StoreCorruptError
+from streamlit_crdt_server.errors import StoreCorruptError, StoreVersionError
 from streamlit_crdt_server.storage.store import StoredRoom, new_epoch
 
 _log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x43524454
-VERSION = 1
+VERSION = 2
 """Version of the tables. A change of the tables needs a new version, and a migration from the version before."""
 
 _TABLES = (
-    "CREATE TABLE store (one INTEGER PRIMARY KEY, last_seq INTEGER, rooms INTEGER, checksum BLOB)",
+    "CREATE TABLE store (one INTEGER PRIMARY KEY, last_seq INTEGER, rooms INTEGER, checksum BLOB, id TEXT)",
     "CREATE TABLE rooms (name TEXT PRIMARY KEY, epoch TEXT, updates INTEGER, set_aside INTEGER, "
     "checksum BLOB) WITHOUT ROWID",
     "CREATE TABLE updates (room TEXT, seq INTEGER, checksum BLOB, bytes BLOB, "
     "PRIMARY KEY (room, seq)) WITHOUT ROWID",
     "CREATE TABLE set_aside (room TEXT, seq INTEGER, why TEXT, bytes BLOB)",
 )
+_TABLES_1 = (_TABLES[0].replace(", id TEXT", ""), *_TABLES[1:])
+"""The tables of version 1, whose stores have no id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +62,32 @@ class SQLiteLog:
         self._db.execute(f"PRAGMA user_version = {VERSION}")
         for table in _TABLES:
             self._db.execute(table)
-        self._db.execute("INSERT INTO store VALUES (1, 0, 0, ?)", (_checksum(0, 0),))
+        self._db.execute(
+            "INSERT INTO store VALUES (1, 0, 0, ?, ?)", (checksum_of(0, 0), secrets.token_hex(16))
+        )
+
+    def migrate(self) -> None:
+        """Change tables of version 1 into those of the current version, in a transaction of its own."""
+        if self._read_version() == 1:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("ALTER TABLE store ADD COLUMN id TEXT")
+            self._db.execute("UPDATE store SET id = ?", (secrets.token_hex(16),))
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._db.execute("COMMIT")
 
     def check(self) -> None:
         """Raise StoreCorruptError unless this is an intact room store. Reads the whole database."""
-        ids = [
-            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        ]
+        version = self._read_version()
+        if version > VERSION:
+            raise StoreVersionError(self._where, version, VERSION)
         tables = self._db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
-        if ids != [APPLICATION_ID, VERSION] or tuple(sql for (sql,) in tables) != _TABLES:
+        if tuple(sql for (sql,) in tables) != {1: _TABLES_1, VERSION: _TABLES}.get(version):
             self._fail(f"the file is not a room store of version {VERSION}")
         problems = [str(text) for (text,) in self._db.execute("PRAGMA quick_check(3)")]
         if problems != ["ok"]:
             self._fail("; ".join(problems))
         names = [name for (name,) in self._db.execute("SELECT name FROM rooms")]
-        if names != self.rooms() or len(set(names)) != self._position()[1]:
+        if names != self.rooms() or len(set(names)) != self.position()[1]:
             self._fail("rooms are missing")
         for name in names:
             if self._read_room(name) is None:
@@ -80,14 +95,28 @@ class SQLiteLog:
 
     def last_seq(self) -> int:
         """Return the sequence number of the last write."""
-        return self._position()[0]
+        return self.position()[0]
+
+    def position(self) -> tuple[int, int]:
+        """Return the sequence number of the last write, and the number of rooms."""
+        rows = self._db.execute("SELECT last_seq, rooms, checksum FROM store").fetchall()
+        if len(rows) != 1 or rows[0][2] != checksum_of(*rows[0][:2]):
+            self._fail("the row of the sequence number is damaged")
+        return rows[0][0], rows[0][1]
+
+    def store_id(self) -> str:
+        """Return the random id of the store, which its high-water mark names too. "" in version 1."""
+        if self._read_version() == 1:
+            return ""
+        (store_id,) = self._db.execute("SELECT id FROM store").fetchone()
+        return str(store_id)
 
     def advance(self, rooms: int = 0) -> int:
         """Increment the sequence number, add `rooms` to the number of rooms, and return the sequence number."""
-        last_seq, count = self._position()
+        last_seq, count = self.position()
         position = (last_seq + 1, count + rooms)
         self._db.execute(
-            "UPDATE store SET last_seq = ?, rooms = ?, checksum = ?", (*position, _checksum(*position))
+            "UPDATE store SET last_seq = ?, rooms = ?, checksum = ?", (*position, checksum_of(*position))
         )
         return position[0]
 
@@ -122,12 +151,19 @@ class SQLiteLog:
         written = self._db.execute(
             "SELECT checksum, bytes FROM updates WHERE room = ? AND seq = ?", (room, seq)
         ).fetchone()
-        if written != (_checksum(room, seq, content=state), state):
+        if written != (checksum_of(room, seq, content=state), state):
             self._fail(f"a state of room {room!r} reads back differently")
         removed = self._db.execute("DELETE FROM updates WHERE room = ? AND seq < ?", (room, seq)).rowcount
         if removed != row.updates:
             self._fail(f"{row.updates - removed} updates of room {room!r} are missing")
         self._write_room(room, _RoomRow(row.epoch, 1, row.set_aside))
+
+    def restore(self, room: str, epoch: str, updates: Sequence[bytes]) -> None:
+        """Create `room` with an epoch and updates."""
+        self.advance(rooms=1)
+        for update in updates:
+            self._insert(room, update)
+        self._write_room(room, _RoomRow(epoch, len(updates), 0))
 
     def set_aside(self, room: str, update: bytes, why: str) -> None:
         row = self._ensure_room(room)
@@ -158,7 +194,7 @@ class SQLiteLog:
         for seq, checksum, update in self._db.execute(
             "SELECT seq, checksum, bytes FROM updates WHERE room = ? ORDER BY seq", (room,)
         ):
-            if isinstance(update, bytes) and checksum == _checksum(room, seq, content=update):
+            if isinstance(update, bytes) and checksum == checksum_of(room, seq, content=update):
                 intact[seq] = update
             else:
                 damaged.append(seq)
@@ -168,7 +204,7 @@ class SQLiteLog:
 
     def _insert(self, room: str, update: bytes) -> int:
         seq = self.advance()
-        row = (room, seq, _checksum(room, seq, content=update), update)
+        row = (room, seq, checksum_of(room, seq, content=update), update)
         self._db.execute("INSERT INTO updates VALUES (?, ?, ?, ?)", row)
         return seq
 
@@ -197,28 +233,29 @@ class SQLiteLog:
         if row is None:
             return None
         *values, checksum = row
-        if checksum != _checksum(room, *values):
+        if checksum != checksum_of(room, *values):
             self._fail(f"the row of room {room!r} is damaged")
         return _RoomRow(*values)
 
     def _write_room(self, room: str, row: _RoomRow) -> _RoomRow:
         values = (row.epoch, row.updates, row.set_aside)
         self._db.execute(
-            "REPLACE INTO rooms VALUES (?, ?, ?, ?, ?)", (room, *values, _checksum(room, *values))
+            "REPLACE INTO rooms VALUES (?, ?, ?, ?, ?)", (room, *values, checksum_of(room, *values))
         )
         return row
 
-    def _position(self) -> tuple[int, int]:
-        rows = self._db.execute("SELECT last_seq, rooms, checksum FROM store").fetchall()
-        if len(rows) != 1 or rows[0][2] != _checksum(*rows[0][:2]):
-            self._fail("the row of the sequence number is damaged")
-        return rows[0][0], rows[0][1]
+    def _read_version(self) -> int:
+        """Return the version of the tables, or 0 if this is no room store."""
+        ids = [
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        ]
+        return int(ids[1]) if ids[0] == APPLICATION_ID else 0
 
     def _fail(self, reason: str) -> NoReturn:
         raise StoreCorruptError(self._where, reason)
 
 
-def _checksum(*keys: object, content: bytes = b"") -> bytes:
+def checksum_of(*keys: object, content: bytes = b"") -> bytes:
     """Return a checksum of 8 bytes over the keys and the content."""
     digest = blake2b(repr(keys).encode("utf-8", "replace"), digest_size=8)
     digest.update(content)

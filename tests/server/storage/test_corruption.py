@@ -1,118 +1,45 @@
 """Rule S4: a damaged store file is recovered or rejected, and never read as different content.
 
-The file of a killed store, with its write-ahead log, is damaged at a random position. The loaded rooms must equal the
-saved rooms, or the damage must be reported: by an error, or by updates that were set aside.
+Random damages of all files of a store are in `tests/faults/damaged_files.py`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-import shutil
 import sqlite3
-from collections import Counter
-from collections.abc import Callable
+import zlib
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from streamlit_crdt_server import SQLiteStore, StoreCorruptError, StoreError
+from streamlit_crdt_server import SQLiteStore, StoreCorruptError, StoreVersionError
+from tests.faults.damaged_files import STORE, Image, copy_files, make_image, outcome_of
 
 pytestmark = pytest.mark.anyio
 
-Rooms = dict[str, tuple[bytes, ...]]
-FILES = ("rooms.db", "rooms.db-wal")
+MARKS = (f"{STORE}-mark", f"{STORE}-mark-copy")
 
 
-async def make_image(folder: Path, randomness: random.Random) -> Rooms:
-    """Write rooms, and copy the files of the open store: half of the content is in the file, half in the log."""
-    live = folder / "live"
-    live.mkdir(parents=True)
-    async with SQLiteStore(live / "rooms.db") as store:
-        await write(store, randomness)
-        with closing(sqlite3.connect(live / "rooms.db")) as other:
-            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        await write(store, randomness)
-        expected = {room: (await store.load(room)).updates for room in await store.rooms()}
-        for path in (*FILES, "rooms.db-mark"):
-            shutil.copy(live / path, folder / path)
-    assert all((folder / path).stat().st_size > 10_000 for path in FILES)
-    return expected
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """A killed store: half of its content is in the file, half in the write-ahead log."""
+    folder = tmp_path_factory.mktemp("image")
+    return asyncio.run(make_image(folder, random.Random(1), "killed store"))
 
 
-async def write(store: SQLiteStore, randomness: random.Random) -> None:
-    for room in ("ada", "bob", "cleo", "dora"):
-        for _ in range(20):
-            await store.append(room, randomness.randbytes(randomness.choice((20, 200, 200, 6000))))
-    await store.compact("bob", randomness.randbytes(20_000))
-    await store.append("bob", b"after the compaction")
+@pytest.fixture
+def image(written: Image, tmp_path: Path) -> Image:
+    """The killed store, whose files are copied into the folder of the test."""
+    copy_files(written.files / STORE, tmp_path)
+    return written
 
 
-def flip(path: Path, randomness: random.Random) -> str:
-    content = bytearray(path.read_bytes())
-    position = randomness.randrange(min(200, len(content)) if randomness.random() < 0.2 else len(content))
-    content[position] ^= randomness.randrange(1, 256)
-    path.write_bytes(content)
-    return f"byte {position} of {path.name} flipped"
-
-
-def truncate(path: Path, randomness: random.Random) -> str:
-    content = path.read_bytes()
-    length = randomness.randrange(len(content))
-    path.write_bytes(content[:length])
-    return f"{path.name} cut to {length} of {len(content)} bytes"
-
-
-async def outcome_of(folder: Path, expected: Rooms) -> str:
-    """Open the damaged store and return the outcome."""
-    before = [(folder / path).read_bytes() for path in FILES]
-    outcome = "intact"
-    try:
-        async with SQLiteStore(folder / "rooms.db") as store:
-            for room in expected.keys() | set(await store.rooms()):
-                outcome = max(outcome, await outcome_of_room(store, room, expected), key=SEVERITY.index)
-    except StoreError:
-        assert [(folder / path).read_bytes() for path in FILES] == before, "a rejected file was changed"
-        return "rejected"
-    return outcome
-
-
-SEVERITY = ("intact", "room rejected", "reported", "silent")
-
-
-async def outcome_of_room(store: SQLiteStore, room: str, expected: Rooms) -> str:
-    try:
-        stored = await store.load(room)
-    except StoreError:
-        return "room rejected"
-    saved = expected.get(room, ())
-    if stored.updates == saved:
-        return "intact"
-    is_partial = stored.updates == tuple(update for update in saved if update in stored.updates)
-    return "reported" if is_partial and stored.set_aside == len(saved) - len(stored.updates) else "silent"
-
-
-async def damage_repeatedly(tmp_path: Path, rounds: int, seed: int) -> Counter[str]:
-    randomness = random.Random(seed)
-    expected = await make_image(tmp_path / "image", randomness)
-    outcomes: Counter[str] = Counter()
-    for number in range(rounds):
-        folder = tmp_path / str(number)
-        shutil.copytree(tmp_path / "image", folder, ignore=shutil.ignore_patterns("live"))
-        damage: Callable[[Path, random.Random], str] = truncate if number % 4 == 0 else flip
-        description = damage(folder / FILES[number % 3 == 0], randomness)
-        outcome = await outcome_of(folder, expected)
-        outcomes[outcome] += 1
-        assert outcome != "silent", f"seed {seed}: {description}"
-        shutil.rmtree(folder)
-    print(f"damage, seed {seed}: {rounds} rounds, {dict(outcomes)}, silent {outcomes['silent']}")
-    return outcomes
-
-
-@pytest.mark.parametrize("rounds", [100, pytest.param(300, marks=pytest.mark.soak)])
-async def test_S4_changed_byte_or_truncation_is_always_detected(tmp_path: Path, rounds: int) -> None:
-    outcomes = await damage_repeatedly(tmp_path, rounds, seed=random.randrange(10**6))
-    assert outcomes["rejected"] and outcomes["reported"]
+async def make_store(path: Path, updates: tuple[bytes, ...] = (b"update",)) -> None:
+    async with SQLiteStore(path) as store:
+        for update in updates:
+            await store.append("room", update)
 
 
 async def test_S4_damaged_update_is_set_aside_and_the_room_opens(tmp_path: Path) -> None:
@@ -148,49 +75,132 @@ async def test_S4_room_with_missing_update_fails_and_other_rooms_open(tmp_path: 
         assert (await store.load("intact")).updates == (b"one", b"two", b"three")
 
 
-async def test_S4_log_without_its_end_fails_until_the_mark_is_deleted(tmp_path: Path) -> None:
-    expected = await make_image(tmp_path, random.Random(1))
-    (tmp_path / "rooms.db-wal").unlink()
-    with pytest.raises(StoreCorruptError, match=r"writes are missing.*delete .*rooms.db-mark"):
-        async with SQLiteStore(tmp_path / "rooms.db"):
+async def test_S4_log_without_its_end_is_an_error(image: Image, tmp_path: Path) -> None:
+    (tmp_path / f"{STORE}-wal").unlink()
+    with pytest.raises(StoreCorruptError, match=r"last [0-9]+ writes are missing"):
+        async with SQLiteStore(tmp_path / STORE):
             pass
-    (tmp_path / "rooms.db-mark").unlink()
-    async with SQLiteStore(tmp_path / "rooms.db") as store:
-        updates = (await store.load("ada")).updates
-    assert updates == expected["ada"][:20]
 
 
-@pytest.mark.parametrize("text", [b"", b"garbage", b"00000000000000000099 00000000\n", b"\xff" * 30])
-async def test_S4_damaged_mark_does_not_prevent_opening(tmp_path: Path, text: bytes) -> None:
-    expected = await make_image(tmp_path, random.Random(2))
-    (tmp_path / "rooms.db-mark").write_bytes(text)
-    assert await outcome_of(tmp_path, expected) == "intact"
+DAMAGED_MARKS = [b"", b"garbage", b"00000000000000000099 00000000\n", b"\xff" * 30, bytes(64)]
 
 
-async def test_S4_emptied_file_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "rooms.db"
-    async with SQLiteStore(path) as store:
+@pytest.mark.parametrize("text", DAMAGED_MARKS)
+async def test_S4_one_damaged_mark_does_not_prevent_opening(
+    image: Image, tmp_path: Path, text: bytes
+) -> None:
+    (tmp_path / MARKS[0]).write_bytes(text)
+    assert await outcome_of(tmp_path, image.rooms) == "intact"
+
+
+@pytest.mark.parametrize("text", DAMAGED_MARKS)
+@pytest.mark.parametrize("mark", MARKS)
+async def test_S4_log_without_its_end_and_one_mark_is_an_error(
+    image: Image, tmp_path: Path, mark: str, text: bytes
+) -> None:
+    (tmp_path / mark).write_bytes(text)
+    wal = tmp_path / f"{STORE}-wal"
+    wal.write_bytes(wal.read_bytes()[:-9_000])
+    with pytest.raises(StoreCorruptError, match="writes are missing"):
+        async with SQLiteStore(tmp_path / STORE):
+            pass
+
+
+@pytest.mark.parametrize("text", DAMAGED_MARKS)
+async def test_S4_two_damaged_marks_and_a_log_are_an_error(image: Image, tmp_path: Path, text: bytes) -> None:
+    for mark in MARKS:
+        (tmp_path / mark).write_bytes(text)
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match="high-water mark"):
+            async with SQLiteStore(tmp_path / STORE):
+                pass
+
+
+async def test_S4_marks_of_another_store_are_an_error(image: Image, tmp_path: Path) -> None:
+    for mark in MARKS:
+        (tmp_path / mark).write_bytes((image.other / mark).read_bytes())
+    with pytest.raises(StoreCorruptError, match="belongs to another store"):
+        async with SQLiteStore(tmp_path / STORE):
+            pass
+
+
+async def test_S4_file_of_another_store_is_an_error(tmp_path: Path) -> None:
+    await make_store(tmp_path / STORE, (b"one",))
+    await make_store(tmp_path / "other.db", (b"two",) * 9)
+    (tmp_path / "other.db").replace(tmp_path / STORE)
+    with pytest.raises(StoreCorruptError, match="belongs to another store"):
+        async with SQLiteStore(tmp_path / STORE):
+            pass
+
+
+async def test_backup_without_marks_is_opened(tmp_path: Path) -> None:
+    async with SQLiteStore(tmp_path / STORE) as store:
         await store.append("room", b"update")
-    path.write_bytes(b"")
-    with pytest.raises(StoreCorruptError):
-        async with SQLiteStore(path):
+        with (
+            closing(sqlite3.connect(tmp_path / STORE)) as source,
+            closing(sqlite3.connect(tmp_path / "backup.db")) as target,
+        ):
+            source.backup(target)
+    async with SQLiteStore(tmp_path / "backup.db") as restored:
+        assert (await restored.load("room")).updates == (b"update",)
+
+
+async def test_S4_mark_of_format_1_detects_lost_end(image: Image, tmp_path: Path) -> None:
+    (tmp_path / MARKS[1]).unlink()
+    (tmp_path / MARKS[0]).write_bytes(b"00000000000000009999 %08x\n" % zlib.crc32(b"00000000000000009999"))
+    with pytest.raises(StoreCorruptError, match="writes are missing"):
+        async with SQLiteStore(tmp_path / STORE):
             pass
 
 
-async def test_deleted_store_is_created_again(tmp_path: Path) -> None:
-    path = tmp_path / "rooms.db"
+async def test_store_of_version_1_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / STORE
+    await make_store(path, (b"one", b"two"))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE store DROP COLUMN id")
+        database.execute("PRAGMA user_version = 1")
+    for mark in MARKS:
+        (tmp_path / mark).unlink()
     for _ in range(2):
         async with SQLiteStore(path) as store:
-            assert not await store.rooms()
-            await store.append("room", b"update")
-        path.unlink()
+            assert (await store.load("room")).updates == (b"one", b"two")
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
 
 
-async def test_S4_write_ahead_log_without_its_file_is_an_error(tmp_path: Path) -> None:
-    await make_image(tmp_path, random.Random(3))
-    (tmp_path / "rooms.db").unlink()
+async def test_S4_store_of_a_later_version_is_rejected_and_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / STORE
+    await make_store(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA user_version = 3")
+    before = path.read_bytes()
+    with pytest.raises(StoreVersionError, match=r"version 3; .* up to version 2.*upgrade streamlit-crdt"):
+        async with SQLiteStore(path):
+            pass
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("is_emptied", [True, False])
+async def test_S4_lost_file_is_an_error_until_its_marks_are_deleted(tmp_path: Path, is_emptied: bool) -> None:
+    path = tmp_path / STORE
+    await make_store(path)
+    path.write_bytes(b"") if is_emptied else path.unlink()
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match=r"to start with an empty store, delete .*rooms.db-mark"):
+            async with SQLiteStore(path):
+                pass
+    for mark in MARKS:
+        (tmp_path / mark).unlink()
+    async with SQLiteStore(path) as store:
+        assert await store.rooms() == []
+
+
+async def test_S4_write_ahead_log_without_its_file_is_an_error(image: Image, tmp_path: Path) -> None:
+    (tmp_path / STORE).unlink()
+    for mark in MARKS:
+        (tmp_path / mark).unlink()
     with pytest.raises(StoreCorruptError):
-        async with SQLiteStore(tmp_path / "rooms.db"):
+        async with SQLiteStore(tmp_path / STORE):
             pass
 
 

@@ -123,6 +123,7 @@ def test_S3_store_modules_import_no_clock() -> None:
         "sqlite_log",
         "high_water_mark",
         "file_lock",
+        "repair",
     ):
         for node in ast.walk(ast.parse((folder / f"{name}.py").read_text("utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
