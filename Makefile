@@ -26,6 +26,7 @@ help:
 	@echo "make check        lint, types, and the unit tests of the packages that changed (SINCE=revision, default HEAD~1)"
 	@echo "make lint types test-py test-js test-e2e test-floor     one part of it"
 	@echo "make soak bench   the long-running checks; the numbers of benchmarks/README.md"
+	@echo "make faults       the fault campaigns (BUDGET=seconds, SEED=number); writes the table of docs/reliability.md"
 	@echo "make comparison   what this and two other libraries keep of what two people do; installs those two"
 	@echo "make lock         renew requirements/constraints.txt"
 	@echo "make clean        remove everything that make has made"
@@ -115,12 +116,16 @@ test:
 
 # --- the rest -----------------------------------------------------------------------------------------------
 
-.PHONY: demo soak bench comparison lock clean
+.PHONY: demo soak bench comparison faults lock clean
 demo: install
 	$(VENV)/bin/streamlit-crdt demo $(if $(PORT),--port $(PORT))
 
 soak: browser
 	$(PY) -m pytest tests e2e -m soak -n $(WORKERS)
+
+# BUDGET is in seconds for all campaigns, CAMPAIGNS a selection of tests/faults/.
+faults: install
+	$(PY) -m tests.faults $(if $(BUDGET),--budget $(BUDGET)) $(if $(SEED),--seed $(SEED)) $(CAMPAIGNS)
 
 bench: browser
 	$(PY) -m benchmarks
