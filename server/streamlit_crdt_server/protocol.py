@@ -8,7 +8,7 @@ allocate 1 GB. The layout is that of https://github.com/yjs/y-protocols (`sync.j
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -24,6 +24,10 @@ RENEWAL_PREFIX = b"\x68"
 """First byte of a frame with a new token: message type 104."""
 
 
+FRAGMENT_PREFIX = b"\x69"
+"""First byte of a fragment message: message type 105."""
+
+
 class MessageType(IntEnum):
     """First number of a frame."""
 
@@ -33,6 +37,7 @@ class MessageType(IntEnum):
     QUERY_AWARENESS = 3
     SAVED = 102
     RENEWAL = 104
+    FRAGMENT = 105
 
 
 class SyncType(IntEnum):
@@ -44,6 +49,14 @@ class SyncType(IntEnum):
 
 
 _UPDATE_TYPES = (SyncType.STEP2, SyncType.UPDATE)
+
+
+class FragmentKind(IntEnum):
+    """Second number of a fragment message. LIMITS is the server's offer to accept fragments."""
+
+    LIMITS = 0
+    MORE = 1
+    LAST = 2
 
 
 class CloseCode(IntEnum):
@@ -161,6 +174,13 @@ class SavedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class FragmentLimits:
+    """The server accepts fragments of frames of at most this size."""
+
+    max_frame_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class PermissionDenied:
     """The server accepts no updates on this connection."""
 
@@ -168,7 +188,7 @@ class PermissionDenied:
 Message = SyncStep1 | SyncUpdate | AwarenessUpdate | QueryAwareness | SavedQuery | UnknownMessage
 """A message from a client to the server."""
 
-ServerMessage = SyncStep1 | SyncStep2 | SyncUpdate | SavedAnswer | PermissionDenied
+ServerMessage = SyncStep1 | SyncStep2 | SyncUpdate | SavedAnswer | FragmentLimits | PermissionDenied
 """A message from the server to a client that shows no presence."""
 
 
@@ -306,6 +326,9 @@ def parse_server_frame(frame: bytes) -> ServerMessage | None:
                 return PermissionDenied() if decoder.read_varuint() == 0 else None
             case MessageType.SAVED:
                 return _parse_saved_answer(decoder.read_bytes())
+            case MessageType.FRAGMENT:
+                decoder.read_varuint(FragmentKind.LIMITS)
+                return FragmentLimits(decoder.read_varuint())
             case _:
                 return None
     except DecodeError as error:
@@ -394,3 +417,53 @@ def saved_answer(version: int, level: int, status: SaveStatus, epoch: str) -> by
         + encode_bytes(epoch.encode())
     )
     return bytes((MessageType.SAVED,)) + encode_bytes(content)
+
+
+def fragment_limits(max_frame_bytes: int) -> bytes:
+    """Encode the offer to accept fragments. It is sent only to clients that asked, before sync step 1."""
+    return bytes((MessageType.FRAGMENT, FragmentKind.LIMITS)) + encode_varuint(max_frame_bytes)
+
+
+def fragments(frame: bytes, max_bytes: int) -> Iterator[bytes]:
+    """Yield a frame as fragment messages of at most `max_bytes`, or as it is if it is no larger.
+
+    A struct with one large element cannot be cut into several updates (see `update_slices`).
+    """
+    if len(frame) <= max_bytes:
+        yield frame
+        return
+    step = max(1, max_bytes - 2)
+    for start in range(0, len(frame), step):
+        kind = FragmentKind.MORE if start + step < len(frame) else FragmentKind.LAST
+        yield bytes((MessageType.FRAGMENT, kind)) + frame[start : start + step]
+
+
+def is_fragment(message: bytes) -> bool:
+    """Return whether a message is a part of a frame."""
+    return message[:1] == FRAGMENT_PREFIX and message[1:2] != bytes((FragmentKind.LIMITS,))
+
+
+class FragmentBuffer:
+    """The fragments of one frame that have arrived. Other frames may arrive between them."""
+
+    def __init__(self, max_frame_bytes: int | None = None) -> None:
+        """Create an empty buffer. `max_frame_bytes` limits a whole frame."""
+        self._max_frame_bytes = max_frame_bytes
+        self._content = bytearray()
+
+    def receive(self, frame: bytes) -> bytes | None:
+        """Return a whole frame: `frame` itself, or the one that it completes as a fragment. None if more is missing.
+
+        Raises:
+            FrameTooLargeError: The frame exceeds the limit.
+        """
+        if not is_fragment(frame):
+            return frame
+        is_last = frame[1:2] != bytes((FragmentKind.MORE,))
+        self._content += memoryview(frame)[2:]
+        if self._max_frame_bytes is not None:
+            _check_size("a frame", len(self._content), self._max_frame_bytes)
+        if not is_last:
+            return None
+        whole, self._content = bytes(self._content), bytearray()
+        return whole

@@ -44,6 +44,8 @@ class Settings:
         max_frame_bytes: A larger frame closes its connection with 4413.
         max_awareness_bytes: The same for the content of an awareness frame.
         max_state_vector_bytes: The same for the part of a state vector that the room's own document does not explain.
+        max_sent_frame_bytes: Size to which the server cuts the frames that it sends. A stock Yjs client receives a
+            larger frame for a value that is larger.
         max_presences_per_connection: Client ids that one connection may announce.
         max_presence_bytes_per_client_id: Bytes of one presence, as JSON. A larger one is ignored.
         max_presence_bytes_per_connection: The same for all presences of one connection.
@@ -81,6 +83,7 @@ class Settings:
     max_frame_bytes: int = 16 * 1024 * 1024
     max_awareness_bytes: int = 64 * 1024
     max_state_vector_bytes: int = 1024 * 1024
+    max_sent_frame_bytes: int = 1024 * 1024
     max_presences_per_connection: int = 16
     max_presence_bytes_per_client_id: int = 32 * 1024
     max_presence_bytes_per_connection: int = 64 * 1024

@@ -24,7 +24,7 @@ from streamlit_crdt.client.errors import EntryRefusedError, RoomDeletedError
 from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.errors import ServerUnavailableError, UpdateRefusedError
 from streamlit_crdt_server import CloseCode, MalformedFrameError
-from streamlit_crdt_server.asgi.credentials import SUBPROTOCOL, TOKEN_PREFIX
+from streamlit_crdt_server.asgi.credentials import FRAGMENTS, SUBPROTOCOL, TOKEN_PREFIX
 from streamlit_crdt_server.protocol import awareness, renewal
 
 _log = logging.getLogger("streamlit_crdt")
@@ -155,12 +155,13 @@ class ClientConnection:
         self._token, self._signed_at = self._sign(), time.monotonic()
         epoch = self.sync_client.progress.epoch
         offered = [] if self._token is None else [SUBPROTOCOL, f"{TOKEN_PREFIX}{self._token}"]
+        query = f"?{FRAGMENTS}=1" + ("" if epoch is None else f"&epoch={epoch}")
         async with connect(
-            f"{self._address}/{self._room}" + ("" if epoch is None else f"?epoch={epoch}"),
+            f"{self._address}/{self._room}{query}",
             subprotocols=[Subprotocol(text) for text in offered] or None,
             proxy=None if is_local(self._address) else True,
             compression=None,
-            max_size=None,  # the server sends a whole room in one frame
+            max_size=None,  # one value may be larger than the frames to which a server cuts
             close_timeout=CLOSE_TIMEOUT_S,
         ) as socket:
             await socket.send(self.sync_client.open())
@@ -192,10 +193,12 @@ class ClientConnection:
             self._has_frames.clear()
             with self._lock:
                 self._is_awake = False
-            frames = [*self._renewal(), *self.sync_client.next_frames()] or [awareness(())]
+            frames = self.sync_client.next_frames() or [awareness(())]
             for frame in frames:
-                await socket.send(frame)
-            await asyncio.sleep(max(TICK_S, sum(map(len, frames)) / MAX_BYTES_PER_S))
+                for message in (*self._renewal(), frame):
+                    await socket.send(message)
+                await asyncio.sleep(len(frame) / MAX_BYTES_PER_S)
+            await asyncio.sleep(TICK_S)
 
     def _renewal(self) -> list[bytes]:
         """Return a frame with a new token when half of the old token's lifetime has passed.

@@ -3,7 +3,8 @@
 Nothing is queued. Outgoing updates are read from the replica when the connection can send them: a diff against the
 server's state vector on a new connection, later the updates in the replica's log since the last frame. The log is
 bounded. Where it was truncated, a diff replaces it, so edits made while the server is unreachable need no more memory
-than the document.
+than the document. A large update leaves in pieces, which the server applies in order. After a break the diff against
+the server's new state vector contains what is missing.
 
 After each update the client queries what the server has saved, one query at a time. A server that does not answer is
 sent sync step 1 instead. Its step 2 confirms that it has received the earlier updates, which is less than saved.
@@ -12,7 +13,7 @@ sent sync step 1 instead. Its step 2 confirms that it has received the earlier u
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pycrdt import Doc
@@ -23,6 +24,8 @@ from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import LOCAL, TAB, Replica
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import (
+    FragmentBuffer,
+    FragmentLimits,
     PermissionDenied,
     SavedAnswer,
     SaveStatus,
@@ -30,6 +33,10 @@ from streamlit_crdt_server.protocol import (
     SyncStep2,
     SyncUpdate,
 )
+from streamlit_crdt_server.yjs.update_slices import cut_update
+
+MAX_SENT_FRAME_BYTES: Final = 1024 * 1024
+"""Size in bytes to which an update is cut. Servers and proxies close a connection at larger frames."""
 
 MAX_UNCOMPACTED_BYTES: Final = 256 * 1024
 """Bytes of a diff that is sent as it is. Removing deleted content takes as long as loading the room, which pays off
@@ -77,6 +84,9 @@ class SyncClient:
         self._queried_count: int | None = None
         self._has_queried = False
         self._step1_counts: deque[int] = deque()
+        self._received = FragmentBuffer()
+        self._max_sent_bytes = MAX_SENT_FRAME_BYTES
+        self._server_takes_fragments = False
 
     def open(self) -> bytes:
         """Begin a connection. Return its first frame, sync step 1."""
@@ -121,7 +131,11 @@ class SyncClient:
             MalformedFrameError: the frame cannot be decoded. The replica is unchanged.
             UpdateRefusedError: the update was rejected. The replica is unchanged.
         """
-        match protocol.parse_server_frame(frame):
+        whole = self._received.receive(frame)
+        match None if whole is None else protocol.parse_server_frame(whole):
+            case FragmentLimits(max_frame_bytes):
+                self._server_takes_fragments = True
+                self._max_sent_bytes = min(MAX_SENT_FRAME_BYTES, max_frame_bytes)
             case SyncStep1(state_vector):
                 self._server_vector, self._sent_version = state_vector, None
                 self._wake()
@@ -167,17 +181,27 @@ class SyncClient:
 
     def _updates(self, server_vector: bytes) -> list[bytes]:
         version, vector = self.replica.version, self.replica.state_vector()
+        encode = protocol.sync_update
         if self._sent_version is None:
-            frames = [protocol.sync_step2(self._diff(server_vector))]
+            encode = protocol.sync_step2
+            update = self._diff(server_vector)
             self._server_vector = vector
-        elif (update := self.replica.update_since(self._sent_version)) is None:
-            frames = [protocol.sync_update(self._diff(server_vector))]
+        elif (since := self.replica.update_since(self._sent_version)) is None:
+            update = self._diff(server_vector)
             self._server_vector = vector
         else:
-            frames = [protocol.sync_update(update)] if update else []
+            update = since
         self._sent_version = version
         self.replica.acknowledge(version)
-        return frames
+        return self._encode(update, encode) if update else []
+
+    def _encode(self, update: bytes, encode_last: Callable[[bytes], bytes]) -> list[bytes]:
+        """Encode the pieces of an update as frames, and the last one by `encode_last`."""
+        *pieces, last = cut_update(update, self._max_sent_bytes)
+        frames: Iterable[bytes] = (*map(protocol.sync_update, pieces), encode_last(last))
+        if not self._server_takes_fragments:
+            return list(frames)
+        return [message for frame in frames for message in protocol.fragments(frame, self._max_sent_bytes)]
 
     def _diff(self, state_vector: bytes) -> bytes:
         """Return the replica's diff against `state_vector`, a large one without content that only undo retains.

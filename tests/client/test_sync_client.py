@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from streamlit_crdt.client.errors import RoomDeletedError
-from streamlit_crdt.client.sync_client import SyncClient
+from streamlit_crdt.client.sync_client import MAX_SENT_FRAME_BYTES, SyncClient
 from streamlit_crdt.document.replica import MAX_LOG_UPDATES, ROOM, Replica
 from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import (
+    FragmentBuffer,
     SavedAnswer,
     SaveStatus,
     StoreLevel,
@@ -201,3 +204,47 @@ def test_N2_malformed_frame_is_rejected(server: Server, frame: bytes) -> None:
 def test_saved_answer_decodes_to_its_encoded_fields() -> None:
     frame = protocol.saved_answer(300, StoreLevel.MEMORY, SaveStatus.REFUSED, EPOCH)
     assert parse_server_frame(frame) == SavedAnswer(300, 1, SaveStatus.REFUSED, EPOCH)
+
+
+def test_R3_large_diff_leaves_in_pieces_and_step2_is_last(server: Server) -> None:
+    server.client.close("test")
+    with server.client.replica.transaction():
+        for number in range(40):
+            server.client.replica.set(f"k{number}", os.urandom(100_000))
+    server.client.open()
+    server.client.receive(protocol.sync_step1(server.replica.state_vector()))
+    frames = [frame for frame in server.client.next_frames() if frame[0] != SAVED]
+    assert max(map(len, frames)) <= MAX_SENT_FRAME_BYTES + 8
+    assert [frame[1] for frame in frames] == [protocol.SyncType.UPDATE] * (len(frames) - 1) + [
+        protocol.SyncType.STEP2
+    ]
+    for frame in frames:
+        message = parse_server_frame(frame)
+        assert isinstance(message, SyncStep2 | SyncUpdate)
+        server.replica.apply(message.update)
+    assert len(server.replica) == 40
+
+
+def test_large_value_leaves_in_fragments_only_if_the_server_takes_them(server: Server) -> None:
+    server.client.replica.set("whole", os.urandom(50_000))
+    assert max(map(len, server.client.next_frames())) > 50_000
+    server.client.receive(protocol.fragment_limits(10_000))
+    server.client.replica.set("cut", os.urandom(50_000))
+    messages = server.client.next_frames()
+    assert max(map(len, messages)) <= 10_000
+    buffer = FragmentBuffer()
+    for message in messages:
+        if (whole := buffer.receive(message)) is not None and whole[0] != SAVED:
+            update = parse_server_frame(whole)
+            assert isinstance(update, SyncUpdate)
+            server.replica.apply(update.update)
+    assert "cut" in server.replica
+
+
+def test_fragments_of_the_server_are_one_frame(server: Server) -> None:
+    server.replica.set("large", os.urandom(50_000))
+    frame = protocol.sync_update(server.replica.diff())
+    for message in protocol.fragments(frame, 10_000):
+        assert "large" not in server.client.replica
+        server.client.receive(message)
+    assert "large" in server.client.replica

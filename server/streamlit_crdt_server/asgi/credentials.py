@@ -1,4 +1,4 @@
-"""Credentials in a WebSocket request: the token, and the epoch that the client has.
+"""Parameters of a WebSocket request: the token, the epoch that the client has, and support for fragments.
 
 A token is sent as a subprotocol, `token.<jwt>`, because browsers cannot set headers on a WebSocket and addresses end up
 in logs. Stock Yjs clients can only extend the address; there the token is removed from the request on arrival.
@@ -17,6 +17,9 @@ from streamlit_crdt_server.errors import QueryRefused, TokenMalformedError
 SUBPROTOCOL = "streamlit-crdt"
 TOKEN_PREFIX = "token."
 
+FRAGMENTS = "fragments"
+"""Parameter of a client that receives large frames in fragments: `fragments=1`."""
+
 _MAX_FIELDS = 16
 _QUERY = "streamlit_crdt.query"
 _EPOCH = re.compile(r"[0-9a-f]{1,64}")
@@ -28,6 +31,7 @@ class Credentials:
 
     token: str | None = field(repr=False)
     epoch: str | None
+    takes_fragments: bool = False
 
 
 class HideQuery:
@@ -69,7 +73,7 @@ def read_credentials(scope: Scope) -> Credentials:
         raise TokenMalformedError("the request has more than one token")
     if len(epochs) > 1 or not all(map(_EPOCH.fullmatch, epochs)):
         raise QueryRefused("its epoch is invalid")
-    return Credentials(next(iter(tokens), None), next(iter(epochs), None))
+    return Credentials(next(iter(tokens), None), next(iter(epochs), None), (FRAGMENTS, "1") in pairs)
 
 
 def choose_subprotocol(scope: Scope) -> str | None:

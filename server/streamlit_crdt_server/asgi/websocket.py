@@ -32,6 +32,7 @@ class WebSocketChannel(Channel):
         claims: The claims of its token. None if no token is required. A renewal replaces them.
         session: The session of the client, see `Peer`.
         epoch: The document epoch that the client has. None if it sent none.
+        takes_fragments: Whether the client receives large frames in fragments.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class WebSocketChannel(Channel):
         claims: Claims | None = None,
         session: str | None = None,
         epoch: str | None = None,
+        takes_fragments: bool = False,
         verify: Verify | None = None,
         rate_limiter: RateLimiter | None = None,
         metrics: Metrics | None = None,
@@ -57,6 +59,7 @@ class WebSocketChannel(Channel):
             claims: See Attributes.
             session: See Attributes.
             epoch: See Attributes.
+            takes_fragments: See Attributes.
             verify: Returns the claims of a token for a room. Raises TokenError if the token does not open the room.
             rate_limiter: The limits of received frames. None sets no limit.
             metrics: Counts the close.
@@ -65,6 +68,7 @@ class WebSocketChannel(Channel):
         self.claims = claims
         self.session = session
         self.epoch = epoch
+        self.takes_fragments = takes_fragments
         self._receive = receive
         self._send = send
         self._room = room

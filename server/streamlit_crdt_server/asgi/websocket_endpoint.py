@@ -123,6 +123,7 @@ class WebSocketEndpoint:
             claims=claims,
             session=session,
             epoch=credentials.epoch,
+            takes_fragments=credentials.takes_fragments,
             verify=self._verify,
             rate_limiter=RateLimiter(self._settings, time.monotonic()),
             metrics=self._hub.metrics,

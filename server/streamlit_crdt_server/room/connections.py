@@ -10,6 +10,7 @@ from logging import Logger
 from typing import Protocol
 
 from anyio import create_task_group, get_cancelled_exc_class, sleep
+from anyio.abc import TaskGroup
 from pycrdt import Awareness, Channel
 
 from streamlit_crdt_server import protocol
@@ -22,6 +23,7 @@ from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.permissions import claims_of, may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
 from streamlit_crdt_server.room.presence import PresenceOwners, name_presences
+from streamlit_crdt_server.room.state_transfer import StateTransfers
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
@@ -87,6 +89,7 @@ class RoomConnections:
         self.owners = PresenceOwners(awareness, settings)
         self.empty_since = time.monotonic()
         self._document = document
+        self._transfers = StateTransfers(document, settings.max_sent_frame_bytes)
         self._pipeline = pipeline
         self._room_log = room_log
         self._awareness = awareness
@@ -158,7 +161,7 @@ class RoomConnections:
         async with create_task_group() as tasks:
             self._accept(peer)
             tasks.start_soon(self._write, peer)
-            await self._read(peer)
+            await self._read(peer, tasks)
             tasks.cancel_scope.cancel()
 
     def _accept(self, peer: SocketPeer) -> None:
@@ -171,6 +174,8 @@ class RoomConnections:
             peer.disconnect(CloseCode.OTHER_EPOCH, DELETED)
             return
         self.join(peer)
+        if peer.takes_fragments:
+            peer.introduce(protocol.fragment_limits(self._settings.max_frame_bytes))
         try:
             peer.introduce(protocol.sync_step1(safe_apply.read_vector(self._document.ydoc)))
         except safe_apply.DocumentDamagedError:
@@ -194,14 +199,14 @@ class RoomConnections:
             self._log.debug("room %r: a write to a socket failed", self._room_log.room, exc_info=True)
             peer.scope.cancel()
 
-    async def _read(self, peer: SocketPeer) -> None:
+    async def _read(self, peer: SocketPeer, tasks: TaskGroup) -> None:
         try:
             async for frame in peer.channel:
                 if peer.close_code is not None:  # a frame received before the close is ignored
                     return
                 peer.last_frame_at = time.monotonic()
                 try:
-                    await self._receive(peer, frame)
+                    await self._receive(peer, frame, tasks)
                 except MalformedFrameError as error:
                     if not await self._is_handled(error, frame, peer.channel):
                         raise
@@ -224,9 +229,15 @@ class RoomConnections:
         answer = on_message_error(error, frame, channel)
         return bool(await answer if isawaitable(answer) else answer)
 
-    async def _receive(self, peer: SocketPeer, frame: object) -> None:
-        if not isinstance(frame, bytes):
+    async def _receive(self, peer: SocketPeer, message: object, tasks: TaskGroup) -> None:
+        if not isinstance(message, bytes):
             raise MalformedFrameError("the frame is text; the protocol has binary frames only")
+        if protocol.is_fragment(message) and not may_write(peer.channel, self._room_log.room):
+            self._deny(peer, message)  # only updates are that large
+            return
+        frame = peer.received_fragments.receive(message)
+        if frame is None:
+            return
         on_message = self._callbacks.on_message
         if on_message is not None:
             skip = on_message(frame)
@@ -238,7 +249,7 @@ class RoomConnections:
         limits = limits_of(self._settings, self._document.applied.replica_count)
         match await decode_off_loop(frame, limits):
             case protocol.SyncStep1(state_vector):
-                self._send_step2(peer, state_vector)
+                self._send_step2(peer, state_vector, tasks)
             case ValidatedUpdate() as update:
                 await self._submit(peer, update)
             case protocol.AwarenessUpdate(presences):
@@ -287,15 +298,25 @@ class RoomConnections:
                 limit = next(iter(ignored.values()))
                 self._log.warning("room %r: ignored a presence that exceeds %s", self._room_log.room, limit)
 
-    def _send_step2(self, peer: SocketPeer, state_vector: bytes) -> None:
-        """Send the delta beyond a state vector."""
+    def _send_step2(self, peer: SocketPeer, state_vector: bytes, tasks: TaskGroup) -> None:
+        """Send the delta beyond a state vector, a large one while frames of the peer are read."""
         try:
-            frame = protocol.sync_step2(safe_apply.read_state(self._document.ydoc, state_vector))
+            state = self._transfers.send_small(peer, state_vector)
         except safe_apply.DocumentDamagedError:
             self._document.mark_damaged()
             return
-        deliver, peer.is_synced = peer.deliver if peer.is_synced else peer.introduce, True
-        deliver(frame)
+        if state is not None:
+            tasks.start_soon(self._send_state, peer, state_vector, state)
+
+    async def _send_state(self, peer: SocketPeer, state_vector: bytes, state: bytes) -> None:
+        """Send a large delta. A failure closes the peer."""
+        try:
+            await self._transfers.send_large(peer, state_vector, state)
+        except safe_apply.DocumentDamagedError:
+            self._document.mark_damaged()
+        except Exception:
+            self._log.exception("room %r: a transfer failed and its socket was closed", self._room_log.room)
+            peer.disconnect(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
 
     def _send_presences(self, peer: SocketPeer) -> None:
         present = self.owners.present()

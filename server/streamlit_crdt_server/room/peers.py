@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +23,14 @@ from anyio import CancelScope, Event, move_on_after
 from pycrdt import Channel, merge_updates
 
 from streamlit_crdt_server.errors import HubNotRunningError
-from streamlit_crdt_server.protocol import CloseCode, SaveStatus, saved_answer
+from streamlit_crdt_server.protocol import (
+    CloseCode,
+    FragmentBuffer,
+    MessageType,
+    SaveStatus,
+    fragments,
+    saved_answer,
+)
 from streamlit_crdt_server.room.permissions import session_of
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
@@ -117,6 +124,10 @@ class SocketPeer:
         was_denied: Whether an update of it was rejected because its role is viewer.
         was_limited: Whether a presence of it was ignored because of a limit.
         is_synced: Whether it received the room's state.
+        takes_fragments: Whether its client receives large frames in fragments, and asks for the save status.
+        received_fragments: Fragments of its next frame.
+        is_in_transfer: Whether it receives the document in pieces. Updates of others are then part of the last piece.
+        next_vector: State vector that the client sent during a transfer.
         session, is_leaving: See `Peer`.
     """
 
@@ -128,6 +139,10 @@ class SocketPeer:
         self.was_denied = False
         self.was_limited = False
         self.is_synced = False
+        self.takes_fragments = bool(getattr(channel, "takes_fragments", False))
+        self.received_fragments = FragmentBuffer(settings.max_frame_bytes)
+        self.is_in_transfer = False
+        self.next_vector: bytes | None = None
         self.session = session_of(channel)
         self.is_leaving = False
         self._saved_version = 0
@@ -136,23 +151,41 @@ class SocketPeer:
         self._log = log
         self._queue: deque[tuple[bytes, int]] = deque()
         self._queue_bytes = 0
+        self._presences: deque[tuple[bytes, int]] = deque()
+        self._fragments: Iterator[bytes] = iter(())
+        self._piece: bytes | None = None
         self._has_frames = Event()
+        self._has_taken_piece = Event()
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
         """Queue a frame, or close the peer if its queue is full. An empty queue accepts a frame of any size."""
-        if self._queue_bytes and self._queue_bytes + len(frame) > self._settings.max_backlog_bytes_per_peer:
+        self.deliver_all((frame,), update)
+
+    def deliver_all(self, frames: Sequence[bytes], update: bytes | None = None) -> None:
+        """Queue the pieces of one update like one frame, see `deliver`."""
+        if self.is_in_transfer and update is not None:
+            return
+        added = sum(map(len, frames))
+        if self._queue_bytes and self._queue_bytes + added > self._settings.max_backlog_bytes_per_peer:
             self.disconnect(CloseCode.TOO_SLOW, "the send queue is full; reconnect to synchronize again")
             return
-        self._put(frame, len(frame) + _FRAME_OVERHEAD_BYTES)
+        for frame in frames:
+            self._put(frame, len(frame) + _FRAME_OVERHEAD_BYTES)
 
     def introduce(self, frame: bytes) -> None:
         """Queue a frame of the introduction, which does not count: a joining peer needs the whole room."""
         self._put(frame, 0)
 
+    def deliver_state(self, frame: bytes) -> None:
+        """Queue a SyncStep2. The first one is part of the introduction."""
+        put, self.is_synced = self.deliver if self.is_synced else self.introduce, True
+        put(frame)
+
     def _put(self, frame: bytes, counted_bytes: int) -> None:
         if self.close_code is not None:
             return
-        self._queue.append((frame, counted_bytes))
+        queue = self._presences if frame[0] == MessageType.AWARENESS else self._queue
+        queue.append((frame, counted_bytes))
         self._queue_bytes += counted_bytes
         self._has_frames.set()
 
@@ -163,9 +196,21 @@ class SocketPeer:
         self.close_code = code
         self._close_reason = reason
         self._queue.clear()
+        self._presences.clear()
         level = logging.WARNING if code in _PEER_FAULTS else logging.INFO
         self._log.log(level, "closed a socket of room %r with %d: %s", self.channel.path, code, reason)
         self.scope.cancel()
+
+    async def send_piece(self, frame: bytes) -> None:
+        """Send a frame after all queued frames, and wait until it was taken. One call at a time."""
+        self._piece, self._has_taken_piece = frame, Event()
+        self._has_frames.set()
+        await self._has_taken_piece.wait()
+
+    def take_next_vector(self) -> bytes | None:
+        """Return the state vector that the client sent during a transfer, and forget it."""
+        vector, self.next_vector = self.next_vector, None
+        return vector
 
     def send_saved(self, version: int, level: int, epoch: str) -> None:
         """Queue the answer that everything before the saved query `version` is saved. REFUSED for a viewer."""
@@ -180,14 +225,35 @@ class SocketPeer:
         self.deliver(saved_answer(self._saved_version, level, status, epoch))
 
     async def write(self) -> None:
-        """Send queued frames in order until cancelled, or until the channel fails."""
+        """Send queued frames in order until cancelled, or until the channel fails. Presences do not wait."""
         while True:
             await self._has_frames.wait()
-            while self._queue:
-                frame, counted_bytes = self._queue.popleft()
-                self._queue_bytes -= counted_bytes
-                await self.channel.send(frame)
+            while (message := self._next_message()) is not None:
+                await self.channel.send(message)
             self._has_frames = Event()
+
+    def _next_message(self) -> bytes | None:
+        """Return the next message: a presence, a fragment of the current frame, or the next frame."""
+        if self._presences:
+            return self._take(self._presences)
+        if (fragment := next(self._fragments, None)) is not None:
+            return fragment
+        if self._queue:
+            frame = self._take(self._queue)
+        elif self._piece is not None:
+            frame, self._piece = self._piece, None
+            self._has_taken_piece.set()
+        else:
+            return None
+        if not self.takes_fragments or len(frame) <= self._settings.max_sent_frame_bytes:
+            return frame
+        self._fragments = fragments(frame, self._settings.max_sent_frame_bytes)
+        return next(self._fragments)
+
+    def _take(self, queue: deque[tuple[bytes, int]]) -> bytes:
+        frame, counted_bytes = queue.popleft()
+        self._queue_bytes -= counted_bytes
+        return frame
 
     async def send_close(self) -> None:
         """Send the close message if the server closed the peer and the channel can close.

@@ -16,9 +16,10 @@ from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
 from streamlit_crdt_server.errors import HubNotRunningError
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.protocol import SaveStatus, sync_update
+from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
+from streamlit_crdt_server.room.state_transfer import deliver_now, deliver_update
 from streamlit_crdt_server.room.write_queue import WriteBatch, WriteQueue, merged
 from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs.log_recovery import split_readable
@@ -41,18 +42,18 @@ MAX_SET_ASIDE_BYTES = 1024 * 1024
 class Acknowledger:
     """Messages to the peers of a room about the save status of their updates. Skips peers that have left."""
 
-    def __init__(self, peers: AbstractSet[Peer], room_log: RoomLog) -> None:
+    def __init__(self, peers: AbstractSet[Peer], room_log: RoomLog, max_sent_frame_bytes: int) -> None:
         self._peers = peers
         self._room_log = room_log
+        self._max_sent_frame_bytes = max_sent_frame_bytes
 
-    def confirm(self, batch: WriteBatch) -> None:
+    async def confirm(self, batch: WriteBatch) -> None:
         """Acknowledge a saved batch to its senders."""
-        if batch.update is not None:
-            frame = sync_update(batch.update)
-            for peer in batch.ack_to & self._peers:
-                peer.deliver(frame, batch.update)
         for entry in batch.entries:
             entry.accept()
+        receivers = batch.ack_to & self._peers
+        if batch.update is not None and receivers:
+            await deliver_update(receivers, batch.update, self._max_sent_frame_bytes)
         for peer, version in batch.saved_queries.items():
             if isinstance(peer, SocketPeer):
                 peer.send_saved(version, self._room_log.level, self._room_log.epoch)
@@ -61,7 +62,7 @@ class Acknowledger:
         """Send the senders of an unsaved batch each other's updates. Their own follow as the ack."""
         for peer, update in batch.updates_of_others().items():
             if peer in self._peers:
-                peer.deliver(sync_update(update), update)
+                deliver_now(peer, update, self._max_sent_frame_bytes)
 
     def report_failing(self, batches: Iterable[WriteBatch]) -> None:
         """Answer the saved queries of unsaved batches with FAILING. They are answered again after the save."""
@@ -85,6 +86,7 @@ class RoomPersister:
         document: RoomDocument,
         peers: AbstractSet[Peer],
         *,
+        max_sent_frame_bytes: int,
         log: Logger,
         metrics: Metrics,
     ) -> None:
@@ -94,6 +96,7 @@ class RoomPersister:
             room_log: The room's log in the store.
             document: The document, whose state replaces a long log.
             peers: The peers of the room. Changed by `RoomConnections`.
+            max_sent_frame_bytes: Size to which acknowledged updates are cut.
             log: The logger of the room.
             metrics: Counts failures, and the duration of saves.
         """
@@ -102,7 +105,7 @@ class RoomPersister:
         self._room_log = room_log
         self._document = document
         self._log = log
-        self._acknowledger = Acknowledger(peers, room_log)
+        self._acknowledger = Acknowledger(peers, room_log, max_sent_frame_bytes)
         self._metrics = metrics
         self._queue = WriteQueue()
         self._bad_rows: list[tuple[bytes, str]] = []
@@ -207,7 +210,7 @@ class RoomPersister:
             for batch in batches:
                 if batch.update is not None:
                     self._metrics.saved_seconds.observe(time.monotonic() - batch.since)
-                self._acknowledger.confirm(batch)
+                await self._acknowledger.confirm(batch)
             await self._compact()
         return True
 

@@ -28,12 +28,13 @@ from streamlit_crdt_server.errors import (
     UpdateRefusedError,
 )
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.protocol import CloseCode, Presence, awareness, sync_update
+from streamlit_crdt_server.protocol import CloseCode, Presence, awareness
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
 from streamlit_crdt_server.room.pending_updates import PendingReplay
 from streamlit_crdt_server.room.persister import RoomPersister
+from streamlit_crdt_server.room.state_transfer import deliver_update
 from streamlit_crdt_server.room.write_queue import WriteBatch
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import RoomLog
@@ -199,7 +200,7 @@ class UpdatePipeline:
             external = merge_updates(*document.outbox) if document.outbox else None
             queries, self._saved_queries = self._saved_queries, {}
             applied = await self._apply_inbox()
-            self._publish(applied, external, queries)
+            await self._publish(applied, external, queries)
             if self._applied.has_many_rejected:
                 await self._drop_rejected()
             duration_s = time.monotonic() - started_at
@@ -334,13 +335,13 @@ class UpdatePipeline:
                 if isinstance(peer, SocketPeer):
                     peer.disconnect(CloseCode.MALFORMED, why)
 
-    def _publish(self, applied: list[QueuedUpdate], external: bytes | None, queries: dict[Peer, int]) -> None:
-        """Send the change of the document to the other peers, and queue it for saving."""
+    async def _publish(
+        self, applied: list[QueuedUpdate], external: bytes | None, queries: dict[Peer, int]
+    ) -> None:
+        """Queue the change of the document for saving, and send it to the other peers."""
         change = self._document.take_outbox()
         self._shared_state = None
         senders = {entry.peer for entry in applied}
-        if change is not None:
-            _deliver(self._peers - senders, sync_update(change), change)
         applied, pending = self._applied.record(applied, change)
         if self._applied.needs_replay:
             self._has_work.set()
@@ -350,20 +351,28 @@ class UpdatePipeline:
         self._metrics.updates.inc(len(applied))
         self._persister.put(WriteBatch(update, ack_to, applied, external, queries))
         self._document.grow(len(update or b""))
+        if change is not None:
+            await deliver_update(self._peers - senders, change, self._settings.max_sent_frame_bytes)
 
     def _ack_receivers(self, senders: set[Peer], has_external: bool) -> set[Peer]:
         """Return the senders that receive the batch back as the ack.
 
-        A socket always does. A local peer does not if the whole batch is its own (rule R6).
+        If the whole batch is its own, a local peer does not (rule R6), and neither does a socket whose client asks
+        for the save status.
         """
         if len(senders) == 1 and not (has_external or self._applied.has_completed_pending):
-            return {peer for peer in senders & self._peers if not isinstance(peer, LocalPeer)}
+            return {peer for peer in senders & self._peers if _needs_ack(peer)}
         return senders & self._peers
 
     def _send_presences(self) -> None:
         if self._queued_presences:
             presences, self._queued_presences = self._queued_presences, {}
             _deliver(self._peers, awareness(presences.values()), None)
+
+
+def _needs_ack(peer: Peer) -> bool:
+    """Return whether a peer needs its own update back."""
+    return isinstance(peer, SocketPeer) and not peer.takes_fragments
 
 
 def _deliver(peers: AbstractSet[Peer], frame: bytes, update: bytes | None) -> None:

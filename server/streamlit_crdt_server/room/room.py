@@ -87,7 +87,14 @@ class Room(YRoom):
         self.awareness = RoomAwareness(ydoc)
         self.awareness.observe(self.send_server_awareness)
         self._room_log = room_log = RoomLog(store or MemoryStore(), name)
-        self.persister = RoomPersister(room_log, document, self.peers, log=log, metrics=metrics)
+        self.persister = RoomPersister(
+            room_log,
+            document,
+            self.peers,
+            max_sent_frame_bytes=settings.max_sent_frame_bytes,
+            log=log,
+            metrics=metrics,
+        )
         self.pipeline = UpdatePipeline(
             room_log,
             document,

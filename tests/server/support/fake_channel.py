@@ -110,9 +110,11 @@ def presence_frame(client_id: int, clock: int, text: str = '{"name":"Ada"}') -> 
 
 
 @asynccontextmanager
-async def connected(room: Room | Hub, name: str = "room") -> AsyncIterator[Client]:
+async def connected(
+    room: Room | Hub, name: str = "room", channel: FakeChannel | None = None
+) -> AsyncIterator[Client]:
     """Connect a client, and disconnect it at the end."""
-    channel = FakeChannel(name)
+    channel = FakeChannel(name) if channel is None else channel
     serving = asyncio.ensure_future(room.serve(channel))
     try:
         await until(lambda: channel.sent or serving.done())
