@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit_crdt.access.participant import authorized_role
 from streamlit_crdt.backend import backend
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError, ViewOnlyError
-from streamlit_crdt.room.sync import private_key, script_run, validate_room_name
+from streamlit_crdt.room.sync import is_room_name, private_key, script_run, validate_room_name
 from streamlit_crdt_server import ServerError
 
 __all__ = ["ListedRoom", "current_room", "delete_room", "enter_room", "exit_room", "list_rooms"]
@@ -59,7 +59,7 @@ def list_rooms(*, server: str | None = None) -> list[ListedRoom]:
     """Return the rooms of this app in the order of their names.
 
     These are the rooms with content, in memory or on disk, and the rooms with participants. Rooms that the `authorize=`
-    hook of `crdt_app` denies this session are left out.
+    hook of `crdt_app` denies this session are left out, and rooms of other clients whose names are no names of an app.
 
     Args:
         server: as in `crdt_sync`.
@@ -69,7 +69,11 @@ def list_rooms(*, server: str | None = None) -> list[ListedRoom]:
     """
     with _server_errors_as_unavailable(server):
         found = backend.find(server).list_rooms()
-    return [ListedRoom(entry.name, entry.people) for entry in found if _may_enter(entry.name)]
+    return [
+        ListedRoom(entry.name, entry.people)
+        for entry in found
+        if is_room_name(entry.name) and _may_enter(entry.name)
+    ]
 
 
 def current_room() -> str | None:

@@ -23,32 +23,34 @@ class SettingsError(ServerError, ValueError):
 class PortTakenError(ServerError, OSError):
     """Raised when another program listens on the address of the room server."""
 
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host, port)
+    def __init__(self, host: str, port: int, setting: str = "port") -> None:
+        super().__init__(host, port, setting)
         self.host = host
         self.port = port
+        self.setting = setting
 
     def __str__(self) -> str:
         return (
             f"port {self.port} on {self.host} is in use by another program: stop that program, or set "
-            f"STREAMLIT_CRDT_PORT to another port (0 picks a free one)"
+            f"STREAMLIT_CRDT_{self.setting.upper()} to another port (0 picks a free one)"
         )
 
 
 class CannotListenError(ServerError, OSError):
     """Raised when the server cannot listen on its address for another reason than a port in use."""
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(host, port, reason)
+    def __init__(self, host: str, port: int, reason: str, setting: str = "port") -> None:
+        super().__init__(host, port, reason, setting)
         self.host = host
         self.port = port
         self.reason = reason
+        self.setting = setting
 
     def __str__(self) -> str:
         return (
             f"the room server cannot listen on {self.host} port {self.port} ({self.reason}): set "
-            f"STREAMLIT_CRDT_HOST to an address of this machine and STREAMLIT_CRDT_PORT to a port that this "
-            f"user may open"
+            f"STREAMLIT_CRDT_{self.setting.upper().replace('PORT', 'HOST')} to an address of this machine and "
+            f"STREAMLIT_CRDT_{self.setting.upper()} to a port that this user may open"
         )
 
 
@@ -61,8 +63,8 @@ class RoomNameRefused(ServerError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.name[:140]!r} cannot be a room's name: use 1 to 128 letters, digits, dots, underscores "
-            f'and hyphens, other than "." and ".."'
+            f"{self.name[:140]!r} cannot be a room's name: use 1 to 256 bytes of UTF-8 without control characters, "
+            f'other than "*", and without the parts "." and ".." between slashes'
         )
 
 
@@ -304,7 +306,7 @@ class TooManyConnectionsError(ServerError, RuntimeError):
     """Raised when a connection would exceed a limit.
 
     Attributes:
-        kind: The limit: "room", "user" or "address".
+        kind: The limit: "server", "room", "user" or "address".
     """
 
     def __init__(self, kind: str, name: str, max_connections: int) -> None:
@@ -314,6 +316,11 @@ class TooManyConnectionsError(ServerError, RuntimeError):
         self.max_connections = max_connections
 
     def __str__(self) -> str:
+        if self.kind == "server":
+            return (
+                f"the server has {self.max_connections} connections: to allow more, raise "
+                f"STREAMLIT_CRDT_MAX_CONNECTIONS and the limit of open files of the process"
+            )
         return (
             f"{self.kind} {self.name!r} has {self.max_connections} connections: to allow more, raise "
             f"STREAMLIT_CRDT_MAX_CONNECTIONS_PER_{self.kind.upper()}"
@@ -373,6 +380,17 @@ class TokenExpiredError(TokenError):
 
     def __str__(self) -> str:
         return f"a token expired {self.now - self.expired_at:.0f} s ago"
+
+
+class TokenUsedError(TokenError):
+    """Raised when a token for one request may have been used before."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"a token for one request {self.reason}"
 
 
 class AdminForbiddenError(TokenError):

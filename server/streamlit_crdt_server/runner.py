@@ -1,65 +1,36 @@
 """Room server on hypercorn, in a process (`serve`) or in a daemon thread of another process (`EmbeddedServer`).
 
-At shutdown, sockets are closed with 1012 and updates flushed before hypercorn stops. In the other order, hypercorn
-would wait for its `graceful_timeout`, close the remaining sockets with 1011, and only then let the application flush.
+At shutdown, sockets are closed with 1012 and updates flushed while connections are still accepted and refused. Then the
+remaining connections end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import errno
-import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import cast
 
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
 from hypercorn.typing import Framework
 
 from streamlit_crdt_server.asgi.app import create_app
 from streamlit_crdt_server.auth.key_ring import standalone_ring
 from streamlit_crdt_server.auth.tokens import KeyRing
-from streamlit_crdt_server.errors import CannotListenError, PortTakenError, ServerStoppedError, StoreError
+from streamlit_crdt_server.errors import ServerStoppedError, StoreError
 from streamlit_crdt_server.gc_freeze import freeze_collector
+from streamlit_crdt_server.http.acceptor import Acceptor
+from streamlit_crdt_server.http.listener import address_of, listen
+from streamlit_crdt_server.http.metrics_server import serving_metrics
 from streamlit_crdt_server.hub.hub import Hub
+from streamlit_crdt_server.open_files import open_file_limit, raise_open_file_limit, share_connections
 from streamlit_crdt_server.settings import Settings
 
 GRACE_S = 1.0
-"""Seconds that hypercorn may take to stop after all sockets are closed."""
-
-BACKLOG = 1024
-"""Connections that may wait to be accepted, for example after a restart. The system refuses more."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket, so that the port is known and reserved before the server starts.
-
-    Raises:
-        PortTakenError: Another program listens there.
-        CannotListenError: The address does not belong to this machine, or the port needs privileges.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
-    except OSError as error:
-        raise CannotListenError(host, port, error.strerror or str(error)) from error
-    try:
-        if sys.platform != "win32":  # on Windows it would let two programs share the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(host, port) from error
-        raise CannotListenError(host, port, error.strerror or str(error)) from error
-    return listener
+"""Seconds that connections may take to end after all sockets are closed."""
 
 
 async def run(
@@ -67,59 +38,49 @@ async def run(
     hub: Hub,
     listener: socket.socket,
     stop: Callable[[], Awaitable[object]],
-    on_started: Callable[[], object],
+    on_started: Callable[[tuple[str, int] | None], object],
 ) -> None:
-    """Serve `hub` on `listener` until `stop()` returns, and close `listener`."""
-    stopped = asyncio.Event()
+    """Serve `hub` on `listener` until `stop()` returns, and close `listener`.
+
+    Args:
+        settings: The limits, and the port of the metrics.
+        hub: The rooms.
+        listener: The listening socket.
+        stop: Returns when the server must stop.
+        on_started: Called with host and port of the metrics, None without a port of their own.
+    """
 
     async def until_stopped() -> None:
-        on_started()
+        on_started(metrics_address)
         await stop()
         await hub.drain()
-        stopped.set()
 
     with listener:  # closed also if the store cannot be opened
-        async with hub:
+        raise_open_file_limit()
+        shares = share_connections(settings.max_connections, open_file_limit())
+        async with serving_metrics(settings, hub.metrics) as metrics_address, hub:
             app = create_app(settings, hub=hub)
-            config = _hypercorn_config(settings, listener)
-            serving = asyncio.ensure_future(
-                hypercorn_serve(cast(Framework, app), config, shutdown_trigger=until_stopped, mode="asgi")
+            acceptor = Acceptor(
+                cast(Framework, app),
+                listener,
+                max_pending=shares.pending,
+                handshake_timeout_s=settings.handshake_timeout_s,
+                # The server closes with 4413, after which y-websocket does not reconnect; after 1009 it would.
+                max_message_bytes=2 * settings.max_frame_bytes,
+                metrics=hub.metrics,
             )
-            stopping = asyncio.ensure_future(stopped.wait())
+            serving = asyncio.ensure_future(acceptor.serve())
+            stopping = asyncio.ensure_future(until_stopped())
             try:
                 await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-                await asyncio.wait((serving,), timeout=GRACE_S + 0.5)
             finally:
-                stopping.cancel()
                 serving.cancel()
-                await asyncio.wait((serving,))
-    if not serving.cancelled():
-        serving.result()
-
-
-def _hypercorn_config(settings: Settings, listener: socket.socket) -> Config:
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = BACKLOG
-    config.graceful_timeout = GRACE_S
-    config.errorlog = _quiet_logger()
-    config.accesslog = None
-    # The server closes with 4413, after which y-websocket does not reconnect; after hypercorn's 1009 it would.
-    config.websocket_max_message_size = 2 * settings.max_frame_bytes
-    return config
-
-
-def _quiet_logger() -> logging.Logger:
-    """Return a logger without hypercorn's messages at startup, which show a file descriptor instead of the port."""
-    logger = logging.getLogger("streamlit_crdt_server.hypercorn")
-    logger.setLevel(logging.WARNING)
-    return logger
-
-
-def address_of(listener: socket.socket) -> tuple[str, int]:
-    """Return the actual host and port of a listening socket."""
-    host, port = listener.getsockname()[:2]
-    return str(host), int(port)
+                stopping.cancel()
+                await asyncio.wait((serving, stopping))
+                await acceptor.stop(GRACE_S)
+    for ended in (serving, stopping):
+        if not ended.cancelled():
+            ended.result()
 
 
 async def serve(
@@ -136,15 +97,20 @@ async def serve(
     keys = standalone_ring(settings) if settings.require_token else None
     listener = listen(settings.host, settings.port)
     host, port = address_of(listener)
-    shown_host = f"[{host}]" if ":" in host else host
     where = "in memory" if settings.store is None else f"in {settings.store}"
 
-    def announce() -> None:
+    def announce(metrics_address: tuple[str, int] | None) -> None:
         if settings.freeze_gc:
             freeze_collector()
-        print(f"streamlit-crdt room server: ws://{shown_host}:{port} (rooms are kept {where})", flush=True)
+        print(f"streamlit-crdt room server: {_url('ws', host, port)} (rooms are kept {where})", flush=True)
+        if metrics_address is not None:
+            print(f"streamlit-crdt metrics: {_url('http', *metrics_address)}/metrics", flush=True)
 
     await run(settings, Hub(settings, keys=keys), listener, shutdown_trigger or _signalled(), announce)
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _signalled() -> Callable[[], Awaitable[object]]:
@@ -234,4 +200,4 @@ class EmbeddedServer:
     async def _serve(self, listener: socket.socket, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        await run(self._settings, self.hub, listener, self._stop.wait, lambda: started.set_result(None))
+        await run(self._settings, self.hub, listener, self._stop.wait, lambda _: started.set_result(None))

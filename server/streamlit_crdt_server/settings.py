@@ -23,6 +23,10 @@ _FOREIGN_VARIABLES = ("SERVER", "DEBUG", "DEMO_", "E2E_", "TEST_", "BENCH_")
 """Prefixes of variables that belong to the Streamlit app and the tests. They are no settings of the server."""
 
 
+_LIMIT_PREFIXES = ("max_", "warn_", "evict_", "flush_", "silent_", "handshake_", "close_")
+"""Prefixes of settings that must be greater than 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one room server; `load()` also reads the environment.
@@ -30,6 +34,9 @@ class Settings:
     Attributes:
         host: Address to listen on. An address other than loopback admits other machines.
         port: Port to listen on; 0 picks a free one.
+        metrics_port: Port of `/metrics`; 0 picks a free one. None serves it on `port`, but only on a loopback address
+            and only for requests of this machine.
+        metrics_host: Address of `metrics_port`.
         store: File of the rooms, as a path or `sqlite:///path`. None or `memory` keeps rooms in memory until the
             server stops.
         namespace: Namespace of the app's rooms, so that several apps can share a server or a file. 1 to 64 of the
@@ -59,6 +66,9 @@ class Settings:
         max_messages_per_s_per_connection: A connection that sends more, on average over ten seconds, is closed
             with 4303.
         max_bytes_per_s_per_connection: The same for the bytes of its frames.
+        max_connections: Connections of the server. A quarter is kept for connections without an accepted WebSocket;
+            one more of those closes the oldest one. WebSockets beyond the rest are refused with HTTP 503. None allows
+            three quarters of the limit of open files, and at most 10 000.
         max_connections_per_room: Connections of one room. Further connections are refused.
         max_connections_per_user: The same for one user, by the user id of the token.
         max_connections_per_address: The same for one address other than this machine's own. Behind a proxy on another
@@ -68,11 +78,15 @@ class Settings:
         flush_timeout_s: Seconds that a closing room may take to save its unsaved updates while its store fails.
         silent_peer_timeout_s: Seconds without a frame after which a socket is closed. A hidden browser tab may send
             only once a minute.
+        handshake_timeout_s: Seconds in which a connection must have sent a complete request. The ASGI server of a
+            mounted app has its own limit.
         close_timeout_s: Seconds that a socket has to accept the closing message.
     """
 
     host: str = "127.0.0.1"
     port: int = 8765
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     store: str | None = None
     namespace: str = ""
     freeze_gc: bool = True
@@ -95,6 +109,7 @@ class Settings:
     max_room_bytes: int = 64 * 1024 * 1024
     max_messages_per_s_per_connection: int = 2000
     max_bytes_per_s_per_connection: int = 32 * 1024 * 1024
+    max_connections: int | None = None
     max_connections_per_room: int = 1000
     max_connections_per_user: int = 200
     max_connections_per_address: int = 2000
@@ -102,14 +117,16 @@ class Settings:
     evict_after_s: float = 300.0
     flush_timeout_s: float = 10.0
     silent_peer_timeout_s: float = 150.0
+    handshake_timeout_s: float = 10.0
     close_timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
         store_path(self.store)
         if not self.host:
             raise SettingsError("host is empty: set it to an address to listen on, such as 127.0.0.1")
-        if not 0 <= self.port <= 65535:
-            raise SettingsError(f"port={self.port} is not a port: use 1 to 65535, or 0 to pick a free one")
+        for name, port in (("port", self.port), ("metrics_port", self.metrics_port)):
+            if port is not None and not 0 <= port <= 65535:
+                raise SettingsError(f"{name}={port} is not a port: use 1 to 65535, or 0 to pick a free one")
         if self.namespace and not re.fullmatch(NAMESPACE_PATTERN, self.namespace):
             raise SettingsError(
                 f"namespace={self.namespace!r} is invalid: use 1 to 64 of the characters A-Z a-z 0-9 . _ -"
@@ -120,10 +137,8 @@ class Settings:
             _check_origin(origin)
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if (
-                setting.name.startswith(("max_", "warn_", "evict_", "flush_", "silent_", "close_"))
-                and not value > 0
-            ):
+            is_limit = setting.name.startswith(_LIMIT_PREFIXES) and value is not None
+            if is_limit and not value > 0:
                 raise SettingsError(f"{setting.name}={value} must be greater than 0")
 
     @classmethod
@@ -205,5 +220,6 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "float": float,
     "bool": _parse_bool,
     "str | None": lambda text: text or None,
+    "int | None": lambda text: int(text) if text else None,
     "tuple[str, ...]": _parse_list,
 }

@@ -14,8 +14,8 @@ from streamlit_crdt.client.membership import ClientMembership
 from streamlit_crdt.errors import RoomNameError, ServerUnavailableError
 from streamlit_crdt.merge import MergePolicy, MergeRule
 from streamlit_crdt.room.room import Room
-from streamlit_crdt_server import RoomNameRefused, Settings, qualified
-from streamlit_crdt_server.names import check_room_name
+from streamlit_crdt_server import Settings, qualified
+from streamlit_crdt_server.names import is_app_room_name
 
 FLUSH_S: Final = 10.0
 """Default seconds that the end of the block waits for unsaved edits."""
@@ -132,7 +132,7 @@ def _enter(
 
 
 def _full_name(room: str, namespace: str) -> str:
-    try:
-        return check_room_name(qualified(room, namespace))
-    except (RoomNameRefused, TypeError) as error:
-        raise RoomNameError(room) from error
+    name = qualified(room, namespace)
+    if not isinstance(name, str) or not is_app_room_name(name):
+        raise RoomNameError(room)
+    return name

@@ -17,6 +17,7 @@ from streamlit_crdt.access import participant
 from streamlit_crdt.access.participant import Authorize
 from streamlit_crdt.backend import backend
 from streamlit_crdt.backend.default_store import resolve_store
+from streamlit_crdt.deploy.asgi_server import asgi_server
 from streamlit_crdt_server import (
     Hub,
     KeyRing,
@@ -28,6 +29,7 @@ from streamlit_crdt_server import (
     ring_from_settings,
 )
 from streamlit_crdt_server.gc_freeze import enable_freeze_after_runs
+from streamlit_crdt_server.open_files import raise_open_file_limit
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -81,7 +83,7 @@ def crdt_app(
     async def lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
         if loaded.freeze_gc:
             enable_freeze_after_runs()
-        async with hub:
+        async with asgi_server(loaded, hub.metrics), hub:
             backend.mount(hub, path)
             participant.install(authorize)
             try:
@@ -90,6 +92,7 @@ def crdt_app(
                 participant.install(None)
                 backend.unmount(hub)
 
+    raise_open_file_limit()  # before the limits of connections are derived from it
     rooms = create_app(loaded, hub=hub)
     routes = [Mount(path, app=rooms)]
     base = str(config.get_option("server.baseUrlPath") or "").strip("/")

@@ -20,8 +20,7 @@ from typing import Any, NoReturn
 from streamlit_crdt.backend.default_store import DEFAULT_FILE, is_store_configured
 from streamlit_crdt.errors import CommandError, CrdtError
 from streamlit_crdt_server import PortTakenError, Role, ServerError, Settings, mint, serve, standalone_ring
-from streamlit_crdt_server.auth.tokens import ANY_ROOM
-from streamlit_crdt_server.names import check_room_name
+from streamlit_crdt_server.names import ANY_ROOM, check_room_name
 from streamlit_crdt_server.storage.repair import inspect_store, repair_store
 from streamlit_crdt_server.storage.store_url import store_path
 
@@ -148,7 +147,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     except PortTakenError as error:
         raise CommandError(
             f"port {error.port} on {error.host} is in use by another program: stop that program or choose another "
-            "port with --port."
+            f"port with --{error.setting.replace('_', '-')}."
         ) from error
     return 0
 
@@ -239,6 +238,7 @@ def _argument_type(annotation: str) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     if annotation.startswith("tuple"):
         return {"action": "append", "metavar": "VALUE"}
+    annotation = annotation.removesuffix(" | None")
     kinds: dict[str, type] = {"int": int, "float": float}
     return {"type": kinds.get(annotation, str), "metavar": "N" if annotation in kinds else "VALUE"}
 

@@ -126,9 +126,14 @@ def validate_room_name(room: object) -> str:
     Raises:
         RoomNameError: the name is not valid.
     """
-    if not isinstance(room, str) or not _ROOM_NAME.fullmatch(room) or room in (".", ".."):
+    if not isinstance(room, str) or not is_room_name(room):
         raise RoomNameError(room)
     return str(room)
+
+
+def is_room_name(name: str) -> bool:
+    """Return whether an app can have a room of this name. Other clients of a room server may use further names."""
+    return _ROOM_NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
 def script_run() -> ScriptRun | None:

@@ -72,7 +72,7 @@ def error_line(*words: str) -> str:
         (["serve", "--host", "0.0.0.0", "--port", "1"], "STREAMLIT_CRDT_SECRET"),
         (["token", "--user", "Ada"], "ROOM"),
         (["token", "plan"], "--user"),
-        (["token", "a/b", "--user", "Ada"], "cannot be a room's name"),
+        (["token", "a/../b", "--user", "Ada"], "cannot be a room's name"),
         (["token", "plan", "--all-rooms", "--user", "Ada"], "--all-rooms"),
         (["token", "plan", "--user", "Ada", "--role", "owner"], "viewer"),
         (["token", "plan", "--user", "", "--secret-file", "/dev/null"], "contains no secret"),

@@ -27,13 +27,14 @@ RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("deploy", "testing"),
     ),
     "streamlit_crdt_server": (
-        ("errors", "metrics", "gc_freeze"),
+        ("errors", "metrics", "gc_freeze", "open_files", "throttled_log"),
         ("names", "yjs", "storage"),
         ("protocol", "settings"),
         ("auth",),
         ("room",),
         ("hub",),
         ("asgi",),
+        ("http",),
         ("runner",),
     ),
     "frontend": (

@@ -4,7 +4,8 @@
     DELETE /rooms/{name}   {}
 
 A request has an `Authorization: Bearer` header with an admin token for exactly this operation (see `AdminScope`), and a
-header with the app's namespace. A refused request receives no reason; the reason is in the log.
+header with the app's namespace. A token authorizes one request. A refused request receives no reason; the reason is in
+the log.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from streamlit_crdt_server.asgi.origins import check_host, check_origin
-from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing, verify_admin_token
+from streamlit_crdt_server.asgi.room_path import read_room_name
+from streamlit_crdt_server.auth.single_use import SingleUse
+from streamlit_crdt_server.auth.tokens import NAMESPACE_HEADER, AdminScope, KeyRing
 from streamlit_crdt_server.errors import (
-    AdminForbiddenError,
     HostRefused,
     HubNotRunningError,
     OriginRefused,
@@ -29,7 +31,8 @@ from streamlit_crdt_server.errors import (
     TokenError,
     TokenMissingError,
 )
-from streamlit_crdt_server.names import qualified
+from streamlit_crdt_server.names import qualified, split_namespace
+from streamlit_crdt_server.throttled_log import ThrottledLog
 
 if TYPE_CHECKING:
     from streamlit_crdt_server.hub.hub import Hub
@@ -52,12 +55,14 @@ class AdminApi:
         self._settings = settings
         self._keys = keys if settings.require_token else None
         self._clock = clock
+        self._used = SingleUse()
+        self._throttled = ThrottledLog(_log)
 
     @property
     def routes(self) -> list[Route]:
         return [
             Route("/rooms", self.list_rooms, methods=["GET"]),
-            Route("/rooms/{name}", self.delete_room, methods=["DELETE"]),
+            Route("/rooms/{room:path}", self.delete_room, methods=["DELETE"]),
         ]
 
     async def list_rooms(self, request: Request) -> Response:
@@ -71,12 +76,13 @@ class AdminApi:
 
     async def delete_room(self, request: Request) -> Response:
         """Delete a room of a namespace."""
-        name = str(request.path_params["name"])
+        name = read_room_name(request.scope, prefix="/rooms/")
 
         async def delete(namespace: str) -> object:
-            if "~" in name:
+            full_name = qualified(name, namespace)
+            if split_namespace(full_name) != (namespace, name):  # a room of another namespace
                 raise RoomNameRefused(name)
-            await self._hub.delete_room(qualified(name, namespace))
+            await self._hub.delete_room(full_name)
             return {}
 
         return await self._answer(request, AdminScope.deletion(_namespace(request), name), delete)
@@ -90,7 +96,7 @@ class AdminApi:
                 raise HubNotRunningError()
             return JSONResponse(await operation(scope.namespace))
         except _REFUSALS as error:
-            _log.warning("refused an admin request: %s", error)
+            self._throttled.warning(type(error).__name__, "refused an admin request: %s", error)
             return JSONResponse({"error": "refused"}, status_code=403)
         except RoomNameRefused as error:
             return JSONResponse({"error": str(error)}, status_code=400)
@@ -112,9 +118,8 @@ class AdminApi:
         headers = request.headers.getlist("authorization")
         if len(headers) != 1 or not headers[0].lower().startswith(_SCHEME):
             raise TokenMissingError()
-        allowed = verify_admin_token(self._keys, headers[0][len(_SCHEME) :].strip(), now=self._clock())
-        if allowed != scope:
-            raise AdminForbiddenError(scope.does)
+        token = headers[0][len(_SCHEME) :]
+        self._used.spend(self._keys, token, scope, started_at=self._hub.opened_at, now=self._clock())
 
 
 def _namespace(request: Request) -> str:

@@ -31,8 +31,8 @@ def check_host(scope: Scope, settings: Settings) -> None:
         raise HostRefused(", ".join(hosts))
     if not is_loopback(settings.host) or "*" in settings.allow_origin:
         return
-    host = _hostname("//" + hosts[0]) if hosts else None
-    if host is None or not (is_loopback(host) or host in map(_hostname, settings.allow_origin)):
+    host = hostname_of("//" + hosts[0]) if hosts else None
+    if host is None or not (is_loopback(host) or host in map(hostname_of, settings.allow_origin)):
         raise HostRefused(hosts[0] if hosts else "")
 
 
@@ -54,8 +54,8 @@ def check_origin(scope: Scope, allow_origin: Iterable[str]) -> None:
         raise OriginRefused(", ".join(origins))
     if _is_listed(origin, allow_origin):
         return
-    page_host = _hostname(origin) if origin.startswith(("http://", "https://")) else None
-    request_host = _hostname("//" + "".join(_headers(scope, b"host")))
+    page_host = hostname_of(origin) if origin.startswith(("http://", "https://")) else None
+    request_host = hostname_of("//" + "".join(_headers(scope, b"host")))
     if page_host is None or request_host is None:
         raise OriginRefused(origin)
     is_all_local = is_loopback(page_host) and is_loopback(request_host) and _uses_loopback(scope)
@@ -72,7 +72,7 @@ def _uses_loopback(scope: Scope) -> bool:
     return server is not None and is_loopback(str(server[0]))
 
 
-def _hostname(url: str) -> str | None:
+def hostname_of(url: str) -> str | None:
     """Return the host of a URL in lower case, without its port. None if it has no host, or has user information."""
     try:
         parts = urlsplit(url)

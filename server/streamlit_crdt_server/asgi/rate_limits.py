@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from streamlit_crdt_server.errors import TooManyConnectionsError
-from streamlit_crdt_server.names import is_loopback
+from streamlit_crdt_server.names import address_group, is_loopback
 from streamlit_crdt_server.settings import Settings
 
 BURST_S = 10.0
@@ -50,10 +51,17 @@ class RateLimiter:
 
 
 class ConnectionCounter:
-    """The connections of one server, counted by room, by user and by address."""
+    """The connections of one server, counted in total, by room, by user and by address."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, max_accepted: int | None = None) -> None:
+        """Create a counter.
+
+        Args:
+            settings: The limits per room, user and address.
+            max_accepted: Limit of all connections. None sets no limit.
+        """
         self._limits = {
+            "server": sys.maxsize if max_accepted is None else max_accepted,
             "room": settings.max_connections_per_room,
             "user": settings.max_connections_per_user,
             "address": settings.max_connections_per_address,
@@ -84,14 +92,20 @@ class ConnectionCounter:
         return len(self._counts)
 
 
-def _keys(room: str, user: str | None, address: str | None) -> list[tuple[str, str]]:
-    """Return the counters of a connection.
+def countable_address(address: str | None) -> str | None:
+    """Return the addresses that one client can have, None if they are unknown.
 
-    A loopback address has no counter: it belongs to a proxy, which all users share, or to a local user.
+    A loopback address belongs to a proxy, which all users share, or to a local user.
     """
-    keys = [("room", room)]
+    return None if address is None or is_loopback(address) else address_group(address)
+
+
+def _keys(room: str, user: str | None, address: str | None) -> list[tuple[str, str]]:
+    """Return the counters of a connection."""
+    keys = [("server", ""), ("room", room)]
     if user is not None:
         keys.append(("user", user))
-    if address is not None and not is_loopback(address):
-        keys.append(("address", address))
+    counted = countable_address(address)
+    if counted is not None:
+        keys.append(("address", counted))
     return keys

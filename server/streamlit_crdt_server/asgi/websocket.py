@@ -29,6 +29,7 @@ class WebSocketChannel(Channel):
     """An ASGI WebSocket. Call `accept()` before the first frame.
 
     Attributes:
+        room_name: The room's name.
         claims: The claims of its token. None if no token is required. A renewal replaces them.
         session: The session of the client, see `Peer`.
         epoch: The document epoch that the client has. None if it sent none.
@@ -71,7 +72,7 @@ class WebSocketChannel(Channel):
         self.takes_fragments = takes_fragments
         self._receive = receive
         self._send = send
-        self._room = room
+        self.room_name = room
         self._verify = verify
         self._rate_limiter = rate_limiter
         self._metrics = metrics
@@ -82,7 +83,7 @@ class WebSocketChannel(Channel):
     @property
     def path(self) -> str:
         """The room's name."""
-        return self._room
+        return self.room_name
 
     async def accept(self, subprotocol: str | None) -> None:
         """Accept the connection. A client that offered subprotocols fails unless one of them is accepted."""
@@ -118,7 +119,7 @@ class WebSocketChannel(Channel):
             async with asyncio.timeout(max(self.claims.expires_at - self._clock(), 0)):
                 event = await self._receive()
         except TimeoutError:
-            _log.debug("room %r: a token expired on an open socket", self._room)
+            _log.debug("room %r: a token expired on an open socket", self.room_name)
         # The clock is read again: a timeout does not advance while a computer sleeps.
         if event is None or self._clock() >= self.claims.expires_at:
             await self.close(CloseCode.TOKEN_EXPIRED, "the token expired; reconnect with a new one")
@@ -133,7 +134,7 @@ class WebSocketChannel(Channel):
             else self._rate_limiter.find_excess(size_bytes, time.monotonic())
         )
         if excess is not None:
-            _log.warning("closed a socket of room %r: it exceeded %s", self._room, excess)
+            _log.warning("closed a socket of room %r: it exceeded %s", self.room_name, excess)
             await self.close(CloseCode.TOO_FAST, f"{excess} was exceeded")
             raise StopAsyncIteration
 
@@ -148,22 +149,22 @@ class WebSocketChannel(Channel):
         if self.claims is None or self._verify is None:
             return
         try:
-            renewed = self._verify(token, self._room)
+            renewed = self._verify(token, self.room_name)
         except TokenError as error:
-            _log.warning("room %r: a renewal was ignored: %s", self._room, error)
+            _log.warning("room %r: a renewal was ignored: %s", self.room_name, error)
             return
         if renewed.session != self.claims.session:
-            _log.warning("room %r: a renewal was ignored: its session differs", self._room)
+            _log.warning("room %r: a renewal was ignored: its session differs", self.room_name)
         elif renewed.user != self.claims.user:
             await self.close(
                 CloseCode.TOKEN_EXPIRED, "the user of the session changed; reconnect with the new token"
             )
             raise StopAsyncIteration
-        elif renewed.role_in(self._room) is Role.VIEWER or renewed.expires_at > self._last_expiry:
+        elif renewed.role_in(self.room_name) is Role.VIEWER or renewed.expires_at > self._last_expiry:
             self._last_expiry = max(self._last_expiry, renewed.expires_at)
             self.claims = renewed
         else:
-            _log.info("room %r: a renewal was ignored: it does not expire later", self._room)
+            _log.info("room %r: a renewal was ignored: it does not expire later", self.room_name)
 
     async def send(self, message: bytes) -> None:
         """Send a frame. Does nothing after the connection was closed."""

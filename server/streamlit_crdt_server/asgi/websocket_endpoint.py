@@ -2,7 +2,8 @@
 
 A refused connection receives HTTP 403 before the WebSocket is accepted. y-websocket resets its back-off when a
 connection opens, so a client that is accepted and then closed would reconnect ten times a second. All refusals look the
-same, whether a room exists or not; the reason is in the log and in the metrics.
+same, whether a room exists or not; the reason is in the log and in the metrics. Only a server that has all the
+connections that it may have answers 503, to every client.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from streamlit_crdt_server.asgi.credentials import choose_subprotocol, read_credentials
 from streamlit_crdt_server.asgi.origins import check_host, check_origin
 from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimiter
+from streamlit_crdt_server.asgi.room_path import read_room_name
 from streamlit_crdt_server.asgi.websocket import WebSocketChannel
 from streamlit_crdt_server.auth.key_ring import check_keys
 from streamlit_crdt_server.auth.tokens import Claims, KeyRing, verify
@@ -37,6 +39,7 @@ from streamlit_crdt_server.errors import (
 )
 from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.throttled_log import ThrottledLog
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +64,13 @@ class WebSocketEndpoint:
     """The ASGI endpoint of WebSockets: checks a connection, accepts it and passes it to the hub."""
 
     def __init__(
-        self, hub: Hub, settings: Settings, *, keys: KeyRing | None, clock: Callable[[], float] = time.time
+        self,
+        hub: Hub,
+        settings: Settings,
+        *,
+        keys: KeyRing | None,
+        max_accepted: int | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Create an endpoint.
 
@@ -70,6 +79,7 @@ class WebSocketEndpoint:
             settings: The limits, and the rules for connections.
             keys: The keys that verify tokens. If the settings require no token, a valid one only gives the session
                 of a connection, so that its participant is counted once.
+            max_accepted: Limit of all accepted WebSockets. None sets no limit.
             clock: Returns the time in seconds since the epoch.
 
         Raises:
@@ -81,20 +91,22 @@ class WebSocketEndpoint:
         self._keys = keys if settings.require_token else None
         self._session_keys = keys
         self._clock = clock
-        self._connections = ConnectionCounter(settings)
+        self._connections = ConnectionCounter(settings, max_accepted)
+        self._throttled = ThrottledLog(_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        room = str(scope["path_params"]["room"])
         address = _address(scope)
         try:
+            room = read_room_name(scope)
             channel = self._check(scope, receive, send, room)
             user = None if channel.claims is None else channel.claims.user
             self._connections.check(room=room, user=user, address=address)
         except ServerError as error:
-            self._hub.metrics.refusals.labels(REASONS.get(type(error), "unavailable")).inc()
-            _log.warning("refused a connection from %s: %s", address, error)
-            await _refuse(send)
+            reason = REASONS.get(type(error), "unavailable")
+            self._hub.metrics.refusals.labels(reason).inc()
+            self._throttled.warning(reason, "refused a connection from %s: %s", address, error)
+            await _refuse(scope, send, error)
             return
         with self._connections.counted(room=room, user=user, address=address):
             await channel.accept(choose_subprotocol(scope))
@@ -108,10 +120,6 @@ class WebSocketEndpoint:
         """
         check_host(scope, self._settings)
         check_origin(scope, self._settings.allow_origin)
-        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if raw_path.partition(b"?")[0].rpartition(b"/")[2] != room.encode():
-            # A percent-encoded name would be a second spelling of a room.
-            raise RoomNameRefused(raw_path.decode("latin-1"))
         credentials = read_credentials(scope)
         claims = None if self._keys is None else self._verify(credentials.token, room)
         session = self._session_of(credentials.token) if claims is None else claims.session
@@ -158,6 +166,13 @@ def _address(scope: Scope) -> str | None:
     return None if client is None else str(client[0])
 
 
-async def _refuse(send: Send) -> None:
-    """Refuse a connection that is not accepted yet. ASGI servers answer it with HTTP 403."""
-    await send({"type": "websocket.close", "code": 1008})
+async def _refuse(scope: Scope, send: Send, error: ServerError) -> None:
+    """Refuse a connection that is not accepted yet: with HTTP 503 if the server is full, otherwise with 403."""
+    is_full = isinstance(error, TooManyConnectionsError) and error.kind == "server"
+    if is_full and "websocket.http.response" in (scope.get("extensions") or {}):
+        await send(
+            {"type": "websocket.http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]}
+        )
+        await send({"type": "websocket.http.response.body", "body": b""})
+    else:
+        await send({"type": "websocket.close", "code": 1008})

@@ -1,9 +1,9 @@
 """Signed tokens of connections and of the admin API. No I/O, no clock.
 
-A token is a JWT signed with HS256; the algorithm is never taken from the token. PyJWT accepts unknown header fields,
-and characters that a base64 decoder skips. Both are rejected here first, so that a token has exactly one spelling and
-one meaning. Keys are derived from secrets with a label, so that a signature made elsewhere with the same secret is not
-valid here.
+A token is a JWT signed with HS256; the algorithm is never taken from the token. It has exactly one spelling: canonical
+base64 without padding, UTF-8, no repeated fields, no unknown header fields. Libraries accept more, for example a header
+in UTF-16, and then one token has several meanings or several texts. Keys are derived from secrets with a label, so that
+a signature made elsewhere with the same secret is not valid here.
 
 A connection token states user, rooms, roles and expiry. An admin token authorizes one request of the admin API, such
 as the listing of rooms, and expires after seconds. The two have different audiences, so that neither replaces the
@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
+import hmac
+import json
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
-
-import jwt
+from typing import Any, NoReturn, Self
 
 from streamlit_crdt_server.errors import (
     RoomNameRefused,
@@ -30,16 +30,16 @@ from streamlit_crdt_server.errors import (
     TokenKeyUnknownError,
     TokenMalformedError,
 )
-from streamlit_crdt_server.names import check_room_name
-
-ANY_ROOM = "*"
-"""Key of a token's claims that matches every room. It is not a valid room name."""
+from streamlit_crdt_server.names import ANY_ROOM, check_room_name
 
 MAX_TOKEN_CHARS = 8192
 """Characters. A longer token does not fit into the headers of a request, and costs more to verify."""
 
 MAX_NAME_CHARS = 256
 """Characters of user, name and session. Longer ones are not signed; a longer name is cut when it is verified."""
+
+MAX_EXPIRY_S = 253_402_300_799
+"""Latest expiry in seconds since the Unix epoch: the last second of the year 9999."""
 
 ADMIN_TTL_S = 30.0
 """Lifetime of an admin token in seconds. It is signed for one request that is sent immediately."""
@@ -51,6 +51,7 @@ ALGORITHM = "HS256"
 _AUDIENCE = "streamlit-crdt"
 _ADMIN_AUDIENCE = "streamlit-crdt errand"
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
+_TYPE = "JWT"
 _HEADER_FIELDS = {"alg", "typ", "kid"}
 
 
@@ -110,6 +111,21 @@ class AdminScope:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminClaims:
+    """Claims of a verified admin token.
+
+    Attributes:
+        scope: The operation that it authorizes.
+        issued_at: Time of its signature, in seconds since the Unix epoch.
+        expires_at: Expiry, in seconds since the Unix epoch.
+    """
+
+    scope: AdminScope
+    issued_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRing:
     """Keys by id. All keys verify; the current key signs. A second key makes rotation possible.
 
@@ -147,11 +163,12 @@ def mint(
 
     Raises:
         RoomNameRefused: A key of `rooms` is neither a room name nor `ANY_ROOM`.
-        ValueError: `rooms` is empty, `ttl_s` is not positive, or user, name or session is empty or too long.
+        ValueError: `rooms` is empty, `ttl_s` is not positive or exceeds the year 9999, or user, name or session is
+            empty or too long.
     """
     _check_rooms(rooms)
-    if not ttl_s > 0:
-        raise ValueError(f"ttl_s={ttl_s} must be greater than 0")
+    if not 0 < ttl_s <= MAX_EXPIRY_S - now:
+        raise ValueError(f"ttl_s={ttl_s} must be greater than 0 and end before the year 10000")
     for field_name, text in (("user", user), ("name", name), ("session", session)):
         if not 0 < len(text) <= MAX_NAME_CHARS:
             raise ValueError(f"{field_name} must have 1 to {MAX_NAME_CHARS} characters")
@@ -164,7 +181,7 @@ def mint(
         "iat": int(now),
         "exp": now + ttl_s,
     }
-    return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
+    return _sign(ring, payload)
 
 
 def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
@@ -181,86 +198,112 @@ def verify(ring: KeyRing, text: str, *, now: float) -> Claims:
 
 
 def mint_admin_token(ring: KeyRing, scope: AdminScope, *, now: float) -> str:
-    """Sign an admin token that is valid for `ADMIN_TTL_S` from `now`."""
+    """Sign an admin token that is valid for one request, for `ADMIN_TTL_S` from `now`."""
     payload = {
         "aud": _ADMIN_AUDIENCE,
         "namespace": scope.namespace,
         "does": scope.does,
-        "iat": int(now),
+        "jti": secrets.token_hex(8),
+        "iat": now,
         "exp": now + ADMIN_TTL_S,
     }
-    return jwt.encode(payload, ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
+    return _sign(ring, payload)
 
 
-def verify_admin_token(ring: KeyRing, text: str, *, now: float) -> AdminScope:
-    """Verify the signature and the expiry of an admin token, and return its scope.
+def verify_admin_token(ring: KeyRing, text: str, *, now: float) -> AdminClaims:
+    """Verify the signature and the expiry of an admin token, and return its claims.
+
+    It may have been used before; see `SingleUse`.
 
     Raises:
         TokenError: As `verify`. A connection token is malformed here.
     """
-    payload, _, _ = _verified_payload(ring, text, audience=_ADMIN_AUDIENCE, now=now)
+    payload, _, expires_at = _verified_payload(ring, text, audience=_ADMIN_AUDIENCE, now=now)
     namespace, does = payload.get("namespace"), payload.get("does")
     if not isinstance(namespace, str) or not isinstance(does, str):
         raise TokenMalformedError("its scope is missing")
-    return AdminScope(namespace, does)
+    return AdminClaims(AdminScope(namespace, does), _read_time(payload, "iat"), expires_at)
+
+
+def _sign(ring: KeyRing, payload: Mapping[str, Any]) -> str:
+    header = {"alg": ALGORITHM, "kid": ring.current, "typ": _TYPE}
+    parts = (json.dumps(part, separators=(",", ":")).encode() for part in (header, payload))
+    content = ".".join(map(_base64url, parts))
+    return f"{content}.{_base64url(_signature(ring.keys[ring.current], content))}"
+
+
+def _signature(key: bytes, content: str) -> bytes:
+    return hmac.digest(key, content.encode("ascii"), "sha256")
 
 
 def _verified_payload(
     ring: KeyRing, text: str, *, audience: str, now: float
 ) -> tuple[Mapping[str, Any], str, float]:
     """Return the payload, the key id and the expiry of a token for `audience`. Raises the errors of `verify`."""
-    key_id = _read_key_id(text)
+    if len(text) > MAX_TOKEN_CHARS or not _FORM.fullmatch(text):
+        raise TokenMalformedError("its form is not that of a token")
+    content, _, signature = text.rpartition(".")
+    header, _, claims = content.partition(".")
+    signed = _decode_base64url(signature)
+    key_id = _read_key_id(header)
     key = ring.keys.get(key_id)
     if key is None:
         raise TokenKeyUnknownError(key_id)
-    payload = _read_payload(text, key, audience)
-    expires_at = _read_expiry(payload)
+    if not hmac.compare_digest(signed, _signature(key, content)):
+        raise TokenForgedError()
+    payload = _read_object(claims)
+    if payload.get("aud") != audience:
+        raise TokenMalformedError("it is for another audience")
+    expires_at = _read_time(payload, "exp")
     if expires_at <= now:
         raise TokenExpiredError(expires_at, now)
     return payload, key_id, expires_at
 
 
-def _read_key_id(text: str) -> str:
-    if len(text) > MAX_TOKEN_CHARS or not _FORM.fullmatch(text):
-        raise TokenMalformedError("its form is not that of a token")
-    signature = text.rpartition(".")[2]
-    if _base64url(base64.urlsafe_b64decode(signature + "=")) != signature:
-        raise TokenMalformedError("its signature is not canonical base64")
-    try:
-        header = jwt.get_unverified_header(text)
-    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
-        raise TokenMalformedError("its header does not decode") from error
-    if header.get("alg") != ALGORITHM or not header.keys() <= _HEADER_FIELDS:
-        raise TokenMalformedError(f"its header has unknown fields or another algorithm than {ALGORITHM}")
+def _read_key_id(part: str) -> str:
+    header = _read_object(part)
+    if header.get("alg") != ALGORITHM or header.get("typ", _TYPE) != _TYPE:
+        raise TokenMalformedError(f"its algorithm is not {ALGORITHM}, or its type not {_TYPE}")
+    if not header.keys() <= _HEADER_FIELDS:
+        raise TokenMalformedError("its header has unknown fields")
     key_id = header.get("kid")
     if not isinstance(key_id, str):
         raise TokenMalformedError("its header has no key id")
     return key_id
 
 
-def _read_payload(text: str, key: bytes, audience: str) -> Mapping[str, Any]:
-    """Verify signature and audience. The caller checks the expiry against its own clock."""
-    options: Any = {"require": ["aud", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+def _read_object(part: str) -> Mapping[str, Any]:
+    """Decode a part of a token: canonical base64 of a JSON object in UTF-8, in which no field occurs twice."""
     try:
-        payload = jwt.decode(text, key, algorithms=[ALGORITHM], audience=audience, options=options)
-    except jwt.InvalidSignatureError as error:
-        raise TokenForgedError() from error
-    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
-        raise TokenMalformedError("its claims do not decode") from error
-    return dict(payload)
+        # Of bytes, `json.loads` would guess the encoding.
+        decoded = _decode_base64url(part).decode("utf-8")
+        value = json.loads(decoded, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        json.dumps(
+            value, ensure_ascii=False, allow_nan=False
+        ).encode()  # fails on surrogates and infinite numbers
+    except (ValueError, RecursionError) as error:
+        raise TokenMalformedError("a part of it does not decode") from error
+    if not isinstance(value, dict):
+        raise TokenMalformedError("a part of it is no object")
+    return value
 
 
-def _read_expiry(payload: Mapping[str, Any]) -> float:
-    value = payload.get("exp")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TokenMalformedError("its expiry is not a time")
-    try:
-        expires_at = float(value)
-    except OverflowError as error:
-        raise TokenMalformedError("its expiry is not a time") from error
-    if not math.isfinite(expires_at):
-        raise TokenMalformedError("its expiry is not a time")
-    return expires_at
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field occurs twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_time(payload: Mapping[str, Any], name: str) -> float:
+    value = payload.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_EXPIRY_S:
+        raise TokenMalformedError(f"its {name} is not a time")
+    return float(value)
 
 
 def _read_claims(payload: Mapping[str, Any], key_id: str, expires_at: float) -> Claims:
@@ -297,3 +340,14 @@ def _key_id(key: bytes) -> str:
 
 def _base64url(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _decode_base64url(text: str) -> bytes:
+    """Decode base64 without padding, and refuse any other spelling of the same bytes."""
+    try:
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError as error:
+        raise TokenMalformedError("a part of it is not base64") from error
+    if _base64url(content) != text:
+        raise TokenMalformedError("a part of it is not canonical base64")
+    return content

@@ -7,6 +7,8 @@ A `Hub` is a `WebsocketServer` of pycrdt-websocket: `rooms`, `serve(channel)`, `
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -57,6 +59,8 @@ class Hub(WebsocketServer):
         metrics: The counters.
         registry: Opens, evicts, deletes and lists rooms.
         loop: The event loop of the hub. None while it does not run.
+        opened_at: Time at which the store was opened, in seconds since the Unix epoch. No server of the same store
+            served a request later. Infinite before.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Hub(WebsocketServer):
             provider_factory=provider_factory,
         )
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.opened_at = math.inf
         self._is_draining = False
         self._opened = AsyncExitStack()
         self._serving_count = 0
@@ -123,6 +128,7 @@ class Hub(WebsocketServer):
             await super().start(task_status=task_status, from_context_manager=True)
             return
         async with self.store:
+            self.opened_at = time.time()
             await super().start(task_status=task_status)
 
     async def __aenter__(self) -> Self:
@@ -133,6 +139,7 @@ class Hub(WebsocketServer):
         """
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.store)
+            self.opened_at = time.time()
             await super().__aenter__()
             self._opened = opened.pop_all()
         return self
@@ -182,7 +189,7 @@ class Hub(WebsocketServer):
         """
         self._serving_count += 1
         try:
-            room = await self.get_room(websocket.path.removeprefix("/"))
+            room = await self.get_room(_room_name(websocket))
             await room.serve(websocket)
             if self.auto_clean_rooms and not (room.peers or room.is_closed):
                 await self.registry.evict(room)
@@ -360,6 +367,12 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _room_name(channel: Channel) -> str:
+    """Return the room of a channel: its `room_name`, or its path without the first slash. A name may begin with one."""
+    name = getattr(channel, "room_name", None)
+    return channel.path.removeprefix("/") if name is None else str(name)
 
 
 def _post(loop: asyncio.AbstractEventLoop, task: Callable[[], None]) -> None:

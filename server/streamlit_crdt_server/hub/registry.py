@@ -19,7 +19,7 @@ from pycrdt.websocket.yroom import ProviderFactory
 
 from streamlit_crdt_server.errors import RoomUnavailableError, TooManyRoomsError
 from streamlit_crdt_server.metrics import Metrics
-from streamlit_crdt_server.names import NAMESPACE_SEPARATOR, qualified
+from streamlit_crdt_server.names import split_namespace
 from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
@@ -160,7 +160,6 @@ class RoomRegistry:
         Raises:
             StoreError: The store failed. A partial list is never returned (rule S4).
         """
-        prefix = qualified("", namespace)
         stored = await self._store.written()
         counts = dict.fromkeys(stored, 0)
         for name, room in self._rooms.items():
@@ -168,11 +167,8 @@ class RoomRegistry:
                 people = count_people(room.peers)
                 if people or room.is_written or name in counts:
                     counts[name] = people
-        entries = (
-            RoomEntry(name.removeprefix(prefix), people)
-            for name, people in counts.items()
-            if _is_in(namespace, name)
-        )
+        found = ((*split_namespace(name), people) for name, people in counts.items())
+        entries = (RoomEntry(room, people) for owner, room, people in found if owner == namespace)
         return sorted(entries, key=lambda entry: entry.name)
 
     @property
@@ -255,8 +251,3 @@ def count_people(peers: Iterable[Peer]) -> int:
     present = [peer for peer in peers if not peer.is_leaving]
     sessions = {peer.session for peer in present if peer.session is not None}
     return len(sessions) + sum(peer.session is None for peer in present)
-
-
-def _is_in(namespace: str, name: str) -> bool:
-    prefix = qualified("", namespace)
-    return name.startswith(prefix) and NAMESPACE_SEPARATOR not in name.removeprefix(prefix)

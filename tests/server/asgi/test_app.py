@@ -10,6 +10,7 @@ from starlette.routing import Mount
 
 from streamlit_crdt_server import Hub, Settings, create_app
 from tests.server.support.asgi import HOST, Event, Request, visit
+from tests.server.support.fake_channel import until
 
 pytestmark = pytest.mark.anyio
 
@@ -43,19 +44,60 @@ async def test_room_name_is_the_path() -> None:
 @pytest.mark.parametrize(
     ("path", "raw_path"),
     [
+        ("/json:notebook:1", "/json:notebook:1"),
+        ("/@scope/x", "/@scope/x"),
+        ("/@scope/x", "/@scope%2Fx"),
+        ("/@scope/x", "/%40scope%2fx"),
         ("/a b", "/a%20b"),
         ("/ab", "/a%62"),
-        ("/a/b", "/a%2Fb"),
+        ("/é", "/%C3%A9"),
+        ("/e\u0301", "/e%CC%81"),
+        ("/👩‍💻", "/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB"),
+        ("/100%", "/100%25"),
+        ("/a?b", "/a%3Fb"),
+        ("/room/", "/room/"),
+        ("//room", "//room"),
+        ("/a~b~c", "/a~b~c"),
+        ("/healthz", "/healthz"),
+        ("/metrics", "/metrics"),
+        ("/rooms", "/rooms"),
+        ("/rooms/x", "/rooms/x"),
+        ("/<b>*x*</b>", "/%3Cb%3E*x*%3C/b%3E"),
+        ("/" + "a" * 256, "/" + "a" * 256),
+        ("/" + "é" * 128, "/" + "%C3%A9" * 128),
+    ],
+)
+async def test_any_name_of_up_to_256_bytes_is_a_room(path: str, raw_path: str) -> None:
+    async with Hub() as hub:
+        request = Request(path, raw_path=raw_path)
+        async with visit(create_app(OPEN, hub=hub), request) as visited:
+            assert visited.is_accepted
+            await until(lambda: hub.rooms)
+            assert set(hub.rooms) == {path[1:]}
+
+
+@pytest.mark.parametrize(
+    ("path", "raw_path"),
+    [
         ("/..", "/.."),
         ("/..", "/%2e%2e"),
         ("/.", "/."),
         ("/../../etc/passwd", "/../../etc/passwd"),
-        ("/room/", "/room/"),
-        ("//room", "//room"),
+        ("/a/../b", "/a%2F..%2Fb"),
+        ("/a/.", "/a/."),
         ("/", "/"),
-        ("/" + "a" * 129, "/" + "a" * 129),
-        ("/é", "/%C3%A9"),
+        ("/*", "/*"),
+        ("/" + "a" * 257, "/" + "a" * 257),
+        ("/" + "é" * 129, "/" + "%C3%A9" * 129),
         ("/room\n", "/room%0A"),
+        ("/room\0", "/room%00"),
+        ("/room\x7f", "/room%7F"),
+        ("/room\x85", "/room%C2%85"),
+        ("/room\x1b[31m", "/room%1B[31m"),
+        ("/\ufffd", "/%FF"),
+        ("/a\ufffd", "/a%ED%A0%80"),
+        ("/\udcff", "/%FF"),
+        ("/a%2Fb", "/a%252Fb%"),
     ],
 )
 async def test_invalid_room_name_is_refused_before_accept(path: str, raw_path: str) -> None:
@@ -115,8 +157,9 @@ async def test_room_name_under_a_mount_is_the_rest_of_the_path() -> None:
     async with Hub() as inner:
         mounted = Starlette(routes=[Mount("/crdt", app=create_app(OPEN, hub=inner))])
         assert await is_accepted("/crdt/room1", app=mounted)
-        assert set(inner.rooms) == {"room1"}
-        for path in ("/crdt/..", "/crdt/../room", "/crdt/a/b", "/crdt/", "/room1"):
+        assert await is_accepted("/crdt/@a/b", app=mounted, raw_path="/crdt/@a%2Fb")
+        assert set(inner.rooms) == {"room1", "@a/b"}
+        for path in ("/crdt/..", "/crdt/../room", "/crdt/", "/room1"):
             assert not await is_accepted(path, app=mounted)
 
 

@@ -159,6 +159,12 @@ TOKENS: dict[str, str] = {
     "claims that are a list": signed([claims_of()]),
     "claims that are a text": signed('"room"'),
     "claims nested 5000 times": signed("[" * 5000),
+    "claims with a byte order mark": signed("\ufeff" + json.dumps(claims_of())),
+    "claims with a room twice": signed(json.dumps(claims_of()).replace('"exp"', '"exp": 0, "exp"')),
+    "two audiences": signed(claims_of(aud=["streamlit-crdt", "another-app"])),
+    "an expiry after the year 9999": signed(claims_of(exp=1e15)),
+    "a user with half a character": signed(claims_of(sub="\ud800")),
+    "another type": headed(typ="at+jwt"),
 }
 PLACES: dict[str, Request] = {
     "no token at all": Request(),
@@ -184,23 +190,35 @@ PATHS = (
     ("/..", "/%2e%2e"),
     ("/a/../room", "/a/../room"),
     ("/a/../room", "/a%2f..%2froom"),
-    ("//room", "//room"),
-    ("/room/", "/room/"),
-    ("/room", "/%72oom"),
+    ("/room/..", "/room/.."),
     ("/room", "/x/%72oom"),
+    ("/room", "/room%FF"),
+    ("/room\ufffd", "/room%FF"),
+    ("/room", "/room%C0%80"),
     ("/room\0", "/room%00"),
     ("/room\n", "/room%0A"),
+    ("/room\x9b", "/room%C2%9B"),
+    ("/*", "/*"),
+    ("/*", "/%2A"),
+    ("/", "/"),
+    ("/" + "a" * 257, "/" + "a" * 257),
+)
+OTHER_NAMES = (
+    ("//room", "//room"),
+    ("/room/", "/room/"),
     ("/room ", "/room%20"),
     ("/room;x", "/room;x"),
     ("/room\\", "/room%5C"),
+    ("/ROOM", "/ROOM"),
     ("/ｒoom", "/%EF%BD%92oom"),
     ("/rооm", "/r%D0%BE%D0%BEm"),
     ("/room\u200b", "/room%E2%80%8B"),
-    ("/r\u0301oom", "/r%CC%81oom"),
-    ("/*", "/*"),
-    ("/", "/"),
-    ("/" + "a" * 129, "/" + "a" * 129),
+    ("/ro\u00f6m", "/ro%C3%B6m"),
+    ("/roo\u0308m", "/roo%CC%88m"),
+    ("/room%", "/room%25"),
+    ("/%72oom", "/%2572oom"),
 )
+"""Names that look like the room of the token, or that other software makes equal to it."""
 ORIGINS = (
     "https://evil.example",
     "http://evil.example:8501",
@@ -248,6 +266,10 @@ CASES: dict[str, tuple[Request, str]] = (
             "0.0.0.0",
         )
         for path, raw in PATHS
+    }
+    | {
+        f"name: {raw!a}": (Request(path, raw_path=raw, subprotocols=(f"token.{VALID}",)), "0.0.0.0")
+        for path, raw in OTHER_NAMES
     }
     | {
         f"origin: {origin!a}": (Request(origins=(origin,), subprotocols=(f"token.{VALID}",)), "0.0.0.0")

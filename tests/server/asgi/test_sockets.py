@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from pycrdt import Doc, Map
@@ -214,7 +215,19 @@ async def test_A3_presence_of_an_aborted_socket_is_removed(server: EmbeddedServe
                 pass
 
 
-@pytest.mark.parametrize("path", ["..", "a%2Fb", "a%62", "a b", "a/b", "%2e%2e", "", "a" * 129])
+@pytest.mark.parametrize(
+    "path", ["json:notebook:1", "@scope/x", "@scope%2Fx", "a b", "%C3%A9", "100%", "a#b?", "~", "x" * 256]
+)
+async def test_room_of_any_name_is_served(server: EmbeddedServer, path: str) -> None:
+    name = unquote(path)
+    sent = path if "%" in path and path != "100%" else quote(path, safe="/:@")
+    async with joined(server, sent) as ada, joined(server, quote(name, safe="")) as bob:
+        await ada.send(protocol.sync_update(Client(FakeChannel()).set("x", 1)))
+        await read_until(bob, Doc(), {"x": 1})
+    assert [entry.name for entry in await asyncio.to_thread(server.hub.list_rooms)] == [name]
+
+
+@pytest.mark.parametrize("path", ["..", "%2e%2e", "a/../b", "", "a%00", "%FF", "a" * 257])
 async def test_invalid_room_name_is_http_403(server: EmbeddedServer, path: str) -> None:
     with pytest.raises(InvalidStatus) as caught:
         async with connect(f"ws://127.0.0.1:{server.port}/{path.replace(' ', '%20')}"):

@@ -12,8 +12,19 @@ from typing import Any
 import pytest
 from pycrdt import Doc, Map
 
-from streamlit_crdt_server import CloseCode, Hub, KeyRing, Role, Settings, create_app, mint, protocol
+from streamlit_crdt_server import (
+    CloseCode,
+    Hub,
+    KeyRing,
+    Role,
+    Settings,
+    TooManyConnectionsError,
+    create_app,
+    mint,
+    protocol,
+)
 from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimiter, TokenBucket
+from streamlit_crdt_server.open_files import open_file_limit, share_connections
 from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
 from tests.server.support.asgi import Request, Visit, visit
 from tests.server.support.fake_channel import (
@@ -49,9 +60,11 @@ class Server:
     clock: Clock
 
     @asynccontextmanager
-    async def visit(self, role: Role = Role.EDITOR, **changes: Any) -> AsyncIterator[Visit]:
+    async def visit(
+        self, role: Role = Role.EDITOR, *, extensions: tuple[str, ...] = (), **changes: Any
+    ) -> AsyncIterator[Visit]:
         query = f"token={self.token(role, **changes)}"
-        async with visit(self.app, Request(query=query)) as visited:
+        async with visit(self.app, Request(query=query, extensions=extensions)) as visited:
             yield visited
 
     def token(self, role: Role = Role.EDITOR, **changes: Any) -> str:
@@ -388,13 +401,46 @@ async def test_connection_beyond_a_limit_is_refused_until_another_leaves(
             assert again.is_accepted
 
 
+async def test_connection_to_a_full_server_is_refused_with_503(caplog: pytest.LogCaptureFixture) -> None:
+    shares = share_connections(4, open_file_limit())
+    async with serving(max_connections=4) as server, AsyncExitStack() as stack:
+        for _ in range(shares.accepted):
+            assert (await stack.enter_async_context(server.visit())).is_accepted
+        async with server.visit(extensions=("websocket.http.response",)) as refused:
+            assert [answer.get("status") for answer in refused.answers] == [503, None]
+        async with server.visit() as refused:
+            assert [answer["type"] for answer in refused.answers] == ["websocket.close"]
+    assert "STREAMLIT_CRDT_MAX_CONNECTIONS " in caplog.text
+
+
+async def test_repeated_refusals_are_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as server:
+        for _ in range(50):
+            async with visit(server.app, Request(query="token=x")) as visited:
+                assert not visited.is_accepted
+    assert 1 <= sum("malformed" in line for line in caplog.messages) <= 10
+
+
+def test_addresses_of_one_ipv6_network_count_as_one() -> None:
+    connections = ConnectionCounter(Settings(max_connections_per_address=1))
+    with connections.counted(room="r", user=None, address="2001:db8::1"):
+        with pytest.raises(TooManyConnectionsError):
+            connections.check(room="r", user=None, address="2001:db8::ffff")
+        connections.check(room="r", user=None, address="2001:db8:0:1::1")
+    with (
+        connections.counted(room="r", user=None, address="::ffff:192.0.2.1"),
+        pytest.raises(TooManyConnectionsError),
+    ):
+        connections.check(room="r", user=None, address="192.0.2.1")
+
+
 def test_closed_connections_and_loopback_addresses_do_not_count() -> None:
     connections = ConnectionCounter(Settings(max_connections_per_address=1))
-    for address in ("127.0.0.1", "::1", None):
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1", None):
         with connections.counted(room="r", user=None, address=address):
             connections.check(room="r", user=None, address=address)
     with connections.counted(room="r", user="u", address="192.0.2.1"):
-        assert len(connections) == 3
+        assert len(connections) == 4
     assert len(connections) == 0
 
 
@@ -412,10 +458,14 @@ def test_frame_of_the_largest_size_passes_at_any_rate() -> None:
 
 
 async def test_metrics_and_readyz_are_answered() -> None:
-    async with serving() as server, server.visit():
-        # The socket is accepted before it joins the room.
-        await until_counted(server.app, b"streamlit_crdt_connections 1.0")
-        assert (await get(server.app, "/readyz"))[0] == 200
+    settings = Settings()
+    async with Hub(settings, keys=RING) as hub:
+        server = Server(hub, create_app(settings, hub=hub, clock=Clock()), Clock())
+        local = Request(query=f"token={server.token()}", hosts=("127.0.0.1",))
+        async with visit(server.app, local):
+            # The socket is accepted before it joins the room.
+            await until_counted(server.app, b"streamlit_crdt_connections 1.0")
+            assert (await get(server.app, "/readyz"))[0] == 200
 
 
 async def test_S4_readyz_answers_503_while_the_store_fails() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import random
 from typing import Any
 
 import jwt
@@ -161,7 +163,13 @@ def test_non_canonical_base64_signature_is_malformed() -> None:
         {"rooms": {"plan": None}},
         {"rooms": {"..": "editor"}},
         {"rooms": {"": "editor"}},
-        {"rooms": {"pl*": "editor"}},
+        {"rooms": {"a/../b": "editor"}},
+        {"rooms": {"plan\n": "editor"}},
+        {"rooms": {"x" * 257: "editor"}},
+        {"sub": "\ud800"},
+        {"exp": 1e15},
+        {"exp": -1e15},
+        {"aud": ["streamlit-crdt"]},
     ],
 )
 def test_signed_token_with_invalid_claim_is_malformed(changes: dict[str, Any]) -> None:
@@ -220,7 +228,8 @@ def test_text_that_is_not_a_token_is_malformed(text: str) -> None:
     "changes",
     [
         {"rooms": {}},
-        {"rooms": {"a/b": Role.EDITOR}},
+        {"rooms": {"a/../b": Role.EDITOR}},
+        {"ttl_s": 1e15},
         {"ttl_s": 0},
         {"ttl_s": -1},
         {"ttl_s": float("nan")},
@@ -239,10 +248,79 @@ def test_key_ring_requires_its_current_key() -> None:
         KeyRing({}, "k")
 
 
+HEADER = {"alg": "HS256", "typ": "JWT", "kid": RING.current}
+ENCODINGS = ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_part_in_another_encoding_than_utf_8_is_malformed(encoding: str) -> None:
+    head, claims = (json.dumps(part).encode(encoding) for part in (HEADER, payload(name="é")))
+    for parts in ((head, _utf8(payload())), (_utf8(HEADER), claims)):
+        with pytest.raises(TokenMalformedError):
+            verify(RING, _signed_bytes(*parts), now=NOW)
+
+
+@pytest.mark.parametrize("field", ["alg", "kid", "exp", "rooms", "aud"])
+def test_part_with_a_repeated_field_is_malformed(field: str) -> None:
+    head, claims = json.dumps(HEADER), json.dumps(payload())
+    for part in (head, claims):
+        if f'"{field}"' in part:
+            repeated = "{" + f'"{field}": null, ' + part[1:]
+            parts = (repeated, claims) if part is head else (head, repeated)
+            with pytest.raises(TokenMalformedError):
+                verify(RING, _signed_bytes(*(text.encode() for text in parts)), now=NOW)
+
+
+def test_room_with_a_repeated_role_is_malformed() -> None:
+    repeated = json.dumps(payload()).replace('"plan": "editor"', '"plan": "viewer", "plan": "editor"')
+    assert repeated.count("plan") == 2
+    with pytest.raises(TokenMalformedError):
+        verify(RING, _signed_raw(repeated), now=NOW)
+
+
+def test_room_names_are_compared_without_normalization() -> None:
+    claims = verify(RING, minted(rooms={"\u00e9": Role.EDITOR}), now=NOW)
+    assert (claims.role_in("\u00e9"), claims.role_in("e\u0301")) == (Role.EDITOR, None)
+
+
+def test_1000_edits_of_a_valid_token_are_rejected() -> None:
+    seed = int(os.environ.get("STREAMLIT_CRDT_TEST_SEED", "20261130"))
+    print(f"seed {seed}")
+    randomness = random.Random(seed)
+    text = minted()
+    letters = [chr(code) for code in (*range(256), 0x2028, 0xFF21, 0xFEFF)]
+    for _ in range(1000):
+        at, count = randomness.randrange(len(text) + 1), randomness.randrange(3)
+        edited = (
+            text[:at] + "".join(randomness.choices(letters, k=randomness.randrange(3))) + text[at + count :]
+        )
+        if edited != text:
+            with pytest.raises(TokenError):
+                verify(RING, edited, now=NOW)
+
+
+def test_token_of_another_library_is_verified() -> None:
+    assert verify(RING, signed(payload(name="Zoë", iat=NOW)), now=NOW).name == "Zoë"
+
+
+def test_other_library_verifies_a_minted_token() -> None:
+    key = RING.keys[RING.current]
+    options: Any = {"verify_exp": False, "verify_iat": False}
+    claims = jwt.decode(minted(), key, algorithms=["HS256"], audience="streamlit-crdt", options=options)
+    assert (claims["sub"], claims["exp"]) == ("ada", NOW + 600)
+
+
+def _utf8(part: dict[str, Any]) -> bytes:
+    return json.dumps(part).encode()
+
+
 def _signed_raw(claims: str, header: dict[str, Any] | None = None) -> str:
     """Sign any text with the key of the ring. PyJWT would refuse it."""
-    head = json.dumps(header or {"alg": "HS256", "typ": "JWT", "kid": RING.current})
-    signing = f"{_encode(head.encode())}.{_encode(claims.encode())}"
+    return _signed_bytes(_utf8(header or HEADER), claims.encode())
+
+
+def _signed_bytes(head: bytes, claims: bytes) -> str:
+    signing = f"{_encode(head)}.{_encode(claims)}"
     signature = jwt.get_algorithm_by_name("HS256").sign(signing.encode(), RING.keys[RING.current])
     return f"{signing}.{_encode(signature)}"
 

@@ -194,7 +194,7 @@ async def test_max_rooms_is_enforced_and_blank_rooms_are_evicted() -> None:
             await hub.get_room("c")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "é", "a" * 129, "a\n", "%61"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/../b", "*", "a" * 257, "é" * 129, "a\n", "\ud800"])
 async def test_invalid_room_name_is_refused(name: str) -> None:
     async with Hub() as hub:
         with pytest.raises(RoomNameRefused):

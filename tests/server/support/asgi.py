@@ -25,6 +25,7 @@ class Request:
     origins: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     subprotocols: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
     server: tuple[str, int] | None = ("10.0.0.1", 8501)
     client: tuple[str, int] | None = ("192.0.2.7", 50_000)
 
@@ -42,6 +43,7 @@ class Request:
             "server": self.server,
             "client": self.client,
             "subprotocols": list(self.subprotocols),
+            "extensions": {name: {} for name in self.extensions},
         }
 
 
