@@ -7,12 +7,13 @@ created again from a copy.
 Changes are found by comparison of values, not by an observer of the map: with yrs 0.28, reading the keys of a map event
 panics on an item that is deleted in the same update.
 
-The document is observed during local edits only. An observed transaction takes time in proportion to the replica ids
-in the document (see `AppliedClocks`). A remote edit is known already: it is the change.
+A document with a long past is observed for local edits only. An observed transaction takes time in proportion to the
+replica ids in the document (see `applied_clocks`). A remote edit is known already: it is the change.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
@@ -26,7 +27,13 @@ from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnaps
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import MergedValue, Rule, seed
-from streamlit_crdt_server.yjs.applied_clocks import AppliedClocks
+from streamlit_crdt_server.yjs.applied_clocks import (
+    OBSERVED_REPLICAS,
+    AppliedClocks,
+    SeenDeletions,
+    is_small_deletion,
+    step_of,
+)
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector, read_update_meta
 
 MAX_PENDING_BYTES = 1024 * 1024
@@ -34,16 +41,6 @@ MAX_PENDING_BYTES = 1024 * 1024
 
 MAX_UNDO_BYTES = 4 * 1024 * 1024
 """Limit of the local edits in bytes that yrs keeps for undo. Beyond it the next group starts with an empty history."""
-
-OBSERVED_REPLICAS = 256
-"""Replica ids up to which a document finds exactly whether a remote deletion changes it. An observed transaction takes
-0.02 ms there."""
-
-MAX_DELETIONS = 16
-"""Limit of the deleted ranges in a small update. A larger one is probably the whole delete set of a document."""
-
-MAX_SEEN_DELETIONS = 64
-"""Limit of the deletions that are recognized when they come again. A session receives most on two paths."""
 
 DERIVED = "derived"
 """Origin of values that a script computes from remote edits, and of undone edits. Undo does not revert them."""
@@ -70,7 +67,9 @@ class Document:
         self._pending_clocks: dict[int, int] = {}
         self._has_pending = False
         self._updates: list[bytes] = []
-        self._seen_deletions: dict[bytes, None] = {}
+        self._observed: list[bytes] = []
+        self._unobserve: Callable[[], object] | None = None
+        self._seen_deletions = SeenDeletions()
         self._depth = 0
         self._transaction: ExitStack | None = None
         self._create(replica_id, None)
@@ -85,6 +84,7 @@ class Document:
         self._recount()
         self._has_pending = bool(self._pending)
         self._copy = IntactCopy(content)
+        self._end_observation()
         self._state: Map[Any] = self._doc.get("state", type=Map)
         self._events: Map[Any] = self._doc.get("events", type=Map)
         self.snapshots = StoredSnapshots(self._doc)
@@ -219,22 +219,36 @@ class Document:
     @contextmanager
     def _recording(self) -> Iterator[None]:
         """Record the updates of the transactions in the block."""
-        updates: list[bytes] = []
-        subscription = self._doc.observe(lambda event: updates.append(event.update))
+        self._observe()
+        self._observed.clear()
         try:
             yield
         finally:
-            self._doc.unobserve(subscription)
+            updates = list(self._observed)
+            self._observed.clear()
             for update in updates:
                 self._uncounted.append(update)
                 self._record(update)
+
+    def _observe(self) -> None:
+        """Observe the document until the next remote edit of a document with a long past."""
+        if self._unobserve is None:
+            observed = self._observed
+            subscription = self._doc.observe(lambda event: observed.append(event.update))
+            # Document and subscription refer to each other inside pycrdt, where the garbage collector does not see it.
+            self._unobserve = weakref.finalize(self, subscription.drop)
+
+    def _end_observation(self) -> None:
+        if self._unobserve is not None:
+            self._unobserve()
+            self._unobserve = None
 
     def _count_own(self) -> AppliedClocks:
         """Return the applied clocks, also those of recorded updates. These are read only when the clocks are used."""
         if len(self._uncounted) > 1 and len(self._applied) <= OBSERVED_REPLICAS:
             self._recount()
         for update in self._uncounted:
-            self._applied.advance(read_update_meta(update))
+            self._applied.advance(read_update_meta(update).contiguous_ends())
         self._uncounted.clear()
         return self._applied
 
@@ -278,36 +292,32 @@ class Document:
             Doc().apply_update(update)
         try:
             with refuse_panics():
-                self._count_own()
-                if not self._has_pending and self._applied.is_next(meta):
-                    self._apply(update)
-                    self._applied.advance(meta)
-                    self._record(update)
-                elif self._is_small_deletion(meta):
-                    self._apply_deletion(update)
-                else:
-                    self._apply_observed(update, meta)
+                self._apply_checked(update, meta)
         except UpdateRefusedError:
             self._updates.clear()
             self._pending, self._pending_clocks = [], {}
             self._create(self.replica_id, self._copy.content())
             raise
 
-    def _is_small_deletion(self, meta: UpdateMeta) -> bool:
-        """Return whether an update only deletes, a little, in a document that would take long to observe."""
-        is_small = not meta.blocks and len(meta.deletions) <= 3 * MAX_DELETIONS
-        is_applicable = not self._has_pending and self._applied.has(meta.reach)
-        return is_small and is_applicable and len(self._applied) > OBSERVED_REPLICAS
+    def _apply_checked(self, update: bytes, meta: UpdateMeta) -> None:
+        applied, step = self._count_own(), step_of(meta)
+        if self._has_pending or step is None:
+            self._apply_observed(update, meta)
+        elif step.is_next(applied):
+            self._apply_unobserved(update)
+            applied.advance(step.ends)
+        elif len(applied) > OBSERVED_REPLICAS and is_small_deletion(meta) and applied.has(meta.reach):
+            if self._seen_deletions.add(update):
+                self._apply_unobserved(update)  # it may delete nothing, and is published nevertheless
+        else:
+            self._apply_observed(update, meta)
 
-    def _apply_deletion(self, update: bytes) -> None:
-        """Apply a small deletion unless it came before. It may delete nothing, and is published nevertheless."""
-        is_new = update not in self._seen_deletions
-        self._seen_deletions[update] = None
-        if is_new:
-            self._apply(update)
-            self._record(update)
-        if len(self._seen_deletions) > MAX_SEEN_DELETIONS:
-            del self._seen_deletions[next(iter(self._seen_deletions))]
+    def _apply_unobserved(self, update: bytes) -> None:
+        """Apply an update that is itself the change."""
+        if len(self._applied) > OBSERVED_REPLICAS:
+            self._end_observation()
+        self._apply(update)
+        self._record(update)
 
     def _apply_observed(self, update: bytes, meta: UpdateMeta) -> None:
         """Apply an update of which some is applied already, or whose dependencies may be missing."""

@@ -1,39 +1,90 @@
-"""The clocks that a document has applied, kept up to date without reading its state vector.
+"""The clocks that a document has applied, and the changes that follow from an update alone.
 
 Reading a state vector takes time in proportion to the replica ids in a document, and each page load that edits adds
 an id. With yrs 0.28, an observed transaction encodes it as well: 7 ms at 10 000 ids, 130 ms at 120 000. A transaction
-that no observer sees takes 10 us. A document therefore records which clocks it has, and derives from an update alone
-whether it is applied completely.
+that no observer sees takes 10 us. A document therefore records which clocks it has. An update whose dependencies it
+has, and whose structs are all new, is the change that it makes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector
 
 MAX_STRUCTS = 4096
-"""Structs of an update whose dependencies are checked here. Of a larger one, the state vector is read instead."""
+"""Structs of an update whose dependencies are read. A larger one is observed: it takes longer anyway."""
+
+OBSERVED_REPLICAS = 256
+"""Replica ids up to which a document finds exactly whether a deletion changes it. An observed transaction takes
+0.02 ms there."""
+
+MAX_DELETIONS = 16
+"""Limit of the deleted ranges in a small deletion. A larger one is probably the whole delete set of a document."""
+
+MAX_SEEN_DELETIONS = 64
+"""Limit of the deletions that are recognized when they come again. Many arrive on two paths."""
 
 
-class AppliedClocks:
+@dataclass(frozen=True, slots=True)
+class UpdateStep:
+    """The clocks that an update needs and gives, per replica id.
+
+    Attributes:
+        starts: Clock of the first struct.
+        ends: Clock after the last struct.
+        needs: Clock up to which a document needs the structs of a replica, which the update refers to or deletes.
+    """
+
+    starts: Mapping[int, int]
+    ends: Mapping[int, int]
+    needs: Mapping[int, int]
+
+    def is_next(self, clocks: Mapping[int, int]) -> bool:
+        """Return whether a document at `clocks` applies the update completely, and each of its structs is new.
+
+        False without structs: deletions do not advance a clock, so it is unknown whether they are new.
+        """
+        if not self.starts:
+            return False
+        return all(clocks.get(replica, 0) == clock for replica, clock in self.starts.items()) and all(
+            clock <= self.ends.get(replica, 0) or clock <= clocks.get(replica, 0)
+            for replica, clock in self.needs.items()
+        )
+
+
+def step_of(meta: UpdateMeta) -> UpdateStep | None:
+    """Return the step of an update, or None if it is long or has gaps."""
+    if meta.structs > MAX_STRUCTS or meta.has_gaps:
+        return None
+    needs = dict(meta.reach)
+    for replica, clock in meta.dependencies():
+        if clock >= needs.get(replica, 0):
+            needs[replica] = clock + 1
+    starts = {replica: block.start for replica, block in meta.blocks.items()}
+    return UpdateStep(starts, {replica: block.end for replica, block in meta.blocks.items()}, needs)
+
+
+def is_small_deletion(meta: UpdateMeta) -> bool:
+    """Return whether an update only deletes, and little."""
+    return not meta.blocks and len(meta.deletions) <= 3 * MAX_DELETIONS
+
+
+class AppliedClocks(Mapping[int, int]):
     """The end clock of the applied structs per replica id. Not thread-safe."""
 
     def __init__(self, state_vector: bytes = b"\x00") -> None:
-        self._clocks = decode_state_vector(state_vector)
+        self._clocks: MutableMapping[int, int] = decode_state_vector(state_vector)
 
     def __len__(self) -> int:
         return len(self._clocks)
 
-    def __contains__(self, replica: object) -> bool:
-        return replica in self._clocks
-
     def __iter__(self) -> Iterator[int]:
         return iter(self._clocks)
 
-    def get(self, replica: int) -> int:
-        """Return the end clock of a replica id, 0 if the document has none of its structs."""
-        return self._clocks.get(replica, 0)
+    def __getitem__(self, replica: int) -> int:
+        return self._clocks[replica]
 
     def reset(self, state_vector: bytes) -> None:
         """Read the clocks of a document again."""
@@ -44,32 +95,23 @@ class AppliedClocks:
         clocks = self._clocks
         return all(clock <= clocks.get(replica, 0) for replica, clock in reach.items())
 
-    def is_next(self, meta: UpdateMeta) -> bool:
-        """Return whether a document at these clocks applies an update completely, and each of its structs is new.
+    def advance(self, ends: Mapping[int, int]) -> None:
+        """Note that the document applied the structs up to `ends`."""
+        for replica, end in ends.items():
+            if end > self._clocks.get(replica, 0):
+                self._clocks[replica] = end
 
-        Of an update without structs, this is unknown and False: deletions do not advance a clock.
-        """
-        if not meta.blocks or meta.structs > MAX_STRUCTS or meta.has_gaps:
-            return False
-        clocks = self._clocks
-        if any(block.start != clocks.get(replica, 0) for replica, block in meta.blocks.items()):
-            return False
-        blocks = meta.blocks
-        return all(
-            clock < (blocks[replica].end if replica in blocks else clocks.get(replica, 0))
-            for replica, clock in meta.dependencies()
-        ) and self._has_deleted(meta)
 
-    def _has_deleted(self, meta: UpdateMeta) -> bool:
-        """Return whether the structs that an update deletes are applied, or are its own."""
-        clocks, blocks = self._clocks, meta.blocks
-        return all(
-            clock <= (blocks[replica].end if replica in blocks else clocks.get(replica, 0))
-            for replica, clock in meta.reach.items()
-        )
+class SeenDeletions:
+    """The last small deletions of a document. An equal one that comes again changes nothing."""
 
-    def advance(self, meta: UpdateMeta) -> None:
-        """Note that the document applied an update completely."""
-        for replica, block in meta.blocks.items():
-            if block.end > self._clocks.get(replica, 0):
-                self._clocks[replica] = block.end
+    def __init__(self) -> None:
+        self._updates: dict[bytes, None] = {}
+
+    def add(self, update: bytes) -> bool:
+        """Add a deletion. Return whether it is new."""
+        is_new = update not in self._updates
+        self._updates[update] = None
+        if len(self._updates) > MAX_SEEN_DELETIONS:
+            del self._updates[next(iter(self._updates))]
+        return is_new
