@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import growth, latency
+from benchmarks import fairness, growth, latency
 
 BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
     "latency": (
@@ -14,6 +14,11 @@ BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
         "time of an edit to the other tab's page, divided by that to its own page",
     ),
     "growth": (growth.run, growth.DEFAULT_ROUNDS, "size and load time of a room's document after long use"),
+    "fairness": (
+        fairness.run,
+        fairness.DEFAULT_ROUNDS,
+        "longest wait of another room while one participant does its worst",
+    ),
 }
 """Name → function, default rounds, and description."""
 

@@ -63,9 +63,17 @@ class Settings:
         max_inbox_bytes_per_room: Bytes that wait to be applied above which a room stops reading its sockets.
         warn_room_bytes: Size of a document above which the log contains a warning.
         max_room_bytes: Size above which a document is read-only. An edit closes its connection with 4414.
-        max_messages_per_s_per_connection: A connection that sends more, on average over ten seconds, is closed
-            with 4303.
+        max_messages_per_s_per_connection: A connection that sends more, on average over ten seconds, is read more
+            slowly.
         max_bytes_per_s_per_connection: The same for the bytes of its frames.
+        max_throttled_s_per_connection: Seconds for which a connection that exceeds one of these two is read more
+            slowly. If they are not enough, it is closed with 4303.
+        max_cpu_ms_per_s_per_connection: CPU time in milliseconds that the frames of a connection may take, on average.
+            A connection that takes more is read more slowly.
+        max_cpu_burst_ms_per_connection: The same at once.
+        max_cpu_debt_ms_per_connection: CPU time in milliseconds beyond these two above which a connection is closed
+            with 4303.
+        max_validating_bytes: Bytes of frames above 256 KiB that are validated at a time. Further frames wait.
         max_connections: Connections of the server. A quarter is kept for connections without an accepted WebSocket;
             one more of those closes the oldest one. WebSockets beyond the rest are refused with HTTP 503. None allows
             three quarters of the limit of open files, and at most 10 000.
@@ -109,6 +117,11 @@ class Settings:
     max_room_bytes: int = 64 * 1024 * 1024
     max_messages_per_s_per_connection: int = 2000
     max_bytes_per_s_per_connection: int = 32 * 1024 * 1024
+    max_throttled_s_per_connection: float = 30.0
+    max_cpu_ms_per_s_per_connection: int = 500
+    max_cpu_burst_ms_per_connection: int = 2000
+    max_cpu_debt_ms_per_connection: int = 60_000
+    max_validating_bytes: int = 32 * 1024 * 1024
     max_connections: int | None = None
     max_connections_per_room: int = 1000
     max_connections_per_user: int = 200

@@ -30,24 +30,46 @@ class TokenBucket:
         self._at = now
         return self._left >= 0
 
+    @property
+    def debt_s(self) -> float:
+        """Seconds from the last `take` until what it took is available."""
+        return max(0.0, -self._left / self._per_s)
+
+
+class RateExceededError(Exception):
+    """Raised when a connection must be closed because it exceeded a rate for too long. Its text is the setting."""
+
 
 class RateLimiter:
-    """The rate limits of one connection: messages and bytes."""
+    """The rate limits of one connection: messages and bytes. It is read more slowly first, then closed."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         messages_per_s = settings.max_messages_per_s_per_connection
         bytes_per_s = settings.max_bytes_per_s_per_connection
         self._messages = TokenBucket(messages_per_s, BURST_S * messages_per_s, now)
+        self._max_throttled_s = settings.max_throttled_s_per_connection
+        self._throttled_since: float | None = None
         # A frame of the largest size must pass at any rate.
         self._bytes = TokenBucket(bytes_per_s, max(BURST_S * bytes_per_s, 2 * settings.max_frame_bytes), now)
 
-    def find_excess(self, size_bytes: int, now: float) -> str | None:
-        """Count a frame. Return the name of the exceeded setting, None if the frame may pass."""
-        if not self._messages.take(1, now):
-            return "max_messages_per_s_per_connection"
-        if not self._bytes.take(size_bytes, now):
-            return "max_bytes_per_s_per_connection"
-        return None
+    def count(self, size_bytes: int, now: float) -> float:
+        """Count a frame, and return the seconds for which the connection must not be read.
+
+        Raises:
+            RateExceededError: The connection has exceeded a rate for `max_throttled_s_per_connection`.
+        """
+        are_few, are_small = self._messages.take(1, now), self._bytes.take(size_bytes, now)
+        if are_few and are_small:
+            self._throttled_since = None
+            return 0.0
+        if self._throttled_since is None:
+            self._throttled_since = now
+        delay_s = max(self._messages.debt_s, self._bytes.debt_s)
+        if now + delay_s - self._throttled_since > self._max_throttled_s:
+            raise RateExceededError(
+                "max_bytes_per_s_per_connection" if are_few else "max_messages_per_s_per_connection"
+            )
+        return delay_s
 
 
 class ConnectionCounter:

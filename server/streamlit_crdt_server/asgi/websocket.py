@@ -14,13 +14,16 @@ from pycrdt import Channel
 from starlette.types import Message, Receive, Send
 
 from streamlit_crdt_server import protocol
-from streamlit_crdt_server.asgi.rate_limits import RateLimiter
+from streamlit_crdt_server.asgi.rate_limits import RateExceededError, RateLimiter
 from streamlit_crdt_server.auth.tokens import Claims, Role
 from streamlit_crdt_server.errors import MalformedFrameError, TokenError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 
 _log = logging.getLogger(__name__)
+
+MIN_DELAY_S = 0.005
+"""Shortest delay in seconds of a connection that exceeds a rate. A shorter debt is added to the next."""
 
 Verify = Callable[[str, str], Claims]
 
@@ -127,16 +130,17 @@ class WebSocketChannel(Channel):
         return event
 
     async def _count(self, size_bytes: int) -> None:
-        """Close the connection if a frame exceeds a rate limit."""
-        excess = (
-            None
-            if self._rate_limiter is None
-            else self._rate_limiter.find_excess(size_bytes, time.monotonic())
-        )
-        if excess is not None:
+        """Wait if a frame exceeds a rate limit, so that its sender slows down. Close the connection if it does not."""
+        if self._rate_limiter is None:
+            return
+        try:
+            delay_s = self._rate_limiter.count(size_bytes, time.monotonic())
+        except RateExceededError as excess:
             _log.warning("closed a socket of room %r: it exceeded %s", self.room_name, excess)
             await self.close(CloseCode.TOO_FAST, f"{excess} was exceeded")
-            raise StopAsyncIteration
+            raise StopAsyncIteration from excess
+        if delay_s > MIN_DELAY_S:
+            await asyncio.sleep(delay_s)
 
     async def _renew(self, token: str) -> None:
         """Replace the claims by those of a new token of the same session.

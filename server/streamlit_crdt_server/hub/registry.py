@@ -20,6 +20,7 @@ from pycrdt.websocket.yroom import ProviderFactory
 from streamlit_crdt_server.errors import RoomUnavailableError, TooManyRoomsError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import split_namespace
+from streamlit_crdt_server.room.message_validation import FrameValidator
 from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
@@ -76,6 +77,7 @@ class RoomRegistry:
         self._store = store
         self._metrics = metrics
         self._log = log
+        self._validator = FrameValidator(settings)
         self._rooms_ready = rooms_ready
         self._exception_handler = exception_handler
         self._provider_factory = provider_factory
@@ -197,6 +199,7 @@ class RoomRegistry:
             settings=self._settings,
             store=self._store,
             metrics=self._metrics,
+            validator=self._validator,
         )
         self._rooms[name] = room
         self._metrics.rooms.set(len(self._rooms))

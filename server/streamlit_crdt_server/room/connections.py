@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from logging import Logger
 from typing import Protocol
@@ -18,7 +18,7 @@ from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence
 from streamlit_crdt_server.room.document import RoomDocument
-from streamlit_crdt_server.room.message_validation import decode_off_loop, limits_of
+from streamlit_crdt_server.room.message_validation import FrameValidator, ReceivedUpdate, limits_of
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.permissions import claims_of, may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
@@ -28,10 +28,17 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
+from streamlit_crdt_server.yjs.pacing import CpuLimitError, WorkEndedError
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 
 MAX_SWEEP_INTERVAL_S = 15.0
 """Longest time in seconds between two checks for silent sockets or for an idle room."""
+
+MIN_DELAY_S = 0.005
+"""Shortest delay in seconds of a connection that exceeds its CPU budget."""
+
+KEEP_ALIVE_S = 10.0
+"""Interval in seconds of the messages to a connection that is delayed."""
 
 DELETED = "the room was deleted"
 RESTARTS = "the server is stopping or restarting"
@@ -68,6 +75,7 @@ class RoomConnections:
         *,
         channels: set[Channel],
         callbacks: MessageCallbacks,
+        validator: FrameValidator,
         settings: Settings,
         log: Logger,
         metrics: Metrics,
@@ -82,6 +90,7 @@ class RoomConnections:
             awareness: The presences of the room.
             channels: The served channels, `YRoom.clients`.
             callbacks: Called for received messages.
+            validator: Validates received frames. Common to all rooms of a server.
             settings: The limits.
             log: The logger of the room.
             metrics: Counts connections.
@@ -96,6 +105,7 @@ class RoomConnections:
         self._peers = peers
         self._channels = channels
         self._callbacks = callbacks
+        self._validator = validator
         self._settings = settings
         self._log = log
         self._metrics = metrics
@@ -210,6 +220,11 @@ class RoomConnections:
                 except MalformedFrameError as error:
                     if not await self._is_handled(error, frame, peer.channel):
                         raise
+                await self._wait_for_budget(peer)
+        except WorkEndedError:
+            return
+        except CpuLimitError:
+            self._close_too_expensive(peer)
         except FrameTooLargeError as error:
             peer.disconnect(CloseCode.TOO_LARGE, error.reason)
         except MalformedFrameError as error:
@@ -220,6 +235,24 @@ class RoomConnections:
             safe_apply.reraise_exit(error)
             self._log.exception("room %r: a socket failed and was closed", self._room_log.room)
             peer.disconnect(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
+
+    async def _wait_for_budget(self, peer: SocketPeer) -> None:
+        """Read nothing from a peer that is in debt, so that its sender slows down. Close it if the debt is large.
+
+        The wait is no silence of the peer, and it receives messages: y-websocket closes a connection without one for
+        30 seconds.
+        """
+        while (delay_s := peer.budget.delay_s(time.monotonic())) > MIN_DELAY_S:
+            if peer.budget.is_exceeded:
+                self._close_too_expensive(peer)
+                return
+            await sleep(min(delay_s, KEEP_ALIVE_S))
+            peer.last_frame_at = time.monotonic()
+            if delay_s > KEEP_ALIVE_S:
+                peer.deliver(protocol.awareness(()))
+
+    def _close_too_expensive(self, peer: SocketPeer) -> None:
+        peer.disconnect(CloseCode.TOO_FAST, "max_cpu_debt_ms_per_connection was exceeded")
 
     async def _is_handled(self, error: Exception, frame: bytes, channel: Channel) -> bool:
         """Return whether `on_message_error` handles a malformed frame, so that the connection continues."""
@@ -246,12 +279,19 @@ class RoomConnections:
         if protocol.carries_update(frame) and not may_write(peer.channel, self._room_log.room):
             self._deny(peer, frame)
             return
-        limits = limits_of(self._settings, self._document.applied.replica_count)
-        match await decode_off_loop(frame, limits):
+        claims = claims_of(peer.channel)
+        received = await self._validator.validate(
+            frame,
+            limits_of(self._settings, self._document.applied.replica_count),
+            peer if claims is None else claims.user,
+            charge=peer.budget.charge,
+            is_over=lambda: peer.scope.cancel_called,
+        )
+        match received:
             case protocol.SyncStep1(state_vector):
                 self._send_step2(peer, state_vector, tasks)
-            case ValidatedUpdate() as update:
-                await self._submit(peer, update)
+            case ReceivedUpdate(slices):
+                await self._submit(peer, slices)
             case protocol.AwarenessUpdate(presences):
                 self._announce(peer, presences)
             case protocol.QueryAwareness():
@@ -271,11 +311,12 @@ class RoomConnections:
             peer.was_denied = True
             peer.deliver(protocol.permission_denied(READ_ONLY))
 
-    async def _submit(self, peer: SocketPeer, update: ValidatedUpdate) -> None:
-        """Submit an update of an editor."""
-        if update.data != EMPTY_UPDATE:
-            self._pipeline.submit(peer, update)
-            await self._pipeline.wait_for_space()
+    async def _submit(self, peer: SocketPeer, slices: Sequence[ValidatedUpdate]) -> None:
+        """Submit the slices of an update. The peer may have become a viewer during the validation."""
+        for update in slices:
+            if may_write(peer.channel, self._room_log.room):
+                self._pipeline.submit(peer, update)
+                await self._pipeline.wait_for_space()
 
     def _announce(self, peer: SocketPeer, presences: Iterable[Presence]) -> None:
         """Send presences of a peer to all. One that exceeds a limit of bytes is sent back to the peer only.
@@ -284,12 +325,13 @@ class RoomConnections:
         """
         claims = claims_of(peer.channel)
         ignored: dict[Presence, str] = {}
-        accepted = self.owners.announce(
-            peer,
-            name_presences(peer.channel, presences),
-            user=None if claims is None else claims.user,
-            on_excess=ignored.__setitem__,
-        )
+        with peer.budget.charging():
+            accepted = self.owners.announce(
+                peer,
+                name_presences(peer.channel, presences),
+                user=None if claims is None else claims.user,
+                on_excess=ignored.__setitem__,
+            )
         self._pipeline.announce(accepted)
         if ignored:
             peer.deliver(protocol.awareness(ignored))
@@ -301,7 +343,8 @@ class RoomConnections:
     def _send_step2(self, peer: SocketPeer, state_vector: bytes, tasks: TaskGroup) -> None:
         """Send the delta beyond a state vector, a large one while frames of the peer are read."""
         try:
-            state = self._transfers.send_small(peer, state_vector)
+            with peer.budget.charging():
+                state = self._transfers.send_small(peer, state_vector)
         except safe_apply.DocumentDamagedError:
             self._document.mark_damaged()
             return
@@ -321,4 +364,5 @@ class RoomConnections:
     def _send_presences(self, peer: SocketPeer) -> None:
         present = self.owners.present()
         if present:
-            peer.deliver(protocol.awareness(present))
+            with peer.budget.charging():
+                peer.deliver(protocol.awareness(present))

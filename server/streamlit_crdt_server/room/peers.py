@@ -31,6 +31,7 @@ from streamlit_crdt_server.protocol import (
     fragments,
     saved_answer,
 )
+from streamlit_crdt_server.room.cpu_budget import CpuBudget
 from streamlit_crdt_server.room.permissions import session_of
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
@@ -123,6 +124,7 @@ class SocketPeer:
         close_code: The code of the disconnect. None while it is served.
         was_denied: Whether an update of it was rejected because its role is viewer.
         was_limited: Whether a presence of it was ignored because of a limit.
+        budget: CPU time that its frames may take.
         is_synced: Whether it received the room's state.
         takes_fragments: Whether its client receives large frames in fragments, and asks for the save status.
         received_fragments: Fragments of its next frame.
@@ -143,6 +145,7 @@ class SocketPeer:
         self.received_fragments = FragmentBuffer(settings.max_frame_bytes)
         self.is_in_transfer = False
         self.next_vector: bytes | None = None
+        self.budget = CpuBudget(settings, time.monotonic())
         self.session = session_of(channel)
         self.is_leaving = False
         self._saved_version = 0

@@ -29,6 +29,7 @@ from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.connections import DELETED, MAX_SWEEP_INTERVAL_S, RESTARTS, RoomConnections
 from streamlit_crdt_server.room.document import RoomDocument
+from streamlit_crdt_server.room.message_validation import FrameValidator
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
 from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
@@ -64,6 +65,7 @@ class Room(YRoom):
         settings: Settings | None = None,
         store: Store | None = None,
         metrics: Metrics | None = None,
+        validator: FrameValidator | None = None,
     ) -> None:
         """Create a room. `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
 
@@ -72,6 +74,7 @@ class Room(YRoom):
             settings: The limits. None takes the defaults.
             store: The store of its updates. None keeps them in memory.
             metrics: The counters. None creates counters for this room.
+            validator: Validates received frames. None creates one for this room.
         """
         log = log or getLogger(YRoom.__module__)
         settings, metrics = settings or Settings(), metrics or Metrics()
@@ -113,6 +116,7 @@ class Room(YRoom):
             self.awareness,
             channels=self.clients,
             callbacks=self,
+            validator=validator or FrameValidator(settings),
             settings=settings,
             log=log,
             metrics=metrics,

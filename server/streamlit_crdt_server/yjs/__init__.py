@@ -2,6 +2,7 @@
 
 Modules:
     lib0: Numbers, bytes and texts in lib0's encoding.
+    pacing: Pauses of worker threads.
     update_decoder: Form and metadata of an update, decoding of state vectors.
     update_slices: Cutting of a large update into valid updates.
     applied_clocks: The clocks that a document has applied, without reading its state vector.

@@ -6,6 +6,8 @@ remain. The layout is that of https://github.com/dmonad/lib0 (`encoding.js`, `de
 
 from __future__ import annotations
 
+from streamlit_crdt_server.yjs.pacing import PAUSE_EVERY, pause
+
 EMPTY_UPDATE = b"\x00\x00"
 """A Yjs update without structs and without deletions."""
 
@@ -140,12 +142,16 @@ class Decoder:
         elif kind == _ANY_VARINT:
             self._skip_signed()
         elif kind == _ANY_ARRAY:
-            for _ in range(self.read_count()):
+            for index in range(self.read_count()):
                 self.skip_any(depth + 1)
+                if not index % PAUSE_EVERY:
+                    pause()
         elif kind == _ANY_OBJECT:
-            for _ in range(self.read_count()):
+            for index in range(self.read_count()):
                 self.read_text()
                 self.skip_any(depth + 1)
+                if not index % PAUSE_EVERY:
+                    pause()
         else:
             raise DecodeError(f"value type {kind} is unknown")
 

@@ -19,6 +19,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from streamlit_crdt_server.yjs.lib0 import MAX_VARUINT, Decoder
+from streamlit_crdt_server.yjs.pacing import PAUSE_EVERY, pause
 
 Unit = tuple[int, int]
 """Replica id and clock of one element."""
@@ -197,7 +198,9 @@ def decode_state_vector(vector: bytes, max_clock: int = MAX_VARUINT) -> dict[int
     """
     decoder = Decoder(vector)
     clocks = {}
-    for _ in range(decoder.read_count(min_element_bytes=2)):
+    for index in range(decoder.read_count(min_element_bytes=2)):
+        if not index % PAUSE_EVERY:
+            pause()
         replica = decoder.read_varuint()
         clocks[replica] = decoder.read_varuint(max_clock)
     decoder.expect_end()
@@ -223,13 +226,17 @@ class UpdateDecoder(Decoder):
             structs = self.read_count()
             self._replica, self._clock = self.read_varuint(), self.read_varuint()
             self.begin_block(self._replica, self._clock)
-            for _ in range(structs):
+            for index in range(structs):
                 self._clock += self.read_struct()
+                if not index % PAUSE_EVERY:
+                    pause()
             self.meta.end_block(self._replica, self._clock)
         self._deletions_at = self._at
         for _ in range(self.read_count()):
             replica = self.read_varuint()
-            for _ in range(self.read_count()):
+            for index in range(self.read_count()):
+                if not index % PAUSE_EVERY:
+                    pause()
                 clock = self.read_varuint()
                 self.meta.add_deletion(replica, clock, clock + self.read_positive())
         self.expect_end()
@@ -275,8 +282,10 @@ class UpdateDecoder(Decoder):
 
     def _read_json(self) -> int:
         count = self._read_element_count()
-        for _ in range(count):
+        for index in range(count):
             self.read_text()
+            if not index % PAUSE_EVERY:
+                pause()
         return count
 
     def _read_binary(self) -> int:
@@ -311,8 +320,10 @@ class UpdateDecoder(Decoder):
 
     def _read_any(self) -> int:
         count = self._read_element_count()
-        for _ in range(count):
+        for index in range(count):
             self.skip_any()
+            if not index % PAUSE_EVERY:
+                pause()
         return count
 
     def _read_subdocument(self) -> int:

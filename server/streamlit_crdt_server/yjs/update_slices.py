@@ -210,9 +210,13 @@ def _right_neighbor(head: bytes) -> bytes:
 
 
 def _in_dependency_order(chunks: dict[int, list[_Chunk]]) -> Iterator[_Chunk]:
-    """Yield all chunks, those of a replica by their clock, and each after the chunks that it depends on."""
+    """Yield all chunks, those of a replica by their clock, and each after the chunks that it depends on.
+
+    The highest replica id comes first, as in pycrdt: in the other order, each of the structs at one position is
+    compared with all before it.
+    """
     position = dict.fromkeys(chunks, 0)
-    for first in chunks:
+    for first in sorted(chunks, reverse=True):
         stack = [first]
         while stack:
             replica = stack[-1]

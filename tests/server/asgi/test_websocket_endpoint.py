@@ -23,7 +23,12 @@ from streamlit_crdt_server import (
     mint,
     protocol,
 )
-from streamlit_crdt_server.asgi.rate_limits import ConnectionCounter, RateLimiter, TokenBucket
+from streamlit_crdt_server.asgi.rate_limits import (
+    ConnectionCounter,
+    RateExceededError,
+    RateLimiter,
+    TokenBucket,
+)
 from streamlit_crdt_server.open_files import open_file_limit, share_connections
 from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
 from tests.server.support.asgi import Request, Visit, visit
@@ -368,7 +373,8 @@ async def test_A3_client_id_of_another_connection_cannot_be_changed() -> None:
 async def test_too_many_messages_close_the_connection_with_4303(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(max_messages_per_s_per_connection=1) as server, server.visit() as visited:
+    limits = {"max_messages_per_s_per_connection": 1, "max_throttled_s_per_connection": 0.5}
+    async with serving(**limits) as server, server.visit() as visited:
         for _ in range(40):
             visited.put(protocol.query_awareness())
         await until(lambda: visited.close_code == CloseCode.TOO_FAST)
@@ -378,7 +384,11 @@ async def test_too_many_messages_close_the_connection_with_4303(
 async def test_too_many_bytes_close_the_connection_with_4303(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    limits = {"max_bytes_per_s_per_connection": 100, "max_frame_bytes": 1000}
+    limits = {
+        "max_bytes_per_s_per_connection": 100,
+        "max_frame_bytes": 1000,
+        "max_throttled_s_per_connection": 0.5,
+    }
     async with serving(**limits) as server, server.visit() as visited:
         for _ in range(40):
             visited.put(b"\x67" + b"x" * 500)
@@ -454,7 +464,23 @@ def test_token_bucket_allows_its_burst_and_then_its_average() -> None:
 
 def test_frame_of_the_largest_size_passes_at_any_rate() -> None:
     settings = Settings(max_bytes_per_s_per_connection=1, max_frame_bytes=1_000_000)
-    assert RateLimiter(settings, 0.0).find_excess(1_000_000, 0.0) is None
+    assert RateLimiter(settings, 0.0).count(1_000_000, 0.0) == 0
+
+
+def test_N3_connection_beyond_a_rate_waits_before_it_is_closed() -> None:
+    limiter = RateLimiter(
+        Settings(max_messages_per_s_per_connection=10, max_throttled_s_per_connection=2), 0.0
+    )
+    now, delays = 0.0, []
+    for _ in range(110):
+        delays.append(limiter.count(1, now))
+        now += delays[-1]
+    assert delays[:100] == [0.0] * 100
+    assert delays[100:] == pytest.approx([0.1] * 10)
+    assert limiter.count(1, now + 1) == 0.0
+    with pytest.raises(RateExceededError, match="max_messages_per_s_per_connection"):
+        for _ in range(40):
+            now += limiter.count(1, now + 1)
 
 
 async def test_metrics_and_readyz_are_answered() -> None:
