@@ -1,9 +1,9 @@
 """Signed tokens of connections and of the admin API. No I/O, no clock.
 
 A token is a JWT signed with HS256; the algorithm is never taken from the token. It has exactly one spelling: canonical
-base64 without padding, UTF-8, no repeated fields, no unknown header fields. Libraries accept more, for example a header
-in UTF-16, and then one token has several meanings or several texts. Keys are derived from secrets with a label, so that
-a signature made elsewhere with the same secret is not valid here.
+base64 without padding, UTF-8, no repeated fields, no unknown header fields. PyJWT, which signs tokens and checks
+signatures, accepts more, for example a header in UTF-16, and then one token has several meanings or several texts. Keys
+are derived from secrets with a label, so that a signature made elsewhere with the same secret is not valid here.
 
 A connection token states user, rooms, roles and expiry. An admin token authorizes one request of the admin API, such
 as the listing of rooms, and expires after seconds. The two have different audiences, so that neither replaces the
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 import re
 import secrets
@@ -22,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn, Self
+
+import jwt
 
 from streamlit_crdt_server.errors import (
     RoomNameRefused,
@@ -53,6 +54,9 @@ _ADMIN_AUDIENCE = "streamlit-crdt errand"
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
 _TYPE = "JWT"
 _HEADER_FIELDS = {"alg", "typ", "kid"}
+_SIGNATURE_ONLY: Any = {
+    f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")
+}
 
 
 class Role(StrEnum):
@@ -226,14 +230,7 @@ def verify_admin_token(ring: KeyRing, text: str, *, now: float) -> AdminClaims:
 
 
 def _sign(ring: KeyRing, payload: Mapping[str, Any]) -> str:
-    header = {"alg": ALGORITHM, "kid": ring.current, "typ": _TYPE}
-    parts = (json.dumps(part, separators=(",", ":")).encode() for part in (header, payload))
-    content = ".".join(map(_base64url, parts))
-    return f"{content}.{_base64url(_signature(ring.keys[ring.current], content))}"
-
-
-def _signature(key: bytes, content: str) -> bytes:
-    return hmac.digest(key, content.encode("ascii"), "sha256")
+    return jwt.encode(dict(payload), ring.keys[ring.current], ALGORITHM, headers={"kid": ring.current})
 
 
 def _verified_payload(
@@ -242,15 +239,13 @@ def _verified_payload(
     """Return the payload, the key id and the expiry of a token for `audience`. Raises the errors of `verify`."""
     if len(text) > MAX_TOKEN_CHARS or not _FORM.fullmatch(text):
         raise TokenMalformedError("its form is not that of a token")
-    content, _, signature = text.rpartition(".")
-    header, _, claims = content.partition(".")
-    signed = _decode_base64url(signature)
+    header, claims, signature = text.split(".")
+    _decode_base64url(signature)
     key_id = _read_key_id(header)
     key = ring.keys.get(key_id)
     if key is None:
         raise TokenKeyUnknownError(key_id)
-    if not hmac.compare_digest(signed, _signature(key, content)):
-        raise TokenForgedError()
+    _check_signature(text, key)
     payload = _read_object(claims)
     if payload.get("aud") != audience:
         raise TokenMalformedError("it is for another audience")
@@ -258,6 +253,15 @@ def _verified_payload(
     if expires_at <= now:
         raise TokenExpiredError(expires_at, now)
     return payload, key_id, expires_at
+
+
+def _check_signature(text: str, key: bytes) -> None:
+    try:
+        jwt.decode_complete(text, key, algorithms=[ALGORITHM], options=_SIGNATURE_ONLY)
+    except jwt.InvalidSignatureError as error:
+        raise TokenForgedError() from error
+    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+        raise TokenMalformedError("its claims do not decode") from error
 
 
 def _read_key_id(part: str) -> str:
