@@ -49,8 +49,19 @@ OPEN_TIMEOUT_S: Final = 5.0
 _log = logging.getLogger("streamlit_crdt")
 
 
+class ReplicaIds(Protocol):
+    """Replica ids that former sessions of a room have left, each with its clock."""
+
+    def take(self) -> tuple[int, int] | None: ...
+
+    def give_back(self, replica_id: int, clock: int) -> None: ...
+
+
 class RoomPeer(Protocol):
     """Peer of a session in a room of this process: a `LocalPeer`, or a wrapper of one."""
+
+    @property
+    def replica_ids(self) -> ReplicaIds | None: ...
 
     @property
     def epoch(self) -> str: ...

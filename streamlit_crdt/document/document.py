@@ -98,6 +98,20 @@ class Document:
     def replica_id(self) -> int:
         return self._doc.client_id
 
+    @property
+    def clock(self) -> int:
+        """Number of the operations of this replica id in the document."""
+        return self._count_own().get(self.replica_id, 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was ever written or applied."""
+        return not self._count_own()
+
+    def change_id(self, replica_id: int | None) -> None:
+        """Continue with another replica id, None for a new one. Earlier edits cannot be undone any more."""
+        self._create(replica_id, None if self.is_empty else self._doc.get_update())
+
     def get_all(self) -> dict[str, Any]:
         """Return all values by key: trees as pycrdt reads them, or `MergedValue`.
 

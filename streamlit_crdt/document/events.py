@@ -62,7 +62,7 @@ class EventLog:
     def join(self, replica: Replica) -> None:
         """Join the room. Mark all existing events as read, except this replica's own."""
         if self._read is None:
-            own = f"{replica.replica_id:x}-"
+            own = f"{replica.birth_id:x}-"
             self._read = {event_id for event_id in replica.events if not event_id.startswith(own)}
 
     def begin_run(self) -> None:
@@ -76,7 +76,7 @@ class EventLog:
             ValueNotShareableError: the payload has no stored form.
         """
         now = self._clock()
-        prefix = f"{replica.replica_id:x}-"
+        prefix = f"{replica.birth_id:x}-"
         stored = {"name": name, "payload": encode(payload, key=None), "at": now}
         replica.add_event(f"{prefix}{next(self._numbers)}", stored, self._outdated(replica, now, prefix))
 
@@ -95,7 +95,7 @@ class EventLog:
     def take(self, replica: Replica, name: str) -> Iterator[Event]:
         """Yield the unread events of a name. An event is marked as read when it is yielded."""
         self._requested.add(name)
-        own = f"{replica.replica_id:x}-"
+        own = f"{replica.birth_id:x}-"
         for event_id, stored in self._unread(replica):
             if stored["name"] != name or self._read is None:
                 continue

@@ -79,11 +79,17 @@ class UpdateLog:
 
 
 class Replica:
-    """One session's replica of a room. Every method may be called from any thread."""
+    """One session's replica of a room. Every method may be called from any thread.
+
+    Attributes:
+        birth_id: the replica id with which it was created. Unlike `replica_id` it never belonged to another replica.
+    """
 
     def __init__(self, *, replica_id: int | None = None) -> None:
         self._lock = RLock()
         self._document = Document(replica_id)
+        self.birth_id = self._document.replica_id
+        self._is_retired = False
         self._values = KeyedValues(self._document)
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
@@ -98,6 +104,47 @@ class Replica:
     def version(self) -> int:
         """Version of the update log. Each change that the tab may lack increments it."""
         return self._log.version
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was ever written or applied."""
+        with self._lock:
+            return self._document.is_empty
+
+    def reuse_id(self, replica_id: int, clock: int, content: bytes) -> bool:
+        """Apply the first content of an empty replica, and continue with the id of a former replica.
+
+        Args:
+            replica_id: an id with which no other replica writes.
+            clock: number of the operations of that id. `content` must have all of them: a second operation with the
+                same number would be lost.
+            content: everything in the room.
+
+        Returns:
+            Whether it has the id now. It applies `content` in any case.
+        """
+        with self._lock:
+            is_reused = self._document.is_empty
+            if is_reused:
+                self._document.change_id(replica_id)
+            try:
+                self.apply(content, origin=ROOM)
+            finally:
+                if is_reused and self._document.clock != clock:
+                    is_reused = False
+                    self._document.change_id(None)
+            return is_reused
+
+    def retire(self) -> tuple[int, int]:
+        """Write nothing more with the present id. Return it and its clock. A later edit has a new id."""
+        with self._lock:
+            self._is_retired = True
+            return self.replica_id, self._document.clock
+
+    def _leave_retirement(self) -> None:
+        if self._is_retired:
+            self._is_retired = False
+            self._document.change_id(None)
 
     def __contains__(self, key: object) -> bool:
         return key in self._values
@@ -219,6 +266,7 @@ class Replica:
         with self._lock:
             if self._is_in_transaction:
                 raise RuntimeError(f"{direction}() cannot be called inside transaction()")
+            self._leave_retirement()
             self._document.step_history(direction)
             changed = self._values.refresh()
             self._values.edited |= changed
@@ -263,6 +311,7 @@ class Replica:
             if self._is_in_transaction:
                 yield
                 return
+            self._leave_retirement()
             self._is_in_transaction = True
             try:
                 with self._document.transaction():

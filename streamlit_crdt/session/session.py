@@ -386,6 +386,11 @@ class Session:
             room_session.detach()
         self._drop_ended_run()
 
+    def end(self) -> None:
+        """End a released session for good. Later sessions continue with its replica ids."""
+        for room_session in list(self.room_sessions.values()):
+            room_session.connection.end()
+
     def _drop_ended_run(self) -> None:
         """Drop the last run of a released session. It refers to Streamlit's session state, which may be large."""
         if self._run is not None and self._run.is_over:

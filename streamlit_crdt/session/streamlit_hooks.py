@@ -48,7 +48,7 @@ class SessionRegistry:
     def open(self, context: _compat.RunContext) -> ScriptRun:
         """Return the present run of a session. The first call creates the session."""
         with self._lock:
-            self._drop_released()
+            ended = self._drop_released()
             key = context.session_key
             session = self._sessions.get(key)
             if session is None:
@@ -62,16 +62,21 @@ class SessionRegistry:
                 session.anchor = (
                     context  # the key contains the id of the session's state, which must stay unique
                 )
+        for former in ended:
+            former.end()
         hooks = context.hooks
         if not isinstance(hooks, ScriptRunHooks) or hooks.session is not session:
             hooks = context.hooks = ScriptRunHooks(session, context)
         return hooks.run
 
-    def _drop_released(self) -> None:
+    def _drop_released(self) -> list[Session]:
         oldest = time.monotonic() - RELEASED_SESSION_KEPT_S
-        for session_key, session in list(self._sessions.items()):
-            if session.released_at is not None and session.released_at < oldest:
-                del self._sessions[session_key]
+        keys = [
+            session_key
+            for session_key, session in self._sessions.items()
+            if session.released_at is not None and session.released_at < oldest
+        ]
+        return [self._sessions.pop(session_key) for session_key in keys]
 
 
 registry: Final = SessionRegistry()

@@ -13,6 +13,7 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any, Final, Self
 
+from streamlit_crdt.backend.backend import ReplicaIds
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import Hub, HubNotRunningError, KeyRing, LocalPeer, RoomEntry, Settings
 
@@ -82,6 +83,10 @@ class BlockingPeer:
 
     def __init__(self, peer: LocalPeer) -> None:
         self._peer = peer
+
+    @property
+    def replica_ids(self) -> ReplicaIds | None:
+        return self._peer.replica_ids
 
     @property
     def epoch(self) -> str:

@@ -21,6 +21,8 @@ class Channel:
     other. The acknowledgement of the current tab then counts again from its next frame. Calls must not overlap.
 
     Attributes:
+        id: id of this end in frames. It is not the present replica id, which a former session may have had: the tab
+            would take its acknowledgements for this session's.
         tab_id: replica id of the tab that sent the last frame. None before the first.
         report: newest status report of that tab.
     """
@@ -28,6 +30,7 @@ class Channel:
     def __init__(self, replica: Replica, *, build: str = "") -> None:
         self.tab_id: int | None = None
         self.report = StatusReport()
+        self.id = replica.birth_id
         self._replica = replica
         self._build = build
         self._acked_version = 0
@@ -56,7 +59,7 @@ class Channel:
         Raises:
             UpdateRefusedError: replica, acknowledgements and report are unchanged.
         """
-        if frame.id == self._replica.replica_id:
+        if frame.id == self.id:
             raise UpdateRefusedError("its origin is this replica")
         changed = self._replica.apply(frame.update, origin=TAB)
         if frame.id != self.tab_id:
@@ -68,7 +71,7 @@ class Channel:
             self._applied[frame.id] = max(applied, frame.v)
         if frame.sv is not None:
             self._tab_vector = frame.sv
-        self._has_tab_acked = frame.ack_of == self._replica.replica_id
+        self._has_tab_acked = frame.ack_of == self.id
         if self._has_tab_acked and frame.ack <= self._replica.version:
             self._acked_version = max(self._acked_version, frame.ack)
             self._replica.acknowledge(self._acked_version)
@@ -93,7 +96,7 @@ class Channel:
             since = version
         applied = 0 if self.tab_id is None else self._applied.get(self.tab_id, 0)
         return Frame(
-            id=replica.replica_id,
+            id=self.id,
             v=version,
             since=since,
             ack_of=self.tab_id,

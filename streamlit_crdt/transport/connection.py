@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from streamlit_crdt import _compat
-from streamlit_crdt.backend.backend import RoomBackend, RoomPeer
+from streamlit_crdt.backend.backend import ReplicaIds, RoomBackend, RoomPeer
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.transport.channel import Channel
@@ -203,6 +203,7 @@ class RoomConnection:
         self.is_synced = False
         self._report_lock = threading.Lock()
         self._is_deletion_reported = False
+        self._replica_ids: ReplicaIds | None = None
         self._replace_replica(Replica())
 
     # -- the room in this process ----------------------------------------------------------------------------------
@@ -223,8 +224,10 @@ class RoomConnection:
 
     def sync(self, peer: RoomPeer | None) -> None:
         """Push the whole replica to a peer that was just opened, then drain. Under the session's lock."""
-        if peer is not None and not self.is_read_only and (version := self.replica.version):
-            self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
+        if peer is not None and not self.is_read_only:
+            if version := self.replica.version:
+                self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
+            self._reuse_id(peer)
         self.drain()
         self.is_synced = self.is_synced or self.is_local
 
@@ -238,6 +241,27 @@ class RoomConnection:
                 replica.apply(update, origin=ROOM)
             except UpdateRefusedError:
                 _log.exception("room %r sent an update that cannot be applied", self.room)
+
+    def _reuse_id(self, peer: RoomPeer) -> None:
+        """Continue with the replica id of a former session, if this one is new (rule N4)."""
+        self._replica_ids = peer.replica_ids
+        if self._replica_ids is None or not self.replica.is_empty:
+            return
+        if (free := self._replica_ids.take()) is None or (content := peer.drain()) is None:
+            return
+        try:
+            self.replica.reuse_id(*free, content)
+        except UpdateRefusedError:
+            _log.exception("room %r sent an update that cannot be applied", self.room)
+
+    def end(self) -> None:
+        """End the session. Return its replica id for later sessions, if everything that it wrote is saved."""
+        ids = self._replica_ids
+        if ids is None or self.is_deleted:
+            return
+        replica_id, clock = self.replica.retire()
+        if clock and not self.unsaved_count:
+            ids.give_back(replica_id, clock)
 
     def close(self, *, for_good: bool = False) -> None:
         """Leave the room. `for_good` says that the session leaves it, and not only the session's page."""

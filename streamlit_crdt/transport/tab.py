@@ -237,7 +237,7 @@ class TabConnection:
         connection, unsaved = self._connection, self._connection.unsaved
         count_before = unsaved.count_outside_status_runs
         is_confirmed_by_tab = not (connection.is_local or connection.is_deleted)
-        if is_confirmed_by_tab and frame.ack_of == connection.replica.replica_id:
+        if is_confirmed_by_tab and frame.ack_of == connection.channel.id:
             unsaved.mark_saved(min(report.saved_v, frame.ack))
         self.save_status.compare(count_before)
 

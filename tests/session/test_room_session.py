@@ -28,6 +28,7 @@ class Peer:
     """A peer that records pushed updates, or fails every push with `error`."""
 
     epoch = "0" * 32
+    replica_ids = None
     is_closed = False
     was_deleted = False
 

@@ -17,6 +17,7 @@ class ScriptedPeer:
     """
 
     level = 2
+    replica_ids = None
 
     def __init__(self, epoch: str = "0" * 32, first: bytes | None = None) -> None:
         self.epoch = epoch

@@ -20,6 +20,7 @@ class Peer:
     """Peer whose pushes complete when the test completes them."""
 
     epoch = "a" * 32
+    replica_ids = None
 
     def __init__(self) -> None:
         self.is_closed = False

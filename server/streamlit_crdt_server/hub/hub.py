@@ -34,6 +34,7 @@ from streamlit_crdt_server.errors import (
     WrongThreadError,
 )
 from streamlit_crdt_server.hub.registry import RoomEntry, RoomRegistry
+from streamlit_crdt_server.hub.replica_ids import ReplicaIdPool
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import check_room_name
 from streamlit_crdt_server.protocol import CloseCode
@@ -109,6 +110,7 @@ class Hub(WebsocketServer):
         )
         self.loop: asyncio.AbstractEventLoop | None = None
         self.opened_at = math.inf
+        self._replica_ids = ReplicaIdPool()
         self._is_draining = False
         self._opened = AsyncExitStack()
         self._serving_count = 0
@@ -297,7 +299,9 @@ class Hub(WebsocketServer):
         while opened.is_closed:  # evicted meanwhile
             opened = await self.get_room(room)
             await opened.ydoc_observed.wait()
-        return opened.open_local(partial(_post, loop), session=session)
+        peer = opened.open_local(partial(_post, loop), session=session)
+        peer.replica_ids = self._replica_ids.of(room, peer.epoch)
+        return peer
 
     async def find_rooms(self, namespace: str = "") -> list[RoomEntry]:
         """Return the rooms of a namespace; see `RoomRegistry.list_entries`."""

@@ -85,6 +85,14 @@ class PeerUpdates(Protocol):
     def read_shared_state(self) -> bytes | None: ...
 
 
+class ReplicaIds(Protocol):
+    """Replica ids of a room that their sessions have left, see `hub.replica_ids`. Any thread."""
+
+    def take(self) -> tuple[int, int] | None: ...
+
+    def give_back(self, replica_id: int, clock: int) -> None: ...
+
+
 class PeerDepartures(Protocol):
     """The part of `RoomConnections` that a `LocalPeer` uses. Event loop only."""
 
@@ -281,6 +289,7 @@ class LocalPeer:
         is_leaving: See `Peer`.
         is_closed: Whether it has left or its room has closed. Open the room again then.
         was_deleted: Whether it was closed because its room was deleted. Opening the room again creates another room.
+        replica_ids: The free replica ids of the room. None if the peer was not opened through a hub.
         on_update: Called in the event loop when `drain()` has something new. It must not block. It may be called
             although another `drain()` already took the update.
     """
@@ -306,6 +315,7 @@ class LocalPeer:
         self.was_deleted = False
         self.room = room.name
         self.on_update: Callable[[], None] | None = None
+        self.replica_ids: ReplicaIds | None = None
         self._room = room
         self._post = post
         self._lock = threading.Lock()
