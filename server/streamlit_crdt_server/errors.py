@@ -123,6 +123,50 @@ class RoomFullError(ServerError, RuntimeError):
         )
 
 
+class DiskLimitError(RoomFullError):
+    """Raised when an update is rejected because a room, or the rooms of the user who created it, use too much disk.
+
+    Attributes:
+        setting: The name of the limit.
+        max_bytes: Its value.
+    """
+
+    def __init__(self, name: str, setting: str, max_bytes: int) -> None:
+        super().__init__(name, max_bytes)
+        self.args = (name, setting, max_bytes)
+        self.setting = setting
+        self.max_bytes = max_bytes
+
+    def __str__(self) -> str:
+        whose = "the rooms of its creator use" if self.setting.endswith("_user") else "it uses"
+        return (
+            f"room {self.name!r} is read-only, because {whose} {self.max_bytes} bytes on disk: raise "
+            f"STREAMLIT_CRDT_{self.setting.upper()}, or delete rooms"
+        )
+
+
+class TooManyNewRoomsError(ServerError, RuntimeError):
+    """Raised when a new room is not created, because its creator has created too many. Existing rooms can be opened.
+
+    Attributes:
+        name: The room.
+        setting: The name of the limit.
+        limit: Its value.
+    """
+
+    def __init__(self, name: str, setting: str, limit: int) -> None:
+        super().__init__(name, setting, limit)
+        self.name = name
+        self.setting = setting
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"room {self.name!r} was not created, because {self.setting}={self.limit} is reached: retry later, delete "
+            f"rooms, or raise STREAMLIT_CRDT_{self.setting.upper()}"
+        )
+
+
 class HubNotRunningError(ServerError, RuntimeError):
     """Raised when a room is requested before the hub was started or after it was stopped."""
 

@@ -79,6 +79,14 @@ def address_group(host: str) -> str:
     return host if address is None else str(address)
 
 
+def countable_address(host: str | None) -> str | None:
+    """Return the group of an address, by which limits count. None if the client behind it is unknown.
+
+    A loopback address belongs to a proxy, which all users share, or to a local user.
+    """
+    return None if host is None or is_loopback(host) else address_group(host)
+
+
 def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return an address, an IPv4 address also if a socket for both families shows it as IPv6."""
     try:

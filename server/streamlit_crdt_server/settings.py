@@ -82,6 +82,14 @@ class Settings:
         max_connections_per_address: The same for one address other than this machine's own. Behind a proxy on another
             machine, all clients have the address of the proxy, unless the ASGI server trusts its forwarded headers.
         max_rooms: Rooms open at a time.
+        max_new_rooms_per_min_per_user: Rooms that a user may create per minute, by the user id of the token. A burst of
+            five minutes is allowed. Opening a room of a new name creates it.
+        max_new_rooms_per_min_per_address: The same for one address, as in `max_connections_per_address`.
+        max_rooms_per_user: Rooms that a user has created and that exist.
+        max_rooms_per_address: Rooms that were created from one address since the start of the server, and exist.
+        max_disk_bytes_per_room: Bytes of a room in the store above which it is read-only. An edit closes its connection
+            with 4414.
+        max_disk_bytes_per_user: The same for all rooms that a user has created.
         evict_after_s: Seconds without a peer after which a room leaves memory. Its log stays.
         flush_timeout_s: Seconds that a closing room may take to save its unsaved updates while its store fails.
         silent_peer_timeout_s: Seconds without a frame after which a socket is closed. A hidden browser tab may send
@@ -127,6 +135,12 @@ class Settings:
     max_connections_per_user: int = 200
     max_connections_per_address: int = 2000
     max_rooms: int = 10_000
+    max_new_rooms_per_min_per_user: int = 100
+    max_new_rooms_per_min_per_address: int = 300
+    max_rooms_per_user: int = 1000
+    max_rooms_per_address: int = 10_000
+    max_disk_bytes_per_room: int = 256 * 1024 * 1024
+    max_disk_bytes_per_user: int = 2 * 1024 * 1024 * 1024
     evict_after_s: float = 300.0
     flush_timeout_s: float = 10.0
     silent_peer_timeout_s: float = 150.0

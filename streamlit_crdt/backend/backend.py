@@ -38,6 +38,7 @@ from streamlit_crdt_server import (
     user_ring,
 )
 from streamlit_crdt_server.gc_freeze import enable_freeze_after_runs
+from streamlit_crdt_server.hub.creation_limits import Creator
 from streamlit_crdt_server.names import is_loopback
 
 POLL_S: Final = 1.0
@@ -138,7 +139,7 @@ class MountedBackend:
         return self.hub.keys
 
     def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
-        return self.hub.open_local(room, session=session_id, timeout_s=OPEN_TIMEOUT_S)
+        return self.hub.open_local(room, session=session_id, creator=_visitor(), timeout_s=OPEN_TIMEOUT_S)
 
     def socket_address(self, room: str) -> Mapping[str, Any]:
         base = str(st.get_option("server.baseUrlPath") or "").strip("/")
@@ -173,7 +174,7 @@ class EmbeddedBackend:
         return self.hub.keys
 
     def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
-        return self.hub.open_local(room, session=session_id, timeout_s=OPEN_TIMEOUT_S)
+        return self.hub.open_local(room, session=session_id, creator=_visitor(), timeout_s=OPEN_TIMEOUT_S)
 
     def socket_address(self, room: str) -> Mapping[str, Any]:
         return {"port": self.server.port, "path": f"/{room}"}
@@ -212,6 +213,18 @@ class RemoteBackend:
 
     def delete_room(self, room: str) -> None:
         admin_client.delete_room(self.address, self.keys, self.namespace, room)
+
+
+def _visitor() -> Creator:
+    """Return the visitor of the calling session: the user who is logged in, and the address of the browser.
+
+    A guest has no user: each session of a browser is another guest. Without Streamlit's server there is no visitor.
+    """
+    if not st.runtime.exists():
+        return Creator()
+    login = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
+    user = str(login.get("sub") or login.get("email") or "")
+    return Creator(user or None, st.context.ip_address)
 
 
 @functools.cache

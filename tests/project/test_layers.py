@@ -27,7 +27,7 @@ RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("deploy", "testing"),
     ),
     "streamlit_crdt_server": (
-        ("errors", "metrics", "gc_freeze", "open_files", "throttled_log"),
+        ("errors", "metrics", "gc_freeze", "open_files", "throttled_log", "token_bucket"),
         ("names", "yjs", "storage"),
         ("protocol", "settings"),
         ("auth",),

@@ -8,32 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from streamlit_crdt_server.errors import TooManyConnectionsError
-from streamlit_crdt_server.names import address_group, is_loopback
+from streamlit_crdt_server.names import countable_address
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.token_bucket import TokenBucket
 
 BURST_S = 10.0
 """Seconds for which an unused rate accumulates. A paste and a reconnecting tab with unsaved edits need the burst."""
-
-
-class TokenBucket:
-    """A rate limit: `per_s` on average, `burst` at once."""
-
-    def __init__(self, per_s: float, burst: float, now: float) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._left = burst
-        self._at = now
-
-    def take(self, amount: float, now: float) -> bool:
-        """Take `amount` from the bucket, and return whether it was available at `now`."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_s) - amount
-        self._at = now
-        return self._left >= 0
-
-    @property
-    def debt_s(self) -> float:
-        """Seconds from the last `take` until what it took is available."""
-        return max(0.0, -self._left / self._per_s)
 
 
 class RateExceededError(Exception):
@@ -112,14 +92,6 @@ class ConnectionCounter:
     def __len__(self) -> int:
         """Return the number of counters above zero: 0 without connections."""
         return len(self._counts)
-
-
-def countable_address(address: str | None) -> str | None:
-    """Return the addresses that one client can have, None if they are unknown.
-
-    A loopback address belongs to a proxy, which all users share, or to a local user.
-    """
-    return None if address is None or is_loopback(address) else address_group(address)
 
 
 def _keys(room: str, user: str | None, address: str | None) -> list[tuple[str, str]]:

@@ -35,8 +35,10 @@ from streamlit_crdt_server.errors import (
     TokenMalformedError,
     TokenMissingError,
     TooManyConnectionsError,
+    TooManyNewRoomsError,
     TooManyRoomsError,
 )
+from streamlit_crdt_server.hub.creation_limits import Creator
 from streamlit_crdt_server.hub.hub import Hub
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.throttled_log import ThrottledLog
@@ -56,6 +58,7 @@ REASONS: dict[type[ServerError], str] = {
     RoomForbiddenError: "room_forbidden",
     TooManyConnectionsError: "too_many_connections",
     TooManyRoomsError: "too_many_rooms",
+    TooManyNewRoomsError: "too_many_new_rooms",
 }
 """The `reason` label of an error in the metric `refusals`. Any other error is "unavailable"."""
 
@@ -102,6 +105,7 @@ class WebSocketEndpoint:
             channel = self._check(scope, receive, send, room)
             user = None if channel.claims is None else channel.claims.user
             self._connections.check(room=room, user=user, address=address)
+            await self._hub.check_creation(room, Creator(user, address))
         except ServerError as error:
             reason = REASONS.get(type(error), "unavailable")
             self._hub.metrics.refusals.labels(reason).inc()

@@ -31,8 +31,10 @@ from streamlit_crdt_server.errors import (
     HubNotRunningError,
     OpenTimeoutError,
     ServerError,
+    StoreError,
     WrongThreadError,
 )
+from streamlit_crdt_server.hub.creation_limits import Creator
 from streamlit_crdt_server.hub.registry import RoomEntry, RoomRegistry
 from streamlit_crdt_server.hub.replica_ids import ReplicaIdPool
 from streamlit_crdt_server.metrics import Metrics
@@ -41,6 +43,9 @@ from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import LocalPeer
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.storage.disk_usage import DiskUsage
+from streamlit_crdt_server.storage.room_owners import OwnerFile
+from streamlit_crdt_server.storage.sqlite_store import SQLiteStore
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.storage.store_url import open_store
 
@@ -103,6 +108,7 @@ class Hub(WebsocketServer):
             settings=self.settings,
             store=self.store,
             metrics=self.metrics,
+            usage=_disk_usage(self.settings, self.store),
             log=self.log,
             rooms_ready=rooms_ready,
             exception_handler=exception_handler,
@@ -142,9 +148,16 @@ class Hub(WebsocketServer):
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.store)
             self.opened_at = time.time()
+            await self._load_usage()
             await super().__aenter__()
             self._opened = opened.pop_all()
         return self
+
+    async def _load_usage(self) -> None:
+        try:
+            await self.registry.load_usage()
+        except StoreError as error:  # a store that has just been opened; the first new room retries
+            self.log.warning("the sizes of the rooms cannot be read: %s", error)
 
     async def drain(self) -> None:
         """Flush every room and close every socket with 1012. No connection is accepted afterwards.
@@ -219,6 +232,10 @@ class Hub(WebsocketServer):
             raise HubNotRunningError()
         self.registry.check_can_open(name)
 
+    async def check_creation(self, name: str, creator: Creator) -> None:
+        """Record the creator of a room that does not exist; see `RoomRegistry.check_creation`."""
+        await self.registry.check_creation(name, creator)
+
     async def get_room(self, name: str) -> Room:
         """Return room `name`, loaded and observed. Opens it unless it is open.
 
@@ -269,19 +286,28 @@ class Hub(WebsocketServer):
         found = self.get_room_name(room) if name is None and room is not None else name or ""
         await self.registry.delete(check_room_name(found))
 
-    def open_local(self, room: str, *, session: str | None = None, timeout_s: float = 5.0) -> LocalPeer:
+    def open_local(
+        self,
+        room: str,
+        *,
+        session: str | None = None,
+        creator: Creator | None = None,
+        timeout_s: float = 5.0,
+    ) -> LocalPeer:
         """Join a room from another thread. Blocks until the room is loaded.
 
         Args:
             session: The session in the token of the peer's tab. Both then count as one participant.
+            creator: The client of the session, for the limits of new rooms. None sets no limit.
 
         Raises:
+            TooManyNewRoomsError: The room does not exist, and its creator has created too many.
             RoomNameRefused, TooManyRoomsError, RoomUnavailableError: See `get_room`.
             HubNotRunningError: The hub does not run.
             OpenTimeoutError: The room was not open within `timeout_s`.
         """
         check_room_name(room)
-        opening = schedule(self.loop, lambda: self.aopen_local(room, session=session))
+        opening = schedule(self.loop, lambda: self.aopen_local(room, session=session, creator=creator))
         try:
             return opening.result(timeout_s)
         except FutureTimeoutError as error:
@@ -289,11 +315,16 @@ class Hub(WebsocketServer):
                 opening.result().close()
             raise OpenTimeoutError(room, timeout_s) from error
 
-    async def aopen_local(self, room: str, *, session: str | None = None) -> LocalPeer:
+    async def aopen_local(
+        self, room: str, *, session: str | None = None, creator: Creator | None = None
+    ) -> LocalPeer:
         """Join a room from the event loop; see `open_local`."""
         loop = self.loop
         if loop is None:
             raise HubNotRunningError()
+        if creator is not None:
+            self.check_can_open(room)
+            await self.check_creation(room, creator)
         opened = await self.get_room(room)
         await opened.ydoc_observed.wait()
         while opened.is_closed:  # evicted meanwhile
@@ -371,6 +402,15 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _disk_usage(settings: Settings, store: Store) -> DiskUsage:
+    owner_file = OwnerFile(store.path) if isinstance(store, SQLiteStore) else None
+    return DiskUsage(
+        owner_file,
+        max_room_bytes=settings.max_disk_bytes_per_room,
+        max_user_bytes=settings.max_disk_bytes_per_user,
+    )
 
 
 def _room_name(channel: Channel) -> str:

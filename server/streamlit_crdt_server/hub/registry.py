@@ -17,13 +17,15 @@ from anyio.abc import TaskGroup
 from pycrdt.websocket import YRoom
 from pycrdt.websocket.yroom import ProviderFactory
 
-from streamlit_crdt_server.errors import RoomUnavailableError, TooManyRoomsError
+from streamlit_crdt_server.errors import RoomUnavailableError, StoreError, TooManyRoomsError
+from streamlit_crdt_server.hub.creation_limits import CreationLimits, Creator
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.names import split_namespace
 from streamlit_crdt_server.room.message_validation import FrameValidator
 from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.room.room import Room
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.storage.disk_usage import DiskUsage, SizedStore
 from streamlit_crdt_server.storage.store import Store
 from streamlit_crdt_server.yjs.safe_apply import reraise_exit
 
@@ -57,6 +59,7 @@ class RoomRegistry:
         settings: Settings,
         store: Store,
         metrics: Metrics,
+        usage: DiskUsage,
         log: Logger,
         rooms_ready: bool,
         exception_handler: Callable[[Exception, Logger], bool] | None,
@@ -69,6 +72,7 @@ class RoomRegistry:
             settings: The limits of the hub and its rooms.
             store: The store of the rooms' updates.
             metrics: The counters of the hub and its rooms.
+            usage: The names, creators and sizes of the store's rooms.
             log: The logger of the hub and its rooms.
             rooms_ready, exception_handler, provider_factory: See `WebsocketServer`.
         """
@@ -76,6 +80,9 @@ class RoomRegistry:
         self._settings = settings
         self._store = store
         self._metrics = metrics
+        self._usage = usage
+        self._is_usage_loaded = False
+        self._creation_limits = CreationLimits(settings, usage)
         self._log = log
         self._validator = FrameValidator(settings)
         self._rooms_ready = rooms_ready
@@ -95,6 +102,34 @@ class RoomRegistry:
             raise TooManyRoomsError(name, self._settings.max_rooms)
         if time.monotonic() - self._failed_at.get(name, -RETRY_LOAD_S) < RETRY_LOAD_S:
             raise RoomUnavailableError(name)
+
+    async def load_usage(self) -> None:
+        """Load the names and sizes of the store's rooms, unless they are loaded.
+
+        Raises:
+            StoreError: The store failed. Retry.
+        """
+        if not self._is_usage_loaded:
+            names = set(await self._store.rooms())
+            sizes = await self._store.sizes() if isinstance(self._store, SizedStore) else {}
+            self._is_usage_loaded = True
+            self._usage.load(names, sizes)
+
+    async def check_creation(self, name: str, creator: Creator) -> None:
+        """Record `creator` as the creator of room `name`, unless the room exists.
+
+        Raises:
+            TooManyNewRoomsError: The room does not exist, and its creator has created too many.
+            RoomUnavailableError: The store cannot tell whether the room exists.
+        """
+        if name in self._rooms or name in self._usage.names:
+            return
+        try:
+            await self.load_usage()
+        except StoreError as error:
+            raise RoomUnavailableError(name) from error
+        if name not in self._usage.names:
+            self._creation_limits.create(name, creator)
 
     async def obtain(self, name: str) -> Room:
         """Return the open room `name`. Creates it unless it is in memory; the caller starts it.
@@ -200,6 +235,7 @@ class RoomRegistry:
             store=self._store,
             metrics=self._metrics,
             validator=self._validator,
+            usage=self._usage,
         )
         self._rooms[name] = room
         self._metrics.rooms.set(len(self._rooms))
@@ -239,8 +275,10 @@ class RoomRegistry:
             if room is not None and room.is_scheduled:
                 await room.ended.wait()
             await self._store.delete(name)
+            self._creation_limits.delete(name)
             return
         await room.delete()
+        self._creation_limits.delete(name)
         if room.is_scheduled:
             await room.ended.wait()
 

@@ -228,8 +228,11 @@ class UpdatePipeline:
         return batch
 
     def _without_changes_if_full(self, batch: Sequence[QueuedUpdate]) -> Sequence[QueuedUpdate]:
-        """Reject the updates that would change a full document."""
-        if not self._document.is_full or self._document.is_damaged:
+        """Reject the updates that would change a full document, or a room that exceeds its limit on disk."""
+        full: RoomFullError | None = self._room_log.find_excess()
+        if full is None and self._document.is_full:
+            full = RoomFullError(self._room_log.room, self._settings.max_room_bytes)
+        if full is None or self._document.is_damaged:
             return batch
         try:
             changes = [
@@ -239,7 +242,7 @@ class UpdatePipeline:
             self._document.mark_damaged()
             return batch
         for entry in changes:
-            entry.reject(RoomFullError(self._room_log.room, self._settings.max_room_bytes))
+            entry.reject(full)
         return [entry for entry in batch if entry not in changes]
 
     async def _apply(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:

@@ -35,6 +35,7 @@ from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
 from streamlit_crdt_server.room.presence import RoomAwareness
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.storage.disk_usage import DiskUsage
 from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
 
@@ -66,6 +67,7 @@ class Room(YRoom):
         store: Store | None = None,
         metrics: Metrics | None = None,
         validator: FrameValidator | None = None,
+        usage: DiskUsage | None = None,
     ) -> None:
         """Create a room. `ready`, `exception_handler`, `log`, `ydoc`, `provider_factory` are those of `YRoom`.
 
@@ -75,6 +77,7 @@ class Room(YRoom):
             store: The store of its updates. None keeps them in memory.
             metrics: The counters. None creates counters for this room.
             validator: Validates received frames. None creates one for this room.
+            usage: Records the bytes of the room on disk. None sets no limit.
         """
         log = log or getLogger(YRoom.__module__)
         settings, metrics = settings or Settings(), metrics or Metrics()
@@ -89,7 +92,7 @@ class Room(YRoom):
         )
         self.awareness = RoomAwareness(ydoc)
         self.awareness.observe(self.send_server_awareness)
-        self._room_log = room_log = RoomLog(store or MemoryStore(), name)
+        self._room_log = room_log = RoomLog(store or MemoryStore(), name, usage)
         self.persister = RoomPersister(
             room_log,
             document,

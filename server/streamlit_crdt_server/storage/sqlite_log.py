@@ -187,6 +187,14 @@ class SQLiteLog:
         rows = self._db.execute("SELECT name FROM rooms WHERE updates + set_aside > 0 ORDER BY name")
         return [name for (name,) in rows]
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each room, in its log and set aside. Rows are read without their content."""
+        rows = self._db.execute(
+            "SELECT room, SUM(LENGTH(bytes)) FROM (SELECT room, bytes FROM updates UNION ALL "
+            "SELECT room, bytes FROM set_aside) GROUP BY room"
+        )
+        return {room: size_bytes or 0 for room, size_bytes in rows}
+
     def _read(self, room: str, row: _RoomRow) -> tuple[dict[int, bytes], list[object]]:
         """Return the intact updates by sequence number, in order, and the sequence numbers of the damaged ones."""
         intact: dict[int, bytes] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -102,6 +102,11 @@ class SQLiteStore:
     async def written(self) -> Sequence[str]:
         names: Sequence[str] = await self._submit(lambda log: log.written(), is_write=False)
         return names
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Return the bytes of each room, see `SizedStore`."""
+        found: Mapping[str, int] = await self._submit(lambda log: log.sizes(), is_write=False)
+        return found
 
     async def _submit(self, work: Callable[[SQLiteLog], Any], *, is_write: bool = True) -> Any:
         if self._writer is None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
+
+from streamlit_crdt_server.errors import DiskLimitError
+from streamlit_crdt_server.storage.disk_usage import DiskUsage
 
 COMPACT_OVER_BYTES = 64 * 1024
 COMPACT_RATIO = 4
@@ -152,6 +155,10 @@ class MemoryStore:
     async def written(self) -> Sequence[str]:
         return sorted(room for room, log in self._logs.items() if log.updates or log.set_aside)
 
+    async def sizes(self) -> Mapping[str, int]:
+        """Return the bytes of each room, see `SizedStore`."""
+        return {room: sum(map(len, (*log.updates, *log.set_aside))) for room, log in self._logs.items()}
+
     def _log(self, room: str) -> _Log:
         if room not in self._logs:
             epoch = new_epoch() if room in self._deleted else _first_epoch(room)
@@ -173,11 +180,19 @@ class RoomLog:
         size_bytes: Bytes in the log that this process loaded or appended.
     """
 
-    def __init__(self, store: Store, room: str) -> None:
+    def __init__(self, store: Store, room: str, usage: DiskUsage | None = None) -> None:
+        """Create a log that is not loaded.
+
+        Args:
+            store: The store.
+            room: The name of the room.
+            usage: Records the size of the room, and has its limits. None sets no limit.
+        """
         self.room = room
         self.level = store.level
         self.epoch = ""
         self.size_bytes = 0
+        self._usage = usage
         self._store = store
         self._compact_over_bytes = COMPACT_OVER_BYTES
 
@@ -196,16 +211,20 @@ class RoomLog:
         stored = await self._store.load(self.room)
         self.epoch = stored.epoch
         self.size_bytes = sum(map(len, stored.updates))
+        if self._usage is not None:
+            self._usage.note_loaded(self.room, self.size_bytes)
         return stored
 
     async def append(self, update: bytes) -> None:
         """Append an update. It is saved when this returns."""
         await self._store.append(self.room, update)
-        self.size_bytes += len(update)
+        self._resize(self.size_bytes + len(update))
 
     async def set_aside(self, update: bytes, why: str) -> None:
         """Move an update that damages the document out of the log. The store keeps it."""
         await self._store.set_aside(self.room, update, why)
+        if self._usage is not None:  # the next compaction subtracts it as a part of the log
+            self._usage.resize(self.room, len(update))
 
     async def compact(self, state: bytes | None) -> None:
         """Replace the log by `state`. If that fails, or `state` is None, compaction is due again at twice the size."""
@@ -213,9 +232,19 @@ class RoomLog:
         if state is None:
             return
         await self._store.compact(self.room, state)
-        self.size_bytes = len(state)
+        self._resize(len(state))
         self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))
 
     async def delete(self) -> None:
         """Delete the room. The store creates a new room of this name, with another epoch, when it is next used."""
         await self._store.delete(self.room)
+
+    def find_excess(self) -> DiskLimitError | None:
+        """Return the error of an update that would exceed a limit of bytes on disk, None if the room may grow."""
+        excess = None if self._usage is None else self._usage.find_excess(self.room)
+        return None if excess is None else DiskLimitError(self.room, *excess)
+
+    def _resize(self, size_bytes: int) -> None:
+        if self._usage is not None:
+            self._usage.resize(self.room, size_bytes - self.size_bytes)
+        self.size_bytes = size_bytes

@@ -423,6 +423,37 @@ async def test_connection_to_a_full_server_is_refused_with_503(caplog: pytest.Lo
     assert "STREAMLIT_CRDT_MAX_CONNECTIONS " in caplog.text
 
 
+async def test_new_room_beyond_a_limit_is_refused_and_others_stay_readable(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(max_rooms_per_user=2) as server:
+        every = {"rooms": {"*": Role.VIEWER}}
+        query = f"token={server.token(**every)}"
+        found = []
+        for name in ("a", "b", "c", "d", "a", "b"):
+            async with visit(server.app, Request(f"/{name}", query=query)) as visited:
+                found.append(visited.is_accepted)
+        assert found == [True, True, False, False, True, True]
+        other = Request("/c", query=f"token={server.token(user='bob', **every)}")
+        async with visit(server.app, other) as visited:
+            assert visited.is_accepted
+        assert 'refusals_total{reason="too_many_new_rooms"} 2.0' in server.hub.metrics.encode().decode()
+    assert "STREAMLIT_CRDT_MAX_ROOMS_PER_USER" in caplog.text
+
+
+async def test_edit_beyond_the_limit_on_disk_closes_with_4414() -> None:
+    async with serving(max_disk_bytes_per_user=1000) as server, server.visit() as ada:
+        ada.put(protocol.sync_update(Client(FakeChannel()).set("x", "x" * 2000)))
+        await until(lambda: any(frame[:2] == b"\0\2" for frame in ada.frames))
+        async with server.visit(user="bob", session="s2") as bob:
+            bob.put(protocol.sync_update(Client(FakeChannel()).set("y", 1)))
+            await until(lambda: bob.close_code == CloseCode.ROOM_FULL)
+        async with server.visit(Role.VIEWER, session="s3") as reader:
+            await until_read(reader)
+            assert reader.close_code is None
+        assert set(await server.values()) == {"x"}
+
+
 async def test_repeated_refusals_are_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as server:
         for _ in range(50):
