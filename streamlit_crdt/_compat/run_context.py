@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from streamlit import config
+from streamlit import config, runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from streamlit_crdt._compat.hooks import log_failure
@@ -161,6 +161,11 @@ def app_test_key(state: Any) -> str:
 def is_app_test() -> bool:
     """Return whether Streamlit's AppTest runs the script. Then there is no browser (option global.appTest, 1.65+)."""
     return bool(config.get_option("global.appTest"))
+
+
+def has_server() -> bool:
+    """Return whether Streamlit's server, or an AppTest, runs in this process (streamlit.runtime.exists, 1.65+)."""
+    return runtime.exists()
 
 
 def script_folder() -> Path | None:

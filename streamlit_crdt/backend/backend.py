@@ -220,7 +220,7 @@ def _visitor() -> Creator:
 
     A guest has no user: each session of a browser is another guest. Without Streamlit's server there is no visitor.
     """
-    if not st.runtime.exists():
+    if not _compat.has_server():
         return Creator()
     login = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
     user = str(login.get("sub") or login.get("email") or "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streamlit_crdt import _compat
 from streamlit_crdt.backend import backend
 from streamlit_crdt_server.hub.creation_limits import Creator
 
@@ -25,10 +26,9 @@ def test_visitor_is_the_login_and_the_address_of_the_browser(
     monkeypatch: pytest.MonkeyPatch, login: dict[str, Any] | None, address: str | None, visitor: Creator
 ) -> None:
     user = SimpleNamespace(is_logged_in=login is not None, to_dict=lambda: login)
-    streamlit = SimpleNamespace(
-        runtime=SimpleNamespace(exists=lambda: True), user=user, context=SimpleNamespace(ip_address=address)
-    )
+    streamlit = SimpleNamespace(user=user, context=SimpleNamespace(ip_address=address))
     monkeypatch.setattr(backend, "st", streamlit)
+    monkeypatch.setattr(_compat, "has_server", lambda: True)
     assert backend._visitor() == visitor
 
 
