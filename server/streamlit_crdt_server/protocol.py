@@ -15,6 +15,7 @@ from typing import Any
 
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.yjs.lib0 import DecodeError, Decoder, encode_bytes, encode_varuint
+from streamlit_crdt_server.yjs.nesting import MAX_NESTING
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 MAX_CLOCK = 2**32 - 1
@@ -97,6 +98,7 @@ class Limits:
     max_frame_bytes: int
     max_awareness_bytes: int
     max_state_vector_bytes: int
+    max_nesting: int = MAX_NESTING
 
 
 @dataclass(frozen=True, slots=True)

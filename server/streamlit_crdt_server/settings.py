@@ -16,6 +16,7 @@ from typing import Any, Self
 from streamlit_crdt_server.errors import SettingsError
 from streamlit_crdt_server.names import NAMESPACE_PATTERN
 from streamlit_crdt_server.storage.store_url import store_path
+from streamlit_crdt_server.yjs.nesting import MAX_LOADED_NESTING, MAX_NESTING
 
 PREFIX = "STREAMLIT_CRDT_"
 
@@ -53,6 +54,8 @@ class Settings:
         max_state_vector_bytes: The same for the part of a state vector that the room's own document does not explain.
         max_sent_frame_bytes: Size to which the server cuts the frames that it sends. A stock Yjs client receives a
             larger frame for a value that is larger.
+        max_nesting: Levels of shared types inside each other in a document. An update beyond them closes its
+            connection with 4400. Streamlit sessions and `connect()` read at most 64 levels.
         max_presences_per_connection: Client ids that one connection may announce.
         max_presence_bytes_per_client_id: Bytes of one presence, as JSON. A larger one is ignored.
         max_presence_bytes_per_connection: The same for all presences of one connection.
@@ -114,6 +117,7 @@ class Settings:
     max_awareness_bytes: int = 64 * 1024
     max_state_vector_bytes: int = 1024 * 1024
     max_sent_frame_bytes: int = 1024 * 1024
+    max_nesting: int = MAX_NESTING
     max_presences_per_connection: int = 16
     max_presence_bytes_per_client_id: int = 32 * 1024
     max_presence_bytes_per_connection: int = 64 * 1024
@@ -160,6 +164,8 @@ class Settings:
             )
         if self.secret and self.secret_file is not None:
             raise SettingsError("secret and secret_file are both set: remove one of them")
+        if self.max_nesting > MAX_LOADED_NESTING:
+            raise SettingsError(f"max_nesting={self.max_nesting} must be at most {MAX_LOADED_NESTING}")
         for origin in self.allow_origin:
             _check_origin(origin)
         for setting in fields(self):

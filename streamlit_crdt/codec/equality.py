@@ -22,7 +22,7 @@ from streamlit_crdt.codec import arrays
 MAX_DEPTH = 64
 """Limit of nesting in levels. A deeper value is rejected, and so is a value that contains itself."""
 
-_MAX_COMPARED_DEPTH = 3 * MAX_DEPTH
+_MAX_COMPARED_DEPTH = 4 * MAX_DEPTH
 """Limit for `equal` in levels. Encoded trees are compared too, and a tag takes up to three levels of a tree."""
 
 _EXACT = frozenset({type(None), bool, int, str, bytes})

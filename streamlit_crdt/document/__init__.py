@@ -3,6 +3,7 @@
 - `replica`: `Replica`, the thread-safe entry to this package, and `UpdateLog`.
 - `keyed_values`: values by key.
 - `document`, `root_types`, `panic_guard`: the pycrdt document, its root types, and protection against panics.
+- `shared_content`: reading of shared types, whatever another program has written.
 - `undo`: groups of local edits.
 - `events`: broadcast events.
 - `stored_snapshots`, `snapshots`, `json_state`: snapshots of a room, and its values as JSON.

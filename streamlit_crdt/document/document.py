@@ -23,10 +23,12 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt.document.panic_guard import IntactCopy, refuse_panics
 from streamlit_crdt.document.root_types import RootTypes
+from streamlit_crdt.document.shared_content import SharedContent
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnapshots
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import MergedValue, Rule, seed
+from streamlit_crdt.merge.rule import Foreign
 from streamlit_crdt_server.yjs.applied_clocks import (
     OBSERVED_REPLICAS,
     AppliedClocks,
@@ -34,6 +36,7 @@ from streamlit_crdt_server.yjs.applied_clocks import (
     is_small_deletion,
     step_of,
 )
+from streamlit_crdt_server.yjs.nesting import NestingDepths, check_nesting
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector, read_update_meta
 
 MAX_PENDING_BYTES = 1024 * 1024
@@ -77,8 +80,9 @@ class Document:
     def _create(self, replica_id: int | None, content: bytes | None) -> None:
         """Create the pycrdt document: at first, and after a panic, when no call into the old one is safe."""
         self._doc: Doc[Any] = Doc(client_id=replica_id, allow_multithreading=True)
+        self._depths = NestingDepths()
         if content is not None:
-            self._doc.apply_update(content)
+            self._apply_with_depths(content)
         self._applied = AppliedClocks()
         self._uncounted: list[bytes] = []
         self._recount()
@@ -87,8 +91,9 @@ class Document:
         self._end_observation()
         self._state: Map[Any] = self._doc.get("state", type=Map)
         self._events: Map[Any] = self._doc.get("events", type=Map)
-        self.snapshots = StoredSnapshots(self._doc)
-        self._roots = RootTypes(self._doc, self._state)
+        self._content = SharedContent(self._doc, self._depths)
+        self.snapshots = StoredSnapshots(self._doc, self._content)
+        self._roots = RootTypes(self._doc, self._state, self._content)
         if content is not None:
             self._roots.read_all()  # opens the root types of the content, so that a deletion can clear them
         self.history = UndoHistory(self._roots)
@@ -128,9 +133,9 @@ class Document:
     def edit(self, key: str, rule: Rule, before: Any, after: Any) -> MergedValue:
         """Apply the difference between `before` and `after` to the value of `key`. Return the new merged value."""
         self._write()
-        shared = self._roots.get(key, rule)
-        self.history.track(shared)
-        rule.edit(shared, before, after, self.replica_id)
+        self.history.track(self._roots.get(key, rule))
+        shared = self._roots.prepare_edit(key, rule)
+        rule.edit(shared, self._roots.content(key, rule), before, after, self.replica_id)
         return self._roots.mark(key, rule, rule.container_tag(after))
 
     def seed(self, key: str, rule: Rule, value: Any) -> None:
@@ -157,7 +162,8 @@ class Document:
             self._roots.clear(key)
 
     def read_events(self) -> dict[str, Any]:
-        return self._events.to_py() or {}
+        events = self._content.read("events", Map)
+        return {event_id: stored for event_id, stored in events.items() if not isinstance(stored, Foreign)}
 
     def add_event(self, event_id: str, stored: Any, outdated: Iterable[str]) -> None:
         """Add an event, and delete the outdated ones."""
@@ -242,6 +248,7 @@ class Document:
             self._observed.clear()
             for update in updates:
                 self._uncounted.append(update)
+                self._depths.add(update)
                 self._record(update)
 
     def _observe(self) -> None:
@@ -301,11 +308,12 @@ class Document:
         Raises:
             UpdateRefusedError: the update is malformed or dangerous. The document is unchanged, without an update.
         """
-        meta = _checked(read_update_meta, update)
+        meta = _checked(_read_meta, update)
         with refuse_panics():
             Doc().apply_update(update)
         try:
             with refuse_panics():
+                self._content.add_candidates(text for _, text in meta.text_ranges())
                 self._apply_checked(update, meta)
         except UpdateRefusedError:
             self._updates.clear()
@@ -348,6 +356,10 @@ class Document:
 
     def _apply(self, update: bytes) -> None:
         with self._doc.transaction(origin=REMOTE):
+            self._apply_with_depths(update)
+
+    def _apply_with_depths(self, update: bytes) -> None:
+        with self._depths.admit(update, lambda: decode_state_vector(self._doc.get_state())):
             self._doc.apply_update(update)
 
     def _add_pending(self, update: bytes, clocks: dict[int, int]) -> None:
@@ -384,3 +396,9 @@ def _checked(check: Callable[[bytes], Checked], content: bytes) -> Checked:
         return check(content)
     except ValueError as error:
         raise UpdateRefusedError(str(error)) from error
+
+
+def _read_meta(update: bytes) -> UpdateMeta:
+    meta = read_update_meta(update)
+    check_nesting(meta)
+    return meta

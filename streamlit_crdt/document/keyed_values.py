@@ -13,6 +13,7 @@ from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_lea
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import MergedValue, Rule
+from streamlit_crdt.merge.rule import Foreign
 
 _MAX_KEY_BYTES = 4096
 """Limit of a key in bytes of UTF-8. A longer key is rejected."""
@@ -155,6 +156,8 @@ class KeyedValues:
 
 
 def _value(stored: Any) -> Any:
+    if isinstance(stored, Foreign):
+        raise ValueUnreadableError(f"another program stored a {stored.kind}, which has no value")
     if not isinstance(stored, MergedValue):
         return decode(stored)
     try:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pycrdt import Array, Doc, Map, Text
 
+from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.document.panic_guard import refuse_panics
+from streamlit_crdt.document.shared_content import Path, SharedContent, editable_length
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import RULES, MergedValue, Rule
-from streamlit_crdt.merge.rule import MARKER, Shared, is_marker, marker
+from streamlit_crdt.merge.rule import MARKER, Foreign, Shared, is_marker, marker
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -29,12 +32,14 @@ class RootTypes:
         keys: the keys that have a root type under any rule, also an empty one.
     """
 
-    def __init__(self, doc: Doc[Any], state: Map[Any]) -> None:
+    def __init__(self, doc: Doc[Any], state: Map[Any], content: SharedContent) -> None:
         self.state = state
         self.keys: set[str] = set()
         self._doc = doc
         self._types: dict[str, Shared] = {}
-        self._cache: dict[str, Any] = {}
+        self._content = content
+        self._cache: dict[str, Stored] = {}
+        self._reported: set[str] = set()
         self._subscriptions: list[object] = []
 
     def get(self, key: str, rule: Rule) -> Shared:
@@ -55,16 +60,34 @@ class RootTypes:
         One transaction covers all reads. Otherwise pycrdt opens one for each call, which takes most of the time.
         """
         with self._doc.transaction():
-            return self._read_all()
+            values = self._read_all()
+        for path, kind in self._content.end_read():
+            self._report(path, kind)
+        return values
+
+    def _report(self, path: Path, kind: str) -> None:
+        """Log an item without a value, once per key."""
+        name, *places = path
+        key = str(places[0]) if name == "state" else str(name).partition(":")[2]
+        if key in self._reported:
+            return
+        self._reported.add(key)
+        place = "".join(f"[{place!r}]" for place in (places[1:] if name == "state" else places))
+        _log.warning(
+            "key %r: another program stored a %s%s, which has no value. It is left out.",
+            key,
+            kind,
+            f" at {place}" if place else "",
+        )
 
     def _read_all(self) -> dict[str, Any]:
-        values = self.state.to_py() or {}
-        roots_by_key = dict[str, list[tuple[Rule, Shared]]]()
-        for key, rule, shared in self._existing(values):
-            roots_by_key.setdefault(key, []).append((rule, shared))
-        for key, roots in roots_by_key.items():
+        values: dict[str, Any] = self._content.read("state", Map)
+        rules_by_key = dict[str, list[Rule]]()
+        for key, rule in self._existing(values):
+            rules_by_key.setdefault(key, []).append(rule)
+        for key, rules in rules_by_key.items():
             if key not in values or is_marker(values[key]):
-                found = self._find(key, values.get(key), roots)
+                found = self._find(key, values.get(key), rules)
                 if found is not None:
                     values[key] = found
         return values
@@ -74,7 +97,48 @@ class RootTypes:
         mark = marker(rule, container_tag)
         if key not in self.state or self.state[key] != mark:
             self.state[key] = mark
-        return MergedValue(rule, container_tag, rule.read(self.get(key, rule)))
+        self._cache.pop(f"{rule.name}:{key}", None)  # the observer is called when the transaction ends
+        return MergedValue(rule, container_tag, self.content(key, rule))
+
+    def content(self, key: str, rule: Rule) -> Stored:
+        """Return the content of the root type of `key` under `rule`. It is read again only after a change."""
+        name = f"{rule.name}:{key}"
+        self.get(key, rule)
+        if name not in self._cache:
+            self._cache[name] = self._read(name, rule)
+        return self._cache[name]
+
+    def _read(self, name: str, rule: Rule) -> Stored:
+        """Return the content of a root type, or None if pycrdt fails."""
+        try:
+            with refuse_panics():
+                content = self._content.read(name, rule.kind)
+        except UpdateRefusedError as error:
+            _log.warning("the root type %r is unreadable: %s", name, error)
+            return None
+        if not isinstance(content, dict):
+            return content
+        return {entry: value for entry, value in content.items() if not isinstance(value, Foreign)}
+
+    def prepare_edit(self, key: str, rule: Rule) -> Shared:
+        """Return the root type of `key` under `rule`, without content that pycrdt cannot edit around.
+
+        From a list, the texts of other programs are deleted: positions behind them are not reliable. A text with
+        items that are neither characters nor embedded objects is replaced by its characters.
+        """
+        shared, name = self.get(key, rule), f"{rule.name}:{key}"
+        if rule.kind is Array:
+            self.content(key, rule)
+            texts = self._content.foreign_texts(name)
+            if texts is not None:
+                self._doc.apply_update(texts)
+                self._cache.pop(name, None)
+        elif isinstance(shared, Text) and editable_length(shared) != len(shared):
+            characters = str(shared)
+            self._clear_sequence(name)
+            shared.insert(0, characters)
+            self._cache.pop(name, None)
+        return shared
 
     def complete(self, key: str, rule: Rule, update: bytes) -> None:
         """Set the entries that a seed in a map has lost. A seed's entry may lose against an older, deleted entry."""
@@ -90,23 +154,34 @@ class RootTypes:
         """Clear the root types of `key` under all rules."""
         for rule in RULES.values():
             name = f"{rule.name}:{key}"
-            if name in self._types:
-                shared = self._types[name] if rule.kind is Map else self._actual_sequence(name)
-                if len(shared):
-                    shared.clear()
+            shared = self._types.get(name)
+            self._cache.pop(name, None)
+            if isinstance(shared, Map):
+                self._clear_map(shared)
+            elif shared is not None:
+                self._clear_sequence(name)
 
-    def _actual_sequence(self, name: str) -> Shared:
-        """Return a root type as Text or Array, by its content. Opened as the other type, pycrdt miscounts positions."""
+    def _clear_map(self, shared: Map[Any]) -> None:
+        with self._doc.transaction() as transaction:
+            for key in shared.integrated.keys(transaction._txn):
+                with suppress(KeyError):  # a format, which is removed nevertheless
+                    shared.integrated.remove(transaction._txn, key)
+
+    def _clear_sequence(self, name: str) -> None:
+        """Clear a text or an array. Each view of the type deletes what the other one cannot."""
         text: Text = self._doc.get(name, type=Text)
         array: Array[Any] = self._doc.get(name, type=Array)
-        return text if str(text) else array
+        if length := editable_length(text):
+            del text[:length]
+        if len(array):
+            array.clear()
 
     def of_key(self, key: str) -> list[Shared]:
         """Return the existing root types of `key` under all rules."""
         names = (f"{name}:{key}" for name in RULES)
         return [self._types[name] for name in names if name in self._types]
 
-    def _existing(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule, Shared]]:
+    def _existing(self, values: dict[str, Any]) -> Iterator[tuple[str, Rule]]:
         """Yield the root types in the document, and those that a marker names: an update has no empty root types."""
         names = dict.fromkeys(self._doc.keys())
         names.update(
@@ -116,38 +191,22 @@ class RootTypes:
             prefix, colon, key = name.partition(":")
             rule = RULES.get(prefix)
             if rule is not None and colon:
-                yield key, rule, self.get(key, rule)
+                self.get(key, rule)
+                yield key, rule
 
-    def _find(self, key: str, mark: Any, roots: list[tuple[Rule, Shared]]) -> MergedValue | None:
+    def _find(self, key: str, mark: Any, rules: list[Rule]) -> MergedValue | None:
         """Return the value of the rule that the marker names, or without a marker of the first nonempty root type.
 
         The order is that of `RULES`, because pycrdt lists root types in a random order.
         """
         wanted, container_tag = _read_marker(mark)
         order = list(RULES.values())
-        for rule, shared in sorted(roots, key=lambda root: order.index(root[0])):
+        for rule in sorted(rules, key=order.index):
             if wanted is None or rule.name == wanted:
-                content = self._read(rule, shared, key)
+                content = self.content(key, rule)
                 if content or wanted is not None:
                     return MergedValue(rule, container_tag, content)
         return None
-
-    def _read(self, rule: Rule, shared: Shared, key: str) -> Any:
-        """Return the content of a root type, or None if another program created it with another type."""
-        name = f"{rule.name}:{key}"
-        if name not in self._cache:
-            self._cache[name] = self._read_uncached(rule, shared, key)
-        return self._cache[name]
-
-    def _read_uncached(self, rule: Rule, shared: Shared, key: str) -> Any:
-        try:
-            with refuse_panics():
-                if rule.kind is Array and not isinstance(self._actual_sequence(f"{rule.name}:{key}"), Array):
-                    return None  # pycrdt 0.14.13 does not return if it reads a text as an array
-                return rule.read(shared)
-        except UpdateRefusedError as error:
-            _log.debug("root type of rule %s is unreadable: %s", rule.name, error)
-            return None
 
 
 def _read_marker(mark: Any) -> tuple[str | None, str]:

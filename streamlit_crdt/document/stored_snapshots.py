@@ -16,6 +16,8 @@ from typing import Any, Final, Self
 
 from pycrdt import Doc, Map
 
+from streamlit_crdt.document.shared_content import SharedContent
+
 ROOT: Final = "snapshots"
 
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
@@ -68,7 +70,8 @@ class SnapshotInfo:
 class StoredSnapshots:
     """The root map `snapshots` of one document. It is read again only after a change. Not thread-safe."""
 
-    def __init__(self, doc: Doc[Any]) -> None:
+    def __init__(self, doc: Doc[Any], content: SharedContent) -> None:
+        self._content = content
         self._map: Map[Any] = doc.get(ROOT, type=Map)
         self._entries: list[Mapping[str, SnapshotInfo]] = []
         entries = self._entries
@@ -90,7 +93,7 @@ class StoredSnapshots:
 
     def get(self, name: str) -> StoredSnapshot | None:
         """Return a snapshot, or None if there is none with this name or its content is invalid."""
-        stored = self._map.get(name)
+        stored = self._content.read_entry(ROOT, name)
         if not isinstance(stored, dict):
             return None
         when, who, state = (stored.get(field) for field in ("when", "who", "state"))

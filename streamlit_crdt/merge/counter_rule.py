@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 from pycrdt import Map
@@ -20,6 +22,7 @@ class CounterRule:
 
     name = "counter"
     kind = Map
+    empty: Mapping[str, Stored] = MappingProxyType({})
 
     def accepts(self, value: object) -> bool:
         if type(value) is int:
@@ -29,17 +32,21 @@ class CounterRule:
     def container_tag(self, value: float) -> str:
         return type(value).__name__
 
-    def edit(self, shared: Map[Any], before: float | None, after: float, author: int) -> None:
+    def edit(
+        self,
+        shared: Map[Any],
+        content: Mapping[str, Stored],
+        before: float | None,
+        after: float,
+        author: int,
+    ) -> None:
         own = str(author)
         added = after - (before or 0)
         if added or before is None:
-            shared[own] = encode(_number(shared[own]) + added if own in shared else added)
+            shared[own] = encode(_number(content[own]) + added if own in content else added)
 
     def distance(self, before: float, after: float) -> float:
         return abs(after - before)
-
-    def read(self, shared: Map[Any]) -> Stored:
-        return shared.to_py() or {}
 
     def value(self, content: Stored, container_tag: str) -> Any:
         total = sum(_number(content[replica]) for replica in sorted(content))

@@ -10,6 +10,7 @@ from pycrdt import Array
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.merge.item_keys import encode, token
+from streamlit_crdt.merge.rule import Foreign
 from streamlit_crdt.merge.sequence_diff import diff, edit_size, rebase
 
 
@@ -18,6 +19,7 @@ class ListRule:
 
     name = "list"
     kind = Array
+    empty: Sequence[Stored] = ()
 
     def accepts(self, value: object) -> bool:
         return type(value) is list
@@ -26,11 +28,16 @@ class ListRule:
         return "list"
 
     def edit(
-        self, shared: Array[Any], before: Sequence[Any] | None, after: Sequence[Any], author: int
+        self,
+        shared: Array[Any],
+        content: Sequence[Stored | Foreign],
+        before: Sequence[Any] | None,
+        after: Sequence[Any],
+        author: int,
     ) -> None:
         new = [encode(item) for item in after]
         old = [token(encode(item)) for item in before or ()]
-        current = [token(item) for item in shared.to_py() or ()]
+        current = [token(item) for item in content]
         for step in rebase(old, [token(item) for item in new], current, diff, follows=False):
             if step.end > step.at:
                 del shared[step.at : step.end]
@@ -41,8 +48,5 @@ class ListRule:
         old, new = ([token(encode(item)) for item in items] for items in (before, after))
         return edit_size(diff(old, new))
 
-    def read(self, shared: Array[Any]) -> Stored:
-        return shared.to_py() or []
-
     def value(self, content: Stored, container_tag: str) -> Any:
-        return [decode(item) for item in content]
+        return [decode(item) for item in content if not isinstance(item, Foreign)]

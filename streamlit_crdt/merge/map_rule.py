@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pycrdt import Map
@@ -22,6 +23,7 @@ class MapRule:
 
     name = "map"
     kind = Map
+    empty: Mapping[str, Stored] = MappingProxyType({})
 
     def accepts(self, value: object) -> bool:
         return type(value) is dict
@@ -30,14 +32,19 @@ class MapRule:
         return "dict"
 
     def edit(
-        self, shared: Map[Any], before: Mapping[Any, Any] | None, after: Mapping[Any, Any], author: int
+        self,
+        shared: Map[Any],
+        content: Mapping[str, Stored],
+        before: Mapping[Any, Any] | None,
+        after: Mapping[Any, Any],
+        author: int,
     ) -> None:
         old, new = dict(_leaves(before or {})), dict(_leaves(after))
         written = {name for name in new if name not in old or token(old[name]) != token(new[name])}
         removed = old.keys() - new.keys()
         hidden = {parent for name in written | removed for parent in _parents(name)} - new.keys()
         for name in sorted(removed | hidden):
-            if name in shared:
+            if name in content:
                 del shared[name]
         for name in sorted(written):
             shared[name] = new[name]
@@ -45,9 +52,6 @@ class MapRule:
     def distance(self, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> float:
         old, new = ({(name, token(leaf)) for name, leaf in _leaves(value)} for value in (before, after))
         return len(old ^ new)
-
-    def read(self, shared: Map[Any]) -> Stored:
-        return shared.to_py() or {}
 
     def value(self, content: Stored, container_tag: str) -> Any:
         tree: dict[Any, Any] = {}

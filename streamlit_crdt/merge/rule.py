@@ -13,6 +13,17 @@ Shared = Text | Array[Any] | Map[Any]
 """A root type of a document."""
 
 
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Placeholder of an item of another program that has no value, such as XML, a subdocument or a format.
+
+    Attributes:
+        kind: Its type, for messages.
+    """
+
+    kind: str
+
+
 class Rule(Protocol):
     """Merge rule of one kind of value. A rule has no state."""
 
@@ -26,6 +37,11 @@ class Rule(Protocol):
         """Class of the root type."""
         ...
 
+    @property
+    def empty(self) -> Stored:
+        """Content of an empty root type."""
+        ...
+
     def accepts(self, value: object) -> bool:
         """Return whether this rule can store `value`, which is shareable. Other values are stored as a whole."""
         ...
@@ -34,11 +50,12 @@ class Rule(Protocol):
         """Return the property of `value` that its content lacks, such as the type of the container."""
         ...
 
-    def edit(self, shared: Any, before: Any, after: Any, author: int) -> None:
+    def edit(self, shared: Any, content: Any, before: Any, after: Any, author: int) -> None:
         """Apply the difference between `before` and `after` to `shared`. Later changes of other replicas stay.
 
         Args:
             shared: the root type. A transaction of its document is open.
+            content: its present content, see `MergedValue`.
             before: the value that the author of the edit saw, None if there was none.
             after: the new value.
             author: the author's replica id.
@@ -52,10 +69,6 @@ class Rule(Protocol):
         """
         ...
 
-    def read(self, shared: Any) -> Stored:
-        """Return the content of `shared` in its encoded form."""
-        ...
-
     def value(self, content: Stored, container_tag: str) -> Any:
         """Return the value of a content. May raise any exception if another program wrote the content."""
         ...
@@ -63,7 +76,13 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MergedValue:
-    """A value in a root type of its own: its rule, the result of `Rule.container_tag`, and its encoded content."""
+    """A value in a root type of its own.
+
+    Attributes:
+        rule: its rule.
+        container_tag: the result of `Rule.container_tag`.
+        content: its content in encoded form: str, list or dict. A list has `Foreign` for items without a value.
+    """
 
     rule: Rule
     container_tag: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pycrdt import Map
@@ -21,6 +22,7 @@ class SetRule:
 
     name = "set"
     kind = Map
+    empty: Mapping[str, Stored] = MappingProxyType({})
 
     def accepts(self, value: object) -> bool:
         if type(value) is not list:
@@ -33,9 +35,16 @@ class SetRule:
     def container_tag(self, value: object) -> str:
         return type(value).__name__
 
-    def edit(self, shared: Map[Any], before: Iterable[Any] | None, after: Iterable[Any], author: int) -> None:
+    def edit(
+        self,
+        shared: Map[Any],
+        content: Mapping[str, Stored],
+        before: Iterable[Any] | None,
+        after: Iterable[Any],
+        author: int,
+    ) -> None:
         old, new = _entries(before or ()), _entries(after)
-        for entry, item in sorted((shared.to_py() or {}).items()):
+        for entry, item in sorted(content.items()):
             if item_key(item) in old.keys() - new.keys():
                 del shared[entry]
         for name in sorted(new.keys() - old.keys()):
@@ -43,9 +52,6 @@ class SetRule:
 
     def distance(self, before: Iterable[Any], after: Iterable[Any]) -> float:
         return len(_entries(before).keys() ^ _entries(after).keys())
-
-    def read(self, shared: Map[Any]) -> Stored:
-        return shared.to_py() or {}
 
     def value(self, content: Stored, container_tag: str) -> Any:
         by_name = {item_key(item): item for item in content.values()}

@@ -16,6 +16,7 @@ class TextRule:
 
     name = "text"
     kind = Text
+    empty = ""
 
     def accepts(self, value: object) -> bool:
         return type(value) is str and _is_unicode(value)
@@ -23,8 +24,8 @@ class TextRule:
     def container_tag(self, value: str) -> str:
         return "str"
 
-    def edit(self, shared: Text, before: str | None, after: str, author: int) -> None:
-        current = str(shared)
+    def edit(self, shared: Text, content: str, before: str | None, after: str, author: int) -> None:
+        current = content
         embeds = _embed_positions(shared, current)
         for step in rebase(before or "", after, current, text_diff, follows=True):
             at = _byte_length(current[: step.at])
@@ -37,12 +38,6 @@ class TextRule:
 
     def distance(self, before: str, after: str) -> float:
         return edit_size(text_diff(before, after))
-
-    def read(self, shared: Text) -> Stored:
-        text = str(shared)
-        if len(shared) != _byte_length(text) + len(_embed_positions(shared, text)):
-            raise TypeError("not a text")
-        return text
 
     def value(self, content: Stored, container_tag: str) -> Any:
         if type(content) is not str:

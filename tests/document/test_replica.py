@@ -14,6 +14,7 @@ from pycrdt import Array, Doc, Map, Text
 
 import streamlit_crdt.document.document as document_module
 from streamlit_crdt.document.replica import LOCAL, MAX_LOG_UPDATES, ROOM, TAB, Replica
+from streamlit_crdt.document.shared_content import SharedContent
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import RULES
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, check_update, decode_state_vector
@@ -425,11 +426,15 @@ def test_update_does_not_reread_unchanged_root_types(monkeypatch: pytest.MonkeyP
     replica, other = Replica(), Replica()
     replica.edit("log", None, ["first"], RULES["list"])
     other.apply(replica.diff())
-    read = list[object]()
-    native = RULES["list"].read
-    monkeypatch.setattr(
-        type(RULES["list"]), "read", lambda self, shared: read.append(shared) or native(shared)
-    )
+    read = list[str]()
+    native = SharedContent.read
+
+    def record(self: SharedContent, name: str, kind: Any) -> Any:
+        if name != "state":
+            read.append(name)
+        return native(self, name, kind)
+
+    monkeypatch.setattr(SharedContent, "read", record)
     replica.set("x", 1)
     other.apply(replica.diff())
     assert (other.get("x"), other.get("log"), read) == (1, ["first"], [])

@@ -102,7 +102,7 @@ def _apply_merged(vector: dict[str, Any], order: Any) -> Any:
     for number in order:
         document.apply_update(b64decode(vector["updates"][number]))
     roots = {f"{name}:k-{name}": rule for name, rule in RULES.items()}
-    return {name: _as_json(rule.read(document.get(name, type=rule.kind))) for name, rule in roots.items()}
+    return {name: _as_json(document.get(name, type=rule.kind).to_py()) for name, rule in roots.items()}
 
 
 def _as_json(stored: Any) -> Any:

@@ -16,6 +16,7 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import load_all
+from streamlit_crdt_server.yjs.nesting import depths_of
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
 from streamlit_crdt_server.yjs.structs import slice_structs
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
@@ -106,6 +107,7 @@ class RoomDocument:
         self._room = room
         self._log = log
         self._max_bytes = settings.max_room_bytes
+        self._max_nesting = settings.max_nesting
         self._size = DocumentSize(settings.warn_room_bytes, settings.max_room_bytes)
         self._surrogate_pairs = SurrogatePairs()
         self._subscription: Subscription | None = None
@@ -159,6 +161,7 @@ class RoomDocument:
         Fixes two bugs of pycrdt-websocket 0.16.5: `_watch_ready` of a restarted room observes the document again
         and never removes the first observer; `put_updates` drops updates without an error when 65 536 are queued.
         """
+        depths_of(self.ydoc).max_nesting = self._max_nesting
         if self._subscription is None:
             self._subscription = self.ydoc.observe(self._collect)
 
@@ -174,6 +177,7 @@ class RoomDocument:
         self._surrogate_pairs.add(event.update)
         self.outbox.append(event.update)
         if not self._is_batching:
+            depths_of(self.ydoc).add(event.update)
             self.has_work.set()
 
     def take_outbox(self) -> bytes | None:

@@ -20,6 +20,7 @@ from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import MalformedFrameError, UpdateRefusedError
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
+from streamlit_crdt_server.yjs.nesting import MAX_NESTING
 from streamlit_crdt_server.yjs.pacing import Pacer, paced, pause
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
 from streamlit_crdt_server.yjs.update_slices import cut_update
@@ -54,6 +55,7 @@ def limits_of(settings: Settings, replicas: int) -> protocol.Limits:
         settings.max_frame_bytes,
         settings.max_awareness_bytes,
         settings.max_state_vector_bytes + replicas * MAX_VECTOR_ENTRY_BYTES,
+        settings.max_nesting,
     )
 
 
@@ -180,25 +182,25 @@ def decode(frame: bytes, limits: protocol.Limits) -> Received:
     if message.update == EMPTY_UPDATE:
         return ReceivedUpdate(())
     try:
-        return ReceivedUpdate(validate_in_slices(message.update))
+        return ReceivedUpdate(validate_in_slices(message.update, limits.max_nesting))
     except UpdateRefusedError as error:
         raise MalformedFrameError(error.reason) from error
 
 
-def validate_in_slices(update: bytes) -> Sequence[ValidatedUpdate]:
+def validate_in_slices(update: bytes, max_nesting: int = MAX_NESTING) -> Sequence[ValidatedUpdate]:
     """Validate an update, a large one in slices. Any thread.
 
     Raises:
         UpdateRefusedError: The update must not be applied to a room.
     """
     if len(update) <= SLICE_BYTES:
-        return (validate_update(update),)
+        return (validate_update(update, max_nesting),)
     try:
         pieces = cut_update(update, SLICE_BYTES)
     except (ValueError, RecursionError) as error:
         raise UpdateRefusedError(str(error) or "it is nested too deeply") from error
     slices = []
     for piece in pieces:
-        slices.append(validate_update(piece))
+        slices.append(validate_update(piece, max_nesting))
         pause()
     return slices

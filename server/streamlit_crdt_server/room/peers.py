@@ -105,6 +105,7 @@ class LocalRoom(Protocol):
     """The part of a `Room` that a `LocalPeer` uses. The properties may be read in any thread."""
 
     name: str
+    settings: Settings
 
     @property
     def pipeline(self) -> PeerUpdates: ...
@@ -351,7 +352,7 @@ class LocalPeer:
         """
         done: Future[None] = Future()
         try:
-            validated = validate_update(update)
+            validated = validate_update(update, self._room.settings.max_nesting)
         except ValueError as error:
             done.set_exception(error)
             return done

@@ -8,6 +8,7 @@ Modules:
     applied_clocks: The clocks that a document has applied, without reading its state vector.
     structs: Merging and slicing of the structs of an update.
     integration_cost: Budget for the comparisons that an update causes.
+    nesting: Limit of the nesting of shared types in a document.
     surrogate_pairs: Repair of updates that split a surrogate pair.
     safe_apply: Validation and application of untrusted updates.
     log_recovery: Separation of readable and damaged updates of a stored log.

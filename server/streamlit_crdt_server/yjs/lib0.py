@@ -14,9 +14,9 @@ EMPTY_UPDATE = b"\x00\x00"
 MAX_VARUINT = 2**53 - 1
 """Largest integer that a JavaScript number represents exactly. Ids, clocks and lengths of Yjs never exceed it."""
 
-MAX_ANY_DEPTH = 512
-"""Levels of nesting of a stored value. A Python value takes several levels; the recursion stays far from the limit
-of the stack."""
+MAX_ANY_DEPTH = 256
+"""Levels of nesting of a stored value. A Python value of 64 levels takes up to 195. Functions that walk a value recurse
+with up to three frames per level, and Python allows 1000."""
 
 _MAX_VARUINT_SHIFT = 49
 """Bit position of the eighth byte of a varuint, the last one that 53 bits can need."""

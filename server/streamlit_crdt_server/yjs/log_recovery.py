@@ -16,7 +16,7 @@ from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.yjs.safe_apply import (
     DocumentDamagedError,
     MisplacedError,
-    apply_update,
+    load_update,
     read_state,
     reraise_exit,
 )
@@ -54,7 +54,7 @@ def load_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> bool:
     is_complete = True
     for update in updates:
         try:
-            is_complete &= apply_update(ydoc, update)
+            is_complete &= load_update(ydoc, update)
         except MisplacedError:
             is_complete = False
     return is_complete
@@ -77,7 +77,7 @@ def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
     try:
         for index in range(len(updates)):
             with suppress(MisplacedError):  # the other structs of the update are applied
-                apply_update(ydoc, updates[index])
+                load_update(ydoc, updates[index])
     except UpdateRefusedError as error:
         return index, error.reason
     except DocumentDamagedError:
@@ -107,7 +107,7 @@ def _can_load(updates: Sequence[bytes]) -> bool:
     try:
         for update in updates:
             with suppress(MisplacedError):
-                apply_update(ydoc, update)
+                load_update(ydoc, update)
     except BaseException as error:
         reraise_exit(error)
         return False

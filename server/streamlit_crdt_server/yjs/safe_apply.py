@@ -17,6 +17,7 @@ from pycrdt import Doc, get_state, get_update, merge_updates
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.yjs.integration_cost import check_cost
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
+from streamlit_crdt_server.yjs.nesting import MAX_NESTING, NestingError, check_nesting, depths_of
 from streamlit_crdt_server.yjs.structs import MERGE_OVER_STRUCTS, merge_structs
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector, read_update_meta
 
@@ -57,10 +58,10 @@ class ValidatedUpdate:
         return cls(data, meta.reach, meta.contiguous_ends())
 
 
-def validate_update(update: bytes) -> ValidatedUpdate:
-    """Check the form and the cost of an update, and apply it to an empty document.
+def validate_update(update: bytes, max_nesting: int = MAX_NESTING) -> ValidatedUpdate:
+    """Check the form, the nesting and the cost of an update, and apply it to an empty document.
 
-    Any thread. A small update takes 20 us.
+    Any thread. A small update takes 20 us. The nesting in the document is checked later, see `NestingDepths`.
 
     Returns:
         An equivalent update, with fewer structs if it had many.
@@ -73,7 +74,10 @@ def validate_update(update: bytes) -> ValidatedUpdate:
         if meta.structs - meta.run_count > MERGE_OVER_STRUCTS:
             update = merge_structs(update)
             meta = read_update_meta(update)
+        check_nesting(meta, max_nesting)
         check_cost(meta)
+    except UpdateRefusedError:
+        raise
     except (ValueError, RecursionError) as error:
         raise UpdateRefusedError(str(error) or "it is nested too deeply") from error
     try:
@@ -96,9 +100,23 @@ def apply_update(ydoc: Doc[Any], update: bytes) -> bool:
 
     Raises:
         UpdateRefusedError: The update does not decode. The document is unchanged.
+        NestingError: Its shared types would be nested too deeply in the document, which is unchanged.
         MisplacedError: The parent of one of its own structs is not a shared type.
         DocumentDamagedError: The document panicked.
     """
+    with depths_of(ydoc).admit(update, lambda: decode_state_vector(read_vector(ydoc))):
+        return _apply_admitted(ydoc, update)
+
+
+def load_update(ydoc: Doc[Any], update: bytes) -> bool:
+    """Call `apply_update` for an update of a log. Types that are nested too deeply are left out."""
+    try:
+        return apply_update(ydoc, update)
+    except NestingError:
+        return apply_update(ydoc, depths_of(ydoc).without_deep_structs(update))
+
+
+def _apply_admitted(ydoc: Doc[Any], update: bytes) -> bool:
     try:
         _apply(ydoc, update)
     except RuntimeError:

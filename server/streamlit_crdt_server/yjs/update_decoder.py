@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ from streamlit_crdt_server.yjs.pacing import PAUSE_EVERY, pause
 
 Unit = tuple[int, int]
 """Replica id and clock of one element."""
+
+Parent = tuple[Unit | str, ...]
+"""Id of the parent or name of the root type, and the key if the struct is an entry of a map."""
 
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _NO_UNIT = (-1, -1)
@@ -51,6 +54,8 @@ class UpdateMeta:
         structs: Number of structs.
         deletions: Replica id, first clock and end clock of each deletion, as one flat array.
         surrogates: Clocks of the low surrogates (second halves of surrogate pairs), per replica id.
+        type_runs: Indexes of the runs with shared types.
+        nested_parents: Number of the places inside of shared types that structs name as their parents.
     """
 
     def __init__(self) -> None:
@@ -59,9 +64,12 @@ class UpdateMeta:
         self.structs = 0
         self.deletions = array("q")
         self.surrogates: dict[int, array[int]] = {}
+        self.type_runs = array("q")
+        self._texts = array("q")
+        self.nested_parents = 0
         self._gaps: dict[int, int] = {}
         self._runs = bytearray()
-        self._parents: dict[object, int] = {}
+        self._parents: dict[Parent, int] = {}
         self._right: Unit | None = _NO_UNIT
         self._open_block = (0, 0)
 
@@ -90,15 +98,28 @@ class UpdateMeta:
         self.blocks[replica] = Block(first_run, self.run_count, start, clock)
         self._extend_reach(replica, clock)
 
-    def add_struct(self, unit: Unit, left: Unit | None, right: Unit | None, parent: object) -> None:
+    def add_struct(self, unit: Unit, left: Unit | None, right: Unit | None, parent: Parent | None) -> None:
         """Add a struct with its neighbors, or with its parent and key if it has no neighbors."""
         before = self.structs
         self.structs = before + 1
         if left is not None and left[1] == unit[1] - 1 and left[0] == unit[0] and right == self._right:
             return
         self._right = right
-        number = -1 if parent is None else self._parents.setdefault(parent, len(self._parents))
+        number = -1 if parent is None else self._number_of(parent)
         self._runs += _RUN.pack(*unit, *(left or _NO_UNIT), *(right or _NO_UNIT), number, before)
+
+    def _number_of(self, parent: Parent) -> int:
+        number = self._parents.get(parent)
+        if number is None:
+            number = self._parents[parent] = len(self._parents)
+            self.nested_parents += isinstance(parent[0], tuple)
+        return number
+
+    def add_type(self) -> None:
+        """Note that the last added struct is a shared type."""
+        last = self.run_count - 1
+        if not self.type_runs or self.type_runs[-1] != last:
+            self.type_runs.append(last)
 
     def add_deletion(self, replica: int, start: int, end: int) -> None:
         self.deletions.extend((replica, start, end))
@@ -114,9 +135,28 @@ class UpdateMeta:
         if found:
             self.surrogates.setdefault(replica, array("q")).extend(found)
 
+    def add_text_range(self, clock: int, end: int) -> None:
+        """Note that the last added struct is the text from `clock` to before `end`."""
+        run = self.run_count - 1
+        if self._texts and self._texts[-1] == clock and self._texts[-3] == run:
+            self._texts[-1] = end
+        else:
+            self._texts.extend((run, clock, end))
+
+    def text_ranges(self) -> Iterator[tuple[int, tuple[int, int, int]]]:
+        """Yield the index of the run, the replica id, the first clock and the end clock of each text."""
+        for index in range(0, len(self._texts), 3):
+            run, start, end = self._texts[index : index + 3]
+            yield run, (self.run(run)[0][0], start, end)
+
     def contiguous_ends(self) -> dict[int, int]:
         """Return the end clock of the structs before the first gap, per replica id."""
         return {replica: self._gaps.get(replica, block.end) for replica, block in self.blocks.items()}
+
+    @property
+    def parents(self) -> Sequence[Parent]:
+        """Parents of structs without neighbors, by their number."""
+        return list(self._parents)
 
     def run(self, index: int) -> tuple[Unit, Unit | None, Unit | None, int, int]:
         """Return the first struct of a run.
@@ -256,7 +296,7 @@ class UpdateDecoder(Decoder):
             return self.read_positive()
         left: Unit | None = (self.read_varuint(), self.read_varuint()) if information & _HAS_LEFT else None
         right: Unit | None = (self.read_varuint(), self.read_varuint()) if information & _HAS_RIGHT else None
-        parent: tuple[Unit | str, ...] | None = None
+        parent: Parent | None = None
         if left is None and right is None:
             parent = self._read_parent(bool(information & _HAS_PARENT_KEY))
         self.meta.add_struct((self._replica, self._clock), left, right, parent)
@@ -266,7 +306,7 @@ class UpdateDecoder(Decoder):
             raise ValueError(f"content type {information & _CONTENT} is unknown")
         return read_content(self)
 
-    def _read_parent(self, has_key: bool) -> tuple[Unit | str, ...]:
+    def _read_parent(self, has_key: bool) -> Parent:
         """Return the parent of a struct without neighbors, and its key if it has one."""
         is_named = self.read_varuint()
         if is_named > 1:
@@ -297,9 +337,12 @@ class UpdateDecoder(Decoder):
         if not text:
             raise ValueError("a text is empty")
         if text.isascii():
-            return len(text)
-        self.meta.add_text(self._replica, self._clock, text)
-        return len(text.encode("utf-16-le")) // 2
+            length = len(text)
+        else:
+            self.meta.add_text(self._replica, self._clock, text)
+            length = len(text.encode("utf-16-le")) // 2
+        self.meta.add_text_range(self._clock, self._clock + length)
+        return length
 
     def _read_embed(self) -> int:
         self.read_text()
@@ -314,6 +357,7 @@ class UpdateDecoder(Decoder):
         kind = self.read_varuint()
         if kind >= _TYPE_COUNT:
             raise ValueError(f"shared type {kind} is unknown")
+        self.meta.add_type()
         if kind in _NAMED_TYPES:
             self.read_text()
         return 1

@@ -1,0 +1,161 @@
+"""Limit of nested shared types (rule N2): in one update, across updates, and in any order of its structs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Map, Text, XmlFragment, merge_updates
+
+from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.yjs.log_recovery import load_all, split_readable
+from streamlit_crdt_server.yjs.nesting import MAX_LOADED_NESTING, MAX_NESTING, NestingError, depths_of
+from streamlit_crdt_server.yjs.safe_apply import (
+    MisplacedError,
+    apply_update,
+    is_complete_state,
+    read_state,
+    validate_update,
+)
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
+from tests.server.support.expensive_updates import ARRAY, struct
+from tests.server.support.hostile_updates import blocks, child
+from tests.server.support.nested_types import (
+    DELETE_OUTERMOST,
+    REPLICA,
+    behind_neighbors,
+    chain,
+    links,
+    merged,
+    with_two_replicas,
+)
+
+
+class Guarded:
+    """A document with a limit."""
+
+    def __init__(self, max_nesting: int = MAX_NESTING) -> None:
+        self.ydoc: Doc[Any] = Doc()
+        self.depths = depths_of(self.ydoc)
+        self.depths.max_nesting = max_nesting
+
+    def apply(self, *updates: bytes) -> None:
+        for update in updates:
+            apply_update(self.ydoc, update)
+
+
+@pytest.mark.parametrize("make", [chain, behind_neighbors, with_two_replicas])
+def test_N2_update_with_types_nested_too_deeply_is_refused(make: Any) -> None:
+    validate_update(make(MAX_NESTING))
+    Guarded().apply(make(MAX_NESTING))
+    for depth in (MAX_NESTING + 1, 5_000):
+        with pytest.raises(UpdateRefusedError, match="max_nesting=64"):
+            validate_update(make(depth))
+        with pytest.raises(NestingError):
+            Guarded().apply(make(depth))
+
+
+def test_N2_deep_types_deleted_in_the_same_update_are_refused() -> None:
+    with pytest.raises(UpdateRefusedError, match="nested deeper"):
+        validate_update(merged(chain(35_000), deletions=[(REPLICA, 0)]))
+
+
+def test_N2_max_nesting_is_a_setting() -> None:
+    validate_update(chain(100), max_nesting=100)
+    with pytest.raises(UpdateRefusedError, match="max_nesting=3"):
+        validate_update(chain(4), max_nesting=3)
+
+
+@pytest.mark.parametrize("step", [1, 7, 63])
+def test_N2_chain_built_by_many_updates_is_refused_at_the_limit(step: int) -> None:
+    guarded = Guarded()
+    for start in range(0, MAX_NESTING - step + 1, step):
+        guarded.apply(chain(step, REPLICA, start, (REPLICA, start - 1) if start else None))
+    level = MAX_NESTING // step * step
+    with pytest.raises(NestingError):
+        guarded.apply(chain(MAX_NESTING - level + 1, 8, 0, (REPLICA, level - 1)))
+    guarded.apply(chain(MAX_NESTING - level, 9, 0, (REPLICA, level - 1)) if level < MAX_NESTING else b"\0\0")
+    guarded.apply(DELETE_OUTERMOST)
+
+
+def test_N2_chain_that_continues_a_loaded_document_is_refused() -> None:
+    source, guarded = Guarded(), Guarded()
+    source.apply(*links(MAX_NESTING))
+    guarded.apply(source.ydoc.get_update())
+    with pytest.raises(NestingError):
+        guarded.apply(chain(1, 9, 0, (REPLICA, MAX_NESTING - 1)))
+
+
+def test_N2_repeated_struct_at_another_place_does_not_lower_the_level() -> None:
+    guarded = Guarded()
+    guarded.apply(*links(MAX_NESTING))
+    elsewhere = [struct(ARRAY), child((REPLICA, MAX_NESTING - 1), ARRAY)]
+    with pytest.raises(NestingError):
+        guarded.apply(blocks((REPLICA, MAX_NESTING - 1, elsewhere)))
+
+
+def test_N2_partly_applied_update_counts() -> None:
+    """The update is refused for its last struct. The document keeps the types before it."""
+    guarded = Guarded()
+    guarded.apply(blocks((5, 0, [struct((4, b"\1a"))])))
+    deep = [struct(ARRAY), *(child((REPLICA, clock), ARRAY) for clock in range(MAX_NESTING - 1))]
+    with pytest.raises(MisplacedError):
+        guarded.apply(blocks((REPLICA, 0, [*deep, child((5, 0))])))
+    with pytest.raises(NestingError):
+        guarded.apply(chain(1, 9, 0, (REPLICA, MAX_NESTING - 1)))
+
+
+def test_N2_refused_update_leaves_no_level() -> None:
+    guarded = Guarded()
+    with pytest.raises(NestingError):
+        guarded.apply(chain(MAX_NESTING + 1))
+    guarded.apply(*links(MAX_NESTING))
+
+
+def test_document_without_nested_types_stores_no_level() -> None:
+    guarded, ydoc = Guarded(), Doc[Any]()
+    ydoc.observe(lambda event: guarded.apply(event.update))
+    values, items, text = ydoc.get("m", type=Map), ydoc.get("a", type=Array), ydoc.get("t", type=Text)
+    for number in range(300):
+        values[f"k{number % 7}"] = number % 11
+        items.insert(number // 2, number % 5)
+        text.insert(number // 3, "'")
+        del items[number // 2 : number // 2 + number % 2]
+    assert guarded.ydoc.get_update() == ydoc.get_update()
+    assert guarded.depths.is_flat
+
+
+def test_honest_nested_content_of_another_program_is_accepted() -> None:
+    guarded, ydoc = Guarded(), Doc[Any]()
+    ydoc.observe(lambda event: guarded.apply(event.update))
+    root = ydoc.get("m", type=Map)
+    for number in range(50):
+        root[f"board{number % 5}"] = board = Map({"cards": Array([Map({"title": Text("a")}), 1])})
+        board["cards"][0]["title"] += "b"
+        board["cards"].append(Map({"n": number}))
+    fragment = ydoc.get("x", type=XmlFragment)
+    del fragment
+    assert guarded.ydoc.get_update() == ydoc.get_update()
+
+
+def test_N2_log_with_deep_types_loads_without_them() -> None:
+    """An earlier version stored the types, merged with edits of others. The edits after them are readable."""
+    deep = chain(5_000)
+    value = blocks((9, 0, [struct((4, b"\1a"))]))
+    later = blocks((REPLICA, 5_000, [struct((4, b"\1b"))]))
+    rows, bad = split_readable([merge_updates(deep, value), later, DELETE_OUTERMOST])
+    assert bad == []
+    ydoc: Doc[Any] = Doc()
+    load_all(ydoc, rows)
+    assert str(ydoc.get("t", type=Text)) in ("ab", "ba")
+    assert is_complete_state(ydoc, read_state(ydoc))
+    copy: Doc[Any] = Doc()
+    copy.apply_update(ydoc.get_update())
+
+
+def test_N2_log_with_a_chain_of_many_rows_loads_without_its_end() -> None:
+    rows, bad = split_readable([*links(MAX_LOADED_NESTING + 200), DELETE_OUTERMOST])
+    assert bad == []
+    ydoc: Doc[Any] = Doc()
+    load_all(ydoc, rows)
+    assert decode_state_vector(ydoc.get_state()) == {REPLICA: MAX_LOADED_NESTING + 200}
