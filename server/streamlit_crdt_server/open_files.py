@@ -31,7 +31,7 @@ class ConnectionShares:
 
     Attributes:
         accepted: Accepted WebSockets. Their tokens were verified.
-        pending: Connections without an accepted WebSocket.
+        pending: Connections without an accepted WebSocket, if there are as many accepted ones as possible.
     """
 
     accepted: int

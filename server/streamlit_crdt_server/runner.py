@@ -63,7 +63,7 @@ async def run(
             acceptor = Acceptor(
                 cast(Framework, app),
                 listener,
-                max_pending=shares.pending,
+                max_connections=shares.total,
                 handshake_timeout_s=settings.handshake_timeout_s,
                 # The server closes with 4413, after which y-websocket does not reconnect; after 1009 it would.
                 max_message_bytes=2 * settings.max_frame_bytes,

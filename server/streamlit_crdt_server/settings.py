@@ -77,9 +77,9 @@ class Settings:
         max_cpu_debt_ms_per_connection: CPU time in milliseconds beyond these two above which a connection is closed
             with 4303.
         max_validating_bytes: Bytes of frames above 256 KiB that are validated at a time. Further frames wait.
-        max_connections: Connections of the server. A quarter is kept for connections without an accepted WebSocket;
-            one more of those closes the oldest one. WebSockets beyond the rest are refused with HTTP 503. None allows
-            three quarters of the limit of open files, and at most 10 000.
+        max_connections: Connections of the server. One more closes the oldest one without an accepted WebSocket.
+            WebSockets beyond three quarters are refused with HTTP 503. None allows three quarters of the limit of open
+            files, and at most 10 000.
         max_connections_per_room: Connections of one room. Further connections are refused.
         max_connections_per_user: The same for one user, by the user id of the token.
         max_connections_per_address: The same for one address other than this machine's own. Behind a proxy on another

@@ -16,7 +16,7 @@ from streamlit_crdt_server.http.listener import address_of, listen
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.settings import Settings
 
-MAX_PENDING = 16
+MAX_CONNECTIONS = 16
 """Connections to the port. One more closes the oldest one."""
 
 MAX_MESSAGE_BYTES = 1024
@@ -40,7 +40,7 @@ async def serving_metrics(settings: Settings, metrics: Metrics) -> AsyncIterator
         acceptor = Acceptor(
             cast(Framework, app),
             listener,
-            max_pending=MAX_PENDING,
+            max_connections=MAX_CONNECTIONS,
             handshake_timeout_s=settings.handshake_timeout_s,
             max_message_bytes=MAX_MESSAGE_BYTES,
             metrics=metrics,

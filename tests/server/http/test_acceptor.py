@@ -36,27 +36,30 @@ def add(pending: PendingConnections, address: str) -> FakeConnection:
     return added  # type: ignore[no-any-return]
 
 
-def test_one_more_pending_connection_closes_the_oldest() -> None:
-    pending = PendingConnections(3)
-    first, second, third, fourth = (add(pending, address) for address in "abcd")
-    assert [each.is_aborted for each in (first, second, third, fourth)] == [True, False, False, False]
+def test_new_connection_closes_the_oldest() -> None:
+    pending = PendingConnections()
+    added = [add(pending, address) for address in "abcd"]
+    assert pending.close_oldest("e")
+    assert [each.is_aborted for each in added] == [True, False, False, False]
     assert len(pending) == 3
 
 
 def test_address_with_more_than_half_of_all_closes_its_own() -> None:
-    pending = PendingConnections(4)
+    pending = PendingConnections()
     other = add(pending, "other")
-    many = [add(pending, "flood") for _ in range(100)]
-    assert not other.is_aborted
-    assert [each.is_aborted for each in many[-3:]] == [False, False, False]
+    many = [add(pending, "flood") for _ in range(5)]
+    assert pending.close_oldest("flood")
+    assert (other.is_aborted, many[0].is_aborted, many[1].is_aborted) == (False, True, False)
+    assert pending.close_oldest("other")
+    assert other.is_aborted
 
 
-def test_discarded_connection_leaves_no_record() -> None:
-    pending = PendingConnections(2)
+def test_without_pending_connections_none_is_closed() -> None:
+    pending = PendingConnections()
     added: Any = add(pending, "a")
     for _ in range(2):
         pending.discard(added)
-    assert len(pending) == 0
+    assert not pending.close_oldest("a")
     assert not added.is_aborted
 
 
@@ -137,7 +140,7 @@ async def test_failing_accept_is_logged_once_and_recovers(
         served = Acceptor(
             answer_ok,
             listener,
-            max_pending=4,
+            max_connections=4,
             handshake_timeout_s=5,
             max_message_bytes=100,
             metrics=Metrics(),
