@@ -23,6 +23,9 @@ TAGS = frozenset({"numpy", "ndarray", "objects"}) | tables.TAGS
 _NUMERIC_KINDS = "biufcmM"
 """Values of `dtype.kind` that are stored as raw bytes: bool, int, uint, float, complex, timedelta, datetime."""
 
+_MAX_DTYPE_CHARS = 40
+"""Limit of a stored dtype. `<M8[2147483647ns]` is the longest. numpy spends seconds on a long list of types."""
+
 _MAX_DIMENSIONS = 32
 """Limit of numpy 1. A stored shape with more dimensions is rejected."""
 
@@ -146,8 +149,10 @@ def _unpack_array(stored: Stored) -> object:
 def _array(dtype: Stored, shape: tuple[int, ...], payload: bytes) -> numpy.ndarray[Any, Any]:
     import numpy
 
-    kind = numpy.dtype(expect_str(dtype))
-    if kind.kind not in _NUMERIC_KINDS + "US" or kind.hasobject:
+    if len(expect_str(dtype)) > _MAX_DTYPE_CHARS:
+        raise ValueError("an array's dtype is not that of one number or text")
+    kind = numpy.dtype(dtype)
+    if kind.kind not in _NUMERIC_KINDS + "US" or kind.hasobject or not kind.itemsize:
         raise ValueError(f"an array of dtype {kind} has no stored form")
     if prod(shape) * kind.itemsize != len(payload):
         raise ValueError("the bytes of an array do not match its shape")

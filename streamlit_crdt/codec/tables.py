@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from streamlit_crdt.codec.arrow_stream import MAX_COLUMNS, read_table
 from streamlit_crdt.codec.scalars import Stored, expect_bytes, expect_str, pack_zone, type_name, unpack_zone
 from streamlit_crdt.errors import ValueNotShareableError
 
@@ -170,11 +171,10 @@ def _to_arrow(frame: Any, freq: str | None, equal: Equal) -> bytes | None:
 
 
 def _from_arrow(payload: bytes, freq: Stored) -> Any:
-    import pyarrow
-
-    table = pyarrow.ipc.open_stream(payload).read_all()
-    table.validate(full=True)  # without it, pyarrow follows offsets that are out of range
+    table = read_table(payload)
     frame = table.to_pandas()
+    if len(frame) != table.num_rows:
+        raise ValueError("the index of a frame has another length than its columns")
     if freq is not None:
         frame.index.freq = expect_str(freq)
     return frame
@@ -215,6 +215,8 @@ def _pack_parts(value: Any, encode: Callable[[Any], Stored], equal: Equal) -> tu
 def _unpack_columns(stored: Stored, decode: Callable[[Stored], Any]) -> Any:
     import pandas
 
+    if len(stored[0]) > MAX_COLUMNS:
+        raise ValueError(f"a frame has more than {MAX_COLUMNS} columns")
     arrays = [decode(column) for column in stored[0]]
     labels, index = decode(stored[1]), decode(stored[2])
     if len(stored) > 3:
@@ -236,9 +238,12 @@ def _unpack_labels(stored: Stored, decode: Callable[[Stored], Any]) -> Any:
 def _series(values: Any, index: Any) -> Any:
     """Return a Series of an array, or of the values of a Series, with the same dtype.
 
-    Without an explicit dtype pandas infers another one for objects.
+    Without an explicit dtype pandas infers another one for objects. It would repeat a scalar for each row.
     """
     import pandas
+
+    if values.shape != (len(index),):
+        raise ValueError("a column has another length than the index")
 
     return pandas.Series(getattr(values, "array", values), index=index, dtype=values.dtype)
 

@@ -27,6 +27,7 @@ whether a value has changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from typing import Any
 
@@ -45,6 +46,11 @@ _MAX_SAFE_INTEGER = 2**53 - 1
 
 _NODE_BYTES = 8
 """Bytes counted for each node of a tree, in addition to its text or buffer."""
+
+_MAX_REASON_CHARS = 200
+
+_MAX_COLLISIONS = 64
+"""Limit of the items of a set, and the keys of a dict, with one hash. Inserting n of them takes n² comparisons."""
 
 _JAVASCRIPT_KEYS = ("__proto__", "constructor")
 _CONTAINERS = {"tuple": tuple, "set": set, "frozenset": frozenset}
@@ -81,7 +87,8 @@ def decode(stored: Stored) -> Any:
     except (
         Exception
     ) as error:  # on a hostile payload pyarrow, pandas and constructors raise various exceptions
-        raise ValueUnreadableError(f"{type(error).__name__}: {error}") from error
+        # The text may quote the whole payload. It may be megabytes long, and it is logged and shown.
+        raise ValueUnreadableError(f"{type(error).__name__}: {str(error)[:_MAX_REASON_CHARS]}") from error
 
 
 def is_leaf(value: object) -> bool:
@@ -221,9 +228,12 @@ def _decode_tag(tag: str, payload: Stored, depth: int) -> Any:
     if tag in _UNPACKERS:
         return _UNPACKERS[tag](payload)
     if tag in _CONTAINERS:
-        return _CONTAINERS[tag]([_decode(item, depth) for item in _items(payload)])
+        items = [_decode(item, depth) for item in _items(payload)]
+        return _CONTAINERS[tag](items if tag == "tuple" else _hashable(items))
     if tag == "dict":
-        return {_decode(name, depth): _decode(item, depth) for name, item in map(_items, _items(payload))}
+        pairs = [[_decode(part, depth) for part in _items(pair)] for pair in _items(payload)]
+        _hashable([name for name, _ in pairs])
+        return dict(pairs)
     if tag == "enum":
         return scalars.unpack_enum(payload)
     if tag in arrays.TAGS:
@@ -231,6 +241,13 @@ def _decode_tag(tag: str, payload: Stored, depth: int) -> Any:
     raise ValueUnreadableError(
         f"its tag {tag[:40]!r} is unknown; another version of the library may have written it"
     )
+
+
+def _hashable(items: list[Any]) -> list[Any]:
+    """Return `items`. Raises ValueError if a set of them takes time in proportion to the square of their number."""
+    if len(items) > _MAX_COLLISIONS and max(Counter(map(hash, items)).values()) > _MAX_COLLISIONS:
+        raise ValueError(f"more than {_MAX_COLLISIONS} items of a set, or keys of a dict, have one hash")
+    return items
 
 
 def _items(payload: Stored) -> list[Stored]:
