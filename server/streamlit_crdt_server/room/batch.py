@@ -15,6 +15,7 @@ from pycrdt import Doc
 from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import Peer, settle
+from streamlit_crdt_server.yjs.room_doc import RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import (
     DocumentDamagedError,
     ValidatedUpdate,
@@ -90,7 +91,7 @@ def _apply_in_transaction(
 ) -> tuple[list[QueuedUpdate], bool]:
     applied, keeps_pending = list[QueuedUpdate](), True
     try:
-        with ydoc.transaction():
+        with ydoc.applying() if isinstance(ydoc, RoomDoc) else ydoc.transaction():
             for entry in batch:
                 try:
                     keeps_pending &= apply_update(ydoc, entry.update.data)

@@ -17,6 +17,7 @@ from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import load_all
 from streamlit_crdt_server.yjs.nesting import depths_of
+from streamlit_crdt_server.yjs.room_doc import Change, RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
 from streamlit_crdt_server.yjs.structs import slice_structs
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
@@ -133,7 +134,7 @@ class RoomDocument:
         Raises:
             DocumentDamagedError: The new document panicked. The old one remains.
         """
-        fresh: Doc[Any] = Doc()
+        fresh = RoomDoc()
         self._fill(fresh, updates)
         self.unobserve()
         self.ydoc = fresh
@@ -162,16 +163,20 @@ class RoomDocument:
         and never removes the first observer; `put_updates` drops updates without an error when 65 536 are queued.
         """
         depths_of(self.ydoc).max_nesting = self._max_nesting
-        if self._subscription is None:
+        if isinstance(self.ydoc, RoomDoc):
+            self.ydoc.observe_changes(self._collect)
+        elif self._subscription is None:
             self._subscription = self.ydoc.observe(self._collect)
 
     def unobserve(self) -> None:
         """Stop collecting changes. Does nothing if the document is not observed."""
-        if self._subscription is not None:
+        if isinstance(self.ydoc, RoomDoc):
+            self.ydoc.observe_changes(None)
+        elif self._subscription is not None:
             self.ydoc.unobserve(self._subscription)
             self._subscription = None
 
-    def _collect(self, event: TransactionEvent) -> None:
+    def _collect(self, event: Change | TransactionEvent) -> None:
         if event.update == EMPTY_UPDATE:
             return
         self._surrogate_pairs.add(event.update)
@@ -203,6 +208,8 @@ class RoomDocument:
                 change of the batch.
         """
         sent = len(self.outbox)
+        if isinstance(self.ydoc, RoomDoc):
+            self.ydoc.has_pending = self.applied.has_waiting
         try:
             with self._batching():
                 applied, keeps_pending = apply_batch(self.ydoc, batch, self._log)

@@ -245,6 +245,11 @@ class AppliedTracker:
         self._rejected_bytes = 0
 
     @property
+    def has_waiting(self) -> bool:
+        """True if structs inside the document may wait for others."""
+        return bool(self.pending or self.needs_replay or self._rejected_bytes)
+
+    @property
     def replica_count(self) -> int:
         """Number of replica ids in the document."""
         return len(self._clocks)

@@ -38,6 +38,7 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.disk_usage import DiskUsage
 from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
+from streamlit_crdt_server.yjs.room_doc import RoomDoc
 
 
 class Room(YRoom):
@@ -81,7 +82,7 @@ class Room(YRoom):
         """
         log = log or getLogger(YRoom.__module__)
         settings, metrics = settings or Settings(), metrics or Metrics()
-        ydoc = Doc() if ydoc is None else ydoc
+        ydoc = RoomDoc() if ydoc is None else ydoc
         self.name = name
         self.settings = settings
         self.metrics = metrics

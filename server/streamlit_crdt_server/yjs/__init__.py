@@ -6,6 +6,7 @@ Modules:
     update_decoder: Form and metadata of an update, decoding of state vectors.
     update_slices: Cutting of a large update into valid updates.
     applied_clocks: The clocks that a document has applied, without reading its state vector.
+    room_doc: A document whose changes are derived from updates where that is possible.
     structs: Merging and slicing of the structs of an update.
     integration_cost: Budget for the comparisons that an update causes.
     nesting: Limit of the nesting of shared types in a document.
