@@ -12,6 +12,10 @@ WORKERS ?= 2
 # The tests of a file share its apps, so that each file is one worker's.
 BY_FILE := --dist loadfile
 
+# The tests of pycrdt-websocket, which run on the classes of this project (tests/server/interop/test_upstream_suite.py).
+UPSTREAM := .test/upstream
+export STREAMLIT_CRDT_TEST_UPSTREAM := $(CURDIR)/$(UPSTREAM)
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 
@@ -34,7 +38,7 @@ help:
 # --- install ------------------------------------------------------------------------------------------------
 
 .PHONY: install install-floor browser tools-present
-install: $(VENV)/.installed $(BUNDLE)
+install: $(VENV)/.installed $(BUNDLE) $(UPSTREAM)/.unpacked
 install-floor: $(VENV_FLOOR)/.installed $(BUNDLE)
 
 tools-present:
@@ -59,6 +63,14 @@ endef
 
 $(VENV)/.installed: $(PACKAGING) requirements/constraints.txt $(BUNDLE) | tools-present
 	$(call make_venv,$(VENV),requirements/constraints.txt,dev)
+
+# pip downloads and verifies the pinned source distribution; the build backend is that of the virtual environment.
+$(UPSTREAM)/.unpacked: requirements/upstream-tests.txt | $(VENV)/.installed
+	rm -rf $(UPSTREAM) && mkdir -p $(UPSTREAM)
+	$(PY) -m pip download --quiet --no-deps --no-binary :all: --no-build-isolation --require-hashes \
+	    --requirement $< --dest $(UPSTREAM)
+	tar -xzf $(UPSTREAM)/*.tar.gz -C $(UPSTREAM) --strip-components=1
+	@touch $@
 
 $(VENV_FLOOR)/.installed: $(PACKAGING) requirements/constraints-floor.txt $(BUNDLE) | tools-present
 	$(call make_venv,$(VENV_FLOOR),requirements/constraints-floor.txt,test)
