@@ -1,4 +1,4 @@
-"""Runner of the fault campaigns: `python -m tests.faults --budget 60 --seed 7 damaged_files`.
+"""Runner of the fault campaigns: `python -m tests.faults --budget 60 --seed 7 kills network`.
 
 The budget is in seconds for all campaigns, and is shared by their weights. A campaign ends earlier when it reached the
 count of a full run. The exit code is 1 if anything was lost.
@@ -15,7 +15,12 @@ from tests.faults.report import TITLES, store
 from tests.faults.result import Result
 
 WEIGHTS: Mapping[str, float] = {
+    "kills": 900,
+    "network": 900,
     "damaged_files": 300,
+    "hostile_frames": 1200,
+    "intrusion": 120,
+    "churn": 1900,
 }
 """Seconds of a full run on two cores."""
 

@@ -13,7 +13,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
 TITLES: Mapping[str, str] = {
+    "kills": "kill -9 of the server",
+    "network": "network faults",
     "damaged_files": "damaged store files",
+    "hostile_frames": "hostile frames",
+    "intrusion": "attempts to get in",
+    "churn": "seconds of people who come and go",
 }
 """Campaigns by module, in the order of the table."""
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
-from tests.faults import damaged_files
+from tests.faults import churn, damaged_files, hostile_frames, intrusion, kills, network
 from tests.faults.result import Result
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the campaigns use signals and /proc")
+
+BUDGET_S = 120.0
+"""Longest time of a campaign in seconds. Each ends much earlier, by its count."""
 
 
 @pytest.fixture
@@ -25,4 +31,26 @@ def assert_nothing_lost(result: Result) -> None:
 
 
 def test_S4_damaged_files_lose_nothing_silently(seed: int) -> None:
-    assert_nothing_lost(damaged_files.run(seed, 8.0, rounds=60))
+    assert_nothing_lost(damaged_files.run(seed, BUDGET_S, rounds=25))
+
+
+def test_S5_killed_servers_lose_no_saved_edit(seed: int) -> None:
+    assert_nothing_lost(kills.run(seed, BUDGET_S, rounds=4))
+
+
+def test_S5_network_faults_lose_no_saved_edit(seed: int) -> None:
+    assert_nothing_lost(network.run(seed, BUDGET_S, rounds=6))
+
+
+def test_N2_hostile_frames_stop_nobody(seed: int) -> None:
+    assert_nothing_lost(hostile_frames.run(seed, BUDGET_S, frames=150))
+
+
+def test_A2_attempts_to_get_in_are_refused(seed: int) -> None:
+    assert_nothing_lost(intrusion.run(seed, BUDGET_S, rounds=40))
+
+
+def test_N2_people_who_left_cost_nothing(seed: int) -> None:
+    result = churn.run(seed, BUDGET_S, seconds=2.0)
+    print(result)
+    assert result.counts["saved edits"] > 0
