@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -137,6 +138,43 @@ def test_A2_only_a_valid_token_for_this_room_deletes_it(server: EmbeddedServer, 
     assert not peer.was_deleted
     assert status_of(server, f"/rooms/{room}", method="DELETE", Authorization=admin_token(deletion)) == 200
     assert peer.was_deleted
+
+
+def test_A2_token_for_a_deletion_does_not_delete_the_next_room_of_the_name(
+    server: EmbeddedServer, room: str
+) -> None:
+    open_room(server, room)
+    token = admin_token(AdminScope.deletion("", room))
+    assert status_of(server, f"/rooms/{room}", method="DELETE", Authorization=token) == 200
+    again = open_room(server, room)
+    assert status_of(server, f"/rooms/{room}", method="DELETE", Authorization=token) == 403
+    assert not again.was_deleted
+
+
+def test_A2_token_for_a_list_lists_once(server: EmbeddedServer) -> None:
+    token = admin_token(AdminScope.listing(""))
+    assert [status_of(server, "/rooms", Authorization=token) for _ in range(2)] == [200, 403]
+
+
+@pytest.mark.parametrize(
+    "name", ["@scope/x", "a b", "é", "json:notebook:1", "<b>", "100%", "rooms", "/x", "x/"]
+)
+@pytest.mark.parametrize("safe", ["", "/"])
+def test_room_of_any_name_is_listed_and_deleted(server: EmbeddedServer, name: str, safe: str) -> None:
+    peer = open_room(server, name)
+    assert name in [entry.name for entry in server.hub.list_rooms()]
+    token = admin_token(AdminScope.deletion("", name))
+    path = f"/rooms/{urllib.parse.quote(name, safe=safe)}"
+    assert status_of(server, path, method="DELETE", Authorization=token) == 200
+    assert peer.was_deleted
+
+
+@pytest.mark.parametrize("path", ["", "..", "%00", "%1B", "%FF", "*", "x" * 257])
+def test_deletion_of_an_impossible_name_is_answered_with_400(
+    server: EmbeddedServer, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert status_of(server, f"/rooms/{path}", method="DELETE") == 400
+    assert "Traceback" not in caplog.text
 
 
 def test_A2_room_name_with_a_foreign_namespace_is_rejected(server: EmbeddedServer, room: str) -> None:

@@ -76,7 +76,10 @@ class AdminApi:
 
     async def delete_room(self, request: Request) -> Response:
         """Delete a room of a namespace."""
-        name = read_room_name(request.scope, prefix="/rooms/")
+        try:
+            name = read_room_name(request.scope, prefix="/rooms/")
+        except RoomNameRefused as error:
+            return _refuse_name(error)
 
         async def delete(namespace: str) -> object:
             full_name = qualified(name, namespace)
@@ -99,7 +102,7 @@ class AdminApi:
             self._throttled.warning(type(error).__name__, "refused an admin request: %s", error)
             return JSONResponse({"error": "refused"}, status_code=403)
         except RoomNameRefused as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
+            return _refuse_name(error)
         except ServerError as error:
             _log.error("an admin request failed: %s", error)
             return JSONResponse({"error": str(error)}, status_code=503)
@@ -120,6 +123,10 @@ class AdminApi:
             raise TokenMissingError()
         token = headers[0][len(_SCHEME) :]
         self._used.spend(self._keys, token, scope, started_at=self._hub.opened_at, now=self._clock())
+
+
+def _refuse_name(error: RoomNameRefused) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, status_code=400)
 
 
 def _namespace(request: Request) -> str:
