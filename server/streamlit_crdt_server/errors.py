@@ -220,6 +220,15 @@ class UpdateRefusedError(ServerError, ValueError):
         return f"the update was refused and the room is unchanged: {self.reason}"
 
 
+class PendingLimitError(ServerError, RuntimeError):
+    """Raised for an update that depends on missing updates, if too much is pending. The sender must keep it."""
+
+    def __str__(self) -> str:
+        return (
+            "too many updates depend on missing ones: synchronize again, and send the missing updates first"
+        )
+
+
 class MalformedFrameError(ServerError, ValueError):
     """Raised when a frame does not follow the y-websocket protocol."""
 

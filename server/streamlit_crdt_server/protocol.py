@@ -70,6 +70,7 @@ class CloseCode(IntEnum):
     SILENT = 4301
     TOKEN_EXPIRED = 4302
     TOO_FAST = 4303
+    TOO_EARLY = 4304
     MALFORMED = 4400
     OTHER_EPOCH = 4409
     TOO_LARGE = 4413

@@ -2,7 +2,7 @@
 
 pycrdt's decoder can panic with a BaseException, and a document that has panicked panics in every later call. An update
 is therefore validated first and applied to an empty document. If it still damages this document, the document is
-created again from a copy.
+created again from a copy. Updates whose dependencies are missing stay outside of the document until they arrive (S6).
 
 Changes are found by comparison of values, not by an observer of the map: with yrs 0.28, reading the keys of a map event
 panics on an item that is deleted in the same update.
@@ -29,6 +29,7 @@ from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import MergedValue, Rule, seed
 from streamlit_crdt.merge.rule import Foreign
+from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.yjs.applied_clocks import (
     OBSERVED_REPLICAS,
     AppliedClocks,
@@ -36,11 +37,12 @@ from streamlit_crdt_server.yjs.applied_clocks import (
     is_small_deletion,
     step_of,
 )
+from streamlit_crdt_server.yjs.integration_order import is_circular
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.nesting import NestingDepths, check_nesting
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector, read_update_meta
-
-MAX_PENDING_BYTES = 1024 * 1024
-"""Limit of the pending updates in bytes. Beyond it all are dropped; a later diff contains their content."""
+from streamlit_crdt_server.yjs.update_order import ReadyUpdate, UpdateOrder
 
 MAX_UNDO_BYTES = 4 * 1024 * 1024
 """Limit of the local edits in bytes that yrs keeps for undo. Beyond it the next group starts with an empty history."""
@@ -66,9 +68,8 @@ class Document:
     """The map "state", the root types of merged values, and the updates of local edits. Not thread-safe."""
 
     def __init__(self, replica_id: int | None) -> None:
-        self._pending: list[bytes] = []
-        self._pending_clocks: dict[int, int] = {}
-        self._has_pending = False
+        self._order: UpdateOrder[int] = UpdateOrder()
+        self._put_count = 0
         self._updates: list[bytes] = []
         self._observed: list[bytes] = []
         self._unobserve: Callable[[], object] | None = None
@@ -86,7 +87,6 @@ class Document:
         self._applied = AppliedClocks()
         self._uncounted: list[bytes] = []
         self._recount()
-        self._has_pending = bool(self._pending)
         self._copy = IntactCopy(content)
         self._end_observation()
         self._state: Map[Any] = self._doc.get("state", type=Map)
@@ -269,7 +269,7 @@ class Document:
         if len(self._uncounted) > 1 and len(self._applied) <= OBSERVED_REPLICAS:
             self._recount()
         for update in self._uncounted:
-            self._applied.advance(read_update_meta(update).contiguous_ends())
+            self._applied.advance(read_update_meta(update).ends())
         self._uncounted.clear()
         return self._applied
 
@@ -309,30 +309,66 @@ class Document:
             UpdateRefusedError: the update is malformed or dangerous. The document is unchanged, without an update.
         """
         meta = _checked(_read_meta, update)
+        if is_circular(meta):
+            raise UpdateRefusedError("its structs depend on each other in a circle")
         with refuse_panics():
             Doc().apply_update(update)
         try:
             with refuse_panics():
                 self._content.add_candidates(text for _, text in meta.text_ranges())
-                self._apply_checked(update, meta)
+                self._apply_in_order(ValidatedUpdate.from_meta(update, meta), meta)
         except UpdateRefusedError:
             self._updates.clear()
-            self._pending, self._pending_clocks = [], {}
+            self._order = UpdateOrder()
             self._create(self.replica_id, self._copy.content())
             raise
+        if self._order.evict(lambda _: self):
+            raise UpdateRefusedError("too many updates depend on missing ones")
 
-    def _apply_checked(self, update: bytes, meta: UpdateMeta) -> None:
+    @property
+    def oldest_pending(self) -> int | None:
+        """Number of the oldest update whose dependencies are missing. None if there is none."""
+        return self._order.oldest_pending
+
+    def _apply_in_order(self, update: ValidatedUpdate, meta: UpdateMeta) -> None:
+        """Apply an update, and the updates that waited for it. If its dependencies are missing, it waits too."""
+        self._put_count += 1
+        applied = self._count_own()
+        if self._order.oldest_pending is None and applied.has(update.dependencies):
+            self._apply_complete(update.data, meta)
+            return
+        self._order.advance(applied)
+        self._order.put(update, self._put_count)
+        while (ready := self._order.take()) is not None:
+            if ready.data != EMPTY_UPDATE:
+                self._apply_ready(ready)
+
+    def _apply_ready(self, ready: ReadyUpdate[int]) -> None:
+        try:
+            self._apply_complete(ready.data, read_update_meta(ready.data))
+        except (
+            RuntimeError,
+            RefusedByServerError,
+        ):  # misplaced or too deep; the structs before it are applied
+            if self._put_count in ready.sources:
+                raise
+            self._recount()
+            self._order.correct(self._applied)
+            self._order.drop(ready.sources)
+
+    def _apply_complete(self, update: bytes, meta: UpdateMeta) -> None:
+        """Apply an update whose dependencies the document has."""
         applied, step = self._count_own(), step_of(meta)
-        if self._has_pending or step is None:
-            self._apply_observed(update, meta)
-        elif step.is_next(applied):
+        if step is not None and step.is_next(applied):
             self._apply_unobserved(update)
             applied.advance(step.ends)
-        elif len(applied) > OBSERVED_REPLICAS and is_small_deletion(meta) and applied.has(meta.reach):
+        elif len(applied) > OBSERVED_REPLICAS and is_small_deletion(meta):
             if self._seen_deletions.add(update):
                 self._apply_unobserved(update)  # it may delete nothing, and is published nevertheless
         else:
-            self._apply_observed(update, meta)
+            with self._recording():
+                self._apply(update)
+            self._recount()
 
     def _apply_unobserved(self, update: bytes) -> None:
         """Apply an update that is itself the change."""
@@ -341,19 +377,6 @@ class Document:
         self._apply(update)
         self._record(update)
 
-    def _apply_observed(self, update: bytes, meta: UpdateMeta) -> None:
-        """Apply an update of which some is applied already, or whose dependencies may be missing."""
-        before = self._doc.get_state()
-        with self._recording():
-            self._apply(update)
-        self._recount()
-        if not self._applied.has(meta.reach):
-            self._add_pending(update, meta.reach)
-        if self._pending and self._doc.get_state() != before:
-            with self._recording():
-                self._apply_pending()
-            self._recount()
-
     def _apply(self, update: bytes) -> None:
         with self._doc.transaction(origin=REMOTE):
             self._apply_with_depths(update)
@@ -361,34 +384,6 @@ class Document:
     def _apply_with_depths(self, update: bytes) -> None:
         with self._depths.admit(update, lambda: decode_state_vector(self._doc.get_state())):
             self._doc.apply_update(update)
-
-    def _add_pending(self, update: bytes, clocks: dict[int, int]) -> None:
-        """Store an update whose dependencies are missing.
-
-        yrs 0.28 stores it too, but does not always apply it when its dependencies arrive.
-        """
-        self._has_pending = True
-        self._pending.append(update)
-        for replica, clock in clocks.items():
-            self._pending_clocks[replica] = max(clock, self._pending_clocks.get(replica, 0))
-        if sum(map(len, self._pending)) > MAX_PENDING_BYTES:
-            self._pending, self._pending_clocks = [], {}
-
-    def _apply_pending(self) -> None:
-        """Apply the pending updates repeatedly until the state vector no longer changes."""
-        update, before = merge_updates(self._pending), b""
-        while self._is_ahead(self._pending_clocks) and before != self._doc.get_state():
-            before = self._doc.get_state()
-            self._apply(update)
-        if self._is_ahead(self._pending_clocks):
-            self._pending = [update]
-        else:
-            self._pending, self._pending_clocks, self._has_pending = [], {}, False
-
-    def _is_ahead(self, clocks: dict[int, int]) -> bool:
-        """Return whether `clocks` has structs that this document lacks."""
-        known = decode_state_vector(self._doc.get_state())
-        return any(known.get(replica, 0) < clock for replica, clock in clocks.items())
 
 
 def _checked(check: Callable[[bytes], Checked], content: bytes) -> Checked:

@@ -323,8 +323,11 @@ class Replica:
     def apply(self, update: bytes, *, origin: str = ROOM) -> frozenset[str]:
         """Apply `update`. Return the keys with a changed or deleted value. A second application changes nothing (R2).
 
+        An update whose dependencies are missing is applied together with the last of them.
+
         Raises:
-            UpdateRefusedError: the update is malformed or dangerous. The replica is unchanged.
+            UpdateRefusedError: the update is malformed or dangerous, or too much waits for missing updates. The
+                replica is unchanged, and needs everything again that it lacks.
         """
         if not update:
             return frozenset()
@@ -335,6 +338,12 @@ class Replica:
             changed = self._values.refresh()
             self._publish(origin)
             return changed
+
+    @property
+    def oldest_pending(self) -> int | None:
+        """Number of the oldest update that waits for missing ones (rule S6). None if there is none."""
+        with self._lock:
+            return self._document.oldest_pending
 
     def state_vector(self) -> bytes:
         """Return the encoded Yjs state vector."""

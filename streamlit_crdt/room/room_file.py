@@ -33,7 +33,6 @@ from streamlit_crdt.room.membership import Membership
 from streamlit_crdt.room.snapshots import check_limits, compress, validate_name
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.yjs.safe_apply import validate_update
-from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -193,8 +192,7 @@ def _read_update(raw: bytes) -> Content:
         names = _root_names(update.data)
     except (RefusedByServerError, UpdateRefusedError) as error:
         raise RoomFileError(f"it is neither JSON nor a Yjs document ({error.reason})") from error
-    clocks = decode_state_vector(document.state_vector())
-    if any(clocks.get(replica, 0) < clock for replica, clock in update.reach.items()):
+    if any(update.dependencies.values()):
         raise RoomFileError("it is a Yjs update whose dependencies are missing")
     if names and not any(name in _ROOTS or name.partition(":")[0] in RULES for name in names):
         raise RoomFileError("it is a Yjs document, but not of a room")

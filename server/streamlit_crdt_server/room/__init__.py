@@ -1,7 +1,7 @@
 """One room: document, update pipeline, connections, presence, permissions, persister.
 
 - `room`: the `Room`, a `YRoom` that is composed of the parts below
-- `document`, `pending_updates`: the Yjs document, and updates whose dependencies are missing
+- `document`: the Yjs document, and updates whose dependencies are missing
 - `pipeline`, `batch`: the path of updates from peers to the other peers
 - `connections`, `peers`, `message_validation`: sockets, replicas in this process, received frames
 - `cpu_budget`: CPU time of a connection (rule N3)

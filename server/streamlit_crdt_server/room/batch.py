@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,9 +12,15 @@ from typing import Any
 from anyio import to_thread
 from pycrdt import Doc
 
-from streamlit_crdt_server.errors import RoomFullError, ServerError, UpdateRefusedError
+from streamlit_crdt_server.errors import (
+    PendingLimitError,
+    RoomFullError,
+    ServerError,
+    UpdateRefusedError,
+)
 from streamlit_crdt_server.protocol import CloseCode
 from streamlit_crdt_server.room.peers import Peer, settle
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.room_doc import RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import (
     DocumentDamagedError,
@@ -24,10 +30,14 @@ from streamlit_crdt_server.yjs.safe_apply import (
     reraise_exit,
 )
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
-from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
+from streamlit_crdt_server.yjs.update_order import ReadyUpdate, UpdateOrder
 
 REPAIR_IN_THREAD_OVER_BYTES = 64 * 1024
 """Size of a batch above which it is repaired in a worker thread. Repair in the event loop stalls other rooms."""
+
+MAX_TRANSACTIONS = 256
+"""Transactions of one flush. What is still ready then, follows in the next flush, after other rooms."""
 
 MAX_UPDATES_PER_TRANSACTION = 64
 """Updates that share a transaction.
@@ -37,7 +47,7 @@ take seconds, because their structs are joined at the commit (see `merge_structs
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class QueuedUpdate:
     """A validated update in the inbox of a room.
 
@@ -61,49 +71,106 @@ class QueuedUpdate:
             settle(self.done, error)
         elif isinstance(error, UpdateRefusedError):
             self.peer.disconnect(CloseCode.MALFORMED, error.reason)
+        elif isinstance(error, PendingLimitError):
+            self.peer.disconnect(CloseCode.TOO_EARLY, str(error))
         elif isinstance(error, RoomFullError):
             self.peer.disconnect(CloseCode.ROOM_FULL, str(error))
         else:
             self.peer.disconnect(CloseCode.SERVICE_RESTART, "the room closed before it applied an update")
 
 
-def apply_batch(
-    ydoc: Doc[Any], batch: Sequence[QueuedUpdate], log: Logger
-) -> tuple[list[QueuedUpdate], bool]:
-    """Apply a batch in few transactions. An update that fails is rejected by itself.
+class BatchApplication:
+    """Application of batches to one document, in the order of an `UpdateOrder`.
 
-    Returns:
-        The accepted updates; and whether the document still has its pending structs, see `apply_update`.
-
-    Raises:
-        DocumentDamagedError: The document panicked and must be replaced; no update of the batch was accepted.
+    Attributes:
+        misplaced: The stored updates that were dropped because their structs are misplaced.
+        has_stored: Whether stored updates were applied, which were pending until now.
+        taken: The received updates of which parts were applied.
     """
-    applied, keeps_pending = list[QueuedUpdate](), True
-    for start in range(0, len(batch), MAX_UPDATES_PER_TRANSACTION):
-        more, keeps = _apply_in_transaction(ydoc, batch[start : start + MAX_UPDATES_PER_TRANSACTION], log)
-        applied += more
-        keeps_pending &= keeps
-    return applied, keeps_pending
 
+    def __init__(
+        self, ydoc: Doc[Any], order: UpdateOrder[QueuedUpdate | None], pairs: SurrogatePairs, log: Logger
+    ) -> None:
+        """Create an application.
 
-def _apply_in_transaction(
-    ydoc: Doc[Any], batch: Sequence[QueuedUpdate], log: Logger
-) -> tuple[list[QueuedUpdate], bool]:
-    applied, keeps_pending = list[QueuedUpdate](), True
-    try:
-        with ydoc.applying() if isinstance(ydoc, RoomDoc) else ydoc.transaction():
-            for entry in batch:
-                try:
-                    keeps_pending &= apply_update(ydoc, entry.update.data)
-                    applied.append(entry)
-                except UpdateRefusedError as error:
-                    entry.reject(error)
-    except ExceptionGroup:
-        log.exception("an observer of a room's document failed")
-    except BaseException as error:
-        reraise_exit(error)
-        raise DocumentDamagedError("commit") from error
-    return applied, keeps_pending
+        Args:
+            ydoc: The document.
+            order: The order. Its source None is the log.
+            pairs: The surrogate pairs of the document.
+            log: The logger of the room.
+        """
+        self.misplaced: list[bytes] = []
+        self.has_stored = False
+        self.taken: set[QueuedUpdate] = set()
+        self._ydoc = ydoc
+        self._order = order
+        self._pairs = pairs
+        self._log = log
+
+    def apply(self) -> list[QueuedUpdate]:
+        """Apply everything that is ready in few transactions. An update that fails is rejected by itself.
+
+        Returns:
+            The applied updates. A part of an update counts as an update. The last part has the future of the sender.
+
+        Raises:
+            DocumentDamagedError: The document panicked and must be replaced; no update was accepted.
+        """
+        applied = list[QueuedUpdate]()
+        for _ in range(MAX_TRANSACTIONS):
+            if not self._order.has_ready:
+                break
+            applied += self._apply_in_transaction()
+        return applied
+
+    def _apply_in_transaction(self) -> list[QueuedUpdate]:
+        applied, unobserved = list[QueuedUpdate](), list[bytes]()
+        try:
+            with self._ydoc.applying() if isinstance(self._ydoc, RoomDoc) else self._ydoc.transaction():
+                while len(unobserved) < MAX_UPDATES_PER_TRANSACTION and (ready := self._order.take()):
+                    applied += self._apply_ready(ready, unobserved)
+        except ExceptionGroup:
+            self._log.exception("an observer of a room's document failed")
+        except BaseException as error:
+            reraise_exit(error)
+            raise DocumentDamagedError("commit") from error
+        return applied
+
+    def _apply_ready(
+        self, ready: ReadyUpdate[QueuedUpdate | None], unobserved: list[bytes]
+    ) -> Iterator[QueuedUpdate]:
+        """Apply an update, and yield it once for each peer that sent it."""
+        data = ready.data
+        try:
+            if not ready.is_whole and self._pairs.may_split(data):  # it was repaired for an earlier document
+                clocks = decode_state_vector(read_vector(self._ydoc))
+                data, _ = self._pairs.repair(
+                    data, clocks, [read_update_meta(each).surrogates for each in unobserved]
+                )
+            if data != EMPTY_UPDATE:
+                apply_update(self._ydoc, data)
+        except UpdateRefusedError as error:
+            self._refuse(ready, error)
+            return
+        unobserved.append(data)
+        for entry in ready.sources:
+            if entry is None:
+                self.has_stored = True
+            elif ready.is_whole:
+                yield entry
+            else:
+                self.taken.add(entry)
+                done = entry.done if entry in ready.finished else None
+                yield QueuedUpdate(entry.peer, ValidatedUpdate(data, ends=ready.ends), done)
+
+    def _refuse(self, ready: ReadyUpdate[QueuedUpdate | None], error: UpdateRefusedError) -> None:
+        self._order.correct(decode_state_vector(read_vector(self._ydoc)))
+        self._order.drop([entry for entry in ready.sources if entry is not None])
+        for entry in ready.sources:
+            if entry is None:
+                self.misplaced.append(ready.data)
+            else:
+                entry.reject(error)
 
 
 async def repair_surrogate_pairs(

@@ -282,7 +282,7 @@ class RoomConnections:
         claims = claims_of(peer.channel)
         received = await self._validator.validate(
             frame,
-            limits_of(self._settings, self._document.applied.replica_count),
+            limits_of(self._settings, self._document.replica_count),
             peer if claims is None else claims.user,
             charge=peer.budget.charge,
             is_over=lambda: peer.scope.cancel_called,

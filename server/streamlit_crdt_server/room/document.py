@@ -1,4 +1,8 @@
-"""The document of a room: observed, measured, and replaced after an update damaged it."""
+"""The document of a room: observed, measured, and replaced after an update damaged it.
+
+Updates whose dependencies are missing stay outside of the Yjs document (rule S6, see `update_order`). They are
+neither sent nor acknowledged. The room saves them when it stops.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,22 @@ from contextlib import contextmanager
 from logging import Logger
 from typing import Any
 
-from anyio import Event, to_thread
+from anyio import Event
 from pycrdt import Doc, Subscription, TransactionEvent, merge_updates
 
-from streamlit_crdt_server.room.batch import QueuedUpdate, apply_batch, repair_surrogate_pairs
-from streamlit_crdt_server.room.pending_updates import AppliedTracker, PendingReplay
+from streamlit_crdt_server.errors import HubNotRunningError, PendingLimitError
+from streamlit_crdt_server.room.batch import BatchApplication, QueuedUpdate, repair_surrogate_pairs
+from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.log_recovery import load_all
+from streamlit_crdt_server.yjs.log_recovery import BadRow, LoadedLog, load_log
 from streamlit_crdt_server.yjs.nesting import depths_of
 from streamlit_crdt_server.yjs.room_doc import Change, RoomDoc
-from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
-from streamlit_crdt_server.yjs.structs import slice_structs
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, ValidatedUpdate
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
+from streamlit_crdt_server.yjs.update_order import MAX_PENDING_BYTES, UpdateOrder
 
 SIZE_STEPS = 64
 """A document near a limit is measured again after it may have grown by this fraction of `max_room_bytes`.
@@ -43,6 +49,10 @@ class WorkSignal:
 
     async def wait(self) -> None:
         await self._event.wait()
+
+
+def _sender_of(entry: QueuedUpdate | None) -> Peer | None:
+    return None if entry is None else entry.peer
 
 
 class DocumentSize:
@@ -85,7 +95,8 @@ class RoomDocument:
 
     Attributes:
         ydoc: The Yjs document. `replace()` assigns a new one.
-        applied: The applied clocks of each replica id, and the pending updates.
+        misplaced: Stored updates that were dropped because the parent of a struct is not a shared type.
+        has_applied_stored: Whether the last batch completed pending updates of the log.
         outbox: The changes of the document that were not sent yet.
         is_damaged: Whether the document must be loaded again before the next batch is applied.
         has_work: Set when there are changes to send, or when the document must be loaded again.
@@ -101,7 +112,8 @@ class RoomDocument:
             log: The logger of the room.
         """
         self.ydoc = ydoc
-        self.applied = AppliedTracker()
+        self.misplaced: list[bytes] = []
+        self.has_applied_stored = False
         self.outbox: list[bytes] = []
         self.is_damaged = False
         self.has_work = WorkSignal()
@@ -112,6 +124,10 @@ class RoomDocument:
         self._size = DocumentSize(settings.warn_room_bytes, settings.max_room_bytes)
         self._surrogate_pairs = SurrogatePairs()
         self._subscription: Subscription | None = None
+        self._order: UpdateOrder[QueuedUpdate | None] = UpdateOrder()
+        self._is_order_outdated = True
+        self._sent_clocks: dict[int, int] = {}
+        self._lost: set[QueuedUpdate] = set()
         self._is_batching = False
         self._is_incomplete = False
 
@@ -120,35 +136,68 @@ class RoomDocument:
         """True if the document exceeds `max_room_bytes` and is read-only."""
         return self._size.is_full
 
-    def load(self, updates: Sequence[bytes]) -> None:
-        """Apply the readable updates of a log to the document. A missing part is replayed in the next flush.
+    @property
+    def replica_count(self) -> int:
+        """Number of replica ids in the document."""
+        return len(self._sent_clocks)
+
+    @property
+    def has_ready(self) -> bool:
+        """True if the next `apply` has something to apply, besides its batch."""
+        return self._order.has_ready
+
+    def pending(self) -> set[QueuedUpdate]:
+        """Return the received updates that are not applied completely, because others are missing."""
+        return {entry for entry in self._order.pending_sources() if entry is not None}
+
+    def encode_received_pending(self) -> bytes:
+        """Encode the received pending updates, unless they exceed the limit together with those of the log."""
+        if self._order.pending_bytes > MAX_PENDING_BYTES:
+            return EMPTY_UPDATE
+        return self._order.encode_pending(without=(None,))
+
+    def load(self, rows: Sequence[bytes]) -> Sequence[BadRow]:
+        """Apply a log to the document, and return the updates that cannot be applied.
 
         Raises:
             DocumentDamagedError: The document panicked.
         """
-        self._fill(self.ydoc, updates)
+        loaded = self._load(rows)
+        for update in loaded.updates:
+            safe_apply.load_update(self.ydoc, update)
+        self._sent_clocks = decode_state_vector(safe_apply.read_vector(self.ydoc))
+        return loaded.bad_rows
 
-    def replace(self, updates: Sequence[bytes]) -> None:
-        """Replace the damaged Yjs document by a new one with the readable updates of a log.
+    def replace(self, rows: Sequence[bytes], batch: Sequence[QueuedUpdate]) -> Sequence[BadRow]:
+        """Replace the damaged Yjs document by a new one with the content of a log.
 
-        Raises:
-            DocumentDamagedError: The new document panicked. The old one remains.
+        Received updates that are pending are rejected, except those of `batch`, which is applied next.
+
+        Returns:
+            The updates of the log that cannot be applied.
         """
-        fresh = RoomDoc()
-        self._fill(fresh, updates)
+        for entry in (self.pending() | self._lost).difference(batch):
+            entry.reject(HubNotRunningError())
+        self._lost.clear()
+        loaded = self._load(rows)
         self.unobserve()
-        self.ydoc = fresh
+        self.ydoc = loaded.ydoc
+        self._sent_clocks = decode_state_vector(safe_apply.read_vector(self.ydoc))
         self.observe()
         self.is_damaged = False
+        return loaded.bad_rows
 
-    def _fill(self, ydoc: Doc[Any], updates: Sequence[bytes]) -> None:
-        self.applied.reset(ydoc, updates, load_all(ydoc, updates))
+    def _load(self, rows: Sequence[bytes]) -> LoadedLog:
+        self._size.at_most_bytes = sum(map(len, rows))
+        loaded = load_log(rows, self._surrogate_pairs)
+        self.misplaced += loaded.misplaced
+        self._order = UpdateOrder()
+        self._is_order_outdated = True
+        if loaded.pending != EMPTY_UPDATE:
+            meta = read_update_meta(loaded.pending)
+            self._order.put(ValidatedUpdate.from_meta(loaded.pending, meta), None)
         self.has_work.set()
-
-    def prepare_log(self, updates: Sequence[bytes]) -> list[bytes]:
-        """Return the updates of a log with repaired surrogate pairs. Resets the size to their total."""
-        self._size.at_most_bytes = sum(map(len, updates))
-        return self._surrogate_pairs.reset(updates)
+        return loaded
 
     def mark_damaged(self) -> None:
         """Schedule a reload of a document that cannot be read. Call it in an exception handler."""
@@ -183,6 +232,7 @@ class RoomDocument:
         self.outbox.append(event.update)
         if not self._is_batching:
             depths_of(self.ydoc).add(event.update)
+            self._is_order_outdated = True
             self.has_work.set()
 
     def take_outbox(self) -> bytes | None:
@@ -208,34 +258,47 @@ class RoomDocument:
                 change of the batch.
         """
         sent = len(self.outbox)
-        if isinstance(self.ydoc, RoomDoc):
-            self.ydoc.has_pending = self.applied.has_waiting
+        application = BatchApplication(self.ydoc, self._order, self._surrogate_pairs, self._log)
         try:
+            if self._is_order_outdated:
+                self._order.advance(decode_state_vector(safe_apply.read_vector(self.ydoc)))
+                self._is_order_outdated = False
+            for entry in batch:
+                self._order.put(entry.update, entry)
             with self._batching():
-                applied, keeps_pending = apply_batch(self.ydoc, batch, self._log)
+                applied = application.apply()
         except DocumentDamagedError:
+            self._lost |= application.taken
             del self.outbox[sent:]
             raise
-        if not keeps_pending:
-            self.applied.require_replay()
-            self.has_work.set()
+        self.misplaced += application.misplaced
+        self.has_applied_stored = application.has_stored
+        while evicted := self._order.evict(_sender_of):
+            for each in evicted:
+                assert each is not None
+                each.reject(PendingLimitError())
         return applied
 
-    async def advance_replay(self) -> PendingReplay:
-        """Apply the next pending structs to the document again, and return the replay.
+    def find_unsent(self, applied: Sequence[QueuedUpdate], change: bytes | None) -> list[bytes]:
+        """Return the applied updates that no change of the document contains completely. They are stored as they are.
 
-        One call is bounded, so that other rooms of the process are served between two calls.
+        There are none unless the document has a fault that no check detects.
+
+        Args:
+            applied: The result of `apply`.
+            change: The result of `take_outbox` after it.
         """
-        replay = self.applied.replay
-        if replay is None:
-            replay = PendingReplay(await to_thread.run_sync(slice_structs, self.applied.pending_update))
-            self.applied.replay = replay
-        try:
-            with self._batching():
-                replay.advance(self.ydoc)
-        except DocumentDamagedError:
-            self.mark_damaged()
-        return replay
+        if change is not None:
+            own = (entry.update.ends for entry in applied if entry.update.data == change)  # decoded already
+            ends = next(own, None) or read_update_meta(change).ends()
+            for replica, clock in ends.items():
+                self._sent_clocks[replica] = max(clock, self._sent_clocks.get(replica, 0))
+        sent = self._sent_clocks
+        return [
+            entry.update.data
+            for entry in applied
+            if any(clock > sent.get(replica, 0) for replica, clock in entry.update.ends.items())
+        ]
 
     @contextmanager
     def _batching(self) -> Iterator[None]:
@@ -246,30 +309,39 @@ class RoomDocument:
         finally:
             self._is_batching = False
 
-    def read_whole_state(self) -> bytes | None:
-        """Encode and measure the document with its pending updates. None if the encoded state is incomplete.
+    def read_state(self) -> bytes:
+        """Encode and measure the document.
 
         Raises:
             DocumentDamagedError: The document panicked.
         """
-        own = safe_apply.read_state(self.ydoc)
-        state = self.applied.add_pending(own)
+        state = safe_apply.read_state(self.ydoc)
         self._record_size(len(state))
-        if safe_apply.is_complete_state(self.ydoc, own):
-            return state
-        if not self._is_incomplete:
-            self._log.error(
-                "room %r: its encoded state is incomplete, so its log is not compacted", self._room
-            )
-        self._is_incomplete = True
-        return None
+        return state
+
+    def read_whole_state(self) -> bytes | None:
+        """Encode the document with everything that is pending, to replace the log. None if the state is incomplete.
+
+        Raises:
+            DocumentDamagedError: The document panicked.
+        """
+        state = self.read_state()
+        if not safe_apply.is_complete_state(self.ydoc, state):
+            if not self._is_incomplete:
+                self._log.error(
+                    "room %r: its encoded state is incomplete, so its log is not compacted", self._room
+                )
+            self._is_incomplete = True
+            return None
+        pending = self._order.encode_pending()
+        return state if pending == EMPTY_UPDATE else merge_updates(state, pending)
 
     def grow(self, update_bytes: int) -> None:
         """Add the size of an applied update. Measures the document if it may have passed a limit."""
         self._size.grow(update_bytes)
         if self._size.is_due:
             try:
-                self.read_whole_state()
+                self.read_state()
             except DocumentDamagedError:
                 self.mark_damaged()
 

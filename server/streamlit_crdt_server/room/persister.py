@@ -22,7 +22,6 @@ from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.state_transfer import deliver_now, deliver_update
 from streamlit_crdt_server.room.write_queue import WriteBatch, WriteQueue, merged
 from streamlit_crdt_server.storage.store import RoomLog
-from streamlit_crdt_server.yjs.log_recovery import split_readable
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
 
 MIN_RETRY_S = 0.1
@@ -126,10 +125,8 @@ class RoomPersister:
         """True if everything is saved."""
         return not (self._queue.batches or self._bad_rows or self._misplaced)
 
-    async def load(self, unsaved: Iterable[bytes] = ()) -> list[bytes]:
-        """Return the updates that a document can apply: first the stored ones, then `unsaved`.
-
-        Stored updates that damage a document are set aside in the store.
+    async def load(self) -> Sequence[bytes]:
+        """Return the stored updates.
 
         Raises:
             StoreError: The store failed.
@@ -140,10 +137,7 @@ class RoomPersister:
             self._log.warning(
                 "room %r: %d of its stored updates are set aside", self._room_log.room, stored.set_aside
             )
-        updates, bad_rows = split_readable((*stored.updates, *unsaved))
-        for row in bad_rows:
-            self._set_aside_later(*row)
-        return updates
+        return stored.updates
 
     def put(self, batch: WriteBatch) -> None:
         """Queue a batch for saving. Its updates are rejected after `discard()`."""
@@ -214,7 +208,8 @@ class RoomPersister:
             await self._compact()
         return True
 
-    def _set_aside_later(self, update: bytes, why: str) -> None:
+    def set_aside(self, update: bytes, why: str) -> None:
+        """Move an update, which the document cannot apply, out of the log."""
         self._log.error(
             "room %r: an update of %d bytes is set aside and the room opened without it: %s",
             self._room_log.room,
@@ -288,7 +283,7 @@ class RoomPersister:
         self._queue.join()
         if self._queue.is_long:
             try:
-                self._queue.replace(self._document.read_whole_state())
+                self._queue.replace(self._document.read_state())
             except DocumentDamagedError:
                 self._document.mark_damaged()
                 self._queue.replace(None)

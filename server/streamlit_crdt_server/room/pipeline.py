@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from logging import Logger
 
-from anyio import Event, Lock, sleep, to_thread
+from anyio import Event, Lock, sleep
 from pycrdt import merge_updates
 
 from streamlit_crdt_server.errors import (
@@ -32,7 +32,6 @@ from streamlit_crdt_server.protocol import CloseCode, Presence, awareness
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
-from streamlit_crdt_server.room.pending_updates import PendingReplay
 from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.room.state_transfer import deliver_update
 from streamlit_crdt_server.room.write_queue import WriteBatch
@@ -40,7 +39,6 @@ from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.log_recovery import split_readable
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, MisplacedError, ValidatedUpdate
 
 TICK_S = 0.005
@@ -83,7 +81,6 @@ class UpdatePipeline:
         """
         self.is_closed = False
         self._document = document
-        self._applied = document.applied
         self._persister = persister
         self._room_log = room_log
         self._peers = peers
@@ -118,7 +115,8 @@ class UpdatePipeline:
         if self._is_loaded:
             return
         given = safe_apply.read_state(self._document.ydoc)
-        self._document.load(self._document.prepare_log(await self._persister.load()))
+        for row in self._document.load(await self._persister.load()):
+            self._persister.set_aside(*row)
         if given != EMPTY_UPDATE:
             await self._room_log.append(given)
         self._document.grow(len(given))
@@ -171,7 +169,7 @@ class UpdatePipeline:
         """Return the state with everything delivered so far, encoded once per flush. None if it cannot be read."""
         if self._shared_state is None:
             try:
-                self._shared_state = self._document.read_whole_state()
+                self._shared_state = self._document.read_state()
             except DocumentDamagedError:
                 self._document.mark_damaged()
         return self._shared_state
@@ -191,26 +189,43 @@ class UpdatePipeline:
         async with self._flushing:
             started_at = time.monotonic()
             self._send_presences()
-            has_replayed = await self._replay_pending()
             document = self._document
             if not (
-                has_replayed or self._inbox or document.outbox or self._saved_queries or document.is_damaged
+                self._inbox
+                or document.has_ready
+                or document.outbox
+                or self._saved_queries
+                or document.is_damaged
             ):
                 return
             external = merge_updates(*document.outbox) if document.outbox else None
             queries, self._saved_queries = self._saved_queries, {}
             applied = await self._apply_inbox()
-            await self._publish(applied, external, queries)
-            if self._applied.has_many_rejected:
-                await self._drop_rejected()
+            await self._publish(applied, external, self._answerable(queries))
+            if document.has_ready:
+                self._has_work.set()
             duration_s = time.monotonic() - started_at
             self._next_flush_at = started_at + max(TICK_S, MIN_FLUSH_PERIOD_RATIO * duration_s)
 
     def reject_unsaved(self) -> None:
         """Reject every update that is not saved, those of peers that left too, because the room closes."""
         unsaved = (entry for batch in self._persister.unsaved for entry in batch.entries)
-        for entry in (*self._take_inbox(), *unsaved):
+        for entry in (*self._take_inbox(), *self._document.pending(), *unsaved):
             entry.reject(HubNotRunningError())
+
+    def save_pending(self) -> None:
+        """Queue the pending updates for saving, because the room stops. They are not acknowledged."""
+        pending = self._document.encode_received_pending()
+        if pending != EMPTY_UPDATE:
+            self._persister.put(WriteBatch(pending))
+
+    def _answerable(self, queries: dict[Peer, int]) -> dict[Peer, int]:
+        """Return the saved queries of the peers without pending updates, which are not saved. Keep the others."""
+        if not queries:
+            return queries
+        pending = {entry.peer for entry in self._document.pending()} & self._peers
+        self._saved_queries |= {peer: queries[peer] for peer in pending if peer in queries}
+        return {peer: version for peer, version in queries.items() if peer not in pending}
 
     async def _apply_inbox(self) -> list[QueuedUpdate]:
         batch = self._take_inbox()
@@ -248,7 +263,7 @@ class UpdatePipeline:
     async def _apply(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Apply a batch and return the accepted updates. The senders of the others are informed."""
         if self._document.is_damaged:
-            await self._reload()
+            await self._reload(batch)
             self._resync_peers()
         try:
             batch = await self._document.repair(batch)
@@ -265,7 +280,7 @@ class UpdatePipeline:
 
     async def _apply_one_by_one(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Load the document again, then find and reject the update that damages it."""
-        await self._reload()
+        await self._reload(batch)
         batch = await self._document.repair(batch)
         applied = []
         for entry in batch:
@@ -273,11 +288,14 @@ class UpdatePipeline:
                 applied += self._document.apply([entry])
             except DocumentDamagedError:
                 entry.reject(UpdateRefusedError("it damages the room's document"))
-                await self._reload()
+                await self._reload(batch)
         return applied
 
-    async def _reload(self) -> None:
+    async def _reload(self, batch: Sequence[QueuedUpdate]) -> None:
         """Replace the document by a new one from the log and from the updates that are not saved yet.
+
+        Args:
+            batch: The updates that are applied next.
 
         Raises:
             DocumentDamagedError: A provider uses the damaged document, or the new document panicked.
@@ -285,13 +303,10 @@ class UpdatePipeline:
         """
         if not self._can_reload:
             raise DocumentDamagedError("a provider uses the damaged document; the room must be opened again")
-        document = self._document
-        unsaved = [batch.update for batch in self._persister.unsaved if batch.update is not None]
-        unsent = len(document.outbox)
-        updates = document.prepare_log(await self._persister.load([*unsaved, *document.outbox]))
-        if len(document.outbox) > unsent:  # server code wrote to the old document meanwhile
-            updates, _ = split_readable([*updates, *document.outbox[unsent:]])
-        document.replace(updates)
+        unsaved = [update.update for update in self._persister.unsaved if update.update is not None]
+        stored = await self._persister.load()
+        for row in self._document.replace([*stored, *unsaved, *self._document.outbox], batch):
+            self._persister.set_aside(*row)
 
     def _resync_peers(self) -> None:
         """Give every peer the state of the document that was loaded again."""
@@ -302,42 +317,6 @@ class UpdatePipeline:
             else:
                 peer.disconnect(CloseCode.SERVICE_RESTART, "the room was loaded again")
 
-    async def _drop_rejected(self) -> None:
-        """Load the document again to free the structs of rejected updates. Peers are not affected."""
-        self._applied.reset_rejected()
-        try:
-            await self._reload()
-        except Exception:
-            self._log.exception(
-                "room %r keeps the structs of rejected updates: its reload failed", self._room_log.room
-            )
-
-    async def _replay_pending(self) -> bool:
-        """Apply some of the pending structs again if the document dropped them. Return whether it did."""
-        if self._document.is_damaged or not self._applied.needs_replay:
-            return False
-        replay = await self._document.advance_replay()
-        if replay.is_over:
-            await self._finish_replay(replay)
-        self._has_work.set()
-        return True
-
-    async def _finish_replay(self, replay: PendingReplay) -> None:
-        """Remove the misplaced structs. Unless the document took everything at once, another replay follows."""
-        self._applied.replay = None
-        if replay.is_clean:
-            self._applied.finish_replay()
-        elif replay.places:
-            misplaced = await to_thread.run_sync(replay.encode_misplaced)
-            changed = await to_thread.run_sync(self._applied.remove, replay.places)
-            senders = {each.peer for each in changed}
-            sent = (each.update for each in changed if each.peer is not None)
-            why = MisplacedError().reason
-            self._persister.remove_misplaced(merge_updates(misplaced, *sent), why)
-            for peer in senders:
-                if isinstance(peer, SocketPeer):
-                    peer.disconnect(CloseCode.MALFORMED, why)
-
     async def _publish(
         self, applied: list[QueuedUpdate], external: bytes | None, queries: dict[Peer, int]
     ) -> None:
@@ -345,10 +324,10 @@ class UpdatePipeline:
         change = self._document.take_outbox()
         self._shared_state = None
         senders = {entry.peer for entry in applied}
-        applied, pending = self._applied.record(applied, change)
-        if self._applied.needs_replay:
-            self._has_work.set()
-        parts = pending if change is None else [change, *pending]
+        if self._document.misplaced:
+            misplaced, self._document.misplaced = self._document.misplaced, []
+            self._persister.remove_misplaced(merge_updates(EMPTY_UPDATE, *misplaced), MisplacedError().reason)
+        parts = [*self._document.find_unsent(applied, change), *([] if change is None else [change])]
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
         ack_to = set() if update is None else self._ack_receivers(senders, external is not None)
         self._metrics.updates.inc(len(applied))
@@ -363,7 +342,7 @@ class UpdatePipeline:
         If the whole batch is its own, a local peer does not (rule R6), and neither does a socket whose client asks
         for the save status.
         """
-        if len(senders) == 1 and not (has_external or self._applied.has_completed_pending):
+        if len(senders) == 1 and not (has_external or self._document.has_applied_stored):
             return {peer for peer in senders & self._peers if _needs_ack(peer)}
         return senders & self._peers
 

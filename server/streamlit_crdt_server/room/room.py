@@ -286,6 +286,7 @@ class Room(YRoom):
     async def _save_all(self) -> None:
         try:
             await self.pipeline.flush()
+            self.pipeline.save_pending()
         except BaseException as error:  # a panic of pycrdt is no `Exception`
             safe_apply.reraise_exit(error)
             self.log.exception("room %r: the last updates could not be applied when it stopped", self.name)

@@ -34,7 +34,7 @@ class UpdateStep:
     Attributes:
         starts: Clock of the first struct.
         ends: Clock after the last struct.
-        needs: Clock up to which a document needs the structs of a replica, which the update refers to or deletes.
+        needs: `UpdateMeta.needed_clocks()`.
     """
 
     starts: Mapping[int, int]
@@ -49,21 +49,16 @@ class UpdateStep:
         if not self.starts:
             return False
         return all(clocks.get(replica, 0) == clock for replica, clock in self.starts.items()) and all(
-            clock <= self.ends.get(replica, 0) or clock <= clocks.get(replica, 0)
-            for replica, clock in self.needs.items()
+            clock <= clocks.get(replica, 0) for replica, clock in self.needs.items()
         )
 
 
 def step_of(meta: UpdateMeta) -> UpdateStep | None:
-    """Return the step of an update, or None if it is long or has gaps."""
-    if meta.structs > MAX_STRUCTS or meta.has_gaps:
+    """Return the step of an update, or None if it is long."""
+    if meta.structs > MAX_STRUCTS:
         return None
-    needs = dict(meta.reach)
-    for replica, clock in meta.dependencies():
-        if clock >= needs.get(replica, 0):
-            needs[replica] = clock + 1
     starts = {replica: block.start for replica, block in meta.blocks.items()}
-    return UpdateStep(starts, {replica: block.end for replica, block in meta.blocks.items()}, needs)
+    return UpdateStep(starts, meta.ends(), meta.needed_clocks())
 
 
 def is_small_deletion(meta: UpdateMeta) -> bool:

@@ -11,9 +11,9 @@ which pycrdt integrates structs.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from streamlit_crdt_server.yjs.integration_order import in_order
 from streamlit_crdt_server.yjs.update_decoder import Block, Unit, UpdateMeta
 
 MAX_STEPS = 500_000
@@ -39,7 +39,7 @@ def count_steps(meta: UpdateMeta, max_steps: int) -> int:
         ValueError: There are more than `max_steps`.
     """
     simulation = _IntegrationSimulation(meta, max_steps)
-    for index in simulation.in_order():
+    for index in in_order(meta):
         simulation.integrate(index)
     return simulation.steps
 
@@ -111,37 +111,6 @@ class _IntegrationSimulation:
         self._runs = {replica: _ReplicaRuns() for replica in meta.blocks}
         self._external_runs: dict[Unit, _Run] = {}
         self._sequences: dict[int, _Sequence] = {}
-        self._next_run = {replica: block.first_run for replica, block in meta.blocks.items()}
-
-    def in_order(self) -> Iterator[int]:
-        """Yield the indexes of the runs: highest replica id first, and before each run the runs it refers to."""
-        for replica in sorted(self._meta.blocks, reverse=True):
-            stack = [replica]
-            while stack:
-                index = self._next_run[stack[-1]]
-                if index >= self._meta.blocks[stack[-1]].end_run:
-                    stack.pop()
-                    continue
-                missing = next((unit[0] for unit in self._neighbors(index) if self._is_missing(unit)), None)
-                if missing is None:
-                    self._next_run[stack[-1]] += 1
-                    yield index
-                    if len(stack) > 1:
-                        stack.pop()
-                elif missing in stack:
-                    return  # the runs depend on each other in a circle: no document ever integrates them
-                else:
-                    stack.append(missing)
-
-    def _neighbors(self, index: int) -> tuple[Unit, ...]:
-        _, left, right, _, _ = self._meta.run(index)
-        return tuple(unit for unit in (left, right) if unit is not None)
-
-    def _is_missing(self, unit: Unit) -> bool:
-        """Return whether a unit is in a run of the update that is not integrated yet."""
-        _, end_run, start, end = self._meta.blocks.get(unit[0], _NO_BLOCK)
-        index = self._next_run.get(unit[0], end_run)
-        return start <= unit[1] < end and index < end_run and self._meta.run(index)[0][1] <= unit[1]
 
     def integrate(self, index: int) -> None:
         """Insert a run at its position."""

@@ -1,117 +1,156 @@
-"""Separation of the updates of a stored log that a document can apply from those that would damage it.
+"""Loading of a stored log: in an order that the document can integrate, and without the updates that would damage it.
 
-Earlier versions stored updates without a check. One update that makes pycrdt panic (see `safe_apply`) would make its
-room unusable for good. A log is therefore applied to a scratch document before it is loaded.
+Earlier versions stored updates without a check, and pending updates between others. One update that makes pycrdt
+panic (see `safe_apply`) would make its room unusable for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from pycrdt import Doc
 
 from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.yjs.integration_order import is_circular
+from streamlit_crdt_server.yjs.room_doc import RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import (
     DocumentDamagedError,
     MisplacedError,
+    ValidatedUpdate,
     load_update,
     read_state,
-    reraise_exit,
+    read_vector,
 )
-from streamlit_crdt_server.yjs.structs import merge_structs
-
-MERGE_OVER_BYTES = 2 * 1024
-"""Bytes. The structs of a larger stored update are merged before it is applied, see `merge_structs`."""
+from streamlit_crdt_server.yjs.structs import MERGE_OVER_STRUCTS, merge_structs
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
+from streamlit_crdt_server.yjs.update_order import ReadyUpdate, UpdateOrder
 
 BadRow = tuple[bytes, str]
 """A stored update and the reason why it cannot be applied."""
 
 
-def split_readable(updates: Sequence[bytes]) -> tuple[list[bytes], list[BadRow]]:
-    """Split a log into the updates that a document can apply, in order, and the others.
+@dataclass(frozen=True, slots=True)
+class LoadedLog:
+    """A document with the content of a log.
 
-    A log without damaged updates is applied once.
+    Attributes:
+        ydoc: The document.
+        updates: Updates that give another document the same content, in an order that it can integrate.
+        pending: What the document cannot integrate yet, as one update. Empty if there is nothing.
+        misplaced: The parts of updates that contain a misplaced struct. The document lacks them.
+        bad_rows: The updates that the document lacks as a whole.
     """
-    good, bad = [_merged(update) for update in updates], list[BadRow]()
-    origins = list(updates)
-    while (culprit := _first_bad(good)) is not None:
-        index, why = culprit
-        del good[index]
-        bad.append((origins.pop(index), why))
-    return good, bad
+
+    ydoc: RoomDoc
+    updates: Sequence[bytes]
+    pending: bytes
+    misplaced: Sequence[bytes]
+    bad_rows: Sequence[BadRow]
 
 
-def load_all(ydoc: Doc[Any], updates: Sequence[bytes]) -> bool:
-    """Apply the updates that `split_readable` returned, each in its own transaction.
+def load_log(rows: Sequence[bytes], pairs: SurrogatePairs) -> LoadedLog:
+    """Apply a log to a new document. A log without damaged updates is applied once.
 
-    One transaction for all would let pycrdt join the structs of all updates at once, which takes seconds.
-
-    Returns:
-        Whether the document applied all structs. If not, the pending updates must be applied again.
+    Args:
+        rows: The updates.
+        pairs: Restarted with the surrogate pairs of the log.
     """
-    is_complete = True
-    for update in updates:
+    updates, origins, bad_rows = list[ValidatedUpdate](), list[bytes](), list[BadRow]()
+    for row in rows:
         try:
-            is_complete &= load_update(ydoc, update)
-        except MisplacedError:
-            is_complete = False
-    return is_complete
+            updates.append(_read(row))
+            origins.append(row)
+        except (ValueError, RecursionError) as error:
+            bad_rows.append((row, str(error) or "it is nested too deeply"))
+    for index, data in enumerate(pairs.reset([update.data for update in updates])):
+        if data is not updates[index].data:
+            updates[index] = ValidatedUpdate.from_meta(data, read_update_meta(data))
+    while True:
+        filling = _Filling()
+        culprit = _find_bad(filling, updates)
+        if culprit is None:
+            pending = filling.order.encode_pending()
+            return LoadedLog(filling.ydoc, filling.applied, pending, filling.misplaced, bad_rows)
+        index, why = culprit
+        del updates[index]
+        bad_rows.append((origins.pop(index), why))
 
 
-def _merged(update: bytes) -> bytes:
-    """Return an equivalent update that loads fast, also if many updates were merged before they were stored."""
-    if len(update) < MERGE_OVER_BYTES:
-        return update
-    try:
-        return merge_structs(update)
-    except (ValueError, RecursionError):
-        return update  # applying it raises the error
+def _read(row: bytes) -> ValidatedUpdate:
+    """Return an equivalent update that loads fast, also if many updates were merged before they were stored.
+
+    Raises:
+        ValueError, RecursionError: The update cannot be applied.
+    """
+    meta = read_update_meta(row)
+    if meta.structs - meta.run_count > MERGE_OVER_STRUCTS:
+        row = merge_structs(row)
+        meta = read_update_meta(row)
+    if is_circular(meta):
+        raise ValueError("its structs depend on each other in a circle")
+    return ValidatedUpdate.from_meta(row, meta)
 
 
-def _first_bad(updates: Sequence[bytes]) -> tuple[int, str] | None:
-    """Return the index of the first update that damages the document, and the reason. None if there is none."""
-    ydoc: Doc[Any] = Doc()
-    index = -1
-    try:
-        for index in range(len(updates)):
-            with suppress(MisplacedError):  # the other structs of the update are applied
-                load_update(ydoc, updates[index])
-    except UpdateRefusedError as error:
-        return index, error.reason
-    except DocumentDamagedError:
-        return index, "it damages the document"
-    except BaseException as error:
-        reraise_exit(error)
-        return _first_unreadable(updates), "it makes the document unreadable"
-    if _is_readable(ydoc):
+class _Filling:
+    """One attempt to apply a log to a new document.
+
+    Each update has a transaction of its own: one for all would let pycrdt join the structs of all updates at once,
+    which takes seconds.
+    """
+
+    def __init__(self) -> None:
+        self.ydoc = RoomDoc()
+        self.order: UpdateOrder[int] = UpdateOrder()
+        self.applied: list[bytes] = []
+        self.misplaced: list[bytes] = []
+
+    def apply(self, updates: Sequence[ValidatedUpdate]) -> tuple[int, str] | None:
+        """Apply updates. Return the index of the first one that fails, and the reason."""
+        for index, update in enumerate(updates):
+            self.order.put(update, index)
+            while (ready := self.order.take()) is not None:
+                try:
+                    self._apply_ready(ready)
+                except UpdateRefusedError as error:
+                    return ready.sources[0], error.reason
+                except DocumentDamagedError:
+                    return ready.sources[0], "it damages the document"
         return None
+
+    def _apply_ready(self, ready: ReadyUpdate[int]) -> None:
+        try:
+            load_update(self.ydoc, ready.data)
+            self.applied.append(ready.data)
+        except MisplacedError:
+            self.order.correct(decode_state_vector(read_vector(self.ydoc)))
+            if ready.is_whole:  # it may be merged from the updates of several participants
+                self.order.put_divided(ready.data, ready.sources[0])
+            else:
+                self.misplaced.append(ready.data)
+
+
+def _find_bad(filling: _Filling, updates: Sequence[ValidatedUpdate]) -> tuple[int, str] | None:
+    """Apply updates. Return the index of the first one that damages the document, and the reason."""
+    culprit = filling.apply(updates)
+    if culprit is not None or _is_readable(filling.ydoc):
+        return culprit
     return _first_unreadable(updates), "it makes the document unreadable"
 
 
-def _first_unreadable(updates: Sequence[bytes]) -> int:
+def _first_unreadable(updates: Sequence[ValidatedUpdate]) -> int:
     """Find the update after which the document cannot be read, by bisection."""
     low, high = 0, len(updates) - 1
     while low < high:
         middle = (low + high) // 2
-        if _can_load(updates[: middle + 1]):
+        filling = _Filling()
+        if filling.apply(updates[: middle + 1]) is None and _is_readable(filling.ydoc):
             low = middle + 1
         else:
             high = middle
     return low
-
-
-def _can_load(updates: Sequence[bytes]) -> bool:
-    ydoc: Doc[Any] = Doc()
-    try:
-        for update in updates:
-            with suppress(MisplacedError):
-                load_update(ydoc, update)
-    except BaseException as error:
-        reraise_exit(error)
-        return False
-    return _is_readable(ydoc)
 
 
 def _is_readable(ydoc: Doc[Any]) -> bool:

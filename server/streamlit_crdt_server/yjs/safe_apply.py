@@ -16,6 +16,7 @@ from pycrdt import Doc, get_state, get_update, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.yjs.integration_cost import check_cost
+from streamlit_crdt_server.yjs.integration_order import is_circular
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.nesting import MAX_NESTING, NestingError, check_nesting, depths_of
 from streamlit_crdt_server.yjs.structs import MERGE_OVER_STRUCTS, merge_structs
@@ -45,17 +46,17 @@ class ValidatedUpdate:
 
     Attributes:
         data: The bytes to apply.
-        reach: `UpdateMeta.reach`.
-        contiguous_ends: `UpdateMeta.contiguous_ends()`.
+        dependencies: `UpdateMeta.needed_clocks()`.
+        ends: `UpdateMeta.ends()`.
     """
 
     data: bytes
-    reach: Mapping[int, int] = field(default_factory=dict)
-    contiguous_ends: Mapping[int, int] = field(default_factory=dict)
+    dependencies: Mapping[int, int] = field(default_factory=dict)
+    ends: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def from_meta(cls, data: bytes, meta: UpdateMeta) -> ValidatedUpdate:
-        return cls(data, meta.reach, meta.contiguous_ends())
+        return cls(data, meta.needed_clocks(), meta.ends())
 
 
 def validate_update(update: bytes, max_nesting: int = MAX_NESTING) -> ValidatedUpdate:
@@ -85,55 +86,41 @@ def validate_update(update: bytes, max_nesting: int = MAX_NESTING) -> ValidatedU
     except BaseException as error:
         reraise_exit(error)
         raise UpdateRefusedError(f"an empty document rejects it ({type(error).__name__})") from error
+    if is_circular(meta):
+        raise UpdateRefusedError("its structs depend on each other in a circle")
     return ValidatedUpdate.from_meta(update, meta)
 
 
-def apply_update(ydoc: Doc[Any], update: bytes) -> bool:
-    """Apply an update, within the open transaction if there is one.
+def apply_update(ydoc: Doc[Any], update: bytes) -> None:
+    """Apply an update that the document can integrate, within the open transaction if there is one.
 
     pycrdt 0.14.13 raises RuntimeError at a struct whose parent is not a shared type. The document stays usable. It
-    keeps the structs that it applied before, and its observers see them. If the struct belongs to a pending update,
-    which this update completed, the document drops all pending structs, and a second attempt succeeds.
-
-    Returns:
-        Whether the document kept its pending structs. If not, the pending updates must be applied again.
+    keeps the structs that it applied before, and its observers see them.
 
     Raises:
         UpdateRefusedError: The update does not decode. The document is unchanged.
         NestingError: Its shared types would be nested too deeply in the document, which is unchanged.
-        MisplacedError: The parent of one of its own structs is not a shared type.
+        MisplacedError: The parent of one of its structs is not a shared type.
         DocumentDamagedError: The document panicked.
     """
     with depths_of(ydoc).admit(update, lambda: decode_state_vector(read_vector(ydoc))):
-        return _apply_admitted(ydoc, update)
+        _apply_admitted(ydoc, update)
 
 
-def load_update(ydoc: Doc[Any], update: bytes) -> bool:
+def load_update(ydoc: Doc[Any], update: bytes) -> None:
     """Call `apply_update` for an update of a log. Types that are nested too deeply are left out."""
     try:
-        return apply_update(ydoc, update)
+        apply_update(ydoc, update)
     except NestingError:
-        return apply_update(ydoc, depths_of(ydoc).without_deep_structs(update))
+        apply_update(ydoc, depths_of(ydoc).without_deep_structs(update))
 
 
-def _apply_admitted(ydoc: Doc[Any], update: bytes) -> bool:
-    try:
-        _apply(ydoc, update)
-    except RuntimeError:
-        try:
-            _apply(ydoc, update)
-        except RuntimeError as error:
-            read_vector(ydoc)  # raises if the document is the cause
-            raise MisplacedError from error
-        return False
-    return True
-
-
-def _apply(ydoc: Doc[Any], update: bytes) -> None:
+def _apply_admitted(ydoc: Doc[Any], update: bytes) -> None:
     try:
         ydoc.apply_update(update)
-    except RuntimeError:
-        raise
+    except RuntimeError as error:
+        read_vector(ydoc)  # raises if the document is the cause
+        raise MisplacedError from error
     except (ValueError, TypeError) as error:
         raise UpdateRefusedError(str(error)) from error
     except BaseException as error:

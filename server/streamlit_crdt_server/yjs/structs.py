@@ -1,21 +1,20 @@
-"""Merging and slicing of the structs of an update.
+"""Merging and splitting of the structs of an update.
 
 Merging: `merge_structs` joins structs that continue each other into one struct, before pycrdt does so. Ten thousand
 values that were appended to a list one by one, in merged updates, are ten thousand structs. pycrdt 0.14.13 joins them
 when a transaction ends, and copies the content so far for each struct: 100 kB take 2 s, and twice as much takes four
 times as long. `merge_structs` is linear.
 
-Slicing: `slice_structs` finds the structs that can be left out of an update.
+Splitting: `split_runs` divides an update into parts that a document can integrate one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from streamlit_crdt_server.yjs.lib0 import encode_varuint
-from streamlit_crdt_server.yjs.update_decoder import Unit, UpdateDecoder
+from streamlit_crdt_server.yjs.update_decoder import Parent, Unit, UpdateDecoder
 
 MERGE_OVER_STRUCTS = 256
 """Number of structs that continue others, above which they are merged. Below it, pycrdt takes a millisecond at most."""
@@ -115,144 +114,80 @@ class _StructMerger(UpdateDecoder):
         return b"".join(parts)
 
 
-SliceKey = tuple[int, int, Unit | None]
-"""Replica id, clock and stated parent of a slice: equal in every update that contains it."""
-
-
 @dataclass(slots=True)
-class StructSlice:
-    """One struct that names another struct as its parent, or a sequence of structs that do not.
+class Run:
+    """A struct, and the structs behind it that depend on nothing but the struct before them.
 
     Attributes:
         replica: Replica id of the structs.
         clock: Clock of the first unit.
         end: Clock after the last unit.
-        start: Position of the first byte in the update.
-        stop: Position after the last byte in the update.
-        parent: Parent that the struct names; None if it names none or a root type.
         structs: Number of structs.
+        dependencies: Neighbors of the first struct, or the id of its parent.
+        content: Encoding of the structs.
     """
 
     replica: int
     clock: int
     end: int
-    start: int
-    stop: int
-    parent: Unit | None
-    structs: int = 1
-
-    @property
-    def key(self) -> SliceKey:
-        return self.replica, self.clock, self.parent
+    structs: int
+    dependencies: tuple[Unit, ...]
+    content: bytes = b""
 
 
-class StructSlices:
-    """The slices of one update, in its order. The deletions follow as one further slice."""
-
-    def __init__(self, update: bytes, slices: Sequence[StructSlice], deletions: bytes) -> None:
-        self._update = update
-        self._slices = slices
-        self._deletions = deletions
-
-    def __len__(self) -> int:
-        return len(self._slices) + 1
-
-    def key(self, index: int) -> SliceKey:
-        """Return the key of the slice at `index`, which must not be that of the deletions."""
-        return self._slices[index].key
-
-    def encode(self, first: int, end: int) -> bytes:
-        """Return an update with the slices from `first` to before `end`."""
-        return self._encode(self._slices[first:end], self._deletions if end == len(self) else _NO_DELETIONS)
-
-    def only(self, keys: Collection[SliceKey]) -> bytes:
-        """Return an update with the slices of the given keys, without deletions."""
-        return self._encode([each for each in self._slices if each.key in keys], _NO_DELETIONS)
-
-    def without(self, keys: Collection[SliceKey], and_after: bool) -> bytes | None:
-        """Return an update without the slices of the given keys, or None if the update has none of them.
-
-        Args:
-            keys: Keys of the slices to leave out.
-            and_after: Whether later slices of the same replica are left out as well.
-        """
-        left = list[StructSlice]()
-        cut: int | None = None
-        for each in self._slices:
-            if each.key in keys:
-                cut = each.replica
-            elif not (and_after and each.replica == cut):
-                left.append(each)
-        return None if cut is None else self._encode(left, self._deletions)
-
-    def end_of_replica(self, index: int) -> int:
-        """Return the index after the last slice of the replica that wrote the slice at `index`."""
-        replica = self._slices[index].replica
-        while index < len(self._slices) and self._slices[index].replica == replica:
-            index += 1
-        return index
-
-    def _encode(self, slices: Sequence[StructSlice], deletions: bytes) -> bytes:
-        blocks = list[bytes]()
-        count = 0
-        for replica, group in groupby(slices, lambda each: each.replica):
-            of_replica = list(group)
-            parts, structs, clock = list[bytes](), 0, of_replica[0].clock
-            for each in of_replica:
-                if each.clock > clock:
-                    parts.append(bytes([_SKIPPED]) + encode_varuint(each.clock - clock))
-                    structs += 1
-                parts.append(self._update[each.start : each.stop])
-                structs += each.structs
-                clock = each.end
-            count += 1
-            blocks += [
-                encode_varuint(structs),
-                encode_varuint(replica),
-                encode_varuint(of_replica[0].clock),
-                *parts,
-            ]
-        return encode_varuint(count) + b"".join(blocks) + deletions
+def split_runs(update: bytes) -> tuple[list[Run], list[tuple[int, int, int]]]:
+    """Return the runs of a checked update in its order, and its deletions: replica id, first clock, end clock."""
+    splitter = _RunSplitter(update)
+    splitter.decode()
+    for run, (start, stop) in zip(splitter.runs, splitter.positions, strict=True):
+        run.content = update[start:stop]
+    flat = splitter.meta.deletions
+    return splitter.runs, list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
 
 
-def slice_structs(update: bytes) -> StructSlices:
-    """Return the slices of a checked update. Any thread."""
-    slicer = _StructSlicer(update)
-    slicer.decode()
-    return StructSlices(update, slicer.slices, slicer.deletions)
+def encode_runs(runs: Sequence[Run]) -> bytes:
+    """Encode an update with runs of one replica. Each begins at the end of the one before it."""
+    head = (1, sum(run.structs for run in runs), runs[0].replica, runs[0].clock)
+    return b"".join((*map(encode_varuint, head), *(run.content for run in runs), _NO_DELETIONS))
 
 
-class _StructSlicer(UpdateDecoder):
-    """A decoder that collects the positions of the slices."""
+class _RunSplitter(UpdateDecoder):
+    """A decoder that collects the runs, and their positions in the update."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self.slices: list[StructSlice] = []
-        self._parent: Unit | None = None
-
-    @property
-    def deletions(self) -> bytes:
-        return self._bytes[self._deletions_at :]
+        self.runs: list[Run] = []
+        self.positions: list[tuple[int, int]] = []
+        self._parent: tuple[Unit, ...] = ()
 
     def read_struct(self) -> int:
-        start, self._parent = self._at, None
+        start, count, self._parent = self._at, self.meta.run_count, ()
         length = super().read_struct()
-        last = self.slices[-1] if self.slices else None
+        end = self._clock + length
+        last = self.runs[-1] if self.runs else None
         if self._bytes[start] == _SKIPPED:
-            pass
-        elif (
+            return length
+        if (
             last is not None
-            and last.parent is None
-            and self._parent is None
-            and (last.replica, last.end, last.stop) == (self._replica, self._clock, start)
+            and self.meta.run_count == count
+            and (last.replica, last.end) == (self._replica, self._clock)
         ):
-            last.end, last.stop, last.structs = self._clock + length, self._at, last.structs + 1
+            last.end, last.structs = end, last.structs + 1
+            self.positions[-1] = self.positions[-1][0], self._at
         else:
-            end = self._clock + length
-            self.slices.append(StructSlice(self._replica, self._clock, end, start, self._at, self._parent))
+            self.runs.append(Run(self._replica, self._clock, end, 1, self._find_dependencies(count)))
+            self.positions.append((start, self._at))
         return length
 
-    def _read_parent(self, has_key: bool) -> tuple[Unit | str, ...]:
+    def _find_dependencies(self, run: int) -> tuple[Unit, ...]:
+        """Return the dependencies of the struct that was just read and may have begun the run with this index."""
+        if self.meta.run_count == run:
+            return ()
+        _, left, right, _, _ = self.meta.run(run)
+        return (*(unit for unit in (left, right) if unit is not None), *self._parent)
+
+    def _read_parent(self, has_key: bool) -> Parent:
         parent = super()._read_parent(has_key)
-        self._parent = parent[0] if isinstance(parent[0], tuple) else None
+        if isinstance(parent[0], tuple):
+            self._parent = (parent[0],)
         return parent

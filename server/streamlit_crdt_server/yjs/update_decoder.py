@@ -67,7 +67,7 @@ class UpdateMeta:
         self.type_runs = array("q")
         self._texts = array("q")
         self.nested_parents = 0
-        self._gaps: dict[int, int] = {}
+        self._gap_ends: dict[int, int] = {}
         self._runs = bytearray()
         self._parents: dict[Parent, int] = {}
         self._right: Unit | None = _NO_UNIT
@@ -125,9 +125,10 @@ class UpdateMeta:
         self.deletions.extend((replica, start, end))
         self._extend_reach(replica, end)
 
-    def add_gap(self, replica: int, clock: int) -> None:
-        """Add a gap in the structs of a replica, which begins at `clock`."""
-        self._gaps.setdefault(replica, clock)
+    def add_gap(self, replica: int, end: int) -> None:
+        """Add a gap in the structs of a replica, which ends before `end`."""
+        self._gap_ends[replica] = end
+        self._right = _NO_UNIT
 
     def add_text(self, replica: int, clock: int, text: str) -> None:
         """Add the low surrogates of a text that begins at `clock`."""
@@ -149,9 +150,34 @@ class UpdateMeta:
             run, start, end = self._texts[index : index + 3]
             yield run, (self.run(run)[0][0], start, end)
 
-    def contiguous_ends(self) -> dict[int, int]:
-        """Return the end clock of the structs before the first gap, per replica id."""
-        return {replica: self._gaps.get(replica, block.end) for replica, block in self.blocks.items()}
+    def ends(self) -> dict[int, int]:
+        """Return the end clock of the structs per replica id."""
+        return {replica: block.end for replica, block in self.blocks.items()}
+
+    def needed_clocks(self) -> dict[int, int]:
+        """Return the state vector that a document needs to integrate the whole update, per replica id."""
+        needed = {replica: self._gap_ends.get(replica, block.start) for replica, block in self.blocks.items()}
+        for replica, clock in self._neighbors_and_parents():
+            self._need(needed, replica, clock + 1)
+        for index in range(0, len(self.deletions), 3):
+            self._need(needed, self.deletions[index], self.deletions[index + 2])
+        return needed
+
+    def _need(self, needed: dict[int, int], replica: int, end: int) -> None:
+        """Add the units of a replica before `end`, unless the update contains the last of them."""
+        block = self.blocks.get(replica)
+        if (block is None or end > block.end) and end > needed.get(replica, 0):
+            needed[replica] = end
+
+    def _neighbors_and_parents(self) -> Iterator[Unit]:
+        for _, _, left, left_clock, right, right_clock, _, _ in _RUN.iter_unpack(self._runs):
+            if left >= 0:
+                yield left, left_clock
+            if right >= 0:
+                yield right, right_clock
+        for parent in self._parents:
+            if isinstance(parent[0], tuple):
+                yield parent[0]
 
     @property
     def parents(self) -> Sequence[Parent]:
@@ -173,23 +199,6 @@ class UpdateMeta:
             _, left, right, _, _ = self.run(index)
             if left is not None:
                 yield left[0], left[1] + 1
-            if right is not None:
-                yield right
-
-    @property
-    def has_gaps(self) -> bool:
-        """True if the update leaves out structs between others of one replica."""
-        return bool(self._gaps)
-
-    def dependencies(self) -> Iterator[Unit]:
-        """Yield the units next to which, or into which, the update inserts. Neighbors within a run are left out."""
-        for parent in self._parents:
-            if isinstance(parent, tuple) and isinstance(parent[0], tuple):
-                yield parent[0]
-        for index in range(self.run_count):
-            _, left, right, _, _ = self.run(index)
-            if left is not None:
-                yield left
             if right is not None:
                 yield right
 
@@ -290,10 +299,11 @@ class UpdateDecoder(Decoder):
         information = self.read_byte()
         if information in (_COLLECTED, _SKIPPED):
             self.meta.structs += 1
-            if information == _SKIPPED:
-                self.meta.add_gap(self._replica, self._clock)
             self._content_at = self._at
-            return self.read_positive()
+            length = self.read_positive()
+            if information == _SKIPPED:
+                self.meta.add_gap(self._replica, self._clock + length)
+            return length
         left: Unit | None = (self.read_varuint(), self.read_varuint()) if information & _HAS_LEFT else None
         right: Unit | None = (self.read_varuint(), self.read_varuint()) if information & _HAS_RIGHT else None
         parent: Parent | None = None

@@ -15,23 +15,23 @@ from streamlit_crdt_server import (
     CloseCode,
     Hub,
     HubNotRunningError,
+    PendingLimitError,
     Room,
     RoomUnavailableError,
     Settings,
     SQLiteStore,
     Store,
     StoreUnavailableError,
-    UpdateRefusedError,
     protocol,
 )
 from streamlit_crdt_server.protocol import SaveStatus
-from streamlit_crdt_server.room import batch, pending_updates
+from streamlit_crdt_server.room import batch
 from streamlit_crdt_server.room.peers import SocketPeer
-from streamlit_crdt_server.room.pending_updates import MAX_UPDATES
 from streamlit_crdt_server.room.write_queue import REPLACE_QUEUED_OVER_BYTES
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+from streamlit_crdt_server.yjs.update_order import MAX_PENDING_BYTES
 from tests.server.support.expensive_updates import NULL, struct
 from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
 from tests.server.support.hostile_updates import blocks
@@ -405,38 +405,67 @@ def consecutive_updates(count: int) -> list[bytes]:
     return [client.set("k", number) for number in range(count)]
 
 
-async def test_S5_pending_update_is_stored_before_its_ack() -> None:
+async def until_pending(hub: Hub, count: int) -> None:
+    room = hub.rooms["room"]
+    assert isinstance(room, Room)
+    await until(lambda: len(room.document.pending()) == count)
+
+
+async def test_S6_pending_updates_survive_a_restart_without_an_ack() -> None:
     store = UnreliableStore()
     first, second, third = consecutive_updates(3)
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
-        await done(peer.push(third))
-        await done(peer.push(second))
+        pushed = [peer.push(third), peer.push(second)]
+        await until_pending(hub, 2)
+    assert all(isinstance(each.exception(0), HubNotRunningError) for each in pushed)
     async with Hub(store=store) as hub:
         await done((await hub.aopen_local("room")).push(first))
     assert await stored(store, "room") == {"k": 2}
 
 
-async def test_S5_pending_update_between_other_updates_is_stored_before_its_ack() -> None:
+async def test_S6_pending_update_between_other_updates_survives_a_restart() -> None:
     store = UnreliableStore()
     values = blocks((4, 0, [struct(NULL)] * 3))
     waiting = blocks((4, 3, [struct(NULL, (8, 0)), struct(NULL)]))
     later = blocks((4, 5, [struct(NULL)]))
     async with Hub(store=store) as hub:
         peer = await hub.aopen_local("room")
-        for each in (later, values, waiting):
-            await done(peer.push(each))
+        peer.push(later)
+        await done(peer.push(values))
+        peer.push(waiting)
+        await until_pending(hub, 2)
     async with Hub(store=store) as hub:
         await done((await hub.aopen_local("room")).push(blocks((8, 0, [struct(NULL)]))))
         assert len(hub.rooms["room"].ydoc.get("t", type=Array)) == 7
+
+
+async def test_S5_pending_update_is_acknowledged_after_it_is_applied_and_saved() -> None:
+    store = UnreliableStore()
+    first, second, third = consecutive_updates(3)
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        peer = await hub.aopen_local("room")
+        ada.channel.put(protocol.sync_update(third))
+        ada.channel.put(protocol.saved_query(7))
+        pushed = peer.push(second)
+        await until_pending(hub, 2)
+        await hub.rooms["room"].flush(DEADLINE_S)
+        assert not pushed.done() and not answers(ada) and not echoes(ada)
+        assert (await store.load("room")).updates == ()
+        await done(peer.push(first))
+        await done(pushed)
+        await until(lambda: answers(ada) and echoes(ada))
+    assert await stored(store, "room") == {"k": 2}
 
 
 async def test_R6_completed_pending_update_is_sent_to_the_completing_peer() -> None:
     first, second, _ = consecutive_updates(3)
     async with Hub() as hub:
         ada, bob = await hub.aopen_local("room"), await hub.aopen_local("room")
-        await done(bob.push(second))
+        pushed = bob.push(second)
+        await until_pending(hub, 1)
         await done(ada.push(first))
+        await done(pushed)
         await until(lambda: values_of(ada.drain()) == {"k": 1})
 
 
@@ -449,8 +478,8 @@ def values_of(update: bytes | None) -> dict[str, Any]:
 async def test_S3_compaction_keeps_a_pending_update() -> None:
     store = UnreliableStore()
     first, second, third = consecutive_updates(3)
+    await store.append("room", third)
     async with Hub(store=store) as hub, connected(hub, "room") as ada:
-        await done((await hub.aopen_local("room")).push(third))
         for number in range(12):
             ada.edit("large", f"{number}" + "x" * 10_000)
             await until(lambda number=number: len(echoes(ada)) > number)
@@ -462,45 +491,59 @@ async def test_S3_compaction_keeps_a_pending_update() -> None:
     assert (await stored(store, "room"))["k"] == 2
 
 
-async def test_N2_sender_beyond_the_limit_of_pending_updates_is_closed_with_4400() -> None:
+async def test_S6_stored_pending_updates_are_not_stored_again_in_each_restart() -> None:
     store = UnreliableStore()
-    first, *others = consecutive_updates(MAX_UPDATES + 2)
-    async with Hub(store=store) as hub, connected(hub) as ada:
-        room, peer = hub.rooms["room"], await hub.aopen_local("room")
-        for update in others:
-            ada.channel.put(protocol.sync_update(update))
-            ada.channel.put(protocol.sync_update(update))  # a repeated pending update costs nothing
-        await until(lambda: ada.channel.closed_with == CloseCode.MALFORMED)
-        assert len(room.document.applied.pending) == MAX_UPDATES
-        assert len(room.document.applied.pending.parts) <= 65
-        with pytest.raises(UpdateRefusedError):
-            await done(peer.push(others[-1]))
-        await done(peer.push(others[0]))
-        await done(peer.push(first))
-        assert not room.document.applied.pending
-        size = sum(map(len, (await store.load("room")).updates))
-        assert size < 3 * sum(map(len, others))
-    assert (await stored(store, "room"))["k"] == MAX_UPDATES + 1  # from the pending structs in the document
+    _, second = consecutive_updates(2)
+    await store.append("room", second)
+    for _ in range(2):
+        async with Hub(store=store) as hub:
+            await done((await hub.aopen_local("room")).push(Client(FakeChannel()).set("x", 1)))
+    assert len((await store.load("room")).updates) == 3
 
 
-async def test_N2_reload_frees_rejected_updates_and_affects_no_peer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pending_updates, "MAX_UPDATES", 1)
-    monkeypatch.setattr(pending_updates, "MAX_REJECTED_BYTES", 1)
-    store = UnreliableStore()
-    first, second, third = consecutive_updates(3)
-    async with Hub(store=store) as hub, connected(hub) as ada:
-        room, peer = hub.rooms["room"], await hub.aopen_local("room")
-        loaded = room.ydoc
-        ada.edit("x", 1)
-        await done(peer.push(third))
-        with pytest.raises(UpdateRefusedError):
-            await done(peer.push(second))
-        await until(lambda: room.ydoc is not loaded)
-        await done(peer.push(first))
-        await until(lambda: ada.look() == {"x": 1, "k": 0})
-        await done(peer.push(second))
-        await until(lambda: ada.look() == {"x": 1, "k": 2})
+def large_updates(count: int) -> list[bytes]:
+    """Return updates of one replica of 100 kB each. Each depends on the earlier ones."""
+    client = Client(FakeChannel())
+    return [client.set(f"k{number}", "x" * 100_000) for number in range(count)]
+
+
+async def test_N2_sender_of_most_pending_updates_is_closed_with_4304() -> None:
+    small = consecutive_updates(2)
+    large = large_updates(MAX_PENDING_BYTES // 100_000 + 2)
+    async with Hub() as hub, connected(hub) as ada, connected(hub) as mallory:
+        peer = await hub.aopen_local("room")
+        ada.channel.put(protocol.sync_update(small[1]))
+        for update in large[1:-1]:
+            mallory.channel.put(protocol.sync_update(update))
+            mallory.channel.put(protocol.sync_update(update))  # a repeated pending update costs nothing
+        await until_pending(hub, 2 * len(large) - 3)
+        mallory.channel.put(protocol.sync_update(large[-1]))
+        await until(lambda: mallory.channel.closed_with == CloseCode.TOO_EARLY)
+        await done(peer.push(small[0]))
+        await until(lambda: ada.look() == {"k": 1})
+        pushed = [peer.push(update) for update in large[1:]]
+        for each in pushed:
+            with pytest.raises(PendingLimitError):
+                await done(each)
+        await done(peer.push(large[0]))
+        for update in large[1:]:
+            await done(peer.push(update))
         assert ada.channel.closed_with is None
-    assert await stored(store, "room") == {"x": 1, "k": 2}
+        assert len(ada.look()) == 1 + len(large)
+
+
+async def test_S4_reload_rejects_the_pending_updates() -> None:
+    store = UnreliableStore()
+    first, second = consecutive_updates(2)
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        peer = await hub.aopen_local("room")
+        ada.channel.put(protocol.sync_update(second))
+        pushed = peer.push(second)
+        await until_pending(hub, 2)
+        hub.rooms["room"].document.mark_damaged()
+        await until(lambda: ada.channel.closed_with == CloseCode.SERVICE_RESTART)
+        with pytest.raises(HubNotRunningError):
+            await done(pushed)
+        await done(peer.push(first))
+        await done(peer.push(second))
+    assert await stored(store, "room") == {"k": 1}

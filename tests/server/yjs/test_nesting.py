@@ -8,7 +8,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.yjs.log_recovery import load_all, split_readable
+from streamlit_crdt_server.yjs.log_recovery import load_log
 from streamlit_crdt_server.yjs.nesting import MAX_LOADED_NESTING, MAX_NESTING, NestingError, depths_of
 from streamlit_crdt_server.yjs.safe_apply import (
     MisplacedError,
@@ -17,6 +17,7 @@ from streamlit_crdt_server.yjs.safe_apply import (
     read_state,
     validate_update,
 )
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 from tests.server.support.expensive_updates import ARRAY, struct
 from tests.server.support.hostile_updates import blocks, child
@@ -143,10 +144,9 @@ def test_N2_log_with_deep_types_loads_without_them() -> None:
     deep = chain(5_000)
     value = blocks((9, 0, [struct((4, b"\1a"))]))
     later = blocks((REPLICA, 5_000, [struct((4, b"\1b"))]))
-    rows, bad = split_readable([merge_updates(deep, value), later, DELETE_OUTERMOST])
-    assert bad == []
-    ydoc: Doc[Any] = Doc()
-    load_all(ydoc, rows)
+    loaded = load_log([merge_updates(deep, value), later, DELETE_OUTERMOST], SurrogatePairs())
+    assert loaded.bad_rows == []
+    ydoc = loaded.ydoc
     assert str(ydoc.get("t", type=Text)) in ("ab", "ba")
     assert is_complete_state(ydoc, read_state(ydoc))
     copy: Doc[Any] = Doc()
@@ -154,8 +154,6 @@ def test_N2_log_with_deep_types_loads_without_them() -> None:
 
 
 def test_N2_log_with_a_chain_of_many_rows_loads_without_its_end() -> None:
-    rows, bad = split_readable([*links(MAX_LOADED_NESTING + 200), DELETE_OUTERMOST])
-    assert bad == []
-    ydoc: Doc[Any] = Doc()
-    load_all(ydoc, rows)
-    assert decode_state_vector(ydoc.get_state()) == {REPLICA: MAX_LOADED_NESTING + 200}
+    loaded = load_log([*links(MAX_LOADED_NESTING + 200), DELETE_OUTERMOST], SurrogatePairs())
+    assert loaded.bad_rows == []
+    assert decode_state_vector(loaded.ydoc.get_state()) == {REPLICA: MAX_LOADED_NESTING + 200}

@@ -12,7 +12,7 @@ from pycrdt import Array, Doc, Text, merge_updates
 
 from streamlit_crdt_server import CloseCode, MemoryStore, Room, Store, protocol
 from streamlit_crdt_server.errors import UpdateRefusedError
-from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from streamlit_crdt_server.yjs.safe_apply import validate_update
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from tests.server.support.fake_channel import DEADLINE_S, FakeChannel, connected, until
 
@@ -89,7 +89,7 @@ async def test_S3_pair_split_within_one_batch_is_repaired() -> None:
         async with Room() as room, connected(room) as ada:
             peer = next(iter(room.peers))
             for part in updates:
-                room.pipeline.submit(peer, ValidatedUpdate(part))
+                room.pipeline.submit(peer, validate_update(part))
             await room.flush(DEADLINE_S)
             assert (text_of(room.ydoc), ada.channel.closed_with) == ("ab", None)
             assert is_readable(room)

@@ -1,0 +1,411 @@
+"""Order in which a document can apply updates, and the updates that wait for missing ones (rule S6).
+
+An update may arrive before the updates that it depends on. pycrdt 0.14.13 accepts it and keeps its structs inside the
+document, where it may lose them: three updates of one client in the order 1, 2, 0 leave a document without an item,
+and raise no error. A document therefore receives only what it can integrate at once. Everything else stays pending
+here, outside of the document.
+
+An update that cannot be integrated as a whole is divided into the runs of each replica and the deletions in each
+replica. Each part waits for one clock of one replica at a time. The work for a part is proportional to its size,
+however many others are pending.
+
+An `UpdateOrder` applies nothing. Its user puts updates, and applies what `take` returns, in that order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from heapq import heapify, heappop, heappush
+from itertools import count, groupby
+from typing import Generic, Protocol, TypeVar
+
+from pycrdt import merge_updates
+
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, encode_varuint
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from streamlit_crdt_server.yjs.structs import Run, encode_runs, split_runs
+from streamlit_crdt_server.yjs.update_decoder import Unit
+
+S = TypeVar("S", bound=Hashable)
+
+MAX_PENDING_BYTES = 4 * 1024 * 1024
+"""Memory of the pending updates of one document in bytes. Above it a sender is refused, and keeps its updates."""
+
+RUN_OVERHEAD_BYTES = 512
+DELETION_OVERHEAD_BYTES = 128
+ORIGIN_OVERHEAD_BYTES = 512
+"""Memory of a pending run, of a deletion, and of each update that sent it, besides the encoding. Without them, small
+or repeated updates would count as nothing."""
+
+_MERGE_CHUNK = 64
+"""Updates per merge. A merge costs the square of their number: 0.8 s for 10 000."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyUpdate(Generic[S]):
+    """An update, or a part of one, that the document can integrate now.
+
+    Attributes:
+        data: The bytes to apply. `EMPTY_UPDATE` if the document has the content already.
+        ends: Clocks that the document reaches by it, per replica id.
+        sources: The sources that sent it.
+        finished: Those sources of which it completes an update.
+        is_whole: Whether it is an update as it was put.
+    """
+
+    data: bytes
+    ends: Mapping[int, int]
+    sources: Sequence[S]
+    finished: Sequence[S]
+    is_whole: bool = False
+
+
+class UpdateOrder(Generic[S]):
+    """The pending updates of one document, and its state vector. Not thread-safe.
+
+    A source is any object that identifies one update for its user.
+
+    Attributes:
+        pending_bytes: Memory of everything that is pending.
+    """
+
+    def __init__(self, clocks: Mapping[int, int] | None = None) -> None:
+        self.pending_bytes = 0
+        self._clocks = dict(clocks or {})
+        self._ready: deque[_Whole[S] | _Part[S]] = deque()
+        self._waiting: dict[int, list[tuple[int, int, _Part[S]]]] = {}
+        self._pending: dict[bytes, _Part[S]] = {}
+        self._origins: dict[S, _Origin[S]] = {}
+        self._dropped_count = 0
+        self._numbers = count()
+
+    @property
+    def clocks(self) -> Mapping[int, int]:
+        """State vector of the document after everything that was taken."""
+        return self._clocks
+
+    @property
+    def has_ready(self) -> bool:
+        """True if the next `take` may return something."""
+        return bool(self._ready)
+
+    @property
+    def oldest_pending(self) -> S | None:
+        """The source of the oldest update that is not applied completely. None if there is none."""
+        return next(iter(self._origins), None)
+
+    def pending_sources(self) -> set[S]:
+        """Return the sources of everything that was put and not taken."""
+        return {*self._origins, *(item.source for item in self._ready if isinstance(item, _Whole))}
+
+    def encode_pending(self, without: Container[S] = ()) -> bytes:
+        """Encode everything that was put and not taken as one update, except what a source in `without` sent."""
+        updates = [
+            update
+            for part in {part for origin in self._origins.values() for part in origin.parts}
+            if not any(origin.source in without for origin in part.origins)
+            for update in part.content.encode()
+        ]
+        wholes = [item for item in self._ready if isinstance(item, _Whole) and item.source not in without]
+        return _merge([*updates, *(item.update.data for item in wholes)])
+
+    def advance(self, clocks: Mapping[int, int]) -> None:
+        """Note that the document has at least these clocks, by a change that was not taken from here."""
+        for replica, clock in clocks.items():
+            if clock > self._clocks.get(replica, 0):
+                self._clocks[replica] = clock
+                self._wake(replica, clock)
+
+    def put(self, update: ValidatedUpdate, source: S) -> None:
+        """Add an update. `take` returns it, or as much of it as the document can integrate."""
+        self._ready.append(_Whole(update, source))
+
+    def put_divided(self, update: bytes, source: S) -> None:
+        """Add a checked update, of which `take` returns each part by itself, before everything else."""
+        origin = self._origins[source] = _Origin(source)
+        parts = [_Part(content, {origin}) for content in _divide(update)]
+        origin.parts.update(parts)
+        self._ready.extendleft(reversed(parts))
+
+    def take(self) -> ReadyUpdate[S] | None:
+        """Return what the caller must apply before the next call, or None if only pending updates are left.
+
+        `clocks` advances at once. Call `correct` if the application fails.
+        """
+        while self._ready:
+            item = self._ready.popleft()
+            ready = self._take_whole(item) if isinstance(item, _Whole) else self._take_part(item)
+            if ready is not None:
+                return ready
+        return None
+
+    def correct(self, clocks: Mapping[int, int]) -> None:
+        """Replace the state vector, because the document did not apply the last result of `take`."""
+        self._clocks = dict(clocks)
+
+    def drop(self, sources: Iterable[S]) -> None:
+        """Drop everything that is pending of some sources, unless other sources sent the same."""
+        for origin in [self._origins.pop(source) for source in sources if source in self._origins]:
+            for part in origin.parts:
+                self._drop_origin(part, origin)
+        if self._dropped_count > len(self._pending):
+            self._dropped_count = 0
+            for replica, waiting in list(self._waiting.items()):
+                self._waiting[replica] = left = [each for each in waiting if each[2].origins]
+                heapify(left)
+
+    def _drop_origin(self, part: _Part[S], origin: _Origin[S]) -> None:
+        is_pending = part.key is not None and self._pending.get(part.key) is part
+        if is_pending:
+            self._remove(part)
+        part.origins.remove(origin)
+        if is_pending and part.origins:
+            self._add(part)
+        elif is_pending:
+            self._dropped_count += 1
+
+    def evict(self, holder_of: Callable[[S], object | None]) -> set[S]:
+        """Drop what the holder of the most sent if more is pending than `MAX_PENDING_BYTES`, and return its sources.
+
+        Args:
+            holder_of: Returns the holder of a source. None if the source has none: it does not count.
+        """
+        sizes = Counter[object]()
+        if self.pending_bytes > MAX_PENDING_BYTES:
+            for part in self._pending.values():
+                for holder in {holder_of(origin.source) for origin in part.origins} - {None}:
+                    sizes[holder] += part.size_bytes
+        if sizes.total() <= MAX_PENDING_BYTES:
+            return set()
+        largest = max(sizes, key=sizes.__getitem__)
+        evicted = {source for source in self.pending_sources() if holder_of(source) == largest}
+        self.drop(evicted)
+        return evicted
+
+    def _take_whole(self, item: _Whole[S]) -> ReadyUpdate[S] | None:
+        update, clocks = item.update, self._clocks
+        if all(clocks.get(replica, 0) >= clock for replica, clock in update.dependencies.items()):
+            self.advance(update.ends)
+            return ReadyUpdate(update.data, update.ends, (item.source,), (item.source,), True)
+        self.put_divided(update.data, item.source)
+        return None
+
+    def _take_part(self, part: _Part[S]) -> ReadyUpdate[S] | None:
+        if not part.origins:
+            return None
+        data, ends = part.content.take(self._clocks)
+        self.advance(ends)
+        sources: list[S] = [origin.source for origin in part.origins]
+        finished: list[S] = []
+        missing = part.content.missing(self._clocks)
+        if missing is not None:
+            self._wait(part, missing)
+        else:
+            finished = [origin.source for origin in part.origins if self._finish(part, origin)]
+        if data == EMPTY_UPDATE and not finished:
+            return None
+        return ReadyUpdate(data, ends, sources, finished)
+
+    def _finish(self, part: _Part[S], origin: _Origin[S]) -> bool:
+        """Note that a part of an update is taken. Return whether it was the last one."""
+        origin.parts.remove(part)
+        if not origin.parts:
+            del self._origins[origin.source]
+        return not origin.parts
+
+    def _wait(self, part: _Part[S], missing: Unit) -> None:
+        """Keep a part until the document has a clock. A repeated part costs nothing."""
+        part.key = part.key or part.content.digest()
+        known = self._pending.get(part.key)
+        if known is not None:
+            self._remove(known)
+            known.origins |= part.origins
+            self._add(known)
+            for origin in part.origins:
+                origin.parts.remove(part)
+                origin.parts.add(known)
+            return
+        self._add(part)
+        replica, clock = missing
+        heappush(self._waiting.setdefault(replica, []), (clock, next(self._numbers), part))
+
+    def _wake(self, replica: int, clock: int) -> None:
+        waiting = self._waiting.get(replica)
+        while waiting and waiting[0][0] <= clock:
+            _, _, part = heappop(waiting)
+            if part.origins:  # not dropped
+                self._remove(part)
+                self._ready.append(part)
+        if waiting is not None and not waiting:
+            del self._waiting[replica]
+
+    def _add(self, part: _Part[S]) -> None:
+        assert part.key is not None
+        self._pending[part.key] = part
+        self.pending_bytes += part.size_bytes
+
+    def _remove(self, part: _Part[S]) -> None:
+        assert part.key is not None
+        del self._pending[part.key]
+        self.pending_bytes -= part.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole(Generic[S]):
+    """An update that was put and not looked at yet."""
+
+    update: ValidatedUpdate
+    source: S
+
+
+@dataclass(eq=False, slots=True)
+class _Origin(Generic[S]):
+    """An update that was divided, and its parts that are not taken yet."""
+
+    source: S
+    parts: set[_Part[S]] = field(default_factory=set)
+
+
+@dataclass(eq=False, slots=True)
+class _Part(Generic[S]):
+    """A part of an update, and the origins that sent it. No origins if it was dropped."""
+
+    content: _Content
+    origins: set[_Origin[S]]
+    key: bytes | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.content.size_bytes + len(self.origins) * ORIGIN_OVERHEAD_BYTES
+
+
+class _Content(Protocol):
+    """Content of one replica in an update, in the order of its clocks.
+
+    Attributes:
+        size_bytes: Its memory.
+    """
+
+    size_bytes: int
+
+    def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
+        """Remove what a document with these clocks can integrate. Return its encoding, and the clocks after it."""
+        ...
+
+    def missing(self, clocks: Mapping[int, int]) -> Unit | None:
+        """Return the replica and the clock of it that a document needs for more. None if nothing is left."""
+        ...
+
+    def encode(self) -> list[bytes]:
+        """Encode it as updates."""
+        ...
+
+    def digest(self) -> bytes: ...
+
+
+class _Runs:
+    """Runs of one replica."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = deque(runs)
+        self._replica = self._runs[0].replica
+        self.size_bytes = sum(map(_size, self._runs))
+
+    def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
+        own, ready = clocks.get(self._replica, 0), list[Run]()
+        while self._runs and self._find_missing(clocks, own) is None:
+            run = self._runs.popleft()
+            self.size_bytes -= _size(run)
+            if run.end > own:
+                own = run.end
+                ready.append(run)
+        return (encode_runs(ready), {self._replica: own}) if ready else (EMPTY_UPDATE, {})
+
+    def missing(self, clocks: Mapping[int, int]) -> Unit | None:
+        return self._find_missing(clocks, clocks.get(self._replica, 0)) if self._runs else None
+
+    def _find_missing(self, clocks: Mapping[int, int], own: int) -> Unit | None:
+        """Return the clock that the first run needs, if the clock of its own replica is `own`."""
+        run = self._runs[0]
+        if run.clock > own:
+            return self._replica, run.clock
+        if run.end <= own:
+            return None
+        for replica, clock in run.dependencies:
+            if clock >= (own if replica == self._replica else clocks.get(replica, 0)):
+                return replica, clock + 1
+        return None
+
+    def encode(self) -> list[bytes]:
+        groups: list[list[Run]] = []
+        for run in self._runs:
+            if not groups or groups[-1][-1].end != run.clock:
+                groups.append([])
+            groups[-1].append(run)
+        return [encode_runs(group) for group in groups]
+
+    def digest(self) -> bytes:
+        digest = blake2b(b"runs %d" % self._replica, digest_size=16)
+        for run in self._runs:
+            digest.update(b" %d " % run.clock + run.content)
+        return digest.digest()
+
+
+class _Deletions:
+    """Deletions of units of one replica. None of them overlap after the first `take`."""
+
+    def __init__(self, replica: int, ranges: Iterable[tuple[int, int]]) -> None:
+        self._replica = replica
+        self._ranges = deque(sorted(ranges))
+        self.size_bytes = len(self._ranges) * DELETION_OVERHEAD_BYTES
+
+    def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
+        own, ready, rest = clocks.get(self._replica, 0), list[tuple[int, int]](), 0
+        while self._ranges and self._ranges[0][0] < own:
+            start, end = self._ranges.popleft()
+            ready.append((start, min(end, own)))
+            rest = max(rest, end)
+        if rest > own:
+            self._ranges.appendleft((own, rest))
+        self.size_bytes = len(self._ranges) * DELETION_OVERHEAD_BYTES
+        return (_encode_deletions(self._replica, ready) if ready else EMPTY_UPDATE), {}
+
+    def missing(self, clocks: Mapping[int, int]) -> Unit | None:
+        return (self._replica, self._ranges[0][0] + 1) if self._ranges else None
+
+    def encode(self) -> list[bytes]:
+        return [_encode_deletions(self._replica, self._ranges)]
+
+    def digest(self) -> bytes:
+        return blake2b(_encode_deletions(self._replica, self._ranges), digest_size=16).digest()
+
+
+def _divide(update: bytes) -> list[_Content]:
+    """Return the contents of an update: the runs of each replica, then the deletions in each replica."""
+    runs, deletions = split_runs(update)
+    contents: list[_Content] = [_Runs(group) for _, group in groupby(runs, lambda run: run.replica)]
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for replica, start, end in deletions:
+        ranges.setdefault(replica, []).append((start, end))
+    return [*contents, *(_Deletions(replica, each) for replica, each in ranges.items())]
+
+
+def _size(run: Run) -> int:
+    return len(run.content) + RUN_OVERHEAD_BYTES
+
+
+def _encode_deletions(replica: int, ranges: Sequence[tuple[int, int]]) -> bytes:
+    numbers = [0, 1, replica, len(ranges)]
+    for start, end in ranges:
+        numbers += (start, end - start)
+    return b"".join(map(encode_varuint, numbers))
+
+
+def _merge(updates: list[bytes]) -> bytes:
+    while len(updates) > 1:
+        chunks = (updates[start : start + _MERGE_CHUNK] for start in range(0, len(updates), _MERGE_CHUNK))
+        updates = [merge_updates(*chunk) if len(chunk) > 1 else chunk[0] for chunk in chunks]
+    return updates[0] if updates else EMPTY_UPDATE
