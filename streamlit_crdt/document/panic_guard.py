@@ -39,7 +39,8 @@ class IntactCopy:
     """The content of a document, as a state and the later updates. A document that panicked cannot be read any more.
 
     Encoding the state before each update would take time in proportion to the document. Here an update costs no more
-    than its own bytes, on average. The memory is at most twice the encoded state.
+    than its own bytes, on average. The memory is at most twice the encoded state,
+    or twice the largest update.
     """
 
     def __init__(self, state: bytes | None) -> None:
@@ -52,6 +53,7 @@ class IntactCopy:
         """Add an update that the document applied. Return whether a new copy of its state takes less memory."""
         self._single.append(update)
         self._tail_bytes += len(update)
+        self._max_tail_bytes = max(self._max_tail_bytes, 2 * len(update))  # the first one is the whole room
         if len(self._single) >= MERGE_AFTER:
             self._parts.append(merge_updates(*self._single))
             self._single.clear()
