@@ -20,6 +20,7 @@ WEIGHTS: Mapping[str, float] = {
     "damaged_files": 300,
     "hostile_frames": 1200,
     "intrusion": 120,
+    "disk_and_clock": 180,
     "churn": 1900,
 }
 """Seconds of a full run on two cores."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -35,6 +36,9 @@ LONGEST_DELAY_S = 0.0006
 """Seconds. About the time of a commit; with a longer delay most kills would come after it."""
 
 KEYS = 12
+KEPT = ROOT / ".test" / "faults" / "kills"
+"""Folder for stores that lost an edit."""
+
 ROUND_S = 30.0
 """Longest time of one round in seconds, after which the server is killed from outside."""
 
@@ -189,9 +193,19 @@ async def check(path: Path, peers: list[Peer], tally: Tally, where: str) -> None
         for number in range(max(1, peer.saved - KEYS + 1), peer.saved + 1):
             found = values.get(f"{peer.user}:{number % KEYS}", [0])[0]
             if found < number:
-                tally.failures.append(f"{where}: edit {number} of {peer.user} is {found} in the store")
+                own = peer.state.get(f"{peer.user}:{number % KEYS}", [0])[0]
+                tally.failures.append(
+                    f"{where}: edit {number} of {peer.user} is {found} in the store and {own} in its replica"
+                )
+                keep(path, where)
         if stored.set_aside:
             tally.failures.append(f"{where}: {stored.set_aside} updates were set aside")
+
+
+def keep(path: Path, where: str) -> None:
+    """Copy the files of a store that lost an edit."""
+    folder = KEPT / where.replace(" ", "-").replace(",", "")
+    shutil.copytree(path.parent, folder, dirs_exist_ok=True)
 
 
 async def run_rounds(folder: Path, seed: int, budget: Budget, rounds: int) -> Result:

@@ -18,6 +18,7 @@ TITLES: Mapping[str, str] = {
     "damaged_files": "damaged store files",
     "hostile_frames": "hostile frames",
     "intrusion": "attempts to get in",
+    "disk_and_clock": "disk and clock faults",
     "churn": "seconds of people who come and go",
 }
 """Campaigns by module, in the order of the table."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.faults import churn, damaged_files, hostile_frames, intrusion, kills, network
+from tests.faults import churn, damaged_files, disk_and_clock, hostile_frames, intrusion, kills, network
 from tests.faults.result import Result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the campaigns use signals and /proc")
@@ -35,7 +35,7 @@ def test_S4_damaged_files_lose_nothing_silently(seed: int) -> None:
 
 
 def test_S5_killed_servers_lose_no_saved_edit(seed: int) -> None:
-    assert_nothing_lost(kills.run(seed, BUDGET_S, rounds=4))
+    assert_nothing_lost(kills.run(seed, BUDGET_S, rounds=3))
 
 
 def test_S5_network_faults_lose_no_saved_edit(seed: int) -> None:
@@ -54,3 +54,7 @@ def test_N2_people_who_left_cost_nothing(seed: int) -> None:
     result = churn.run(seed, BUDGET_S, seconds=2.0)
     print(result)
     assert result.counts["saved edits"] > 0
+
+
+def test_S4_disk_and_clock_faults_lose_no_saved_edit(seed: int) -> None:
+    assert_nothing_lost(disk_and_clock.run(seed, BUDGET_S, rounds=2))

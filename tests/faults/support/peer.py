@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -45,7 +46,8 @@ class Peer:
         state: Its map "state".
         edits: Number of the last edit.
         saved: Number of the last edit that is saved.
-        is_synced: Whether the room's document arrived on this connection.
+        is_synced: Whether the room's document arrived on this connection, and the room has all edits of this peer. An
+            edit that is sent before would be saved without those that it depends on.
     """
 
     def __init__(self, room: str, user: str, role: Role = Role.EDITOR) -> None:
@@ -56,7 +58,7 @@ class Peer:
         self.state: Map[Any] = self.ydoc.get("state", type=Map)
         self.edits = 0
         self.saved = 0
-        self.is_synced = False
+        self._has_document = self._has_sent_all = False
         self.port = 0
         self._socket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -68,12 +70,16 @@ class Peer:
         return self._socket
 
     @property
+    def is_synced(self) -> bool:
+        return self._has_document and self._has_sent_all
+
+    @property
     def is_open(self) -> bool:
         return self._reading is not None and not self._reading.done()
 
     async def __aenter__(self) -> Self:
         """Connect to `port`. The first answer of the room arrives later."""
-        self.is_synced = False
+        self._has_document = self._has_sent_all = False
         self._socket = await connect(
             address(self.port, self.room, self.user, self.role),
             max_size=None, max_queue=None, ping_interval=None, compression=None, open_timeout=20, proxy=None,
@@ -145,9 +151,10 @@ class Peer:
             case SyncStep1(state_vector):
                 await self.socket.send(protocol.sync_step2(self.ydoc.get_update(state_vector)))
                 await self.socket.send(protocol.saved_query(self.edits))
+                self._has_sent_all = True
             case SyncStep2(update):
                 self.ydoc.apply_update(update)
-                self.is_synced = True
+                self._has_document = True
             case SyncUpdate(update):
                 self.ydoc.apply_update(update)
             case SavedAnswer(version, _, status, _):
@@ -161,7 +168,8 @@ def read_values(state: Map[Any]) -> dict[str, str]:
     for key in state:
         try:
             value = state[key]
-            values[key] = repr(value.to_py() if hasattr(value, "to_py") else value)
+            shown = repr(value.to_py() if hasattr(value, "to_py") else value)
+            values[key] = re.sub(r" at 0x[0-9a-f]+", "", shown)
         except (KeyError, ValueError) as error:
             values[key] = repr(error)
     return values

@@ -40,6 +40,10 @@ class StandAlone:
         self._environ |= {f"STREAMLIT_CRDT_{name.upper()}": str(value) for name, value in given.items()}
         self._process: Process | None = None
 
+    def prepend_path(self, folder: Path) -> None:
+        """Let the servers that are started later import from `folder` first."""
+        self._environ["PYTHONPATH"] = os.pathsep.join([str(folder), self._environ["PYTHONPATH"]])
+
     @property
     def process(self) -> Process:
         assert self._process is not None, "the server was not started"
