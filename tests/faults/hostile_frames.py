@@ -22,8 +22,8 @@ from pycrdt import Doc, Map
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from streamlit_crdt_server import Role, SQLiteStore, protocol
-from streamlit_crdt_server.yjs.log_recovery import split_readable
+from streamlit_crdt_server import Role, SQLiteStore, UpdateRefusedError, protocol
+from streamlit_crdt_server.yjs.safe_apply import validate_update
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 from tests.faults.network import Client as HonestClient
 from tests.faults.network import check_store, converge
@@ -207,19 +207,19 @@ async def attack_server(server: StandAlone, seed: int, budget: Budget, frames: i
 
 
 async def check_rooms(path: Path) -> list[str]:
-    """Return the rooms that a viewer changed, and those with an update that cannot be applied."""
+    """Return the rooms that a viewer changed, and those with an invalid update."""
     found = []
     async with SQLiteStore(path) as store:
         for room in await store.rooms():
             stored = await store.load(room)
-            updates, unreadable = split_readable(stored.updates)
-            if unreadable:
-                found.append(
-                    f"room {room}: {len(unreadable)} stored updates cannot be applied: {unreadable[0][1]}"
-                )
             ydoc: Doc[object] = Doc()
-            for update in updates:
-                ydoc.apply_update(update)
+            for update in stored.updates:
+                try:
+                    validate_update(update)
+                except UpdateRefusedError as error:
+                    found.append(f"room {room}: a stored update of {len(update)} bytes is invalid: {error}")
+                else:
+                    ydoc.apply_update(update)
             if MARK in ydoc.get("state", type=Map):
                 found.append(f"a viewer changed room {room}")
     return found
