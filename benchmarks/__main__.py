@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import fairness, growth, latency
+from benchmarks import fairness, growth, latency, wire_bytes
 
 BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
     "latency": (
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, tuple[Callable[[int], None], int, str]] = {
         fairness.DEFAULT_ROUNDS,
         "longest wait of another room while one participant does its worst",
     ),
+    "wire": (wire_bytes.run, wire_bytes.DEFAULT_ROUNDS, "bytes on the wire for one assigned value of 1 MB"),
 }
 """Name → function, default rounds, and description."""
 

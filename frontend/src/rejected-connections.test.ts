@@ -55,6 +55,7 @@ function setUp() {
       },
       onDenied: nothing,
       onSocketError: nothing,
+      onSyncing: nothing,
     },
     { protocol: "http:", hostname: "localhost", host: "localhost:8501" },
     RejectedSocket as unknown as typeof WebSocket,

@@ -150,6 +150,10 @@ export class Tab implements ChannelListener, RoomStatusListener, SocketListener 
     this.channel.setStatus(status, isSynced);
   }
 
+  onSyncing(isSyncing: boolean): void {
+    this.channel.setSyncing(isSyncing);
+  }
+
   onDenied(): void {
     this.status.onDenied();
     if (this.status.role === "editor") {

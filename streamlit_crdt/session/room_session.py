@@ -214,7 +214,8 @@ class RoomSession:
         if not self.writer.has_joined and self.connection.is_synced:
             self.writer.join()
         self.binding.begin_run()
-        writes = self.binding.plan(state)
+        # Without the whole room, nothing is shown either: the tab may have sent a part of it.
+        writes = self.binding.plan(state) if self.connection.is_synced else []
         written = self._write_remote_values(writes, state) if writes else []
         self._written_by_fragments = []
         if not is_full:

@@ -7,11 +7,16 @@ names that version. The receiver detects a gap, and the sender sends again from 
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport, encode_frame
+from streamlit_crdt.transport.transfer import IncomingTransfer, OutgoingTransfer
+
+PART_BYTES: Final = 1024 * 1024
+"""Size in bytes of an update above which it is sent in parts of this size."""
 
 
 class Channel:
@@ -27,12 +32,15 @@ class Channel:
         report: newest status report of that tab.
     """
 
-    def __init__(self, replica: Replica, *, build: str = "") -> None:
+    def __init__(self, replica: Replica, *, build: str = "", part_bytes: int = PART_BYTES) -> None:
         self.tab_id: int | None = None
         self.report = StatusReport()
         self.id = replica.birth_id
         self._replica = replica
         self._build = build
+        self._part_bytes = part_bytes
+        self._outgoing: OutgoingTransfer | None = None
+        self._incoming = IncomingTransfer()
         self._acked_version = 0
         self._tab_vector: bytes | None = None
         self._has_tab_acked = False
@@ -53,21 +61,28 @@ class Channel:
         """True if the tab has acknowledged the replica's current version."""
         return self.tab_id is not None and self._acked_version >= self._replica.version
 
-    def receive(self, frame: Frame, report: StatusReport) -> frozenset[str]:
+    def receive(self, frame: Frame, report: StatusReport, *, has_update: bool = True) -> frozenset[str]:
         """Apply a frame, its acknowledgement and its report. Return the keys that it changed.
 
+        Args:
+            frame: the frame. Its update may be a part of one, which is applied when it is complete.
+            report: the status report in the frame.
+            has_update: False if the tab left the update out and the replica does not have it from elsewhere.
+
         Raises:
-            UpdateRefusedError: replica, acknowledgements and report are unchanged.
+            FrameError, UpdateRefusedError: replica, acknowledgements and report are unchanged.
         """
         if frame.id == self.id:
             raise UpdateRefusedError("its origin is this replica")
-        changed = self._replica.apply(frame.update, origin=TAB)
+        update = self._complete(frame) if has_update else None
+        changed = frozenset[str]() if update is None else self._replica.apply(update, origin=TAB)
         if frame.id != self.tab_id:
             self._start_tab(frame.id)
         if report.n >= self.report.n:
-            self.report = report
+            is_synced = report.synced if update is not None else self.report.synced
+            self.report = replace(report, synced=is_synced)
         applied = self._applied.get(frame.id, 0)
-        if frame.since <= applied:
+        if update is not None and frame.since <= applied:
             self._applied[frame.id] = max(applied, frame.v)
         if frame.sv is not None:
             self._tab_vector = frame.sv
@@ -75,10 +90,29 @@ class Channel:
         if self._has_tab_acked and frame.ack <= self._replica.version:
             self._acked_version = max(self._acked_version, frame.ack)
             self._replica.acknowledge(self._acked_version)
+            self._report_transfer(frame)
         return changed
 
+    def _complete(self, frame: Frame) -> bytes | None:
+        """Return the update of a frame, None while parts of it are missing. It is empty if it was received before."""
+        if frame.part is None:
+            return frame.update
+        if frame.v <= self._applied.get(frame.id, 0):
+            return b""
+        return self._incoming.add((frame.id, frame.v, frame.since), frame.part, frame.update)
+
+    def _report_transfer(self, frame: Frame) -> None:
+        """End the transfer that the tab has acknowledged, or apply its progress."""
+        if self._outgoing is None:
+            return
+        if self._acked_version >= self._outgoing.version:
+            self._tab_vector = self._outgoing.state_vector
+            self._outgoing = None
+        else:
+            self._outgoing.report(frame.got)
+
     def compose(self, *, with_update: bool = True, **extra: Any) -> Frame:
-        """Return a frame with every update since the tab's last acknowledgement.
+        """Return a frame with every update since the tab's last acknowledgement, a large one in parts.
 
         Without a new update, the frame has O(1) bytes (rule R7).
 
@@ -87,13 +121,8 @@ class Channel:
                 as sent then.
             extra: other fields of the header.
         """
-        replica, since = self._replica, self._acked_version
-        version = replica.version
-        update = replica.update_since(since) if with_update else b""
-        if update is None:
-            since, update = 0, replica.diff(self._tab_vector)
-        elif not update:
-            since = version
+        replica = self._replica
+        since, version, part, update = self._next_update(with_update)
         applied = 0 if self.tab_id is None else self._applied.get(self.tab_id, 0)
         return Frame(
             id=self.id,
@@ -104,8 +133,28 @@ class Channel:
             sv=None if self._has_tab_acked else replica.state_vector(),
             build=self._build,
             update=update,
-            extra=extra,
+            part=part,
+            got=self._incoming.progress_of(self.tab_id),
+            extra={"part_bytes": self._part_bytes, **extra},
         )
+
+    def _next_update(self, with_update: bool) -> tuple[int, int, tuple[int, int] | None, bytes]:
+        """Return `since`, `v`, `part` and the update of the next frame."""
+        replica, since = self._replica, self._acked_version
+        version = replica.version
+        if not with_update:
+            self._outgoing = None
+            return version, version, None, b""
+        if self._outgoing is None:
+            update = replica.update_since(since)
+            if update is None:
+                since, update = 0, replica.diff(self._tab_vector)
+            if len(update) <= self._part_bytes:
+                return since if update else version, version, None, update
+            self._outgoing = OutgoingTransfer(since, version, replica.state_vector(), update)
+        outgoing = self._outgoing
+        part, content = outgoing.next(self._part_bytes)
+        return outgoing.since, outgoing.version, part, content
 
     def frame(self, *, with_update: bool = True, **extra: Any) -> bytes:
         """Return the bytes of `compose(...)`."""
@@ -115,6 +164,7 @@ class Channel:
         """Make `tab_id` the current tab, without a report and without acknowledgements."""
         if self.tab_id is not None:
             self._replica.reset_log()
+            self._outgoing = None
         self.tab_id = tab_id
         self.report = StatusReport()
         self._acked_version = 0

@@ -13,14 +13,17 @@ import secrets
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.backend.backend import ReplicaIds, RoomBackend, RoomPeer
 from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
-from streamlit_crdt.transport.channel import Channel
+from streamlit_crdt.transport.channel import PART_BYTES, Channel
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import RoomFullError, ServerError
@@ -46,6 +49,15 @@ def frontend_build_id() -> str:
         raise FileNotFoundError(f"{path} is missing: build the frontend with  npm ci && npm run build")
     build = json.loads(path.read_text(encoding="utf-8"))["build"]
     return str(build)
+
+
+def part_bytes() -> int:
+    """Return the size of the parts in which a large update is sent: half of Streamlit's message limits at most."""
+    limits = [PART_BYTES]
+    for name in ("server.maxWidgetStateSize", "server.maxMessageSize"):
+        with suppress(RuntimeError):  # not in every version
+            limits.append(int(st.get_option(name)) * 1_000_000 // 2)
+    return min(limits)
 
 
 class LocalConnection:
@@ -334,7 +346,7 @@ class RoomConnection:
 
     def receive(self, frame: Frame, report: StatusReport) -> None:
         """Apply a frame of the tab. Raises as `Channel.receive` does."""
-        self.channel.receive(frame, report)
+        self.channel.receive(frame, report, has_update=self.is_local or not frame.in_room)
         self.is_synced = self.is_synced or self.channel.is_synced
 
     @property
@@ -363,7 +375,7 @@ class RoomConnection:
 
     def _replace_replica(self, replica: Replica) -> None:
         self.replica = replica
-        self.channel = Channel(replica, build=frontend_build_id())
+        self.channel = Channel(replica, build=frontend_build_id(), part_bytes=part_bytes())
         self.unsaved = UnsavedEdits()
         self._framed_version = 0
         replica.subscribe(functools.partial(self._write_through, replica))

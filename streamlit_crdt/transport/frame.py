@@ -37,6 +37,9 @@ class Frame:
         ack: version of the replica `ack_of` up to which the sender has every update.
         sv: state vector of the sender, while the receiver has not acknowledged it.
         build: id of the sender's frontend build.
+        part: the frame carries a part of its update: first byte, and bytes of the update. None: all of it.
+        got: progress of an update that the receiver of this frame sends in parts: its version, and the bytes received.
+        in_room: the tab has the update from the room, and left it out because the session is in the room.
         update: Yjs v1 update, may be empty.
         extra: other header fields, as JSON values.
     """
@@ -49,6 +52,9 @@ class Frame:
     sv: bytes | None = None
     build: str = ""
     update: bytes = b""
+    part: tuple[int, int] | None = None
+    got: tuple[int, int] | None = None
+    in_room: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -105,6 +111,8 @@ _MAX_DRAFTS: Final = 16
 _MAX_UNSUBMITTED: Final = 256
 """Limit of the ids in `unsubmitted`. A report over a limit is rejected with its frame."""
 _FRAME_FIELDS: Final = ("id", "v", "since", "ack_of", "ack", "sv", "build")
+_PAIRS: Final = ("part", "got")
+"""Optional header fields with two numbers. A tab's header may also have `in_room`."""
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -115,6 +123,7 @@ def encode_frame(frame: Frame) -> bytes:
     else:
         header["sv"] = b64encode(frame.sv).decode()
     header.update(frame.extra)
+    header |= {name: list(pair) for name in _PAIRS if (pair := getattr(frame, name)) is not None}
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     return bytes([CHANNEL_VERSION]) + encode_bytes(text) + frame.update
 
@@ -192,7 +201,10 @@ def _frame(header: dict[str, Any], update: bytes) -> Frame:
         sv=None if header.get("sv") is None else _state_vector(header["sv"]),
         build=_text(header, "build"),
         update=update,
-        extra={name: value for name, value in header.items() if name not in _FRAME_FIELDS},
+        part=_pair(header, "part"),
+        got=_pair(header, "got"),
+        in_room=header.get("in_room") is True,
+        extra={name: value for name, value in header.items() if name not in (*_FRAME_FIELDS, *_PAIRS)},
     )
     if frame.since > frame.v:
         raise FrameError("'since' is greater than 'v'")
@@ -204,6 +216,16 @@ def _number(header: dict[str, Any], name: str) -> int:
     if type(value) is not int or not 0 <= value <= MAX_NUMBER:
         raise FrameError(f"{name!r} is not an integer of at most 53 bits")
     return value
+
+
+def _pair(header: dict[str, Any], name: str) -> tuple[int, int] | None:
+    value = header.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise FrameError(f"{name!r} is not a pair")
+    first, second = value
+    return _number({name: first}, name), _number({name: second}, name)
 
 
 def _text(header: dict[str, Any], name: str) -> str:

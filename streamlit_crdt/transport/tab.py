@@ -168,7 +168,7 @@ class TabConnection:
             delivery = keys.pending_delivery
         participant, unsaved = binding.context.participant, connection.unsaved
         is_local, is_deleted = connection.is_local, connection.is_deleted
-        gets_updates_by_socket = is_local and connection.channel.status == "connected"
+        gets_updates_by_socket = is_local and connection.channel.status != "offline"
         return connection.channel.frame(
             room=connection.room,
             socket=None if is_deleted else backend.socket_address(connection.room),
@@ -182,6 +182,7 @@ class TabConnection:
             role=participant.role,
             epoch=connection.epoch,
             wants_saved=not (is_local or is_deleted),
+            in_room=is_local,
             unsaved=unsaved.count if is_local else 0,
             refused_edits=unsaved.rejected_count,
             deleted=is_deleted,
@@ -202,6 +203,8 @@ class TabConnection:
         connection.accept_epoch(report.epoch)
         connection.drain()  # first: updates that the room already has are not pushed again
         connection.receive(self.without_viewer_update(frame), report)
+        if frame.part is not None and self._held_since is not None:
+            self._held_since = time.monotonic()  # the room is arriving
         newest, state = connection.channel.report, st.session_state.to_dict()
         self._apply_report(newest, state)
         self._mark_saved(frame, report)
@@ -230,7 +233,7 @@ class TabConnection:
         """Return a viewer's frame without its update if the room's updates come from this process (rule A1)."""
         if not self._connection.is_read_only or self._backend.is_tab_only:
             return frame
-        return replace(frame, update=b"")
+        return replace(frame, update=b"", part=None)
 
     def _mark_saved(self, frame: Frame, report: StatusReport) -> None:
         """Apply the tab's save confirmation if only the tab receives it, and update the save status."""

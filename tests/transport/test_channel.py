@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from streamlit_crdt.document.replica import ROOM, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.transport.channel import Channel
 from streamlit_crdt.transport.frame import Frame, StatusReport, decode_frame, read_report
+from streamlit_crdt_server.yjs.lib0 import encode_bytes
 
 
 def make_pair() -> tuple[Replica, Channel, Replica, Channel]:
@@ -66,7 +70,7 @@ def test_first_frame_has_a_complete_update_and_a_state_vector() -> None:
     session.set("a", 1)
     frame = channel.compose(room="planning")
     assert (frame.since, frame.v, frame.ack_of, frame.ack) == (0, 1, None, 0)
-    assert frame.sv == session.state_vector() and frame.extra == {"room": "planning"}
+    assert frame.sv == session.state_vector() and frame.extra["room"] == "planning"
 
 
 def test_R2_repeated_frame_changes_nothing() -> None:
@@ -187,10 +191,11 @@ def test_R3_diff_replaces_a_truncated_update_log() -> None:
     session.delete("a")
     session.set("b", 1)
     session.set("large", b"x" * 1_100_000)
-    frame = channel.compose()
-    assert frame.since == 0
-    receive(tab_channel, frame)
-    deliver(tab_channel, channel)
+    assert channel.compose().since == 0
+    for _ in range(2):
+        assert not channel.is_settled
+        deliver(channel, tab_channel)
+        deliver(tab_channel, channel)
     assert channel.is_settled and tab.keys() == ["b", "large"]
 
 
@@ -238,3 +243,79 @@ def test_frame_of_the_own_replica_is_rejected() -> None:
     _, channel, _, _ = make_pair()
     with pytest.raises(UpdateRefusedError):
         receive(channel, channel.compose())
+
+
+PART_BYTES = 500
+
+
+def make_pair_with_parts() -> tuple[Replica, Channel, Replica, Channel]:
+    session, tab = Replica(), Replica()
+    return session, Channel(session, part_bytes=PART_BYTES), tab, Channel(tab, part_bytes=PART_BYTES)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_R3_large_updates_arrive_in_parts_over_a_lossy_channel(seed: int) -> None:
+    rng = random.Random(seed)
+    session, channel, tab, tab_channel = make_pair_with_parts()
+    ends = [(session, channel), (tab, tab_channel)]
+    late = list[tuple[Channel, Frame]]()
+    for step in range(300):
+        replica, _ = rng.choice(ends)
+        if step < 150 and rng.random() < 0.1:
+            replica.set(f"{step}", rng.randbytes(rng.choice([3, 300, 3000])))
+        sender, receiver = rng.sample([channel, tab_channel], 2)
+        frame = decode_frame(sender.frame())
+        assert len(frame.update) <= PART_BYTES
+        if rng.random() < 0.7:
+            receive(receiver, frame)
+        if rng.random() < 0.2:
+            late.append((receiver, frame))
+        if late and rng.random() < 0.2:
+            receive(*late.pop(rng.randrange(len(late))))
+    assert channel.is_settled and tab_channel.is_settled
+    assert dict(session.items()) == dict(tab.items()) and len(session) > 5
+
+
+def test_R4_tab_counts_as_synced_when_its_update_is_complete() -> None:
+    _session, channel, tab, tab_channel = make_pair_with_parts()
+    tab.set("large", b"x" * 1200)
+    for _ in range(3):
+        assert not channel.is_synced
+        receive(channel, decode_frame(tab_channel.frame(synced=True)))
+        deliver(channel, tab_channel)
+    assert channel.is_synced
+
+
+def test_R3_second_large_update_does_not_repeat_the_first() -> None:
+    session, channel, _tab, tab_channel = make_pair()
+    sent = 0
+    for name in "abc":
+        session.set(name, os.urandom(2_000_000))
+        while not channel.is_settled:
+            frame = decode_frame(channel.frame())
+            sent += len(frame.update)
+            receive(tab_channel, frame)
+            deliver(tab_channel, channel)
+    assert sent < 6_100_000
+
+
+def test_R3_update_that_was_left_out_is_not_acknowledged_without_a_room() -> None:
+    _session, channel, tab, tab_channel = make_pair()
+    tab.set("a", 1)
+    frame = Frame(id=tab.replica_id, v=1, since=0, in_room=True)
+    channel.receive(frame, StatusReport(synced=True), has_update=False)
+    assert channel.compose().ack == 0 and not channel.is_synced
+    deliver(tab_channel, channel)
+    assert channel.compose().ack == 1
+    channel.receive(Frame(id=tab.replica_id, v=2, since=1, in_room=True), StatusReport(n=1))
+    assert channel.compose().ack == 2
+
+
+@pytest.mark.parametrize("part", [[0], [1, 2, 3], "01", [0, 2**40], [5, 3]])
+def test_N2_malformed_part_is_rejected(part: Any) -> None:
+    _session, channel, tab, _ = make_pair()
+    header = {"id": tab.replica_id, "v": 1, "since": 0, "ack": 0, "build": "", "part": part}
+    text = json.dumps(header).encode()
+    with pytest.raises(FrameError):
+        receive(channel, decode_frame(bytes([1]) + encode_bytes(text) + b"x"))
+    assert channel.tab_id is None

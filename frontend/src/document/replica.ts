@@ -34,6 +34,8 @@ export class Replica {
   onChange: ((wakes: boolean) => void) | null = null;
   private readonly log = new UpdateLog();
   private currentVersion = 0;
+  /** Last version whose change did not come from the room. */
+  private ownVersion = 0;
   private hadPending = false;
 
   constructor(id: number = randomId()) {
@@ -83,6 +85,7 @@ export class Replica {
   /** Prepare for a new session: assume nothing about its state, so that the next delta is complete. */
   startOver(): void {
     this.touch();
+    this.ownVersion = this.currentVersion;
     this.log.restart(this.currentVersion);
   }
 
@@ -96,6 +99,11 @@ export class Replica {
       return { since: this.log.since, update: this.log.merged() };
     }
     return { since: 0, update: this.diff(peerStateVector) };
+  }
+
+  /** Return whether every change after `version` came from the room. */
+  cameFromRoomSince(version: number): boolean {
+    return version >= this.ownVersion;
   }
 
   stateVector(): Uint8Array {
@@ -127,6 +135,9 @@ export class Replica {
       return;
     }
     this.currentVersion += 1;
+    if (origin === CHANNEL_ORIGIN || transaction.local || this.hadPending) {
+      this.ownVersion = this.currentVersion;
+    }
     this.log.append(this.currentVersion, update);
     this.onChange?.(concernsSession(transaction, this.own));
   };

@@ -519,3 +519,129 @@ describe("a session's frame", () => {
     expect(sent.map(({ header }) => header.why)).toEqual(["token", "token"]);
   });
 });
+
+describe("a large update", () => {
+  const bytes = (byteCount: number): Uint8Array => new Uint8Array(byteCount).fill(7);
+
+  function part(frame: TabFrame): { part: readonly [number, number]; got: [number, number] } {
+    const range = frame.header.part ?? expect.fail("the frame has no part");
+    return { part: range, got: [frame.header.v, range[0] + frame.update.length] };
+  }
+
+  it("R3: leaves in parts, each after the session has the one before", () => {
+    const { settle, channel, session, clock, sent, remoteEdit, last } = setUp();
+    settle();
+    channel.receive(session.frame({ part_bytes: 1000 }));
+    remoteEdit("a", bytes(2500));
+    const collected: Uint8Array[] = [];
+    for (const start of [0, 1000, 2000]) {
+      expect(part(last()).part[0]).toBe(start);
+      collected.push(last().update);
+      if (start < 2000) {
+        const { got } = part(last());
+        channel.receive(session.frame({ part_bytes: 1000, got }));
+        clock.pass(0);
+      }
+    }
+    Y.applyUpdate(
+      session.doc,
+      collected.reduce((all, one) => new Uint8Array([...all, ...one]), new Uint8Array()),
+    );
+    expect(session.state).toEqual({ a: bytes(2500) });
+    const { v } = last().header;
+    channel.receive(session.frame({ part_bytes: 1000, ack: v }));
+    clock.pass(60_000);
+    expect(sent).toHaveLength(3);
+    remoteEdit("b", 1);
+    expect(last().update.length).toBeLessThan(500);
+    expect(last().header.part).toBeUndefined();
+  });
+
+  it("R3: a part that was lost is sent again, and a session without parts gets all of them", () => {
+    const { settle, channel, session, clock, sent, remoteEdit, last } = setUp();
+    settle();
+    channel.receive(session.frame({ part_bytes: 1000 }));
+    remoteEdit("a", bytes(2500));
+    clock.pass(3_000);
+    expect(sent.map((frame) => part(frame).part[0])).toEqual([0, 0]);
+    channel.receive(session.frame({ part_bytes: 1000, got: part(last()).got }));
+    clock.pass(0);
+    channel.receive(session.frame({ part_bytes: 1000 }));
+    clock.pass(300);
+    expect(sent.map((frame) => part(frame).part[0])).toEqual([0, 0, 1000, 0]);
+  });
+
+  it("R3: an edit during a transfer follows it", () => {
+    const { settle, channel, session, clock, remoteEdit, last } = setUp();
+    settle();
+    channel.receive(session.frame({ part_bytes: 1000 }));
+    remoteEdit("a", bytes(1500));
+    const first = last();
+    remoteEdit("b", 1);
+    channel.receive(session.frame({ part_bytes: 1000, got: part(first).got }));
+    clock.pass(0);
+    expect(last().header.v).toBe(first.header.v);
+    Y.applyUpdate(session.doc, new Uint8Array([...first.update, ...last().update]));
+    channel.receive(session.frame({ part_bytes: 1000, ack: first.header.v }));
+    clock.pass(0);
+    session.read(last());
+    expect(last().header.v).toBeGreaterThan(first.header.v);
+    expect(session.state).toMatchObject({ b: 1 });
+  });
+
+  it("of a session is applied when it is complete, and each part is acknowledged", () => {
+    const { settle, channel, session, clock, replica, last } = setUp();
+    settle();
+    session.doc.getMap("state").set("a", bytes(2500));
+    const update = Y.encodeStateAsUpdate(session.doc);
+    for (const start of [0, 0, 1000, 2000]) {
+      expect(replica.doc.getMap("state").size).toBe(0);
+      const fields = { v: 5, since: 0, part: [start, update.length] };
+      channel.receive(session.frame(fields, update.subarray(start, start + 1000)));
+      clock.pass(0);
+      if (start < 2000) {
+        expect(last().header.got?.[0]).toBe(5);
+        expect(last().header.ack).toBe(0);
+        session.read(last());
+      }
+    }
+    expect(replica.doc.getMap("state").size).toBe(1);
+    channel.receive(session.frame({ v: 5, since: 0, part: [2000, update.length] }, update.subarray(2000)));
+    clock.pass(0);
+    expect([last().header.ack, last().header.got]).toEqual([5, undefined]);
+  });
+
+  it("that came from the room is left out if the session is in the room", () => {
+    const { settle, channel, session, clock, remoteEdit, replica, last } = setUp();
+    settle();
+    channel.setStatus("connected", true);
+    channel.receive(session.frame({ in_room: true }));
+    remoteEdit("a", bytes(2500));
+    expect([last().header.in_room, last().update.length]).toEqual([true, 0]);
+    session.read(last());
+    channel.receive(session.frame({ in_room: true }));
+    clock.pass(0);
+    replica.doc.getMap("state").set("own", 1);
+    clock.pass(0);
+    expect(last().header.in_room).toBeUndefined();
+    expect(last().update.length).toBeGreaterThan(0);
+    channel.setStatus("offline", true);
+    channel.receive(session.frame({ in_room: false, ack: 0 }));
+    clock.pass(300);
+    session.read(last());
+    expect(session.state).toEqual({ a: bytes(2500), own: 1 });
+  });
+
+  it("P4: changes wait until a connection has brought the whole room", () => {
+    const { settle, channel, sent, remoteEdit, last } = setUp();
+    settle();
+    channel.setSyncing(true);
+    remoteEdit("a", 1);
+    remoteEdit("b", 2);
+    expect(sent).toHaveLength(0);
+    channel.setSyncing(false);
+    remoteEdit("c", 3);
+    expect(sent).toHaveLength(1);
+    expect(last().header.why).toBe("update");
+  });
+});

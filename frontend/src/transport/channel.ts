@@ -25,6 +25,8 @@ import type {
 } from "./frame";
 import { Outbox } from "./outbox";
 import type { FrameSender, SentVersions } from "./outbox";
+import { IncomingTransfer, OutgoingTransfer } from "./transfer";
+import type { PartRange } from "./transfer";
 
 /** A status that changes back within this time is not sent. A reconnect changes it several times. */
 const STATUS_COALESCE_MS = 150;
@@ -87,7 +89,14 @@ export class Channel {
   private readonly confirmTimer: Timer;
   private readonly openTimer: Timer;
   private readonly errors = new ErrorQueue();
+  private readonly incoming = new IncomingTransfer();
+  private outgoing: OutgoingTransfer | null = null;
   private acks: AckState | null = null;
+  /** Of the last frame of the session. */
+  private partBytes = 0;
+  private isSessionInRoom = false;
+  private isSyncing = false;
+  private isUpdateHeld = false;
   private isVisible = true;
   private status: Status = "connecting";
   private isSynced = false;
@@ -112,7 +121,9 @@ export class Channel {
       this.outbox.request("poll");
     });
     replica.onChange = (wakes) => {
-      if (wakes) {
+      if (wakes && this.isSyncing) {
+        this.isUpdateHeld = true;
+      } else if (wakes) {
         this.outbox.request("update");
       }
     };
@@ -153,6 +164,15 @@ export class Channel {
     this.statusTimer.start(STATUS_COALESCE_MS, () => {
       this.sendStatus();
     });
+  }
+
+  /** Hold changes back while a connection brings the room: the document is incomplete. */
+  setSyncing(isSyncing: boolean): void {
+    this.isSyncing = isSyncing;
+    if (!isSyncing && this.isUpdateHeld) {
+      this.isUpdateHeld = false;
+      this.outbox.request("update");
+    }
   }
 
   /** Report an error to the session, once per error code. */
@@ -198,15 +218,18 @@ export class Channel {
       return;
     }
     replica.own = new Set(header.own);
-    if (update.length > 0) {
-      replica.applyFromChannel(update);
+    this.partBytes = header.part_bytes;
+    this.isSessionInRoom = header.in_room && !header.deleted;
+    const whole = this.complete(header, update);
+    if (whole !== null && whole.length > 0) {
+      replica.applyFromChannel(whole);
     }
     if (header.build !== build) {
       this.reportOldBuild();
     }
-    const acks = this.acknowledge(header);
+    const acks = this.acknowledge(header, whole !== null);
     const hasLargeUpdate = update.length > ACK_FROM_BYTES && acks.received > acks.receivedAtLastFrame;
-    if (header.settle || hasLargeUpdate) {
+    if (header.settle || hasLargeUpdate || header.part !== undefined) {
       this.outbox.request("settle");
     }
     this.scheduleConfirm(header.confirm);
@@ -215,15 +238,45 @@ export class Channel {
     listener.onFrame(header, acks.received);
   }
 
-  private acknowledge(header: SessionHeader): AckState {
+  /** Return the update of a frame, null while parts of it are missing. It is empty if it was received before. */
+  private complete(header: SessionHeader, update: Uint8Array): Uint8Array | null {
+    const { part } = header;
+    if (part === undefined) {
+      return update;
+    }
+    const isRepeated = this.acks?.sessionId === header.id && header.v <= this.acks.received;
+    return isRepeated ? new Uint8Array(0) : this.incoming.add(header, part, update);
+  }
+
+  private acknowledge(header: SessionHeader, isWhole: boolean): AckState {
     const { replica } = this.options;
     const acks = this.acks?.sessionId === header.id ? this.acks : this.startSession(header.id);
-    const acked = acks.update(header, replica.id, replica.version);
+    const acked = acks.update(header, replica.id, replica.version, isWhole);
     replica.acknowledge(acks.acked);
+    if (acked !== null) {
+      this.continueTransfer(header, acks);
+    }
     if (this.outbox.acknowledge(acked) && this.errors.acknowledge()) {
       this.outbox.request("status");
     }
     return acks;
+  }
+
+  /** End the transfer that the session has acknowledged, or send its next part. */
+  private continueTransfer(header: SessionHeader, acks: AckState): void {
+    const { outgoing } = this;
+    if (outgoing === null) {
+      return;
+    }
+    if (acks.acked >= outgoing.v) {
+      acks.stateVector = outgoing.stateVector;
+      this.outgoing = null;
+      if (this.options.replica.version > outgoing.v) {
+        this.outbox.request("update");
+      }
+    } else if (outgoing.report(header.got ?? null)) {
+      this.outbox.proceed();
+    }
   }
 
   /** Begin with a new session. It has nothing of this tab, whatever a former session had. */
@@ -232,6 +285,7 @@ export class Channel {
       this.options.replica.startOver();
       this.options.textDrafts?.forgetCommits();
       this.outbox.drop();
+      this.outgoing = null;
       this.outbox.request("hello");
     }
     this.acks = new AckState(id);
@@ -244,8 +298,8 @@ export class Channel {
     if (replica.version === acked) {
       replica.touch();
     }
-    const { since, update } = replica.deltaSince(acked, this.acks?.stateVector ?? null);
-    const header = this.header(why, since, acked);
+    const { update, ...versions } = this.nextUpdate(acked);
+    const header = this.header(why, versions, acked);
     this.statusTimer.cancel();
     this.sentStatus = this.statusText();
     if (this.acks !== null) {
@@ -255,18 +309,37 @@ export class Channel {
     return header;
   }
 
-  private header(why: Why, since: number, acked: number): TabHeader {
+  /** Return what the session lacks, or a part of it. An update that the session gets from the room is left out. */
+  private nextUpdate(acked: number): FrameUpdate {
+    const { replica } = this.options;
+    if (this.isSessionInRoom && this.status === "connected" && replica.cameFromRoomSince(acked)) {
+      this.outgoing = null;
+      return { v: replica.version, since: acked, in_room: true, update: new Uint8Array(0) };
+    }
+    if (this.outgoing === null) {
+      const { since, update } = replica.deltaSince(acked, this.acks?.stateVector ?? null);
+      if (this.acks === null || update.length <= this.partBytes) {
+        return { v: replica.version, since, update };
+      }
+      this.outgoing = new OutgoingTransfer(since, replica.version, replica.stateVector(), update);
+    }
+    const { since, v } = this.outgoing;
+    return { v, since, ...this.outgoing.next(this.partBytes) };
+  }
+
+  private header(why: Why, versions: Omit<FrameUpdate, "update">, acked: number): TabHeader {
     const { replica, build, status, textDrafts, formDrafts } = this.options;
     const drafts = textDrafts?.bases() ?? {};
     const overwritten = textDrafts?.overwritten() ?? {};
     const unsubmitted = formDrafts?.unsubmitted() ?? [];
+    const got = this.acks === null ? null : this.incoming.progressOf(this.acks.sessionId);
     this.frameCount += 1;
     return {
       id: replica.id,
-      v: replica.version,
-      since,
+      ...versions,
       ack_of: this.acks?.sessionId ?? null,
       ack: this.acks?.received ?? 0,
+      ...(got === null ? {} : { got }),
       ...(acked === 0 ? { sv: toBase64(replica.stateVector()) } : {}),
       build,
       why,
@@ -324,6 +397,15 @@ export class Channel {
   }
 }
 
+/** Update of a frame, and the header fields about it. */
+interface FrameUpdate {
+  readonly v: number;
+  readonly since: number;
+  readonly part?: PartRange;
+  readonly in_room?: true;
+  readonly update: Uint8Array;
+}
+
 /** Acknowledgements between the tab and one session. */
 class AckState {
   /** Version of the tab that the session has acknowledged. */
@@ -338,10 +420,10 @@ class AckState {
 
   /**
    * Process a header after its update was applied. Returns the acknowledged version of the tab, null if the session does not
-   * know `tabId`. Throws `FrameError`.
+   * know `tabId`. `isWhole`: the header's update is complete. Throws `FrameError`.
    */
-  update(header: SessionHeader, tabId: number, tabVersion: number): number | null {
-    if (header.since <= this.received) {
+  update(header: SessionHeader, tabId: number, tabVersion: number, isWhole: boolean): number | null {
+    if (isWhole && header.since <= this.received) {
       this.received = Math.max(this.received, header.v);
     }
     if (header.sv !== undefined) {

@@ -11,12 +11,16 @@ import * as encoding from "lib0/encoding";
 import * as Y from "yjs";
 
 import { FrameError } from "../errors";
+import type { PartRange, Progress } from "./transfer";
 
 /** First byte of every frame. Another number means that another release sent it: the tab asks for a reload. */
 export const CHANNEL_VERSION = 1;
 
 /** Name of the trigger value with the tab's frames. The Python side passes `on_frame_change`. */
 export const TRIGGER_NAME = "frame";
+
+/** Default of `part_bytes`. */
+const PART_BYTES = 1024 * 1024;
 
 /** Characters of a token. The room server rejects a longer one. */
 const MAX_TOKEN_CHARACTERS = 8192;
@@ -78,6 +82,10 @@ interface CommonHeader {
   /** State vector of the sender, base64. Only while the receiver is unknown or has acknowledged nothing. */
   readonly sv?: string;
   readonly build: string;
+  /** The frame carries this part of its update. */
+  readonly part?: PartRange;
+  /** Progress of the update that `ack_of` sends in parts. */
+  readonly got?: Progress;
 }
 
 /** Save status of the tab's room. */
@@ -99,6 +107,8 @@ export interface TabHeader extends CommonHeader, StatusReport {
   /** Number of the last remote write that the page has confirmed. */
   readonly confirmed: number | null;
   readonly error: TabError | null;
+  /** The tab has the update from the room, where the session is too. It is left out. */
+  readonly in_room?: true;
   /** Increases with every frame, so that two frames with equal contents differ. */
   readonly n: number;
   /** Base of each open draft, by the class name of its widget. */
@@ -124,8 +134,12 @@ export interface SessionHeader extends CommonHeader {
   readonly role: Role;
   /** The tab is the session's only connection to the room. */
   readonly wants_saved: boolean;
+  /** The session is itself in the room, and gets every update that the room sends. */
+  readonly in_room: boolean;
   /** Edits that the session's local connection has not committed yet. */
   readonly unsaved: number;
+  /** Bytes of an update above which the tab sends it in parts of this size. */
+  readonly part_bytes: number;
   /** Those of `unsaved` that the room rejected. It does not take them later. */
   readonly refused_edits: number;
   /** The room was deleted. The session continues alone with its document. */
@@ -186,6 +200,8 @@ export function narrowHeader(value: unknown): SessionHeader {
     ack: counter(value, "ack"),
     ...(isAbsent(value.sv) ? {} : { sv: text(value, "sv") }),
     build: text(value, "build"),
+    ...(isAbsent(value.part) ? {} : { part: pair(value, "part") }),
+    ...(isAbsent(value.got) ? {} : { got: pair(value, "got") }),
     room: text(value, "room"),
     socket: isAbsent(value.socket) ? null : narrowLocation(value.socket),
     poll_s: isAbsent(value.poll_s) ? null : seconds(value, "poll_s"),
@@ -197,7 +213,9 @@ export function narrowHeader(value: unknown): SessionHeader {
     epoch: isAbsent(value.epoch) ? null : narrowEpoch(value.epoch),
     role: isAbsent(value.role) ? "editor" : narrowRole(value.role),
     wants_saved: isAbsent(value.wants_saved) ? false : flag(value, "wants_saved"),
+    in_room: isAbsent(value.in_room) ? false : flag(value, "in_room"),
     unsaved: isAbsent(value.unsaved) ? 0 : counter(value, "unsaved"),
+    part_bytes: isAbsent(value.part_bytes) ? PART_BYTES : counter(value, "part_bytes"),
     refused_edits: isAbsent(value.refused_edits) ? 0 : counter(value, "refused_edits"),
     deleted: isAbsent(value.deleted) ? false : flag(value, "deleted"),
   };
@@ -303,6 +321,14 @@ function counters(fields: Fields, field: string): number[] {
     throw new FrameError(field, "a list of replica ids");
   }
   return value;
+}
+
+function pair(fields: Fields, field: string): readonly [number, number] {
+  const [first, second, ...others] = counters(fields, field);
+  if (first === undefined || second === undefined || others.length > 0) {
+    throw new FrameError(field, "two integers");
+  }
+  return [first, second];
 }
 
 function flag(fields: Fields, field: string): boolean {

@@ -100,6 +100,12 @@ export class Outbox {
     this.inFlight = null;
   }
 
+  /** The session has the part of an update that is in flight. The next part follows. */
+  proceed(): void {
+    this.drop();
+    this.request("update");
+  }
+
   /**
    * Process the acknowledgement of a session's frame; null means that the session does not know this tab. Returns whether it
    * covers the frame in flight.

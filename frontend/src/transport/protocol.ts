@@ -10,11 +10,24 @@ import type { WebsocketProvider } from "y-websocket";
 import type { StoreLevel } from "./frame";
 
 export const MESSAGE_SYNC = 0;
+const MESSAGE_AWARENESS = 1;
 const MESSAGE_AUTH = 2;
 /** Query for an answer once everything up to here is saved, and that answer. */
 const MESSAGE_SAVED = 102;
 /** New token for the open socket. */
 const MESSAGE_RENEWAL = 104;
+/** Part of a frame, or the server's offer to accept such parts. */
+export const MESSAGE_FRAGMENT = 105;
+
+/** Messages that do not wait behind a large update. */
+export const URGENT_MESSAGES: readonly number[] = [MESSAGE_AWARENESS, MESSAGE_RENEWAL];
+
+/** Parameter by which a client asks for large frames in fragments. */
+export const FRAGMENTS_PARAMETER = { fragments: "1" };
+
+const FRAGMENT_LIMITS = 0;
+export const FRAGMENT_MORE = 1;
+export const FRAGMENT_LAST = 2;
 
 const SYNC_STEP1 = 0;
 const PERMISSION_DENIED = 0;
@@ -47,6 +60,8 @@ export interface MessageListener {
   readonly onSaved: (answer: SavedAnswer) => void;
   /** The server takes no updates from this tab. The connection stays open. */
   readonly onDenied: () => void;
+  /** The server of this connection accepts fragments of frames of at most `maxFrameBytes`. */
+  readonly onFragmentLimits: (maxFrameBytes: number) => void;
 }
 
 export function encodeSavedQuery(version: number): Uint8Array {
@@ -77,6 +92,22 @@ export function extendProvider(provider: WebsocketProvider, listener: MessageLis
       listener.onSyncStep1();
     }
   };
+  let parts: Uint8Array[] = [];
+  handlers[MESSAGE_FRAGMENT] = (encoder, decoder, _provider, emitSynced) => {
+    const kind = decoding.readVarUint(decoder);
+    if (kind === FRAGMENT_LIMITS) {
+      parts = []; // a new connection
+      listener.onFragmentLimits(decoding.readVarUint(decoder));
+      return;
+    }
+    parts.push(decoding.readTailAsUint8Array(decoder));
+    if (kind === FRAGMENT_LAST) {
+      const frame = decoding.createDecoder(concatenate(parts));
+      parts = [];
+      const type = decoding.readVarUint(frame);
+      handlers[type]?.(encoder, frame, provider, emitSynced, type);
+    }
+  };
   handlers[MESSAGE_AUTH] = (_encoder, decoder) => {
     if (readDenial(decoder)) {
       listener.onDenied();
@@ -88,6 +119,14 @@ export function extendProvider(provider: WebsocketProvider, listener: MessageLis
       listener.onSaved(answer);
     }
   };
+}
+
+export function concatenate(parts: readonly Uint8Array[]): Uint8Array {
+  return encoding.encode((encoder) => {
+    for (const part of parts) {
+      encoding.writeUint8Array(encoder, part);
+    }
+  });
 }
 
 /** Read an answer behind its message type. Returns null if it is malformed. An unknown level counts as memory. */

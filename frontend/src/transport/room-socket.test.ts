@@ -180,6 +180,7 @@ function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
     {
       onStatus: (status, isSynced) => events.push(isSynced ? `${status}, synced` : status),
       onSocketError: (error) => events.push(error),
+      onSyncing: () => undefined,
       onDenied: () => connectionEvents.push("denied"),
     },
     page,
@@ -204,7 +205,7 @@ describe("RoomSocket", () => {
     await expect.poll(() => events.at(-1)).toBe("connected, synced");
     expect(replica.doc.getMap("state").toJSON()).toEqual({ a: 1, b: 2 });
     await expect.poll(() => room.doc.getMap("state").toJSON()).toEqual({ a: 1, b: 2 });
-    expect(room.paths).toEqual(["/plans"]);
+    expect(room.paths).toEqual(["/plans?fragments=1"]);
     expect(events).toEqual(["connecting", "connected", "connected, synced"]);
   });
 
@@ -216,7 +217,7 @@ describe("RoomSocket", () => {
     socket.connectTo({ kind: "url", url: `ws://127.0.0.1:${one.port}/r` });
     expect(one.paths).toHaveLength(1);
     socket.connectTo({ kind: "port", port: other.port, path: "/r" });
-    await expect.poll(() => other.paths).toEqual(["/r"]);
+    await expect.poll(() => other.paths).toEqual(["/r?fragments=1"]);
     socket.connectTo(null);
     expect(events.at(-1)).toBe("offline");
   });
@@ -285,13 +286,13 @@ describe("RoomSocket with access", () => {
   it("A2: presents the token as subprotocol and the epoch as parameter", async () => {
     const { room } = await openWithAccess();
     expect(room.offered).toEqual(["streamlit-crdt,token.a.b.c"]);
-    expect(room.paths).toEqual([`/r?epoch=${EPOCH}`]);
+    expect(room.paths).toEqual([`/r?fragments=1&epoch=${EPOCH}`]);
   });
 
   it("offers no subprotocol without a token, for stock servers", async () => {
     const { room } = await openWithAccess({ token: null, epoch: null });
     expect(room.offered).toEqual([undefined]);
-    expect(room.paths).toEqual(["/r"]);
+    expect(room.paths).toEqual(["/r?fragments=1"]);
   });
 
   it("S5: sends the first saved query after its answer to sync step 1", async () => {

@@ -10,8 +10,11 @@ import { Awareness } from "y-protocols/awareness";
 import { writeUpdate } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 
+import { browserClock } from "../clock";
+import type { Clock } from "../clock";
 import type { Replica } from "../document/replica";
 import type { Role, SocketLocation, Status, TabError } from "./frame";
+import { pacedSocket, queueOf } from "./paced-socket";
 import {
   CLOSED_OTHER_EPOCH,
   CLOSED_ROOM_FULL,
@@ -19,6 +22,7 @@ import {
   encodeRenewal,
   encodeSavedQuery,
   extendProvider,
+  FRAGMENTS_PARAMETER,
   MESSAGE_SYNC,
   SUBPROTOCOL,
 } from "./protocol";
@@ -44,6 +48,8 @@ export interface ConnectionListener {
 export interface SocketListener {
   /** `isSynced`: the document has been in sync with this server at least once. */
   onStatus(status: Status, isSynced: boolean): void;
+  /** A connection begins or ends to bring what the document lacks. Until it ends, the document is incomplete. */
+  onSyncing(isSyncing: boolean): void;
   onSocketError(error: TabError, url: string): void;
   /** The server takes no updates from this tab. */
   onDenied(): void;
@@ -79,6 +85,7 @@ function isLoopback(hostname: string): boolean {
 
 export class RoomSocket {
   private readonly awareness: Awareness;
+  private readonly implementation: typeof WebSocket;
   private provider: WebsocketProvider | null = null;
   private url: string | null | undefined;
   private isSynced = false;
@@ -94,8 +101,10 @@ export class RoomSocket {
     private readonly connection: ConnectionListener,
     private readonly listener: SocketListener,
     private readonly page: PageAddress,
-    private readonly implementation: typeof WebSocket = WebSocket,
+    implementation: typeof WebSocket = WebSocket,
+    clock: Clock = browserClock,
   ) {
+    this.implementation = pacedSocket(implementation, clock);
     this.awareness = new Awareness(replica.doc);
     // y-protocols sends the empty state again every 15 s, as keepalive for the server.
     this.awareness.setLocalState({});
@@ -176,7 +185,7 @@ export class RoomSocket {
   private configure(provider: WebsocketProvider): void {
     const { token, epoch } = this.access;
     provider.protocols = token === null ? [] : [SUBPROTOCOL, `token.${token}`];
-    provider.params = epoch === null ? {} : { epoch };
+    provider.params = epoch === null ? FRAGMENTS_PARAMETER : { ...FRAGMENTS_PARAMETER, epoch };
   }
 
   /**
@@ -198,6 +207,7 @@ export class RoomSocket {
       // The provider alternates "connecting" and "disconnected" at each retry. The session gets "offline" for both.
       if (status === "connected") {
         this.isOpen = true;
+        this.listener.onSyncing(true);
         this.listener.onStatus("connected", this.isSynced);
       }
     });
@@ -209,11 +219,13 @@ export class RoomSocket {
       this.isOpen = false;
       this.isDenied = false;
       this.connection.onClose(wasRejected);
+      this.listener.onSyncing(false);
       this.listener.onStatus("offline", this.isSynced);
     });
     provider.on("sync", (isSynced) => {
       if (isSynced) {
         this.isSynced = true;
+        this.listener.onSyncing(false);
         this.listener.onStatus("connected", true);
       }
     });
@@ -235,6 +247,11 @@ export class RoomSocket {
         this.connection.onOpen((version) => {
           this.send(provider, encodeSavedQuery(version));
         });
+      },
+      onFragmentLimits: (maxFrameBytes) => {
+        if (provider.ws !== null) {
+          queueOf(provider.ws)?.acceptFragments(maxFrameBytes);
+        }
       },
       onDenied: () => {
         this.isDenied = true;
@@ -276,6 +293,7 @@ export class RoomSocket {
     provider?.destroy();
     if (this.isOpen) {
       this.isOpen = false;
+      this.listener.onSyncing(false);
       this.connection.onClose(false);
     }
   }
