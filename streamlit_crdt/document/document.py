@@ -83,7 +83,7 @@ class Document:
         self._doc: Doc[Any] = Doc(client_id=replica_id, allow_multithreading=True)
         self._depths = NestingDepths()
         if content is not None:
-            self._apply_with_depths(content)
+            self._load(content)
         self._applied = AppliedClocks()
         self._uncounted: list[bytes] = []
         self._recount()
@@ -380,6 +380,13 @@ class Document:
     def _apply(self, update: bytes) -> None:
         with self._doc.transaction(origin=REMOTE):
             self._apply_with_depths(update)
+
+    def _load(self, content: bytes) -> None:
+        """Apply the content of an earlier document. What exceeds a limit is left out."""
+        try:
+            self._apply_with_depths(content)
+        except RefusedByServerError:
+            self._apply_with_depths(self._depths.without_deep_structs(content))
 
     def _apply_with_depths(self, update: bytes) -> None:
         with self._depths.admit(update, lambda: decode_state_vector(self._doc.get_state())):

@@ -15,8 +15,9 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from pycrdt import Doc
@@ -41,7 +42,20 @@ _MAY_BE_NESTED = re.compile(rb"[\x01-\x09\x21-\x29]\x00")
 """Begin of a struct whose parent is no root type. Other bytes of an update may match as well."""
 
 _COLLECTED, _SKIPPED = 0, 10
-_UNKNOWN, _IN_PROGRESS = -1, -2
+
+
+class _Open(Enum):
+    """A parent that is not known."""
+
+    UNKNOWN = 0
+    NEW = 1
+    IN_PROGRESS = 2
+
+
+_UNKNOWN: Literal[_Open.UNKNOWN] = _Open.UNKNOWN
+Place = Unit | None | Literal[_Open.UNKNOWN]
+"""Id of the nested type that a unit is in. None for a root type."""
+
 _NO_BLOCK = Block(0, 0, 0, 0)
 
 
@@ -52,18 +66,26 @@ class NestingError(UpdateRefusedError):
         super().__init__(f"its shared types are nested deeper than max_nesting={max_nesting} levels")
 
 
+class BetweenTypesError(UpdateRefusedError):
+    """Raised when the neighbors of a struct are in different shared types."""
+
+    def __init__(self) -> None:
+        super().__init__("the neighbors of one of its structs are in different shared types")
+
+
 def check_nesting(meta: UpdateMeta, max_nesting: int = MAX_NESTING) -> None:
-    """Check the nesting inside one update. Everything outside of it counts as a root type.
+    """Check the nesting inside one update. What it does not contain counts as a root type.
 
     Raises:
         NestingError: A shared type is nested too deeply.
+        BetweenTypesError: The neighbors of a struct are in different types.
     """
-    if meta.nested_parents >= max_nesting:  # each further level needs a parent
-        _check(meta, _Levels(meta, lambda unit: None), max_nesting)
+    if meta.nested_parents:
+        _check(_Places(meta, lambda unit: _UNKNOWN, lambda parent: 0), max_nesting)
 
 
 class NestingDepths:
-    """The levels of the structs in one document, counted from its root types, whose own structs are at level 0.
+    """The parents of the structs in nested types of one document, and the levels of these types.
 
     Attributes:
         max_nesting: Limit of the levels.
@@ -71,10 +93,11 @@ class NestingDepths:
     """
 
     def __init__(self, max_nesting: int = MAX_NESTING) -> None:
-        self.nested_texts: list[tuple[int, int, int]] = []
         self.max_nesting = max_nesting
+        self.nested_texts: list[tuple[int, int, int]] = []
         self._known: Mapping[int, int] | None = None
         self._ranges: dict[int, _Ranges] = {}
+        self._levels: dict[Unit, int] = {}
 
     @property
     def is_flat(self) -> bool:
@@ -91,6 +114,7 @@ class NestingDepths:
 
         Raises:
             NestingError: The document would have a shared type that is nested too deeply. The block does not run.
+            BetweenTypesError: The neighbors of a struct are in different types. The block does not run.
         """
         if self._known is None and _MAY_BE_NESTED.search(update) is None:
             yield
@@ -104,46 +128,54 @@ class NestingDepths:
             return
         if self._known is None:
             self._known = dict(read_clocks())
-        levels = _Levels(meta, self._level)
-        _check(meta, levels, self.max_nesting)
+        places = self._places(meta)
+        _check(places, self.max_nesting)
         try:
             yield
         except UpdateRefusedError:  # the document may have applied a part of it
-            self._add(meta, levels, read_clocks())
+            self._add(places, read_clocks())
             raise
-        self._add(meta, levels, None)
+        self._add(places, None)
 
     def without_deep_structs(self, update: bytes) -> bytes:
         """Return an update whose structs below the last allowed level are replaced by collected ones.
 
-        These have the same clocks, so that later structs of their replica can be integrated.
+        These have the same clocks, so that later structs of their replica can be integrated. Structs with neighbors
+        in different types are replaced too.
         """
         meta = read_update_meta(update)
-        levels = _Levels(meta, self._level)
-        deep = {index for index in range(meta.run_count) if levels.of_run(index) >= self.max_nesting}
-        collector = _StructCollector(update, deep)
+        places = self._places(meta)
+        refused = {
+            index
+            for index in range(meta.run_count)
+            if places.level(index) >= self.max_nesting or places.is_between_types(index)
+        }
+        collector = _StructCollector(update, refused)
         collector.decode()
         return collector.encode()
 
     def add(self, update: bytes) -> None:
         """Add a change that the document made by itself, such as an undone deletion of a nested type."""
         if self._known is not None:
-            meta = read_update_meta(update)
-            self._add(meta, _Levels(meta, self._level), None)
+            self._add(self._places(read_update_meta(update)), None)
 
-    def _level(self, unit: Unit) -> int | None:
-        """Return the level of a unit of the document. None if the document does not have it."""
+    def _places(self, meta: UpdateMeta) -> _Places:
+        return _Places(meta, self._parent_of, lambda parent: self._levels.get(parent, 0))
+
+    def _parent_of(self, unit: Unit) -> Place:
+        """Return the parent of a unit of the document. Units from before the first nested type are in root types."""
         ranges = self._ranges.get(unit[0])
         if ranges is not None:
-            return ranges.level(unit[1])
-        return 0 if self._known is not None and unit[1] < self._known.get(unit[0], 0) else None
+            return ranges.parent(unit[1])
+        return None if self._known is not None and unit[1] < self._known.get(unit[0], 0) else _UNKNOWN
 
-    def _add(self, meta: UpdateMeta, levels: _Levels, clocks: Mapping[int, int] | None) -> None:
+    def _add(self, places: _Places, clocks: Mapping[int, int] | None) -> None:
         """Add the units that the document did not have before, up to `clocks`."""
         assert self._known is not None
+        meta = places.meta
         for run, (replica, start, end) in meta.text_ranges():
             known = self._ranges[replica].end if replica in self._ranges else self._known.get(replica, 0)
-            if levels.of_run(run) and end > known:
+            if places.parent(run) is not None and end > known:
                 self.nested_texts.append((replica, max(start, known), end))
         for replica, block in meta.blocks.items():
             ranges = self._ranges.get(replica)
@@ -151,109 +183,156 @@ class NestingDepths:
                 ranges = self._ranges[replica] = _Ranges(self._known.get(replica, 0))
             end = block.end if clocks is None else min(block.end, clocks.get(replica, 0))
             starts = [meta.run(index)[0][1] for index in range(block.first_run, block.end_run)]
-            ranges.append(block.start, min([*starts[:1], end]), 0)  # structs without content
+            ranges.append(block.start, min([*starts[:1], end]), None)  # structs without content
             for index, (start, stop) in enumerate(pairwise([*starts, end]), block.first_run):
-                ranges.append(start, min(stop, end), levels.of_run(index))
+                parent = places.parent(index)
+                if parent is not None:
+                    self._levels[parent] = places.level(index)
+                ranges.append(start, min(stop, end), parent)
 
 
 class _Ranges:
-    """Levels of the units of one replica: first clock and level of each range, in the order of the clocks.
+    """Parents of the units of one replica: first clock and parent of each range, in the order of the clocks.
 
     Attributes:
         end: Clock after the last unit.
     """
 
     def __init__(self, end: int) -> None:
-        """Create the levels of a replica of which the document has the units before `end`, all at level 0."""
+        """Create the parents of a replica of which the document has the units before `end`, all in root types."""
         self.end = end
         self._starts = array("q", [0])
-        self._levels = array("q", [0])
+        self._parents: list[Unit | None] = [None]
 
-    def append(self, start: int, end: int, level: int) -> None:
+    def append(self, start: int, end: int, parent: Unit | None) -> None:
         """Add the units from `start` to before `end`, except those that were added before."""
         start = max(start, self.end)
         if start >= end:
             return
-        if self._levels[-1] != level:
+        if self._parents[-1] != parent:
             self._starts.append(start)
-            self._levels.append(level)
+            self._parents.append(parent)
         self.end = end
 
-    def level(self, clock: int) -> int | None:
-        return self._levels[bisect_right(self._starts, clock) - 1] if clock < self.end else None
+    def parent(self, clock: int) -> Place:
+        return self._parents[bisect_right(self._starts, clock) - 1] if clock < self.end else _UNKNOWN
 
 
-class _Levels:
-    """Levels of the runs of one update."""
+class _Places:
+    """Parents and levels of the runs of one update."""
 
-    def __init__(self, meta: UpdateMeta, known_level: Callable[[Unit], int | None]) -> None:
-        """Create the levels.
+    def __init__(
+        self, meta: UpdateMeta, known_parent: Callable[[Unit], Place], known_level: Callable[[Unit], int]
+    ) -> None:
+        """Create the places.
 
         Args:
             meta: The update.
-            known_level: Returns the level of a unit of the document, whatever the update says of it, else None.
+            known_parent: Returns the parent of a unit of the document, whatever the update says of it.
+            known_level: Returns the level of the structs in a type of the document.
         """
-        self._meta = meta
-        self._parents = meta.parents
+        self.meta = meta
+        self._named = meta.parents
+        self._known_parent = known_parent
         self._known_level = known_level
-        self._levels = array("q", [_UNKNOWN]) * meta.run_count
+        self._parents: list[Place | _Open] = [_Open.NEW] * meta.run_count
+        self._levels: dict[Unit, int] = {}
         self._starts: dict[int, list[int]] = {}
 
-    def of_run(self, index: int) -> int:
-        """Return the level of a run, by the chain of the runs that it refers to. Structs in a circle are at level 0."""
-        chain = list[tuple[int, int]]()
-        level, current = 0, index
-        while True:
-            if self._levels[current] != _UNKNOWN:
-                level = max(self._levels[current], 0)
+    def parent(self, index: int) -> Unit | None:
+        """Return the nested type that a run is in. None for a root type, and for an unknown one."""
+        found = self._find_parent(index)
+        return found if isinstance(found, tuple) else None
+
+    def level(self, index: int) -> int:
+        """Return the level of a run: 0 in a root type."""
+        parent, chain = self.parent(index), list[Unit]()
+        level = 0
+        while parent is not None:
+            if parent in self._levels:
+                level = self._levels[parent]
                 break
-            self._levels[current] = _IN_PROGRESS
-            unit, step = self._reference(current)
-            chain.append((current, step))
-            level, found = self._find(unit)
-            if found is None:
+            self._levels[parent] = 0  # ends a circle
+            chain.append(parent)
+            outer = self._parent_of_unit(parent)
+            if self._known_parent(parent) is not _UNKNOWN and (known := self._known_level(parent)):
+                level = known - 1
                 break
-            current = found
-        for member, step in reversed(chain):
-            level += step
+            parent = outer if isinstance(outer, tuple) else None
+        for member in reversed(chain):
+            level += 1
             self._levels[member] = level
         return level
 
-    def _reference(self, index: int) -> tuple[Unit | None, int]:
-        """Return the unit that determines the level of a run, and the difference of the levels.
+    def is_between_types(self, index: int) -> bool:
+        """Return whether the neighbors of a run are in different types.
 
-        That is the run itself if the document has it, whatever the update says of it.
+        pycrdt links them nevertheless. The link is a dangling pointer after one of the types was deleted.
         """
-        own, left, right, parent, _ = self._meta.run(index)
-        if self._known_level(own) is not None:
-            return own, 0
-        if left is not None or right is not None:
-            return left or right, 0
-        unit = self._parents[parent][0] if parent >= 0 else ""
-        return (unit, 1) if isinstance(unit, tuple) else (None, 0)
+        _, left, right, _, _ = self.meta.run(index)
+        if left is None or right is None:
+            return False
+        places = self._parent_of_unit(left), self._parent_of_unit(right)
+        return _UNKNOWN not in places and places[0] != places[1]
 
-    def _find(self, unit: Unit | None) -> tuple[int, int | None]:
-        """Return the level of a unit, and the run of the update to continue with if the document does not have it."""
-        known = 0 if unit is None else self._known_level(unit)
-        if unit is None or known is not None:
-            return known or 0, None
-        return 0, self._run_containing(unit)
+    def _find_parent(self, index: int) -> Place:
+        """Return the parent of a run, by the chain of its neighbors."""
+        chain = list[int]()
+        place: Place = _UNKNOWN
+        while True:
+            found = self._parents[index]
+            if not isinstance(found, _Open):
+                place = found
+                break
+            if found is _Open.IN_PROGRESS:
+                break
+            self._parents[index] = _Open.IN_PROGRESS
+            chain.append(index)
+            own, left, right, named, _ = self.meta.run(index)
+            place = self._known_parent(own)
+            if place is not _UNKNOWN:
+                break
+            neighbor = left or right
+            if neighbor is None:
+                place = self._named_parent(named)
+                break
+            place = self._known_parent(neighbor)
+            next_index = None if place is not _UNKNOWN else self._run_containing(neighbor)
+            if next_index is None:
+                break
+            index = next_index
+        for member in chain:
+            self._parents[member] = place
+        return place
+
+    def _named_parent(self, number: int) -> Place:
+        parent = self._named[number][0] if number >= 0 else ""
+        return parent if isinstance(parent, tuple) else None
+
+    def _parent_of_unit(self, unit: Unit) -> Place:
+        known = self._known_parent(unit)
+        if known is not _UNKNOWN:
+            return known
+        index = self._run_containing(unit)
+        return _UNKNOWN if index is None else self._find_parent(index)
 
     def _run_containing(self, unit: Unit) -> int | None:
-        block = self._meta.blocks.get(unit[0], _NO_BLOCK)
+        block = self.meta.blocks.get(unit[0], _NO_BLOCK)
         if not block.start <= unit[1] < block.end:
             return None
         starts = self._starts.get(unit[0])
         if starts is None:
-            starts = [self._meta.run(index)[0][1] for index in range(block.first_run, block.end_run)]
+            starts = [self.meta.run(index)[0][1] for index in range(block.first_run, block.end_run)]
             self._starts[unit[0]] = starts
         found = bisect_right(starts, unit[1]) - 1
         return block.first_run + found if found >= 0 else None
 
 
-def _check(meta: UpdateMeta, levels: _Levels, max_nesting: int) -> None:
-    if any(levels.of_run(index) >= max_nesting for index in meta.type_runs):
+def _check(places: _Places, max_nesting: int) -> None:
+    if any(places.level(index) >= max_nesting for index in places.meta.type_runs):
         raise NestingError(max_nesting)
+    if any(places.is_between_types(index) for index in range(places.meta.run_count)):
+        raise BetweenTypesError
 
 
 class _StructCollector(UpdateDecoder):

@@ -18,7 +18,13 @@ from streamlit_crdt_server.errors import UpdateRefusedError
 from streamlit_crdt_server.yjs.integration_cost import check_cost
 from streamlit_crdt_server.yjs.integration_order import is_circular
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
-from streamlit_crdt_server.yjs.nesting import MAX_NESTING, NestingError, check_nesting, depths_of
+from streamlit_crdt_server.yjs.nesting import (
+    MAX_NESTING,
+    BetweenTypesError,
+    NestingError,
+    check_nesting,
+    depths_of,
+)
 from streamlit_crdt_server.yjs.structs import MERGE_OVER_STRUCTS, merge_structs
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector, read_update_meta
 
@@ -111,7 +117,7 @@ def load_update(ydoc: Doc[Any], update: bytes) -> None:
     """Call `apply_update` for an update of a log. Types that are nested too deeply are left out."""
     try:
         apply_update(ydoc, update)
-    except NestingError:
+    except (NestingError, BetweenTypesError):
         apply_update(ydoc, depths_of(ydoc).without_deep_structs(update))
 
 

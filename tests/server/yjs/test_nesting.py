@@ -8,6 +8,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment, merge_updates
 
 from streamlit_crdt_server.errors import UpdateRefusedError
+from streamlit_crdt_server.yjs.lib0 import encode_varuint
 from streamlit_crdt_server.yjs.log_recovery import load_log
 from streamlit_crdt_server.yjs.nesting import MAX_LOADED_NESTING, MAX_NESTING, NestingError, depths_of
 from streamlit_crdt_server.yjs.safe_apply import (
@@ -157,3 +158,41 @@ def test_N2_log_with_a_chain_of_many_rows_loads_without_its_end() -> None:
     loaded = load_log([*links(MAX_LOADED_NESTING + 200), DELETE_OUTERMOST], SurrogatePairs())
     assert loaded.bad_rows == []
     assert decode_state_vector(loaded.ydoc.get_state()) == {REPLICA: MAX_LOADED_NESTING + 200}
+
+
+def test_N2_struct_between_two_types_is_refused() -> None:
+    """pycrdt would link structs of two types, and follow the link after one of the types was deleted."""
+    types = [child((5, 0), ARRAY), child((5, 1), ARRAY)]
+    separate = blocks((5, 0, [struct(ARRAY), struct(ARRAY, (5, 0))]), (6, 0, types))
+    between = blocks((7, 0, [struct(ARRAY, (6, 0), (6, 1))]))
+    guarded = Guarded()
+    guarded.apply(separate)
+    with pytest.raises(UpdateRefusedError, match="different shared types"):
+        guarded.apply(between)
+    with pytest.raises(UpdateRefusedError, match="different shared types"):
+        validate_update(merge_updates(separate, between))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [(2, b"\1\1a"), (7, b"\5\1h")],
+    ids=["JSON", "XML hook"],
+)
+def test_N2_content_that_pycrdt_reads_differently_is_refused(content: tuple[int, bytes]) -> None:
+    """pycrdt reads one text too many, or the name as the next struct: the checks would see another update."""
+    with pytest.raises(UpdateRefusedError, match="not supported"):
+        validate_update(blocks((5, 0, [struct(content)])))
+
+
+@pytest.mark.parametrize("clock", [2**32, 2**32 + 7, 2**53 - 1])
+def test_N2_clock_of_more_than_32_bits_is_refused(clock: int) -> None:
+    """pycrdt drops the higher bits."""
+    for update in (
+        blocks((5, clock, [struct(ARRAY)])),
+        blocks((5, 0, [child((7, clock), ARRAY)])),
+        blocks((5, 0, [struct(ARRAY, (7, clock))])),
+        blocks((5, 0, [b"\0" + encode_varuint(clock)])),
+        blocks(deletions=[(7, clock)]),
+    ):
+        with pytest.raises(UpdateRefusedError):
+            validate_update(update)
