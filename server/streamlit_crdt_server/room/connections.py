@@ -37,9 +37,6 @@ MAX_SWEEP_INTERVAL_S = 15.0
 MIN_DELAY_S = 0.005
 """Shortest delay in seconds of a connection that exceeds its CPU budget."""
 
-KEEP_ALIVE_S = 10.0
-"""Interval in seconds of the messages to a connection that is delayed."""
-
 DELETED = "the room was deleted"
 RESTARTS = "the server is stopping or restarting"
 READ_ONLY = "this connection has the role viewer and cannot edit the room"
@@ -152,12 +149,21 @@ class RoomConnections:
         self._pipeline.announce(self.owners.announce(self, presences))
 
     async def close_silent(self) -> None:
-        """Close sockets without a frame for `silent_peer_timeout_s`, until cancelled. hypercorn ignores pongs."""
+        """Close sockets without a frame for `silent_peer_timeout_s`, until cancelled. hypercorn ignores pongs.
+
+        A socket that is not read, because a frame of it is being handled, is not silent. It receives messages:
+        y-websocket closes a connection without one for 30 seconds.
+        """
         timeout_s = self._settings.silent_peer_timeout_s
         while True:
             await sleep(min(timeout_s / 4, MAX_SWEEP_INTERVAL_S))
             for peer in tuple(self._peers):
-                if isinstance(peer, SocketPeer) and time.monotonic() - peer.last_frame_at > timeout_s:
+                if not isinstance(peer, SocketPeer):
+                    continue
+                if peer.is_busy:
+                    peer.last_frame_at = time.monotonic()
+                    peer.deliver(protocol.awareness(()))
+                elif time.monotonic() - peer.last_frame_at > timeout_s:
                     peer.disconnect(CloseCode.SILENT, f"no frame received for {timeout_s:g} s")
                     self._mark_leaving(peer.session, True)  # its session did not receive a close either
 
@@ -215,12 +221,14 @@ class RoomConnections:
                 if peer.close_code is not None:  # a frame received before the close is ignored
                     return
                 peer.last_frame_at = time.monotonic()
+                peer.is_busy = True
                 try:
                     await self._receive(peer, frame, tasks)
                 except MalformedFrameError as error:
                     if not await self._is_handled(error, frame, peer.channel):
                         raise
                 await self._wait_for_budget(peer)
+                peer.is_busy = False
         except WorkEndedError:
             return
         except CpuLimitError:
@@ -237,19 +245,12 @@ class RoomConnections:
             peer.disconnect(CloseCode.INTERNAL_ERROR, "the server failed on this connection")
 
     async def _wait_for_budget(self, peer: SocketPeer) -> None:
-        """Read nothing from a peer that is in debt, so that its sender slows down. Close it if the debt is large.
-
-        The wait is no silence of the peer, and it receives messages: y-websocket closes a connection without one for
-        30 seconds.
-        """
+        """Read nothing from a peer that is in debt, so that its sender slows down. Close it if the debt is large."""
         while (delay_s := peer.budget.delay_s(time.monotonic())) > MIN_DELAY_S:
             if peer.budget.is_exceeded:
                 self._close_too_expensive(peer)
                 return
-            await sleep(min(delay_s, KEEP_ALIVE_S))
-            peer.last_frame_at = time.monotonic()
-            if delay_s > KEEP_ALIVE_S:
-                peer.deliver(protocol.awareness(()))
+            await sleep(delay_s)
 
     def _close_too_expensive(self, peer: SocketPeer) -> None:
         peer.disconnect(CloseCode.TOO_FAST, "max_cpu_debt_ms_per_connection was exceeded")

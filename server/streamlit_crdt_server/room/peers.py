@@ -134,6 +134,7 @@ class SocketPeer:
         was_denied: Whether an update of it was rejected because its role is viewer.
         was_limited: Whether a presence of it was ignored because of a limit.
         budget: CPU time that its frames may take.
+        is_busy: Whether a frame of it is being handled, so that it is not read.
         is_synced: Whether it received the room's state.
         takes_fragments: Whether its client receives large frames in fragments, and asks for the save status.
         received_fragments: Fragments of its next frame.
@@ -155,6 +156,7 @@ class SocketPeer:
         self.is_in_transfer = False
         self.next_vector: bytes | None = None
         self.budget = CpuBudget(settings, time.monotonic())
+        self.is_busy = False
         self.session = session_of(channel)
         self.is_leaving = False
         self._saved_version = 0

@@ -11,6 +11,7 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, MemoryStore, Room, Settings, protocol
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from tests.server.support.expensive_updates import competing_structs
 from tests.server.support.fake_channel import (
     DEADLINE_S,
     LIMITS,
@@ -189,6 +190,14 @@ async def test_silent_socket_is_closed() -> None:
     async with Room(settings=Settings(silent_peer_timeout_s=0.05)) as room, connected(room) as ada:
         await until(lambda: ada.channel.closed_with == CloseCode.SILENT)
         await until(lambda: not room.clients)
+
+
+async def test_N3_connection_that_is_not_read_receives_messages() -> None:
+    limits = {"max_cpu_burst_ms_per_connection": 1, "max_cpu_ms_per_s_per_connection": 1}
+    async with Room(settings=Settings(silent_peer_timeout_s=0.1, **limits)) as room, connected(room) as ada:
+        ada.channel.put(protocol.sync_update(competing_structs(60)))
+        await until(lambda: ada.channel.sent.count(protocol.awareness(())) > 3)
+        assert ada.channel.closed_with is None
 
 
 async def test_failed_send_does_not_affect_the_room() -> None:
