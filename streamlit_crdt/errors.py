@@ -24,7 +24,7 @@ class RoomNameError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"Room name {self.name!r} is invalid. Use 1 to 128 of the characters A-Z a-z 0-9 . _ - "
+            f"Room name {self.name!r:.200} is invalid. Use 1 to 128 of the characters A-Z a-z 0-9 . _ - "
             "(but not '.' or '..' alone)."
         )
 
@@ -48,8 +48,8 @@ class ValueNotShareableError(CrdtError, TypeError):
         if self.key is None:
             return f"This value (type {self.type_name}) cannot be shared: {self.reason}. Use a value of plain types."
         return (
-            f"The value of {self.key!r} (type {self.type_name}) cannot be shared: {self.reason}. Store another value "
-            f"under this key, or make the key private: crdt_sync(..., private=[{self.key!r}])."
+            f"The value of {self.key!r:.200} (type {self.type_name}) cannot be shared: {self.reason}. Store another "
+            f"value under this key, or make the key private: crdt_sync(..., private=[{self.key!r:.200}])."
         )
 
 
@@ -68,7 +68,7 @@ class MergeRuleError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"merge={{{self.key!r}: {self.rule!r}}} is not a merge rule. "
+            f"merge={{{self.key!r:.200}: {self.rule!r:.200}}} is not a merge rule. "
             'Use "value", "text", "list", "map", "set" or "counter".'
         )
 
@@ -90,8 +90,8 @@ class SharedTypeError(CrdtError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"room.{self.wanted}({self.key!r}) does not match the value of this key in the room, which has the type "
-            f"{self.type_name}. Use another key, or assign a new value to room.state[{self.key!r}]."
+            f"room.{self.wanted}({self.key!r:.200}) does not match the value of this key in the room, which has the "
+            f"type {self.type_name}. Use another key, or assign a new value to room.state[{self.key!r:.200}]."
         )
 
 
@@ -107,7 +107,7 @@ class RoleError(CrdtError, ValueError):
         self.role = role
 
     def __str__(self) -> str:
-        return f'role={self.role!r} is invalid. Use "editor" or "viewer".'
+        return f'role={self.role!r:.200} is invalid. Use "editor" or "viewer".'
 
 
 class UserError(CrdtError, ValueError):
@@ -143,9 +143,9 @@ class ViewOnlyError(CrdtError, PermissionError):
 
     def __str__(self) -> str:
         if self.key is None:
-            return f"Room {self.room!r} was not deleted: this session has the role viewer."
+            return f"Room {self.room!r:.200} was not deleted: this session has the role viewer."
         return (
-            f"{self.key!r} was not changed: this session has the role viewer in room {self.room!r}. "
+            f"{self.key!r:.200} was not changed: this session has the role viewer in room {self.room!r:.200}. "
             'Check `room.role == "editor"` first.'
         )
 
@@ -162,9 +162,7 @@ class EntryForbiddenError(CrdtError, PermissionError):
         self.room = room
 
     def __str__(self) -> str:
-        return (
-            f"You may not enter the room {self.room!r}. The `authorize` hook of crdt_app decides on access."
-        )
+        return f"You may not enter the room {self.room!r:.200}. The `authorize` hook of crdt_app decides on access."
 
 
 class ValueUnreadableError(CrdtError, ValueError):
@@ -181,7 +179,7 @@ class ValueUnreadableError(CrdtError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        subject = "A shared value" if self.key is None else f"The shared value of {self.key!r}"
+        subject = "A shared value" if self.key is None else f"The shared value of {self.key!r:.200}"
         return f"{subject} is unreadable: {self.reason}."
 
 
@@ -197,7 +195,7 @@ class RoomNotLoadedError(CrdtError, RuntimeError):
         self.room = room
 
     def __str__(self) -> str:
-        return f'Room {self.room!r} is not synced yet. Retry when `room.status` is "connected".'
+        return f'Room {self.room!r:.200} is not synced yet. Retry when `room.status` is "connected".'
 
 
 class SnapshotNameError(CrdtError, ValueError):
@@ -250,7 +248,7 @@ class SnapshotLimitError(CrdtError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"Snapshot {self.name!r} was not saved: {self.reason}. Delete other snapshots, "
+            f"Snapshot {self.name!r:.200} was not saved: {self.reason}. Delete other snapshots, "
             "or save a file with room.export()."
         )
 

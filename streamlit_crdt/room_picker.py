@@ -7,13 +7,13 @@ A click that arrives together with a run of such a fragment is handled by a full
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import streamlit as st
 
 from streamlit_crdt import rooms
 from streamlit_crdt.errors import EntryForbiddenError, RoomNameError, ServerUnavailableError
+from streamlit_crdt.room.plain_text import escape
 from streamlit_crdt.room.sync import private_key, script_run
 
 REFRESH_S: Final = 3.0
@@ -50,7 +50,7 @@ def select_room_widget(*, server: str | None = None) -> str | None:
             st.fragment(_show_list, run_every=REFRESH_S)(server)
             _show_form()
         else:
-            st.markdown(f"##### {_escape_markdown(name)}")
+            st.markdown(f"##### {escape(name)}")
             st.fragment(_show_participants, run_every=REFRESH_S)(name, server)
             st.button(
                 "Leave",
@@ -60,7 +60,7 @@ def select_room_widget(*, server: str | None = None) -> str | None:
                 width="stretch",
             )
         if problem := st.session_state.get(rooms.PROBLEM):
-            st.error(problem)
+            st.error(escape(problem))
     return name
 
 
@@ -70,7 +70,7 @@ def _show_list(server: str | None) -> None:
     try:
         listed = rooms.list_rooms(server=server)
     except ServerUnavailableError as error:
-        st.warning(str(error))
+        st.warning(escape(str(error)))
         return
     if not listed:
         st.caption("No rooms yet.")
@@ -82,11 +82,11 @@ def _show_list(server: str | None) -> None:
     ):
         for room in listed:
             label, button = st.columns([7, 3], vertical_alignment="center", gap="small")
-            label.markdown(f"{_escape_markdown(room)} :gray[· {_people(room.people)}]")
+            label.markdown(f"{escape(room)} :gray[· {_people(room.people)}]")
             button.button(
                 "Join",
                 key=private_key(f"crdt-join-room {room}"),
-                help=f"Join {_escape_markdown(room)}",
+                help=f"Join {escape(room)}",
                 on_click=_enter,
                 args=(room.name,),
                 width="stretch",
@@ -111,7 +111,7 @@ def _show_participants(name: str, server: str | None) -> None:
     try:
         people = next((room.people for room in rooms.list_rooms(server=server) if room == name), 0)
     except ServerUnavailableError as error:
-        st.caption(str(error))
+        st.caption(escape(str(error)))
         return
     is_entering = (
         room_session is None
@@ -132,7 +132,3 @@ def _enter(name: str) -> None:
 
 def _people(count: int) -> str:
     return "1 person" if count == 1 else f"{count} people"
-
-
-def _escape_markdown(name: str) -> str:
-    return re.sub(r"([^A-Za-z0-9])", r"\\\1", name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
@@ -25,6 +26,10 @@ Json = Any
 State = Mapping[str, Json]
 """JSON values by key."""
 
+MAX_CONTAINERS: Final = 4 * 1024 * 1024
+"""Limit of the lists and objects of a text. An empty one takes 3 bytes of it, and 64 bytes when parsed."""
+
+_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BYTES: Final = "$bytes"
 _RULE_ENTRY_KEYS: Final = {"$rule", "value"}
 
@@ -61,7 +66,10 @@ def value_of(key: str, entry: Json) -> Any:
         ValueUnreadableError: the entry is malformed, or needs an Enum class or a time zone that this process lacks.
         ValueNotShareableError: key or value has no stored form.
     """
-    tree = entry["value"] if type(entry) is dict and entry.keys() == _RULE_ENTRY_KEYS else entry
+    is_rule = type(entry) is dict and entry.keys() == _RULE_ENTRY_KEYS
+    if is_rule and not isinstance(entry["$rule"], str):
+        raise ValueUnreadableError("its merge rule is not a name", key=key)
+    tree = entry["value"] if is_rule else entry
     try:
         value = decode(_from_json(tree))
     except ValueUnreadableError as error:
@@ -107,12 +115,33 @@ def parse(text: str) -> Json:
     """Parse a JSON text.
 
     Raises:
-        ValueError: the text is not JSON, or is nested too deeply.
+        ValueError: the text is not JSON, is nested too deeply, has a number beyond the range of a float, a name twice
+            in one object, or more than `MAX_CONTAINERS` lists and objects.
     """
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        without_texts = _JSON_TEXT.sub("", text)
+        if without_texts.count("[") + without_texts.count("{") > MAX_CONTAINERS:
+            raise ValueError(f"it has more than {MAX_CONTAINERS} lists and objects")
     try:
-        return json.loads(text, parse_constant=_reject_constant)
+        return json.loads(
+            text, parse_constant=_reject_constant, parse_float=_finite, object_pairs_hook=_without_duplicates
+        )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError(f"the number {digits[:40]} is out of range")
+    return number
+
+
+def _without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has one name twice")
+    return found
 
 
 def _reject_constant(name: str) -> Json:

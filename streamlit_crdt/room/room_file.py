@@ -30,7 +30,7 @@ from streamlit_crdt.errors import (
 )
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.room.membership import Membership
-from streamlit_crdt.room.snapshots import check_limits, compress, validate_name
+from streamlit_crdt.room.snapshots import check_limits, compress, is_valid_name, validate_name
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.yjs.safe_apply import validate_update
 
@@ -85,15 +85,21 @@ def to_json(room: str | None, replica: Replica) -> str:
 
 
 def _encode_snapshots(replica: Replica) -> Iterator[tuple[str, Json]]:
+    remaining_bytes = MAX_FILE_BYTES
     for name, snapshot in _snapshots_of(replica).items():
         try:
-            yield name, {"when": snapshot.when, "who": snapshot.who, "state": read_state(snapshot.text())}
+            text = snapshot.text()
+            remaining_bytes -= len(text)
+            if remaining_bytes < 0:  # a few compressed bytes may expand to 16 MiB, each time
+                raise ValueError(f"the snapshots are larger than {MAX_FILE_BYTES} bytes")
+            yield name, {"when": snapshot.when, "who": snapshot.who, "state": read_state(text)}
         except ValueError as error:
-            _log.warning("snapshot %r is damaged and was left out of the file: %s", name, error)
+            _log.warning("snapshot %r is damaged or too large and was left out of the file: %s", name, error)
 
 
 def _snapshots_of(replica: Replica) -> dict[str, StoredSnapshot]:
-    found = ((name, replica.snapshot(name)) for name in list_snapshots(replica))
+    """Return the snapshots by name, without those whose names no `save` accepts."""
+    found = ((name, replica.snapshot(name)) for name in list_snapshots(replica) if is_valid_name(name))
     return {name: snapshot for name, snapshot in found if snapshot is not None}
 
 
@@ -117,7 +123,7 @@ def load(room: str | None, membership: Membership, data: Data) -> None:
     try:
         membership.restore(subject, content.state)
     except (ValueUnreadableError, ValueNotShareableError) as error:
-        raise RoomFileError(f"its value of {error.key!r} cannot be used: {error.reason}") from error
+        raise RoomFileError(f"its value of {error.key!r:.200} cannot be used: {error.reason}") from error
     for name, snapshot in new.items():
         membership.store_snapshot(name, snapshot)
 
@@ -158,8 +164,10 @@ def _read_json(raw: bytes) -> Content:
     version, state = content.get(_VERSION_FIELD), content.get("state")
     if type(version) is not int or not isinstance(state, dict):
         raise RoomFileError(f'it lacks the fields "{_VERSION_FIELD}" and "state" of an exported room')
-    if version > VERSION:
-        raise RoomFileError(f"its version is {version}, and this program reads versions up to {VERSION}")
+    if not 1 <= version <= VERSION:
+        raise RoomFileError(
+            f"its version is {str(version)[:20]}, and this program reads versions up to {VERSION}"
+        )
     return Content(state, _read_snapshots(content.get("snapshots", {})))
 
 
@@ -179,6 +187,7 @@ def _read_snapshot(name: str, encoded: Json) -> StoredSnapshot:
             or not isinstance(state, dict)
         ):
             raise ValueError
+        who.encode()  # pycrdt panics on a lone surrogate
         return compress(name, when, who[:MAX_CHARS], dump(state))
     except (SnapshotNameError, KeyError, TypeError, ValueError) as error:
         raise RoomFileError(f"its snapshot {name[:100]!r} is not valid") from error
@@ -199,7 +208,7 @@ def _read_update(raw: bytes) -> Content:
     try:
         return Content(state_of(document.stored()), _snapshots_of(document))
     except ValueUnreadableError as error:
-        raise RoomFileError(f"its value of {error.key!r} cannot be used: {error.reason}") from error
+        raise RoomFileError(f"its value of {error.key!r:.200} cannot be used: {error.reason}") from error
 
 
 def _root_names(update: bytes) -> list[str]:

@@ -9,7 +9,6 @@ sometimes broke the page ("Bad delta path index").
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, tzinfo
@@ -18,19 +17,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from streamlit_crdt.access.participant import MAX_CHARS
 from streamlit_crdt.access.room_context import PRIVATE_PREFIX
 from streamlit_crdt.document.snapshots import Snapshot
 from streamlit_crdt.errors import CrdtError, SnapshotMissingError
+from streamlit_crdt.room.plain_text import escape, printable
 from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.room_file import MAX_FILE_BYTES
-from streamlit_crdt.room.snapshots import MAX_NAME_CHARS
+from streamlit_crdt.room.snapshots import MAX_NAME_CHARS, MAX_SNAPSHOTS, is_valid_name
 
 MAX_VISIBLE_SNAPSHOTS: Final = 5
 """A longer list scrolls, so that the elements below it stay visible."""
 
 LIST_HEIGHT_PX: Final = 340
-
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
 
 def show_snapshot_menu(room: Room, label: str, key: str, options: Mapping[str, Any]) -> None:
@@ -81,7 +80,7 @@ class _Menu:
             st.form_submit_button("Save", key=self.key("save"), on_click=self._save)
 
     def _render_list(self) -> None:
-        snapshots = list(self._room.snapshots)
+        snapshots = [one for one in self._room.snapshots if is_valid_name(one.name)][:MAX_SNAPSHOTS]
         if not snapshots:
             st.caption("No snapshots yet.")
         is_scrolling = len(snapshots) > MAX_VISIBLE_SNAPSHOTS
@@ -93,8 +92,8 @@ class _Menu:
         name, is_viewer = snapshot.name, self._is_viewer
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             with st.container(gap=None):
-                st.text(name)
-                st.caption(f"{_escape_markdown(snapshot.who)} · {_local_time(snapshot.when)}")
+                st.text(printable(name))
+                st.caption(f"{escape(snapshot.who[:MAX_CHARS])} · {_local_time(snapshot.when)}")
             st.button(
                 "Restore",
                 key=self.key(f"restore:{name}"),
@@ -117,7 +116,7 @@ class _Menu:
         result = st.session_state.get(self.key("result"))
         if result is not None:
             is_success, text = result
-            (st.success if is_success else st.error)(_escape_markdown(text))
+            (st.success if is_success else st.error)(escape(text))
 
     def _render_files(self) -> None:
         st.download_button(
@@ -170,10 +169,6 @@ class _Menu:
             st.session_state[self.key("result")] = (False, str(error))
         else:
             st.session_state[self.key("result")] = (True, success)
-
-
-def _escape_markdown(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def _local_time(when: datetime) -> str:

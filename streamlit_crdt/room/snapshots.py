@@ -130,9 +130,16 @@ class Snapshots(Collection[Snapshot]):
 
 def validate_name(name: object) -> None:
     """Raise SnapshotNameError unless `name` is a valid snapshot name."""
-    is_text = isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and not name.isspace()
-    if not is_text or any(character < " " or "\ud800" <= character <= "\udfff" for character in str(name)):
+    if not is_valid_name(name):
         raise SnapshotNameError(name, MAX_NAME_CHARS)
+
+
+def is_valid_name(name: object) -> bool:
+    """Return whether `name` is a valid snapshot name. Another program may have stored any name."""
+    is_text = isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and not name.isspace()
+    return is_text and not any(
+        character < " " or "\ud800" <= character <= "\udfff" for character in str(name)
+    )
 
 
 def check_limits(replica: Replica, new: Mapping[str, StoredSnapshot]) -> None:

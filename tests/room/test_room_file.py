@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 
 from streamlit_crdt import CrdtError, Room, RoomFileError, SnapshotLimitError
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.room import room_file, snapshots
 from tests.codec.test_values import _VALUES, assert_same
@@ -213,6 +214,8 @@ def of_snapshots(text: str) -> str:
 
 ENTRY = '{"when": "2026-01-02T03:04:05+00:00", "who": "x", "state": {}}'
 
+INFINITE = '{"a": 1e999}'
+
 HOSTILE: dict[str, Any] = {
     "nothing": "", "no bytes": b"", "a word": "hello", "a list": "[]", "a list of bytes": b"[]", "no state": "{}",
     "another file": '{"name": "package", "version": 1}', "later": '{"streamlit-crdt": 2, "state": {}}',
@@ -227,6 +230,16 @@ HOSTILE: dict[str, Any] = {
     "half a rule": state('{"$rule": "text"}'), "long key": f'{{"streamlit-crdt": 1, "state": {{"{"k" * 5000}": 1}}}}',
     "key of halves": '{"streamlit-crdt": 1, "state": {"\\ud800": 1}}',
     "large value": state('"' + "x" * (8 * 1024 * 1024) + '"'),
+    "beyond a float": state("1e999999"), "beyond a float below": state('[{"x": -1e999999}]'),
+    "name twice": state('{"x": 1, "x": 2}'), "key twice": '{"streamlit-crdt": 1, "state": {"a": 1, "a": 2}}',
+    "state twice": '{"streamlit-crdt": 1, "state": {}, "state": {"a": 2}}',
+    "version 0": '{"streamlit-crdt": 0, "state": {}}',
+    "long version": '{"streamlit-crdt": ' + "9" * 4000 + ', "state": {}}',
+    "numeric rule": state('{"$rule": 5, "value": 1}'),
+    "many lists": state("[" + "[]," * 5_000_000 + "1]"), "many objects": state("[" + "{}," * 5_000_000 + "1]"),
+    "half an author": of_snapshots(f'{{"v": {ENTRY.replace("x", chr(92) + "ud800")}}}'),
+    "infinite snapshot": of_snapshots(f'{{"v": {ENTRY.replace("{}", INFINITE)}}}'),
+    "tag of a long key": f'{{"streamlit-crdt": 1, "state": {{"{"k" * 4000}": {{"$x": 1}}}}}}',
     "snapshots": of_snapshots("[]"), "snapshot": of_snapshots('{"v": 1}'),
     "nameless": of_snapshots(f'{{"": {ENTRY}}}'), "timeless": of_snapshots(f'{{"v": {ENTRY.replace("2026", "x")}}}'),
     "zoneless": of_snapshots(f'{{"v": {ENTRY.replace("+00:00", "")}}}'),
@@ -293,8 +306,6 @@ def test_file_with_too_many_snapshots_changes_nothing(monkeypatch: pytest.Monkey
 
 def test_export_leaves_out_a_damaged_snapshot(caplog: pytest.LogCaptureFixture) -> None:
     (here,) = peers(1)
-    from streamlit_crdt.document.stored_snapshots import StoredSnapshot
-
     replica_of(here).set_snapshot("odd", StoredSnapshot("2026-01-02T03:04:05+00:00", "x", b"nonsense"))
     assert json.loads(here.export())["snapshots"] == {}
     assert "'odd' is damaged" in caplog.text
@@ -343,3 +354,20 @@ def test_root_type_of_another_kind_is_ignored() -> None:
     replica_of(here).apply(document.get_update())
     here.snapshots.save("v")
     assert list(here.snapshots) == ["v"] and isinstance(here, Room)
+
+
+def test_N3_export_of_expanding_snapshots_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    (here,) = peers(1)
+    text = '{"a":"' + "x" * (15 * 1024 * 1024) + '"}'
+    for number in range(6):
+        bomb = StoredSnapshot.of(f"2026-01-0{number + 1}T00:00:00+00:00", "x", text)
+        replica_of(here).set_snapshot(f"s{number}", bomb)
+    assert len(here.export()) < room_file.MAX_FILE_BYTES
+    assert caplog.text.count("too large and was left out") == 2
+
+
+def test_json_with_many_brackets_in_a_text_is_loaded() -> None:
+    here, there = peers()
+    here.state["a"] = "[{" * 2_100_000
+    there.load(here.export())
+    assert there.state["a"] == here.state["a"]

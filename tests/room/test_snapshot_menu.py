@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from streamlit_crdt.room.snapshot_menu import MAX_VISIBLE_SNAPSHOTS, _escape_markdown
+from streamlit_crdt.document.stored_snapshots import StoredSnapshot
+from streamlit_crdt.room.plain_text import printable
+from streamlit_crdt.room.snapshot_menu import MAX_VISIBLE_SNAPSHOTS
+from streamlit_crdt.room.snapshots import is_valid_name
 from streamlit_crdt.session.streamlit_hooks import registry
 from tests.support.app_sessions import caught_up, session
+from tests.support.hostile_texts import HOSTILE_TEXTS, shown
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def test_menu_saves_lists_restores_and_deletes(room: str) -> None:
 def test_menu_shows_errors_instead_of_raising_them(room: str) -> None:
     ada, bob = session(app, room), session(app, room)
     save(ada, " ")
-    assert ada.error[0].value.startswith("Snapshot name '' is invalid") and not ada.exception
+    assert shown(ada.error[0].value).startswith("Snapshot name '' is invalid") and not ada.exception
     save(ada, "v1")
     assert not ada.error
     caught_up(bob)
@@ -83,7 +87,7 @@ def test_menu_shows_errors_instead_of_raising_them(room: str) -> None:
     of_bob.connection.drain()  # the snapshot is deleted while Bob's menu still shows it
     part(bob, "button", "restore:v1").click()
     bob.run()
-    assert "no snapshot 'v1'" in bob.error[0].value and not bob.exception
+    assert "no snapshot 'v1'" in shown(bob.error[0].value) and not bob.exception
 
 
 def test_P8_menu_shares_no_widget(room: str) -> None:
@@ -128,5 +132,16 @@ def test_long_list_has_buttons_for_each_snapshot(room: str) -> None:
     assert all(has_part(ada, "button", f"restore:{name}") for name in names)
 
 
-def test_markdown_in_names_is_escaped() -> None:
-    assert _escape_markdown("*a* :red[b] $c$ ![d](e)") == r"\*a\* \:red\[b\] \$c\$ \!\[d\]\(e\)"
+def test_A4_menu_shows_foreign_snapshots_as_plain_text(room: str) -> None:
+    ada = session(app, room)
+    (live,) = (live.room_sessions[room] for live in registry.sessions())
+    names = [text for text in HOSTILE_TEXTS if is_valid_name(text)]
+    for name in (*names, "two\nlines", "x" * 101):
+        live.connection.replica.set_snapshot(
+            name, StoredSnapshot.of("2026-01-01T00:00:00+00:00", name * 100, "{}")
+        )
+    ada.run()
+    assert not ada.exception
+    assert sorted(listed(ada)) == sorted(map(printable, names))
+    authors = [shown(caption.value).rpartition(" · ")[0] for caption in ada.caption]
+    assert sorted(authors) == sorted(printable((name * 100)[:100]) for name in names)
