@@ -54,6 +54,10 @@ CLOSE_TIMEOUT_S: Final = 1.0
 JOIN_TIMEOUT_S: Final = 5.0
 """Seconds that `stop` waits for the thread."""
 
+MAX_RECEIVED_FRAME_BYTES: Final = 128 * 1024 * 1024
+"""Limit of a frame from the server, twice the default limit of a room. A larger one closes the connection. One value
+may be larger than the frames to which a server cuts."""
+
 _CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
@@ -61,6 +65,13 @@ _CONNECTION_ERRORS: Final = (
     MalformedFrameError,
     UpdateRefusedError,
 )
+
+
+class _ConnectHere(connect):
+    """Connection that follows no redirect. websockets would send the token to the other server, in the subprotocols."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
 
 
 class ClientConnection:
@@ -74,7 +85,7 @@ class ClientConnection:
             address: the server's address.
             sign: called for a token at each attempt to connect.
         """
-        self.sync_client = SyncClient(room, self._wake)
+        self.sync_client = SyncClient(room, self._wake, MAX_RECEIVED_FRAME_BYTES)
         self._room = room
         self._address = address
         self._sign = sign
@@ -156,12 +167,12 @@ class ClientConnection:
         epoch = self.sync_client.progress.epoch
         offered = [] if self._token is None else [SUBPROTOCOL, f"{TOKEN_PREFIX}{self._token}"]
         query = f"?{FRAGMENTS}=1" + ("" if epoch is None else f"&epoch={epoch}")
-        async with connect(
+        async with _ConnectHere(
             f"{self._address}/{self._room}{query}",
             subprotocols=[Subprotocol(text) for text in offered] or None,
             proxy=None if is_local(self._address) else True,
             compression=None,
-            max_size=None,  # one value may be larger than the frames to which a server cuts
+            max_size=MAX_RECEIVED_FRAME_BYTES,
             close_timeout=CLOSE_TIMEOUT_S,
         ) as socket:
             await socket.send(self.sync_client.open())

@@ -53,17 +53,19 @@ class SyncClient:
         progress: counters and status.
     """
 
-    def __init__(self, room: str, wake: Callable[[], None]) -> None:
+    def __init__(self, room: str, wake: Callable[[], None], max_received_bytes: int | None = None) -> None:
         """Create a client without a connection.
 
         Args:
             room: the room's name.
             wake: called by any thread when `next_frames` has frames. It must not block.
+            max_received_bytes: limit of a frame from the server, also of one in fragments. None: no limit.
         """
         self.progress = SyncProgress()
         self._is_entered = False
         self._room = room
         self._wake = wake
+        self._max_received_bytes = max_received_bytes
         self._reset_connection()
         self._reset_replica()
 
@@ -84,7 +86,7 @@ class SyncClient:
         self._queried_count: int | None = None
         self._has_queried = False
         self._step1_counts: deque[int] = deque()
-        self._received = FragmentBuffer()
+        self._received = FragmentBuffer(self._max_received_bytes)
         self._max_sent_bytes = MAX_SENT_FRAME_BYTES
         self._server_takes_fragments = False
 
