@@ -41,7 +41,7 @@ class StandAlone:
         self._process: Process | None = None
 
     def prepend_path(self, folder: Path) -> None:
-        """Let the servers that are started later import from `folder` first."""
+        """Make the servers that are started later import from `folder` first."""
         self._environ["PYTHONPATH"] = os.pathsep.join([str(folder), self._environ["PYTHONPATH"]])
 
     @property
