@@ -2,7 +2,8 @@
  * Status of each room in this page. Tab and badge are separate components and share it here, so that a badge changes without
  * a script run.
  */
-import type { Status, StoreLevel } from "../transport/frame";
+import type { Status } from "../transport/frame";
+import type { StoreLevel } from "../transport/protocol";
 
 /** Status of a room. All builds in a page share these objects, so their fields keep their names. */
 export interface StatusState {

@@ -11,6 +11,7 @@ import * as encoding from "lib0/encoding";
 import * as Y from "yjs";
 
 import { FrameError } from "../errors";
+import type { StoreLevel } from "./protocol";
 import type { PartRange, Progress } from "./transfer";
 
 /** First byte of every frame. Another number means that another release sent it: the tab asks for a reload. */
@@ -49,9 +50,6 @@ export type Why =
 export type TabError = "mixed-content" | "old-build" | "refused" | "other-epoch" | "denied";
 
 export type Role = "editor" | "viewer";
-
-/** Storage of saved updates: 1 in memory, 2 on disk, 0 before the server's first answer. */
-export type StoreLevel = 0 | 1 | 2;
 
 /** Location of the room's socket in the session's terms. The tab adds host and scheme of the page. */
 export type SocketLocation =

@@ -7,7 +7,8 @@ import * as decoding from "lib0/decoding";
 import * as encoding from "lib0/encoding";
 import type { WebsocketProvider } from "y-websocket";
 
-import type { StoreLevel } from "./frame";
+/** Storage of saved updates: 1 in memory, 2 on disk, 0 before the server's first answer. */
+export type StoreLevel = 0 | 1 | 2;
 
 export const MESSAGE_SYNC = 0;
 const MESSAGE_AWARENESS = 1;

@@ -10,7 +10,8 @@
  */
 import { Timer } from "../clock";
 import type { Clock } from "../clock";
-import type { SessionHeader, StoreLevel } from "./frame";
+import type { SessionHeader } from "./frame";
+import type { StoreLevel } from "./protocol";
 import type { SavedAnswer } from "./protocol";
 
 /** Limit for the first answer of a connection. A server that exceeds it does not support the query. */
