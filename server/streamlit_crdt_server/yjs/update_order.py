@@ -7,13 +7,15 @@ here, outside of the document.
 
 An update that cannot be integrated as a whole is divided into the runs of each replica and the deletions in each
 replica. Each part waits for one clock of one replica at a time. The work for a part is proportional to its size,
-however many others are pending.
+however many others are pending. A deletion waits for the runs of its update beside deleted units: they may replace what
+it deletes, and a value must not disappear while the value that overwrites it is pending.
 
 An `UpdateOrder` applies nothing. Its user puts updates, and applies what `take` returns, in that order.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -355,14 +357,25 @@ class _Runs:
 
 
 class _Deletions:
-    """Deletions of units of one replica. None of them overlap after the first `take`."""
+    """Deletions of units of one replica. None of them overlap.
 
-    def __init__(self, replica: int, ranges: Iterable[tuple[int, int]]) -> None:
+    They wait until the document has the clocks in `after`, each with its replica id.
+    """
+
+    def __init__(self, replica: int, ranges: Iterable[tuple[int, int]], after: Sequence[Unit]) -> None:
         self._replica = replica
+        self._after = list(after)
         self._ranges = deque(sorted(ranges))
         self.size_bytes = len(self._ranges) * DELETION_OVERHEAD_BYTES
 
+    def _find_missing(self, clocks: Mapping[int, int]) -> Unit | None:
+        return next(
+            ((replica, clock) for replica, clock in self._after if clocks.get(replica, 0) < clock), None
+        )
+
     def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
+        if self._find_missing(clocks) is not None:
+            return EMPTY_UPDATE, {}
         own, ready, rest = clocks.get(self._replica, 0), list[tuple[int, int]](), 0
         while self._ranges and self._ranges[0][0] < own:
             start, end = self._ranges.popleft()
@@ -374,23 +387,39 @@ class _Deletions:
         return (_encode_deletions(self._replica, ready) if ready else EMPTY_UPDATE), {}
 
     def missing(self, clocks: Mapping[int, int]) -> Unit | None:
-        return (self._replica, self._ranges[0][0] + 1) if self._ranges else None
+        if not self._ranges:
+            return None
+        return self._find_missing(clocks) or (self._replica, self._ranges[0][0] + 1)
 
     def encode(self) -> list[bytes]:
         return [_encode_deletions(self._replica, self._ranges)]
 
     def digest(self) -> bytes:
-        return blake2b(_encode_deletions(self._replica, self._ranges), digest_size=16).digest()
+        return blake2b(
+            repr(self._after).encode() + _encode_deletions(self._replica, self._ranges), digest_size=16
+        ).digest()
 
 
 def _divide(update: bytes) -> list[_Content]:
     """Return the contents of an update: the runs of each replica, then the deletions in each replica."""
     runs, deletions = split_runs(update)
     contents: list[_Content] = [_Runs(group) for _, group in groupby(runs, lambda run: run.replica)]
-    ranges: dict[int, list[tuple[int, int]]] = {}
-    for replica, start, end in deletions:
-        ranges.setdefault(replica, []).append((start, end))
-    return [*contents, *(_Deletions(replica, each) for replica, each in ranges.items())]
+    beside: dict[int, list[tuple[int, Unit]]] = {}
+    for run in runs:
+        for replica, clock in run.dependencies:
+            beside.setdefault(replica, []).append((clock, (run.replica, run.end)))
+    for each in beside.values():
+        each.sort()
+    groups: dict[tuple[int, tuple[Unit, ...]], list[tuple[int, int]]] = {}
+    ends: dict[int, int] = {}
+    for replica, start, end in sorted(deletions):
+        start, own = max(start, ends.get(replica, 0)), beside.get(replica, [])
+        ends[replica] = max(start, end)
+        if start < end:
+            found = own[bisect_left(own, (start,)) : bisect_left(own, (end,))]
+            after = tuple(sorted({needed for _, needed in found}))
+            groups.setdefault((replica, after), []).append((start, end))
+    return [*contents, *(_Deletions(replica, each, after) for (replica, after), each in groups.items())]
 
 
 def _size(run: Run) -> int:
