@@ -15,6 +15,12 @@ for _create in (AppTest.from_function, AppTest.from_string, AppTest.from_file):
     _create.__func__.__kwdefaults__["default_timeout"] = RUN_TIMEOUT_S
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Return the event loop of async tests. The server and Streamlit run on asyncio only."""
+    return "asyncio"
+
+
 @pytest.fixture(autouse=True)
 def no_failed_hook(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fail the test if a hook failed. The hooks log their failures and do not stop the app."""

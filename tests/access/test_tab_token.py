@@ -23,12 +23,6 @@ from streamlit_crdt_server import KeyRing, Role, TokenError, mint, process_ring,
 from tests.server.support.asgi import Request, visit
 from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 KEYS = KeyRing.from_secret("a secret of some length")
 EDITOR = Participant("editor", User("ada", "Ada"))
 VIEWER = Participant("viewer", User("ada", "Ada"))

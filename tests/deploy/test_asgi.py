@@ -40,11 +40,6 @@ COMMANDS = {
 """Commands that serve the app, by name of the ASGI server. `streamlit run` uses uvicorn as well."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @contextmanager
 def mounted(folder: Path, server: str = "streamlit", **environ: str) -> Iterator[tuple[Process, int]]:
     """Run the app. Yields its process and port."""

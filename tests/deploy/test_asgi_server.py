@@ -16,11 +16,6 @@ from streamlit_crdt_server.http.accept_errors import ACCEPT_MESSAGE, throttled_a
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Lifespan:
     """The place of the lifespan in a server: a method of an object with the server's configuration."""
 

@@ -47,8 +47,3 @@ async def test_S3_stored_bytes_are_limited_by_the_document_size(tmp_path: Path) 
         stored_bytes = sum(map(len, (await opened.load("room")).updates))
     assert sent_bytes > 600_000
     assert stored_bytes <= max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(session.diff())) + 100 * 300
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

@@ -10,11 +10,6 @@ from streamlit_crdt_server import EmbeddedServer, Settings
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def server() -> Iterator[EmbeddedServer]:
     """A running server on a free loopback port."""
     running = EmbeddedServer(Settings(require_token=False, port=0))

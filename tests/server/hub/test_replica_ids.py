@@ -44,8 +44,3 @@ async def test_N4_ids_outlive_the_eviction_of_their_room() -> None:
         peer.replica_ids.give_back(5, 7)
         later = await asyncio.wait_for(hub.aopen_local("room"), 10)
         assert later.replica_ids is not None and later.replica_ids.take() == (5, 7)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
