@@ -163,7 +163,7 @@ def test_dashboard_shares_widgets_votes_notes_and_forms(
     assert drivers.shown_text(two, "Acts on stage") == "2", "a draft is private"
     drivers.click(one, "Apply")
     expect_in_both(one, two, drivers.shown_text, "Acts on stage", "4")
-    expect_in_both(one, two, figure, "At best", "1,020 €")  # 120 · 13.50 - 600
+    expect_in_both(one, two, figure, "At best", "300 €")  # 100 € less, for two more acts
 
 
 def test_dashboard_snapshot_is_saved_and_restored(shared_app: StartApp, tab: OpenTab, room: str) -> None:

@@ -12,6 +12,7 @@ from e2e.test_network import BROKEN_SOCKET
 DEADLINE_S = 120.0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("deployment", EDIT_PATHS)
 def test_R3_room_of_21_mb_reaches_every_tab_and_survives_a_restart(
     start_app: StartApp, tab: OpenTab, room: str, deployment: Deployment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 
 import pytest
@@ -18,10 +17,8 @@ BUDGET_S = 120.0
 
 @pytest.fixture
 def seed() -> int:
-    """A seed, which a failing test shows."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    return seed
+    """A fixed seed, so that `make test` is repeatable. `make faults` takes any."""
+    return 1
 
 
 def assert_nothing_lost(result: Result) -> None:
