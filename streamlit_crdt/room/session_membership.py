@@ -48,8 +48,8 @@ class SessionMembership:
 
     @property
     def status(self) -> Status:
-        self._room_session.tab.status_was_read = True
-        return self._room_session.status
+        status = self._room_session.tab.status_read = self._room_session.status
+        return status
 
     @property
     def role(self) -> Role:

@@ -61,7 +61,7 @@ class SimulatedUser:
         self.network.is_cut = True
         for room_session in self.rooms:
             room_session.detach()
-            if room_session.tab.status_was_read:
+            if room_session.tab.status_read is not None:
                 self._add_causes("its status")
 
     def heal(self) -> None:
@@ -76,7 +76,7 @@ class SimulatedUser:
         version = room_session.replica.version
         if self.session is not None:
             self.session.attach(room_session)
-        if not was_synced or room_session.tab.status_was_read:
+        if not was_synced or room_session.tab.status_read is not None:
             self._add_causes("its status")
         if save_status.needs_run(count_before):
             self._add_causes("what is saved")

@@ -107,7 +107,7 @@ class TabConnection:
     Attributes:
         token: token with which the tab enters the room.
         channel_fragment: id of the fragment in which the channel is mounted.
-        status_was_read: whether the script has read the status, so that a change of it requests a run.
+        status_read: the status that the script has read last. None if it has read none since its run began.
         save_status: save status as the script has read it.
         is_frame_due: whether the tab waits for a frame that no run has sent yet.
     """
@@ -115,7 +115,7 @@ class TabConnection:
     def __init__(self, backend: RoomBackend, connection: RoomConnection, binding: StateBinding) -> None:
         self.token = TabToken(connection.room, backend.keys, session=connection.session_id)
         self.channel_fragment: str | None = None
-        self.status_was_read = False
+        self.status_read: Status | None = None
         self.save_status = SaveStatusObserver(connection, binding)
         self.is_frame_due = False
         self._backend = backend
@@ -128,7 +128,7 @@ class TabConnection:
 
     def begin_run(self, client_state: ClientState | None) -> None:
         """Forget the values that the former run has read, and the badges that it mounted."""
-        self.status_was_read = False
+        self.status_read = None
         self.save_status.begin_run(client_state)
         self._badge_count = 0
 
@@ -199,7 +199,7 @@ class TabConnection:
             FrameError, UpdateRefusedError: the replica is unchanged.
         """
         connection, binding = self._connection, self._binding
-        status_before = connection.channel.status, connection.channel.is_synced
+        was_synced = connection.channel.is_synced
         connection.accept_epoch(report.epoch)
         connection.drain()  # first: updates that the room already has are not pushed again
         connection.receive(self.without_viewer_update(frame), report)
@@ -211,10 +211,7 @@ class TabConnection:
         with binding.locked() as keys:
             is_incomplete = in_flight.confirm(keys, newest.confirmed, client_state, state)
         return (
-            self._end_hold()
-            or self._is_status_outdated(*status_before)
-            or is_incomplete
-            or binding.needs_run()
+            self._end_hold() or self._is_status_outdated(was_synced) or is_incomplete or binding.needs_run()
         )
 
     def _apply_report(self, report: StatusReport, state: Mapping[str, Any]) -> None:
@@ -255,12 +252,11 @@ class TabConnection:
         """Return whether the room is synced, or the tab cannot reach it."""
         return self._connection.is_synced or self._connection.channel.status == "offline"
 
-    def _is_status_outdated(self, status: Status, is_synced: bool) -> bool:
-        """Return whether the tab's status has changed, and the script has read it or waits for the sync."""
-        channel = self._connection.channel
-        has_changed = (channel.status, channel.is_synced) != (status, is_synced)
-        is_relevant = self.status_was_read or channel.is_synced != is_synced
-        return has_changed and is_relevant and not self._connection.is_local
+    def _is_status_outdated(self, was_synced: bool) -> bool:
+        """Return whether the script has read a status that has changed, or waits for the sync that has ended."""
+        connection = self._connection
+        is_sync_over = connection.channel.is_synced != was_synced and not connection.is_local
+        return is_sync_over or self.status_read not in (None, connection.status)
 
     def _log_error(self, error: str | None) -> None:
         """Log an error of the tab, each once."""
