@@ -203,6 +203,24 @@ def test_session_marks_room_deleted_on_report_of_its_tab() -> None:
     assert (room_session.connection.is_deleted, room_session.status) == (True, "offline")
 
 
+def test_deletion_reported_after_offline_status_requests_a_run() -> None:
+    room_session = RoomSession("r", ScriptedBackend(ScriptedPeer("1" * 32)))
+    room_session.attach()
+    room_session.tab.status_read = room_session.status
+    channel = Channel(Replica(), build="b")
+    offline = {"why": "status", "status": "offline", "synced": True, "saved_v": 0, "unsaved": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streamlit.session_state", AppTest.from_function(enters_and_leaves).session_state)
+        needs_run = [
+            room_session.receive(frame, read_report(frame), None)
+            for frame in (
+                decode_frame(channel.frame(**offline, n=1)),
+                decode_frame(channel.frame(**offline, n=2, error="other-epoch")),
+            )
+        ]
+    assert needs_run == [False, True]
+
+
 def test_deleted_room_is_logged_once_per_session(room: str, caplog: pytest.LogCaptureFixture) -> None:
     one, _two = in_deleted_room(room)
     for _ in range(3):
