@@ -26,7 +26,9 @@ def test_snapshot_is_restored_in_another_tab_and_undone(
     name = menu(bob).get_by_label("Save as")
     name.press_sequentially("half a na")
     d.click(ada, "plain")
-    ada.eventually_shows("plain", "(1, 2.0, True)")  # Streamlit drops a click whose run the next edit supersedes
+    ada.eventually_shows(
+        "plain", "(1, 2.0, True)"
+    )  # Streamlit drops a click whose run the next edit supersedes
     d.set_number(ada, "a", 3)
     d.set_text_area(ada, "notes", "one two three")
     open_menu(ada)
