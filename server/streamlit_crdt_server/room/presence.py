@@ -30,6 +30,10 @@ from streamlit_crdt_server.settings import Settings
 MAX_REMOVED = 1024
 """Removed client ids whose clocks are kept. The oldest are dropped, so that memory stays bounded."""
 
+UNKNOWN_CLOCK_MARGIN = 1_000
+"""Increase of the clock of a client id that the server does not know. The server increases the clocks that other
+clients have, and a client whose connection ends before it receives an increase announces an older clock."""
+
 
 class RoomAwareness(Awareness):
     """The awareness of a room on the server. It has no state of its own and no timer.
@@ -123,8 +127,11 @@ class PresenceOwners:
     y-websocket client closes a connection without a message for 30 seconds.
     """
 
-    def __init__(self, awareness: Awareness, settings: Settings) -> None:
+    def __init__(
+        self, awareness: Awareness, settings: Settings, *, time_s: Callable[[], float] = time.time
+    ) -> None:
         self._awareness = awareness
+        self._time_s = time_s
         self._max_per_owner = settings.max_presences_per_connection
         self._bytes = PresenceBytes(settings)
         self._owners: dict[int, object] = {}
@@ -216,14 +223,17 @@ class PresenceOwners:
         """Claim the client id, and return the presence with a clock that every client accepts.
 
         A connection delivers in order, so a presence from its owner is never stale. A client that reconnects announces
-        the clock that others removed it with, also after a restart of this server, which has no clocks then. Others
-        would ignore it for the 15 seconds until its renewal. A first presence therefore gets the next clock, and its
-        owner, which receives it too, adopts that clock.
+        the clock that others removed it with, or an older one. Others would ignore it for the 15 seconds until its
+        renewal. A first presence therefore gets the next clock after the removal, and its owner, which receives it
+        too, adopts that clock. After a restart or an eviction the server has no clocks. It then adds a margin, and uses
+        at least the Unix time: that is also newer than the first clock from an earlier server, if the client did not
+        receive that one.
         """
         self._claim(owner, presence.client_id)
         current = self._present.get(presence.client_id)
         if current is None:
-            floor = max(self._removed_clocks.get(presence.client_id, -1), presence.clock)
+            unknown = max(presence.clock + UNKNOWN_CLOCK_MARGIN, int(self._time_s()))
+            floor = max(self._removed_clocks.get(presence.client_id, unknown), presence.clock)
         elif presence.clock <= current.clock and presence.text == current.text:
             return current
         else:

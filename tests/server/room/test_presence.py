@@ -7,13 +7,17 @@ from pycrdt import Awareness, Doc
 
 from streamlit_crdt_server import MalformedFrameError, Settings
 from streamlit_crdt_server.protocol import Presence
-from streamlit_crdt_server.room.presence import PresenceOwners, RoomAwareness
+from streamlit_crdt_server.room.presence import UNKNOWN_CLOCK_MARGIN, PresenceOwners, RoomAwareness
+
+FIRST = 5 + UNKNOWN_CLOCK_MARGIN + 1
+"""Clock of the first presence of a client that announces clock 5 to a server without clocks."""
 
 GONE = "null"
 
 
-def make_owners(max_per_owner: int = 3) -> PresenceOwners:
-    return PresenceOwners(RoomAwareness(Doc()), Settings(max_presences_per_connection=max_per_owner))
+def make_owners(max_per_owner: int = 3, time_s: int = 0) -> PresenceOwners:
+    settings = Settings(max_presences_per_connection=max_per_owner)
+    return PresenceOwners(RoomAwareness(Doc()), settings, time_s=lambda: time_s)
 
 
 def presence(client_id: int, clock: int, name: str = "Ada") -> Presence:
@@ -33,7 +37,7 @@ def test_A3_presence_is_removed_with_its_connection() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
     (removal,) = owners.leave("a")
-    assert removal == removal_of(1, 7)
+    assert removal == removal_of(1, FIRST + 1)
     assert owners.present() == ()
 
 
@@ -41,24 +45,24 @@ def test_A3_connection_cannot_remove_the_presence_of_another() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
     assert owners.announce("b", [removal_of(1, 9)]) == ()
-    assert owners.present() == (presence(1, 6),)
+    assert owners.present() == (presence(1, FIRST),)
 
 
 def test_A3_connection_cannot_change_the_presence_of_another() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
     assert owners.announce("b", [presence(1, 9, "Mallory")]) == ()
-    assert owners.present() == (presence(1, 6),)
+    assert owners.present() == (presence(1, FIRST),)
 
 
 def test_A3_repeated_presence_of_a_removed_client_is_ignored() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
-    owners.announce("b", [presence(2, 1)])
+    owners.announce("b", [presence(2, 5)])
     owners.leave("a")
     assert owners.announce("b", [presence(1, 5)]) == ()
-    assert owners.announce("b", [presence(1, 6)]) == ()
-    assert owners.present() == (presence(2, 2),)
+    assert owners.announce("b", [presence(1, FIRST)]) == ()
+    assert owners.present() == (presence(2, FIRST),)
 
 
 def test_A3_reconnected_client_gets_a_newer_clock_than_its_removal() -> None:
@@ -70,46 +74,59 @@ def test_A3_reconnected_client_gets_a_newer_clock_than_its_removal() -> None:
     assert back.text == presence(1, 5).text
 
 
-def test_first_presence_gets_the_next_clock() -> None:
-    assert make_owners().announce("a", [presence(1, 5)]) == (presence(1, 6),)
+@pytest.mark.parametrize("announced", [5, FIRST], ids=["received nothing", "received the first clock only"])
+def test_A3_new_server_gives_a_client_a_newer_clock_than_others_have(announced: int) -> None:
+    owners = make_owners(time_s=1_700_000_000)
+    owners.announce("a", [presence(1, announced)])
+    for newcomer in range(9):  # each increases the clock at the others
+        owners.announce(newcomer, [presence(2 + newcomer, 1)])
+        owners.renew()
+    (removal,) = owners.leave("a")
+    (first,) = make_owners(time_s=1_700_000_060).announce("a", [presence(1, announced)])
+    assert first.clock > removal.clock
+
+
+def test_A3_new_server_with_an_old_time_gives_a_client_a_newer_clock() -> None:
+    (first,) = make_owners(time_s=0).announce("a", [presence(1, 1_700_000_000)])
+    assert first.clock > 1_700_000_000 + 9
 
 
 def test_renewed_presence_is_sent() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
-    assert owners.announce("a", [presence(1, 7)]) == (presence(1, 7),)
+    assert owners.announce("a", [presence(1, FIRST + 1)]) == (presence(1, FIRST + 1),)
 
 
 def test_repeated_presence_keeps_its_clock() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
-    assert owners.announce("a", [presence(1, 6)]) == (presence(1, 6),)
-    assert owners.announce("a", [presence(1, 5)]) == (presence(1, 6),)
+    assert owners.announce("a", [presence(1, FIRST)]) == (presence(1, FIRST),)
+    assert owners.announce("a", [presence(1, 5)]) == (presence(1, FIRST),)
 
 
 def test_changed_presence_with_a_stale_clock_gets_a_newer_clock() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
-    assert owners.announce("a", [presence(1, 6, "Ada Lovelace")]) == (presence(1, 7, "Ada Lovelace"),)
+    assert owners.announce("a", [presence(1, 6, "Ada Lovelace")]) == (presence(1, FIRST + 1, "Ada Lovelace"),)
 
 
 def test_client_can_leave_and_return_on_one_connection() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
-    assert owners.announce("a", [removal_of(1, 7)]) == (removal_of(1, 7),)
+    assert owners.announce("a", [removal_of(1, FIRST + 1)]) == (removal_of(1, FIRST + 1),)
     assert owners.present() == ()
-    assert owners.announce("a", [presence(1, 8)]) == (presence(1, 9),)
-    assert owners.leave("a") == (removal_of(1, 10),)
+    assert owners.announce("a", [presence(1, FIRST + 2)]) == (presence(1, FIRST + 3),)
+    assert owners.leave("a") == (removal_of(1, FIRST + 4),)
 
 
 def test_A3_renewal_increases_the_clocks_of_all_presences() -> None:
     owners = make_owners()
     owners.announce("a", [presence(1, 5)])
-    assert owners.renew() == (("a", presence(1, 7)),)
-    assert owners.present() == (presence(1, 7),)
-    assert owners.announce("a", [presence(1, 7)]) == (presence(1, 7),)
-    assert owners.announce("a", [presence(1, 7, "Ada Lovelace")]) == (presence(1, 8, "Ada Lovelace"),)
-    assert owners.leave("a") == (removal_of(1, 9),)
+    assert owners.renew() == (("a", presence(1, FIRST + 1)),)
+    assert owners.present() == (presence(1, FIRST + 1),)
+    assert owners.announce("a", [presence(1, FIRST + 1)]) == (presence(1, FIRST + 1),)
+    assert owners.announce("a", [presence(1, 6, "Ada Lovelace")]) == (presence(1, FIRST + 2, "Ada Lovelace"),)
+    assert owners.leave("a") == (removal_of(1, FIRST + 3),)
 
 
 def test_N1_client_ids_per_connection_are_limited() -> None:
