@@ -313,7 +313,11 @@ class RoomConnections:
             peer.deliver(protocol.permission_denied(READ_ONLY))
 
     async def _submit(self, peer: SocketPeer, slices: Sequence[ValidatedUpdate]) -> None:
-        """Submit the slices of an update. The peer may have become a viewer during the validation."""
+        """Submit the slices of an update. The peer may have become a viewer during the validation.
+
+        A client that sends updates without a SyncStep1 receives updates, too: the echo of its own tells it of the save.
+        """
+        peer.has_state = peer.has_state or not peer.is_in_transfer
         for update in slices:
             if may_write(peer.channel, self._room_log.room):
                 self._pipeline.submit(peer, update)

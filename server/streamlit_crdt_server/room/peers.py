@@ -139,6 +139,8 @@ class SocketPeer:
         takes_fragments: Whether its client receives large frames in fragments, and asks for the save status.
         received_fragments: Fragments of its next frame.
         is_in_transfer: Whether it receives the document in pieces. Updates of others are then part of the last piece.
+        has_state: Whether the document was sent to it. Earlier updates are part of that. By itself, an update without
+            its predecessors would leave a client with the deletion of a value, and without the value that replaces it.
         next_vector: State vector that the client sent during a transfer.
         session, is_leaving: See `Peer`.
     """
@@ -154,6 +156,7 @@ class SocketPeer:
         self.takes_fragments = bool(getattr(channel, "takes_fragments", False))
         self.received_fragments = FragmentBuffer(settings.max_frame_bytes)
         self.is_in_transfer = False
+        self.has_state = False
         self.next_vector: bytes | None = None
         self.budget = CpuBudget(settings, time.monotonic())
         self.is_busy = False
@@ -177,7 +180,7 @@ class SocketPeer:
 
     def deliver_all(self, frames: Sequence[bytes], update: bytes | None = None) -> None:
         """Queue the pieces of one update like one frame, see `deliver`."""
-        if self.is_in_transfer and update is not None:
+        if update is not None and (self.is_in_transfer or not self.has_state):
             return
         added = sum(map(len, frames))
         if self._queue_bytes and self._queue_bytes + added > self._settings.max_backlog_bytes_per_peer:
@@ -193,6 +196,7 @@ class SocketPeer:
     def deliver_state(self, frame: bytes) -> None:
         """Queue a SyncStep2. The first one is part of the introduction."""
         put, self.is_synced = self.deliver if self.is_synced else self.introduce, True
+        self.has_state = True
         put(frame)
 
     def _put(self, frame: bytes, counted_bytes: int) -> None:

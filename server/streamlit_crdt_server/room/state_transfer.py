@@ -114,7 +114,8 @@ class StateTransfers:
         for piece in pieces:
             await peer.send_piece(protocol.sync_update(piece))
         rest = safe_apply.read_state(self._document.ydoc, vector)
-        peer.is_in_transfer = False  # from here on, updates of others are sent as they come
+        # From here on, updates of others are sent as they come.
+        peer.is_in_transfer, peer.has_state = False, True
         *pieces, last = await cut_off_loop(rest, self._max_bytes)
         for piece in pieces:
             await peer.send_piece(protocol.sync_update(piece))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import socket as network
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +18,16 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from streamlit_crdt_server import CloseCode, EmbeddedServer, Settings, protocol
-from tests.server.support.fake_channel import DEADLINE_S, LIMITS, POISON, Client, FakeChannel, presence_frame
+from tests.server.support.fake_channel import (
+    DEADLINE_S,
+    LIMITS,
+    POISON,
+    Client,
+    FakeChannel,
+    newest_clock,
+    presence_frame,
+)
+from tests.server.support.unread_socket import unread_socket
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +177,7 @@ async def test_N1_socket_that_stops_reading_is_closed_and_others_continue() -> N
     server.start()
     try:
         async with joined(server) as ada, joined(server) as bob:
-            unread = _unread_socket(server.port)
+            unread = unread_socket(server.port)
             room = server.hub.rooms["room"]
             await _until(lambda: len(room.clients) == 3)
             writer, echo, reader = Client(FakeChannel()), Client(FakeChannel()), Client(FakeChannel())
@@ -191,27 +199,17 @@ async def _until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-def _unread_socket(port: int) -> network.socket:
-    unread = network.socket()
-    unread.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
-    unread.connect(("127.0.0.1", port))
-    unread.sendall(
-        b"GET /room HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    return unread
-
-
 async def test_A3_presence_of_an_aborted_socket_is_removed(server: EmbeddedServer) -> None:
     async with joined(server) as ada:
         async with joined(server) as bob:
             await bob.send(presence_frame(7, 1))
+            clock = None
             async with asyncio.timeout(DEADLINE_S):
-                while await ada.recv() != presence_frame(7, 2):
-                    pass
+                while clock is None:
+                    clock = newest_clock([bytes(await ada.recv(decode=False))], 7)
             bob.transport.abort()
         async with asyncio.timeout(1.0):
-            while await ada.recv() != presence_frame(7, 3, "null"):
+            while await ada.recv() != presence_frame(7, clock + 1, "null"):
                 pass
 
 

@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streamlit_crdt_server import EmbeddedServer, Hub, Settings, create_app, protocol
 from tests.server.support.fake_channel import DEADLINE_S, LIMITS, Client, FakeChannel
+from tests.server.support.unread_socket import unread_socket
 
 pytestmark = pytest.mark.anyio
 
@@ -156,17 +157,6 @@ def resident_bytes() -> int:
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
     raise AssertionError("VmRSS is missing")
-
-
-def unread_socket(port: int) -> network.socket:
-    unread = network.socket()
-    unread.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
-    unread.connect(("127.0.0.1", port))
-    unread.sendall(
-        b"GET /room HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    return unread
 
 
 async def round_trips(server: EmbeddedServer, key: str, count: int, size_bytes: int) -> list[float]:

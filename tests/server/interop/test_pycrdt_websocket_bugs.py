@@ -16,7 +16,14 @@ from pycrdt import Doc, Map, Subscription
 from pycrdt.websocket import WebsocketServer, YRoom
 
 from streamlit_crdt_server import Hub, Room, protocol
-from tests.server.support.fake_channel import POISON, Client, FakeChannel, presence_frame, until
+from tests.server.support.fake_channel import (
+    POISON,
+    Client,
+    FakeChannel,
+    newest_clock,
+    presence_frame,
+    until,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
 
@@ -103,7 +110,8 @@ async def observers_of_a_restarted_room(kind: type[YRoom]) -> tuple[int, int, in
     await settle()
     running_observers = ydoc.observers
     serving = asyncio.ensure_future(room.serve(channel))
-    await until(lambda: room.clients)
+    channel.put(protocol.sync_step1(b"\0"))
+    await until(lambda: any(frame[:2] == b"\x00\x01" for frame in channel.sent))
     ydoc.get("state", type=Map)["x"] = 1
     await until(lambda: any(frame[:2] == b"\x00\x02" for frame in channel.sent))
     await settle()
@@ -262,8 +270,8 @@ async def presences_after(kind: type[YRoom]) -> tuple[bool, bool]:
         first, second = FakeChannel(), FakeChannel()
         serving = asyncio.ensure_future(room.serve(first))
         first.put(presence_frame(1, 1))
-        clock = 1 if kind is YRoom else 2
-        await until(lambda: presence_frame(1, clock) in first.sent)
+        await until(lambda: newest_clock(first.sent, 1))
+        clock = newest_clock(first.sent, 1) or 0
         watching = asyncio.ensure_future(room.serve(second))
         await until(lambda: second.sent)
         await settle()

@@ -21,6 +21,7 @@ from tests.server.support.fake_channel import (
     Client,
     FakeChannel,
     connected,
+    newest_clock,
     presence_frame,
     until,
 )
@@ -76,6 +77,7 @@ async def test_S1_edit_before_the_room_is_open_is_applied_and_sent() -> None:
             first, second = FakeChannel(), FakeChannel()
             ada, bob = Client(first), Client(second)
             ada.edit("x", number)
+            second.put(protocol.sync_step1(b"\0"))
             serving = [asyncio.ensure_future(hub.serve(channel)) for channel in (first, second)]
             await until(lambda bob=bob, number=number: bob.look() == {"x": number})
             first.leave()
@@ -249,12 +251,41 @@ async def test_query_awareness_is_answered() -> None:
         await until(lambda: ada.look() is not None and ada.present == {1: {"name": "Ada"}})
 
 
+async def test_S6_client_receives_no_update_before_the_state() -> None:
+    """An update without its predecessors could leave the client with only the deletion of a saved value."""
+    async with Room() as room, connected(room) as ada:
+        ada.edit("k", "saved")
+        await until(lambda: room.ydoc.get("state", type=Map).to_py() == {"k": "saved"})
+        joining = FakeChannel()
+        serving = asyncio.ensure_future(room.serve(joining))
+        await until(lambda: joining.sent)
+        ada.edit("k", "new")
+        await until(lambda: sync_updates(ada.channel.sent) == 2)
+        joining.put(protocol.query_awareness())
+        ada.announce(1, 1)
+        await until(lambda: newest_clock(joining.sent, 1))
+        assert sync_updates(joining.sent) == 0
+        joining.put(protocol.sync_step1(b"\0"))
+        bob = Client(joining)
+        await until(lambda: bob.look() == {"k": "new"})
+        ada.edit("k", "newest")
+        await until(lambda: bob.look() == {"k": "newest"})
+        joining.leave()
+        await serving
+
+
+def sync_updates(frames: list[bytes]) -> int:
+    """Count the updates in frames, without SyncStep2."""
+    return sum(frame[:2] == b"\0\2" for frame in frames)
+
+
 async def test_renewed_presence_is_sent_to_its_owner_too() -> None:
     async with Room() as room, connected(room) as ada:
         ada.announce(1, 1)
-        await until(lambda: presence_frame(1, 2) in ada.channel.sent)
-        ada.announce(1, 3)
-        await until(lambda: presence_frame(1, 3) in ada.channel.sent)
+        await until(lambda: newest_clock(ada.channel.sent, 1))
+        renewed = (newest_clock(ada.channel.sent, 1) or 0) + 1
+        ada.announce(1, renewed)
+        await until(lambda: presence_frame(1, renewed) in ada.channel.sent)
 
 
 async def test_server_presence_reaches_current_and_later_clients() -> None:

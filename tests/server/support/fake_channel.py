@@ -109,6 +109,18 @@ def presence_frame(client_id: int, clock: int, text: str = '{"name":"Ada"}') -> 
     return protocol.awareness([Presence(client_id, clock, text, None)])
 
 
+def newest_clock(frames: list[bytes], client_id: int) -> int | None:
+    """Return the newest clock of a client id in received frames. None if it was not announced."""
+    clocks = [
+        presence.clock
+        for message in (protocol.parse(frame, LIMITS) for frame in frames)
+        if isinstance(message, protocol.AwarenessUpdate)
+        for presence in message.presences
+        if presence.client_id == client_id
+    ]
+    return max(clocks, default=None)
+
+
 @asynccontextmanager
 async def connected(
     room: Room | Hub, name: str = "room", channel: FakeChannel | None = None
