@@ -84,7 +84,7 @@ class BatchApplication:
 
     Attributes:
         misplaced: The stored updates that were dropped because their structs are misplaced.
-        has_stored: Whether stored updates were applied, which were pending until now.
+        stored: The applied parts of stored updates, which were pending until now.
         taken: The received updates of which parts were applied.
     """
 
@@ -100,7 +100,7 @@ class BatchApplication:
             log: The logger of the room.
         """
         self.misplaced: list[bytes] = []
-        self.has_stored = False
+        self.stored: list[bytes] = []
         self.taken: set[QueuedUpdate] = set()
         self._ydoc = ydoc
         self._order = order
@@ -153,10 +153,12 @@ class BatchApplication:
             self._refuse(ready, error)
             return
         unobserved.append(data)
+        if None in ready.sources:
+            self.stored.append(data)
         for entry in ready.sources:
             if entry is None:
-                self.has_stored = True
-            elif ready.is_whole:
+                continue
+            if ready.is_whole:
                 yield entry
             else:
                 self.taken.add(entry)

@@ -96,7 +96,7 @@ class RoomDocument:
     Attributes:
         ydoc: The Yjs document. `replace()` assigns a new one.
         misplaced: Stored updates that were dropped because the parent of a struct is not a shared type.
-        has_applied_stored: Whether the last batch completed pending updates of the log.
+        applied_stored: The pending updates of the log that the last batch completed.
         outbox: The changes of the document that were not sent yet.
         is_damaged: Whether the document must be loaded again before the next batch is applied.
         has_work: Set when there are changes to send, or when the document must be loaded again.
@@ -113,7 +113,7 @@ class RoomDocument:
         """
         self.ydoc = ydoc
         self.misplaced: list[bytes] = []
-        self.has_applied_stored = False
+        self.applied_stored: list[bytes] = []
         self.outbox: list[bytes] = []
         self.is_damaged = False
         self.has_work = WorkSignal()
@@ -272,7 +272,7 @@ class RoomDocument:
             del self.outbox[sent:]
             raise
         self.misplaced += application.misplaced
-        self.has_applied_stored = application.has_stored
+        self.applied_stored = application.stored
         while evicted := self._order.evict(_sender_of):
             for each in evicted:
                 assert each is not None

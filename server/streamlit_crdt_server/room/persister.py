@@ -19,7 +19,7 @@ from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import SaveStatus
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
-from streamlit_crdt_server.room.state_transfer import deliver_now, deliver_update
+from streamlit_crdt_server.room.state_transfer import cut_if_possible, cut_off_loop, deliver_pieces
 from streamlit_crdt_server.room.write_queue import WriteBatch, WriteQueue, merged
 from streamlit_crdt_server.storage.store import RoomLog
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
@@ -50,18 +50,19 @@ class Acknowledger:
         """Acknowledge a saved batch to its senders."""
         for entry in batch.entries:
             entry.accept()
-        receivers = batch.ack_to & self._peers
-        if batch.update is not None and receivers:
-            await deliver_update(receivers, batch.update, self._max_sent_frame_bytes)
+        if batch.update is not None and batch.ack_to & self._peers:
+            pieces = await cut_off_loop(batch.update, self._max_sent_frame_bytes)
+            deliver_pieces(batch.ack_to & self._peers, batch.update, pieces)
+        batch.unshared.clear()
         for peer, version in batch.saved_queries.items():
             if isinstance(peer, SocketPeer):
                 peer.send_saved(version, self._room_log.level, self._room_log.epoch)
 
-    def share(self, batch: WriteBatch) -> None:
-        """Send the senders of an unsaved batch each other's updates. Their own follow as the ack."""
-        for peer, update in batch.updates_of_others().items():
+    def share(self, batch: WriteBatch, peers: AbstractSet[Peer]) -> None:
+        """Send senders of an unsaved batch the updates of others in it. Their own follow as the ack."""
+        for peer, update in batch.take_unshared(peers):
             if peer in self._peers:
-                deliver_now(peer, update, self._max_sent_frame_bytes)
+                deliver_pieces((peer,), update, cut_if_possible(update, self._max_sent_frame_bytes))
 
     def report_failing(self, batches: Iterable[WriteBatch]) -> None:
         """Answer the saved queries of unsaved batches with FAILING. They are answered again after the save."""
@@ -105,6 +106,7 @@ class RoomPersister:
         self._document = document
         self._log = log
         self._acknowledger = Acknowledger(peers, room_log, max_sent_frame_bytes)
+        self._unshared: list[WriteBatch] = []
         self._metrics = metrics
         self._queue = WriteQueue()
         self._bad_rows: list[tuple[bytes, str]] = []
@@ -145,13 +147,25 @@ class RoomPersister:
             for entry in batch.entries:
                 entry.reject(HubNotRunningError())
             return
+        if batch.unshared:
+            self._unshared.append(batch)
         if self.is_failing:
-            self._share(batch)
+            self.share()
             self._acknowledger.report_failing([batch])
         self._queue.put(batch)
         if self._queue.has_many or self._queue.is_long:
             self._shorten()
         self._has_work.set()
+
+    def share(self, peers: AbstractSet[Peer] | None = None) -> None:
+        """Send peers what they lack of the batches that are not acknowledged yet, in order. None for all peers.
+
+        The senders of a batch wait for its ack, which contains the updates of others, too. Those must come before
+        later updates, and are not delayed by a slow store.
+        """
+        for batch in self._unshared:
+            self._acknowledger.share(batch, batch.ack_to if peers is None else peers)
+        self._unshared = [batch for batch in self._unshared if batch.unshared]
 
     def remove_misplaced(self, update: bytes, why: str) -> None:
         """Compact the log, which may contain misplaced structs that the document dropped, and set them aside."""
@@ -168,6 +182,7 @@ class RoomPersister:
         """Drop the queued batches and reject all later ones, because the room is deleted."""
         self._is_discarded = True
         self._queue.clear()
+        self._unshared.clear()
         self._bad_rows.clear()
         self._misplaced.clear()
         self.is_failing = False
@@ -205,6 +220,7 @@ class RoomPersister:
                 if batch.update is not None:
                     self._metrics.saved_seconds.observe(time.monotonic() - batch.since)
                 await self._acknowledger.confirm(batch)
+            self._unshared = [batch for batch in self._unshared if batch.unshared]
             await self._compact()
         return True
 
@@ -230,11 +246,11 @@ class RoomPersister:
         update = merged(batches)
         if update is None:
             return
-        if not any(batch.needs_sharing for batch in batches):
+        if not self._unshared:
             await self._room_log.append(update)
             return
         async with create_task_group() as tasks:
-            tasks.start_soon(self._share_late, batches)
+            tasks.start_soon(self._share_late)
             try:
                 await self._room_log.append(update)
             except Exception as error:
@@ -245,15 +261,9 @@ class RoomPersister:
         if failure is not None:
             raise failure
 
-    async def _share_late(self, batches: Sequence[WriteBatch]) -> None:
+    async def _share_late(self) -> None:
         await sleep(SHARE_AFTER_S)
-        for batch in batches:
-            self._share(batch)
-
-    def _share(self, batch: WriteBatch) -> None:
-        if batch.needs_sharing:
-            self._acknowledger.share(batch)
-            batch.is_shared = True
+        self.share()
 
     async def _compact(self) -> None:
         """Replace a long log, or one with misplaced structs, by the state. The misplaced structs are set aside.
@@ -278,8 +288,7 @@ class RoomPersister:
             self._log.exception("room %r: its log could not be compacted", self._room_log.room)
 
     def _shorten(self) -> None:
-        for batch in self._queue.queued:
-            self._share(batch)
+        self.share()
         self._queue.join()
         if self._queue.is_long:
             try:

@@ -5,9 +5,10 @@ participants that is 10 000 tasks for the keystrokes of one moment. Here updates
 empties: at once if the room was idle, otherwise at the next tick. A flush is followed by a pause of at least twice its
 duration.
 
-Rules S4 and S5 depend on the order: apply, send to the other peers, append to the store, send to the peers whose
-updates were in the batch. A client that receives its own update back has the proof that it is saved. Saving is a task
-of its own (see `persister`): while the store is slow or fails, other peers still receive an update at once.
+Rules S4 and S5 depend on the order: apply, send to the other peers, append to the store, send to the senders that take
+their own update as the proof that it is saved. Such a sender receives what others sent in the same batch with its own,
+or before any later change (rule S6). Saving is a task of its own (see `persister`): while the store is slow or fails,
+other peers still receive an update at once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
 from streamlit_crdt_server.room.persister import RoomPersister
-from streamlit_crdt_server.room.state_transfer import deliver_update
+from streamlit_crdt_server.room.state_transfer import cut_off_loop, deliver_pieces
 from streamlit_crdt_server.room.write_queue import WriteBatch
 from streamlit_crdt_server.settings import Settings
 from streamlit_crdt_server.storage.store import RoomLog
@@ -198,9 +199,10 @@ class UpdatePipeline:
                 or document.is_damaged
             ):
                 return
-            external = merge_updates(*document.outbox) if document.outbox else None
+            external = list(document.outbox)
             queries, self._saved_queries = self._saved_queries, {}
             applied = await self._apply_inbox()
+            external += document.applied_stored
             await self._publish(applied, external, self._answerable(queries))
             if document.has_ready:
                 self._has_work.set()
@@ -318,7 +320,7 @@ class UpdatePipeline:
                 peer.disconnect(CloseCode.SERVICE_RESTART, "the room was loaded again")
 
     async def _publish(
-        self, applied: list[QueuedUpdate], external: bytes | None, queries: dict[Peer, int]
+        self, applied: list[QueuedUpdate], external: Sequence[bytes], queries: dict[Peer, int]
     ) -> None:
         """Queue the change of the document for saving, and send it to the other peers."""
         change = self._document.take_outbox()
@@ -329,22 +331,19 @@ class UpdatePipeline:
             self._persister.remove_misplaced(merge_updates(EMPTY_UPDATE, *misplaced), MisplacedError().reason)
         parts = [*self._document.find_unsent(applied, change), *([] if change is None else [change])]
         update = merge_updates(*parts) if len(parts) > 1 else next(iter(parts), None)
-        ack_to = set() if update is None else self._ack_receivers(senders, external is not None)
+        ack_to = set() if update is None else {peer for peer in senders & self._peers if _needs_ack(peer)}
         self._metrics.updates.inc(len(applied))
         self._persister.put(WriteBatch(update, ack_to, applied, external, queries))
         self._document.grow(len(update or b""))
-        if change is not None:
-            await deliver_update(self._peers - senders, change, self._settings.max_sent_frame_bytes)
-
-    def _ack_receivers(self, senders: set[Peer], has_external: bool) -> set[Peer]:
-        """Return the senders that receive the batch back as the ack.
-
-        If the whole batch is its own, a local peer does not (rule R6), and neither does a socket whose client asks
-        for the save status.
-        """
-        if len(senders) == 1 and not (has_external or self._document.has_applied_stored):
-            return {peer for peer in senders & self._peers if _needs_ack(peer)}
-        return senders & self._peers
+        if change is None:
+            return
+        is_of_one = len(senders) == 1 and not external
+        receivers = self._peers - (
+            senders if is_of_one else ack_to
+        )  # a client does not need its own update (R6)
+        pieces = await cut_off_loop(change, self._settings.max_sent_frame_bytes)
+        self._persister.share(receivers)  # what they lack of earlier batches comes first (rule S6)
+        deliver_pieces(receivers, change, pieces)
 
     def _send_presences(self) -> None:
         if self._queued_presences:
@@ -353,7 +352,7 @@ class UpdatePipeline:
 
 
 def _needs_ack(peer: Peer) -> bool:
-    """Return whether a peer needs its own update back."""
+    """Return whether a peer needs its own update back, because its client does not ask for the save status."""
     return isinstance(peer, SocketPeer) and not peer.takes_fragments
 
 

@@ -24,27 +24,22 @@ _EMPTY_VECTOR = b"\0"
 
 
 async def cut_off_loop(update: bytes, max_bytes: int) -> Sequence[bytes]:
-    """Call `cut_update` in a worker thread if there is something to cut."""
+    """Call `cut_if_possible` in a worker thread if there is something to cut."""
     if len(update) <= max_bytes:
         return (update,)
+    return await to_thread.run_sync(cut_if_possible, update, max_bytes)
+
+
+def cut_if_possible(update: bytes, max_bytes: int) -> Sequence[bytes]:
+    """Call `cut_update`. Server code can write content that Yjs 13 has not, which stays whole."""
     try:
-        return await to_thread.run_sync(cut_update, update, max_bytes)
-    except ValueError:  # server code wrote content that Yjs 13 has not
+        return cut_update(update, max_bytes)
+    except ValueError:
         return (update,)
 
 
-def deliver_now(peer: Peer, update: bytes, max_bytes: int) -> None:
-    """Queue an update for one peer as `deliver_update` does, and cut it in the calling thread."""
-    _deliver((peer,), update, cut_update(update, max_bytes))
-
-
-async def deliver_update(peers: Iterable[Peer], update: bytes, max_bytes: int) -> None:
-    """Queue an update for peers: as a whole for local peers, in pieces for sockets."""
-    receivers = tuple(peers)
-    _deliver(receivers, update, await cut_off_loop(update, max_bytes))
-
-
-def _deliver(peers: Iterable[Peer], update: bytes, pieces: Sequence[bytes]) -> None:
+def deliver_pieces(peers: Iterable[Peer], update: bytes, pieces: Sequence[bytes]) -> None:
+    """Queue an update for peers: as a whole for local peers, in `pieces` for sockets."""
     frames = [protocol.sync_update(piece) for piece in pieces]
     for peer in peers:
         if isinstance(peer, SocketPeer):

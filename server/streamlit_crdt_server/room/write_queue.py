@@ -8,7 +8,8 @@ room's whole state.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from pycrdt import merge_updates
@@ -36,40 +37,36 @@ class WriteBatch:
         update: The update to store. None if the document did not change and only the order of acks must be kept.
         ack_to: The peers that receive `update` as the ack after it is saved.
         entries: The updates of peers that it consists of.
-        external: The changes in it that server code made to the document.
+        external: The changes in it that no peer sent: those of server code and of the log.
         saved_queries: The peers that sent a saved query, and its version.
-        is_shared: Whether its senders already received each other's updates.
+        unshared: The peers in `ack_to` that have not received the updates of others in it.
         since: Monotonic time at which it was sent, in seconds.
     """
 
     update: bytes | None = None
     ack_to: set[Peer] = field(default_factory=set)
     entries: list[QueuedUpdate] = field(default_factory=list)
-    external: bytes | None = None
+    external: Sequence[bytes] = ()
     saved_queries: dict[Peer, int] = field(default_factory=dict)
-    is_shared: bool = False
     since: float = field(default_factory=time.monotonic)
+    unshared: set[Peer] = field(init=False)
 
-    @property
-    def needs_sharing(self) -> bool:
-        """True if a peer that waits for the ack lacks updates of others in this batch."""
-        return not self.is_shared and (len(self.ack_to) > 1 or bool(self.ack_to and self.external))
+    def __post_init__(self) -> None:
+        senders = {entry.peer for entry in self.entries}
+        self.unshared = set(self.ack_to) if len(senders) > 1 or self.external else set()
 
-    def updates_of_others(self) -> Mapping[Peer, bytes]:
-        """Return for each peer in `ack_to` the updates in this batch that are not its own, merged."""
+    def take_unshared(self, peers: AbstractSet[Peer]) -> Iterator[tuple[Peer, bytes]]:
+        """Yield each of the unshared peers in `peers`, and the updates of others in this batch, merged."""
         updates = [(entry.peer, entry.update.data) for entry in self.entries]
-        external = [] if self.external is None else [self.external]
-        found = {}
-        for peer in self.ack_to:
-            others = [*external, *(update for sender, update in updates if sender is not peer)]
-            if others:
-                found[peer] = others[0] if len(others) == 1 else merge_updates(*others)
-        return found
+        for peer in self.unshared & peers:
+            others = [*self.external, *(update for sender, update in updates if sender is not peer)]
+            yield peer, others[0] if len(others) == 1 else merge_updates(*others)
+        self.unshared -= peers
 
 
 def join(batches: Sequence[WriteBatch]) -> WriteBatch:
     """Join consecutive batches into one. They must be shared: the result does not record the senders' updates."""
-    joined = WriteBatch(merged(batches), is_shared=True, since=batches[0].since)
+    joined = WriteBatch(merged(batches), since=batches[0].since)
     for batch in batches:
         joined.ack_to |= batch.ack_to
         joined.entries += (

@@ -29,8 +29,9 @@ from streamlit_crdt_server.room import batch
 from streamlit_crdt_server.room.peers import SocketPeer
 from streamlit_crdt_server.room.write_queue import REPLACE_QUEUED_OVER_BYTES
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder
-from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+from streamlit_crdt_server.yjs.update_decoder import read_update_meta
 from streamlit_crdt_server.yjs.update_order import MAX_PENDING_BYTES
 from tests.server.support.expensive_updates import NULL, struct
 from tests.server.support.fake_channel import DEADLINE_S, POISON, Client, FakeChannel, connected, until
@@ -107,6 +108,61 @@ async def test_S5_senders_of_one_batch_get_each_others_updates_in_a_slow_commit(
         assert echoes(bob) == [protocol.sync_update(first)]
         store.may_commit.set()
         await until(lambda: len(echoes(ada)) == len(echoes(bob)) == 2)
+
+
+class InOrder:
+    """A client that keeps the updates it receives, and fails on one whose predecessors are missing."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._seen = 0
+        self.clocks: dict[int, int] = {}
+
+    def look(self) -> dict[int, int]:
+        """Return the clocks of everything received."""
+        frames = echoes(self._client)
+        for frame in frames[self._seen :]:
+            meta = read_update_meta(Decoder(frame[2:]).read_bytes())
+            early = {
+                replica: clock
+                for replica, clock in meta.needed_clocks().items()
+                if self.clocks.get(replica, 0) < clock
+            }
+            assert not early, "an update came before one that it depends on"
+            meta.advance(self.clocks)
+        self._seen = len(frames)
+        return self.clocks
+
+
+@pytest.mark.parametrize("size", [10, 200_000], ids=["small", "in pieces"])
+async def test_S6_sender_gets_the_updates_of_others_in_order_during_a_commit(size: int) -> None:
+    """The sender waits for the echo of its own update. Later updates of others must not overtake those beside it."""
+    store = UnreliableStore()
+    settings = Settings(max_sent_frame_bytes=65_536)
+    async with (
+        Room(store=store, settings=settings) as room,
+        connected(room) as ada,
+        connected(room) as bob,
+    ):
+        await until(lambda: len(room.peers) == 2 and all(map(synced, (ada, bob))))
+        in_order = InOrder(ada)
+        by_channel = {getattr(peer, "channel", None): peer for peer in room.peers}
+        for number in range(5):
+            store.may_commit.clear()
+            room.pipeline.submit(by_channel[ada.channel], validate_update(ada.set("a", number)))
+            room.pipeline.submit(by_channel[bob.channel], validate_update(bob.set("b", "x" * size)))
+            await until(lambda number=number: store.attempts >= number + 1)
+            bob.edit("b", number)
+            await until(
+                lambda number=number: in_order.look().get(bob.ydoc.client_id) == 2 * number + 2
+            )
+            assert in_order.look().get(ada.ydoc.client_id, 0) == number, "an echo came before the commit"
+            store.may_commit.set()
+            await until(lambda number=number: in_order.look().get(ada.ydoc.client_id) == number + 1)
+
+
+def synced(client: Client) -> bool:
+    return any(frame[:2] == b"\0\1" for frame in client.channel.sent)
 
 
 async def test_S4_failing_store_gives_no_acks_and_the_room_recovers() -> None:
