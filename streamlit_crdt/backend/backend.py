@@ -79,6 +79,9 @@ class RoomPeer(Protocol):
     def drain(self) -> bytes | None:
         """Return the updates received since the last call, merged into one; None without any."""
 
+    def take_request(self) -> bytes | None:
+        """Return the state vector of a room that lacks updates of this peer; None if it lacks none."""
+
     def close(self, *, for_good: bool = False) -> None: ...
 
 

@@ -108,6 +108,9 @@ class BlockingPeer:
     def drain(self) -> bytes | None:
         return self._peer.drain()
 
+    def take_request(self) -> bytes | None:
+        return self._peer.take_request()
+
     def close(self, *, for_good: bool = False) -> None:
         self._peer.close(for_good=for_good)
 

@@ -253,6 +253,9 @@ class RoomConnection:
                 replica.apply(update, origin=ROOM)
             except UpdateRefusedError:
                 _log.exception("room %r sent an update that cannot be applied", self.room)
+        vector = peer.take_request()
+        if vector is not None and not self.is_read_only:
+            self._local.push(peer, replica.diff(vector), range(0), self.unsaved)
 
     def _reuse_id(self, peer: RoomPeer) -> None:
         """Continue with the replica id of a former session, if this one is new (rule N4)."""

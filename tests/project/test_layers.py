@@ -28,7 +28,7 @@ RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "streamlit_crdt_server": (
         ("errors", "metrics", "gc_freeze", "open_files", "throttled_log", "token_bucket"),
-        ("names", "yjs", "storage"),
+        ("names", "yjs", "storage", "gap_timer"),
         ("protocol", "settings"),
         ("auth",),
         ("room",),

@@ -45,6 +45,9 @@ class Peer:
             done.set_exception(self.error)
         return done
 
+    def take_request(self) -> bytes | None:
+        return None
+
     def drain(self) -> bytes | None:
         return None
 

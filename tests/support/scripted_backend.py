@@ -14,6 +14,7 @@ class ScriptedPeer:
     Attributes:
         updates: pushed updates.
         answers: futures that `push` returned, for the test to complete.
+        requested_vector: result of the next `take_request`.
     """
 
     level = 2
@@ -25,6 +26,7 @@ class ScriptedPeer:
         self.was_deleted = False
         self.updates: list[bytes] = []
         self.answers: list[Future[None]] = []
+        self.requested_vector: bytes | None = None
         self._received = first
 
     def push(self, update: bytes) -> Future[None]:
@@ -35,6 +37,10 @@ class ScriptedPeer:
     def drain(self) -> bytes | None:
         received, self._received = self._received, None
         return received
+
+    def take_request(self) -> bytes | None:
+        vector, self.requested_vector = self.requested_vector, None
+        return vector
 
     def close(self, *, for_good: bool = False) -> None:
         self.is_closed = True

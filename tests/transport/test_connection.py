@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt.transport.connection import LocalConnection
+from streamlit_crdt.transport.connection import LocalConnection, RoomConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, KeyRing
+from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
 DEADLINE_S = 60.0
 
@@ -141,3 +142,19 @@ def test_N2_close_during_open_does_not_block_and_discards_the_peer(backend: Back
     assert connection.peer is None
     assert backend.peers[0].is_closed
     assert connection.open() is backend.peers[1]
+
+
+def test_S6_session_pushes_the_state_that_its_room_requests() -> None:
+    peer = ScriptedPeer()
+    connection = RoomConnection("r", ScriptedBackend(peer))
+    connection.attach()
+    connection.replica.set("a", 1)
+    pushed = len(peer.updates)
+    peer.requested_vector = b"\0"
+    connection.drain()
+    connection.drain()
+    assert peer.updates[pushed:] == [connection.replica.diff()]
+    connection.is_read_only = True
+    peer.requested_vector = b"\0"
+    connection.drain()
+    assert len(peer.updates) == pushed + 1

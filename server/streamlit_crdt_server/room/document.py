@@ -100,6 +100,7 @@ class RoomDocument:
         outbox: The changes of the document that were not sent yet.
         is_damaged: Whether the document must be loaded again before the next batch is applied.
         has_work: Set when there are changes to send, or when the document must be loaded again.
+        has_gap: Set when updates are pending after a batch.
     """
 
     def __init__(self, ydoc: Doc[Any], room: str, settings: Settings, log: Logger) -> None:
@@ -117,6 +118,7 @@ class RoomDocument:
         self.outbox: list[bytes] = []
         self.is_damaged = False
         self.has_work = WorkSignal()
+        self.has_gap = WorkSignal()
         self._room = room
         self._log = log
         self._max_bytes = settings.max_room_bytes
@@ -149,6 +151,10 @@ class RoomDocument:
     def pending(self) -> set[QueuedUpdate]:
         """Return the received updates that are not applied completely, because others are missing."""
         return {entry for entry in self._order.pending_sources() if entry is not None}
+
+    def gaps(self) -> dict[Peer | None, QueuedUpdate | None]:
+        """Return the oldest pending update of each sender. None is the log."""
+        return self._order.oldest_by(_sender_of)
 
     def encode_received_pending(self) -> bytes:
         """Encode the received pending updates, unless they exceed the limit together with those of the log."""
@@ -277,6 +283,8 @@ class RoomDocument:
             for each in evicted:
                 assert each is not None
                 each.reject(PendingLimitError())
+        if self._order.has_pending:
+            self.has_gap.set()
         return applied
 
     def find_unsent(self, applied: Sequence[QueuedUpdate], change: bytes | None) -> list[bytes]:

@@ -30,6 +30,7 @@ from streamlit_crdt_server.protocol import (
     SaveStatus,
     fragments,
     saved_answer,
+    sync_step1,
 )
 from streamlit_crdt_server.room.cpu_budget import CpuBudget
 from streamlit_crdt_server.room.permissions import session_of
@@ -70,6 +71,10 @@ class Peer(Protocol):
 
     def deliver(self, frame: bytes, update: bytes | None) -> None:
         """Queue a frame for the peer. `update` is the update in a sync frame, None for other frames."""
+        ...
+
+    def request_state(self, state_vector: bytes) -> None:
+        """Ask the peer for what a document at `state_vector` lacks. It answers with updates, now or later."""
         ...
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
@@ -189,6 +194,10 @@ class SocketPeer:
         for frame in frames:
             self._put(frame, len(frame) + _FRAME_OVERHEAD_BYTES)
 
+    def request_state(self, state_vector: bytes) -> None:
+        """Queue a SyncStep1, which the client answers with a SyncStep2."""
+        self.deliver(sync_step1(state_vector))
+
     def introduce(self, frame: bytes) -> None:
         """Queue a frame of the introduction, which does not count: a joining peer needs the whole room."""
         self._put(frame, 0)
@@ -297,8 +306,8 @@ class LocalPeer:
         is_closed: Whether it has left or its room has closed. Open the room again then.
         was_deleted: Whether it was closed because its room was deleted. Opening the room again creates another room.
         replica_ids: The free replica ids of the room. None if the peer was not opened through a hub.
-        on_update: Called in the event loop when `drain()` has something new. It must not block. It may be called
-            although another `drain()` already took the update.
+        on_update: Called in the event loop when `drain()` or `take_request()` has something new. It must not block. It
+            may be called although another `drain()` already took the update.
     """
 
     def __init__(
@@ -328,6 +337,7 @@ class LocalPeer:
         self._lock = threading.Lock()
         self._received = [state] if state != EMPTY_UPDATE else []
         self._received_bytes = self._state_bytes = len(state)
+        self._requested_vector: bytes | None = None
         self._unsaved: set[Future[None]] = set()
         self.is_closed = False
 
@@ -419,6 +429,21 @@ class LocalPeer:
         if is_long and (state := self._room.pipeline.read_shared_state()) is not None:
             self._set_received(state)
         self._notify()
+
+    def request_state(self, state_vector: bytes) -> None:
+        """Keep the request until `take_request()`. Called by the room."""
+        with self._lock:
+            self._requested_vector = state_vector
+        self._notify()
+
+    def take_request(self) -> bytes | None:
+        """Return the state vector of a room that lacks updates, or None if it requests none.
+
+        The room has updates that depend on missing ones. Push what a document at this state vector lacks (rule S6).
+        """
+        with self._lock:
+            vector, self._requested_vector = self._requested_vector, None
+        return vector
 
     def replace(self, state: bytes) -> None:
         """Replace the undrained updates by a whole state, after the room was loaded again. Called by the room."""

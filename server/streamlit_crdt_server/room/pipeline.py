@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from logging import Logger
 
-from anyio import Event, Lock, sleep
+from anyio import Event, Lock, move_on_after, sleep
 from pycrdt import merge_updates
 
 from streamlit_crdt_server.errors import (
@@ -28,11 +28,13 @@ from streamlit_crdt_server.errors import (
     ServerError,
     UpdateRefusedError,
 )
+from streamlit_crdt_server.gap_timer import GapTimer
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence, awareness
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.peers import LocalPeer, Peer, SocketPeer
+from streamlit_crdt_server.room.permissions import may_write
 from streamlit_crdt_server.room.persister import RoomPersister
 from streamlit_crdt_server.room.state_transfer import cut_off_loop, deliver_pieces
 from streamlit_crdt_server.room.write_queue import WriteBatch
@@ -47,6 +49,9 @@ TICK_S = 0.005
 
 MIN_FLUSH_PERIOD_RATIO = 3
 """Shortest time between two flush starts, as a multiple of the first one's duration. The rest is left for reading."""
+
+GAP_CHECK_S = 0.1
+"""Shortest time in seconds between two looks at the pending updates, which take time in proportion to their number."""
 
 
 class UpdatePipeline:
@@ -99,6 +104,7 @@ class UpdatePipeline:
         self._shared_state: bytes | None = None
         self._flushing = Lock()
         self._next_flush_at = 0.0
+        self._gap_timer: GapTimer[Peer | None] = GapTimer(time.monotonic())
 
     @property
     def has_unsaved(self) -> bool:
@@ -184,6 +190,29 @@ class UpdatePipeline:
                 await sleep(wait_s)
             self._has_work.clear()
             await self.flush()
+
+    async def request_missing(self) -> None:
+        """Ask peers for the updates that pending ones depend on, until cancelled (rule S6)."""
+        while True:
+            with move_on_after(self._gap_timer.wait_s(time.monotonic())):
+                await self._document.has_gap.wait()
+            self._document.has_gap.clear()
+            request = self._gap_timer.take(self._document.gaps(), time.monotonic(), self._peers)
+            asked = self._peers if request.is_for_all else self._peers & request.senders
+            if asked and not self.is_closed:
+                self._request_state(asked)
+            await sleep(GAP_CHECK_S)
+
+    def _request_state(self, peers: AbstractSet[Peer]) -> None:
+        """Ask peers for what the document lacks. A viewer has no update for the room (rule A1)."""
+        try:
+            vector = safe_apply.read_vector(self._document.ydoc)
+        except DocumentDamagedError:
+            self._document.mark_damaged()
+            return
+        for peer in tuple(peers):
+            if not isinstance(peer, SocketPeer) or may_write(peer.channel, self._room_log.room):
+                peer.request_state(vector)
 
     async def flush(self) -> None:
         """Apply and send everything, and queue it for saving."""

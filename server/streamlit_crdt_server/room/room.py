@@ -191,6 +191,7 @@ class Room(YRoom):
             self._stopped.wait,
             self._watch_ready,
             self.pipeline.run,
+            self.pipeline.request_missing,
             self.persister.run,
             self.connections.close_silent,
             self._end_when_idle,

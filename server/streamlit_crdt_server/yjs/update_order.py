@@ -32,6 +32,7 @@ from streamlit_crdt_server.yjs.structs import Run, encode_runs, split_runs
 from streamlit_crdt_server.yjs.update_decoder import Unit
 
 S = TypeVar("S", bound=Hashable)
+H = TypeVar("H")
 
 MAX_PENDING_BYTES = 4 * 1024 * 1024
 """Memory of the pending updates of one document in bytes. Above it a sender is refused, and keeps its updates."""
@@ -95,9 +96,21 @@ class UpdateOrder(Generic[S]):
         return bool(self._ready)
 
     @property
+    def has_pending(self) -> bool:
+        """True if an update is not applied completely."""
+        return bool(self._origins)
+
+    @property
     def oldest_pending(self) -> S | None:
         """The source of the oldest update that is not applied completely. None if there is none."""
         return next(iter(self._origins), None)
+
+    def oldest_by(self, holder_of: Callable[[S], H]) -> dict[H, S]:
+        """Return the oldest source of each holder that is not applied completely."""
+        oldest: dict[H, S] = {}
+        for source in self._origins:
+            oldest.setdefault(holder_of(source), source)
+        return oldest
 
     def pending_sources(self) -> set[S]:
         """Return the sources of everything that was put and not taken."""
