@@ -153,9 +153,7 @@ async def test_S6_sender_gets_the_updates_of_others_in_order_during_a_commit(siz
             room.pipeline.submit(by_channel[bob.channel], validate_update(bob.set("b", "x" * size)))
             await until(lambda number=number: store.attempts >= number + 1)
             bob.edit("b", number)
-            await until(
-                lambda number=number: in_order.look().get(bob.ydoc.client_id) == 2 * number + 2
-            )
+            await until(lambda number=number: in_order.look().get(bob.ydoc.client_id) == 2 * number + 2)
             assert in_order.look().get(ada.ydoc.client_id, 0) == number, "an echo came before the commit"
             store.may_commit.set()
             await until(lambda number=number: in_order.look().get(ada.ydoc.client_id) == number + 1)
