@@ -50,6 +50,7 @@ class SyncType(IntEnum):
 
 
 _UPDATE_TYPES = (SyncType.STEP2, SyncType.UPDATE)
+_UPDATE_HEADS = tuple(bytes((MessageType.SYNC, kind)) for kind in _UPDATE_TYPES)
 
 
 class FragmentKind(IntEnum):
@@ -211,6 +212,8 @@ def parse(frame: bytes, limits: Limits) -> Message:
 
 def carries_update(frame: bytes) -> bool:
     """Return whether a frame is an update by its first two numbers. The rest is not read."""
+    if frame[:2] in _UPDATE_HEADS:
+        return True
     decoder = Decoder(frame)
     try:
         return decoder.read_varuint() == MessageType.SYNC and decoder.read_varuint() in _UPDATE_TYPES
@@ -243,11 +246,11 @@ def _parse(decoder: Decoder, limits: Limits) -> Message:
 def _parse_sync(decoder: Decoder, limits: Limits) -> Message:
     kind = decoder.read_varuint()
     content = decoder.read_bytes()
+    if kind in _UPDATE_TYPES:
+        return SyncUpdate(content)
     if kind == SyncType.STEP1:
         check_state_vector(content, limits.max_state_vector_bytes)
         return SyncStep1(content)
-    if kind in _UPDATE_TYPES:
-        return SyncUpdate(content)
     raise MalformedFrameError(f"sync type {kind} is unknown")
 
 

@@ -18,7 +18,14 @@ from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence
 from streamlit_crdt_server.room.document import RoomDocument
-from streamlit_crdt_server.room.message_validation import FrameValidator, ReceivedUpdate, limits_of
+from streamlit_crdt_server.room.message_validation import (
+    FREE_BYTES,
+    FrameValidator,
+    Received,
+    ReceivedUpdate,
+    decode,
+    limits_of,
+)
 from streamlit_crdt_server.room.peers import Peer, SocketPeer
 from streamlit_crdt_server.room.permissions import claims_of, may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
@@ -104,6 +111,8 @@ class RoomConnections:
         self._callbacks = callbacks
         self._validator = validator
         self._settings = settings
+        self._limits_for = 0
+        self._limits = limits_of(settings, 0)
         self._log = log
         self._metrics = metrics
 
@@ -227,7 +236,8 @@ class RoomConnections:
                 except MalformedFrameError as error:
                     if not await self._is_handled(error, frame, peer.channel):
                         raise
-                await self._wait_for_budget(peer)
+                if peer.budget.is_in_debt:
+                    await self._wait_for_budget(peer)
                 peer.is_busy = False
         except WorkEndedError:
             return
@@ -266,12 +276,15 @@ class RoomConnections:
     async def _receive(self, peer: SocketPeer, message: object, tasks: TaskGroup) -> None:
         if not isinstance(message, bytes):
             raise MalformedFrameError("the frame is text; the protocol has binary frames only")
-        if protocol.is_fragment(message) and not may_write(peer.channel, self._room_log.room):
-            self._deny(peer, message)  # only updates are that large
-            return
-        frame = peer.received_fragments.receive(message)
-        if frame is None:
-            return
+        frame = message
+        if protocol.is_fragment(message):
+            if not may_write(peer.channel, self._room_log.room):
+                self._deny(peer, message)  # only updates are that large
+                return
+            whole = peer.received_fragments.receive(message)
+            if whole is None:
+                return
+            frame = whole
         on_message = self._callbacks.on_message
         if on_message is not None:
             skip = on_message(frame)
@@ -280,19 +293,11 @@ class RoomConnections:
         if protocol.carries_update(frame) and not may_write(peer.channel, self._room_log.room):
             self._deny(peer, frame)
             return
-        claims = claims_of(peer.channel)
-        received = await self._validator.validate(
-            frame,
-            limits_of(self._settings, self._document.replica_count),
-            peer if claims is None else claims.user,
-            charge=peer.budget.charge,
-            is_over=lambda: peer.scope.cancel_called,
-        )
-        match received:
-            case protocol.SyncStep1(state_vector):
-                self._send_step2(peer, state_vector, tasks)
+        match await self._validate(peer, frame):
             case ReceivedUpdate(slices):
                 await self._submit(peer, slices)
+            case protocol.SyncStep1(state_vector):
+                self._send_step2(peer, state_vector, tasks)
             case protocol.AwarenessUpdate(presences):
                 self._announce(peer, presences)
             case protocol.QueryAwareness():
@@ -301,6 +306,21 @@ class RoomConnections:
                 self._pipeline.query_saved(peer, version)
             case protocol.UnknownMessage(kind):
                 self._log.debug("room %r: ignored a message of type %d", self._room_log.room, kind)
+
+    async def _validate(self, peer: SocketPeer, frame: bytes) -> Received:
+        if self._limits_for != self._document.replica_count:
+            self._limits_for = self._document.replica_count
+            self._limits = limits_of(self._settings, self._limits_for)
+        if len(frame) <= FREE_BYTES:
+            return decode(frame, self._limits)
+        claims = claims_of(peer.channel)
+        return await self._validator.validate(
+            frame,
+            self._limits,
+            peer if claims is None else claims.user,
+            charge=peer.budget.charge,
+            is_over=lambda: peer.scope.cancel_called,
+        )
 
     def _deny(self, peer: SocketPeer, frame: bytes) -> None:
         """Ignore an update of a viewer without decoding it; the first is answered (rules A1, N3).
@@ -321,7 +341,8 @@ class RoomConnections:
         for update in slices:
             if may_write(peer.channel, self._room_log.room):
                 self._pipeline.submit(peer, update)
-                await self._pipeline.wait_for_space()
+                if not self._pipeline.has_space:
+                    await self._pipeline.wait_for_space()
 
     def _announce(self, peer: SocketPeer, presences: Iterable[Presence]) -> None:
         """Send presences of a peer to all. One that exceeds a limit of bytes is sent back to the peer only.

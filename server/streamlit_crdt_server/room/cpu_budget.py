@@ -26,6 +26,7 @@ class CpuBudget:
     def charge(self, cpu_s: float) -> None:
         """Subtract CPU seconds."""
         if cpu_s > FREE_S:
+            self._refill(time.monotonic())
             self._left_s -= cpu_s - FREE_S
 
     @contextmanager
@@ -39,9 +40,17 @@ class CpuBudget:
 
     def delay_s(self, now: float) -> float:
         """Return the seconds until the debt is paid. 0 without a debt."""
+        self._refill(now)
+        return max(0.0, -self._left_s / self._per_s)
+
+    def _refill(self, now: float) -> None:
         self._left_s = min(self._burst_s, self._left_s + (now - self._at) * self._per_s)
         self._at = now
-        return max(0.0, -self._left_s / self._per_s)
+
+    @property
+    def is_in_debt(self) -> bool:
+        """True if there was a debt after the last charge."""
+        return self._left_s < 0
 
     @property
     def is_exceeded(self) -> bool:

@@ -31,6 +31,9 @@ VALIDATE_IN_THREAD_OVER_BYTES = 2 * 1024
 A smaller frame has too few structs for a trial integration, see `integration_cost`.
 """
 
+FREE_BYTES = 128
+"""Size of a frame up to which its CPU time is not measured. It takes about `FREE_S`, which does not count."""
+
 SLICE_BYTES = 32 * 1024
 """Size to which a large update is cut: up to 6000 structs, which pycrdt applies in 5 to 15 ms."""
 

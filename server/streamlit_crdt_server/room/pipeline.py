@@ -167,9 +167,14 @@ class UpdatePipeline:
             self._queued_presences[presence.client_id] = presence
             self._has_work.set()
 
+    @property
+    def has_space(self) -> bool:
+        """False if the inbox is full."""
+        return self._inbox_bytes <= self._settings.max_inbox_bytes_per_room
+
     async def wait_for_space(self) -> None:
         """Wait while the inbox is full. A socket that is not read meanwhile slows its sender."""
-        while self._inbox_bytes > self._settings.max_inbox_bytes_per_room:
+        while not self.has_space:
             await self._inbox_emptied.wait()
 
     def read_shared_state(self) -> bytes | None:

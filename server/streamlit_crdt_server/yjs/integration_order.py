@@ -46,19 +46,7 @@ def in_order(meta: UpdateMeta) -> Iterator[int]:
 
 def is_circular(meta: UpdateMeta) -> bool:
     """Return whether structs of the update depend on each other in a circle, so that no document integrates them."""
-    return _needs_ordering(meta) and sum(1 for _ in in_order(meta)) < meta.run_count
-
-
-def _needs_ordering(meta: UpdateMeta) -> bool:
-    """Return whether a struct depends on a unit of the update that is not an earlier unit of its own replica."""
-    parents, blocks = meta.parents, meta.blocks
-    for index in range(meta.run_count):
-        own = meta.run(index)[0]
-        for unit in _dependencies(meta, index, parents):
-            block = blocks.get(unit[0], _NO_BLOCK)
-            if unit[1] < block.end and not (unit[0] == own[0] and unit[1] < own[1]):
-                return True
-    return False
+    return meta.needs_ordering() and sum(1 for _ in in_order(meta)) < meta.run_count
 
 
 def _dependencies(meta: UpdateMeta, index: int, parents: Sequence[Parent]) -> Iterator[Unit]:

@@ -104,6 +104,10 @@ class NestingDepths:
         """True if the document has had no nested type, so that nothing is stored."""
         return self._known is None
 
+    def is_flat_after(self, update: bytes) -> bool:
+        """Return whether the document certainly has no nested type, also with this update."""
+        return self._known is None and _MAY_BE_NESTED.search(update) is None
+
     @contextmanager
     def admit(self, update: bytes, read_clocks: Callable[[], Mapping[int, int]]) -> Iterator[None]:
         """Check an update, and add its structs after the block has applied it.
@@ -116,7 +120,7 @@ class NestingDepths:
             NestingError: The document would have a shared type that is nested too deeply. The block does not run.
             BetweenTypesError: The neighbors of a struct are in different types. The block does not run.
         """
-        if self._known is None and _MAY_BE_NESTED.search(update) is None:
+        if self.is_flat_after(update):
             yield
             return
         try:

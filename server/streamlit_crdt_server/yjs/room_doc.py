@@ -85,10 +85,14 @@ class RoomDoc(Doc[Any]):
 
     def apply_update(self, update: bytes) -> None:
         """See `Doc.apply_update`."""
-        if self._batch is None:
-            super().apply_update(update)
-        else:
+        if self._batch is not None:
             self._batch.apply(update)
+        elif self._is_internal and self._txn is not None and self._txn._txn is not None:
+            self._doc.apply_update(
+                self._txn._txn, update
+            )  # without the nested transaction of `Doc.apply_update`
+        else:
+            super().apply_update(update)
 
     @contextmanager
     def applying(self) -> Iterator[None]:

@@ -88,13 +88,21 @@ def validate_update(update: bytes, max_nesting: int = MAX_NESTING) -> ValidatedU
     except (ValueError, RecursionError) as error:
         raise UpdateRefusedError(str(error) or "it is nested too deeply") from error
     try:
-        Doc[Any]().apply_update(update)
+        _try_in_empty_document(update, meta)
     except BaseException as error:
         reraise_exit(error)
         raise UpdateRefusedError(f"an empty document rejects it ({type(error).__name__})") from error
     if is_circular(meta):
         raise UpdateRefusedError("its structs depend on each other in a circle")
     return ValidatedUpdate.from_meta(update, meta)
+
+
+def _try_in_empty_document(update: bytes, meta: UpdateMeta) -> None:
+    """Apply an update to an empty document. One without a first struct is only decoded: it stays pending there."""
+    if any(not block.start for block in meta.blocks.values()):
+        Doc().apply_update(update)
+    else:
+        get_state(update)
 
 
 def apply_update(ydoc: Doc[Any], update: bytes) -> None:
@@ -109,7 +117,11 @@ def apply_update(ydoc: Doc[Any], update: bytes) -> None:
         MisplacedError: The parent of one of its structs is not a shared type.
         DocumentDamagedError: The document panicked.
     """
-    with depths_of(ydoc).admit(update, lambda: decode_state_vector(read_vector(ydoc))):
+    depths = depths_of(ydoc)
+    if depths.is_flat_after(update):
+        _apply_admitted(ydoc, update)
+        return
+    with depths.admit(update, lambda: decode_state_vector(read_vector(ydoc))):
         _apply_admitted(ydoc, update)
 
 

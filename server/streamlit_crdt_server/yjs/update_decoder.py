@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -63,6 +63,7 @@ class UpdateMeta:
     def __init__(self) -> None:
         self.reach: dict[int, int] = {}
         self.blocks: dict[int, Block] = {}
+        self._ends: dict[int, int] = {}
         self.structs = 0
         self.deletions = array("q")
         self.surrogates: dict[int, array[int]] = {}
@@ -98,6 +99,7 @@ class UpdateMeta:
         """End the structs of a replica before `clock`."""
         first_run, start = self._open_block
         self.blocks[replica] = Block(first_run, self.run_count, start, clock)
+        self._ends[replica] = clock
         self._extend_reach(replica, clock)
 
     def add_struct(self, unit: Unit, left: Unit | None, right: Unit | None, parent: Parent | None) -> None:
@@ -152,34 +154,53 @@ class UpdateMeta:
             run, start, end = self._texts[index : index + 3]
             yield run, (self.run(run)[0][0], start, end)
 
-    def ends(self) -> dict[int, int]:
+    def ends(self) -> Mapping[int, int]:
         """Return the end clock of the structs per replica id."""
-        return {replica: block.end for replica, block in self.blocks.items()}
+        return self._ends
 
     def needed_clocks(self) -> dict[int, int]:
         """Return the state vector that a document needs to integrate the whole update, per replica id."""
         needed = {replica: self._gap_ends.get(replica, block.start) for replica, block in self.blocks.items()}
-        for replica, clock in self._neighbors_and_parents():
-            self._need(needed, replica, clock + 1)
-        for index in range(0, len(self.deletions), 3):
-            self._need(needed, self.deletions[index], self.deletions[index + 2])
+        ends = self._ends
+        for replica, end in self._referenced():
+            if end > ends.get(replica, 0) and end > needed.get(replica, 0):  # the update does not contain it
+                needed[replica] = end
         return needed
 
-    def _need(self, needed: dict[int, int], replica: int, end: int) -> None:
-        """Add the units of a replica before `end`, unless the update contains the last of them."""
-        block = self.blocks.get(replica)
-        if (block is None or end > block.end) and end > needed.get(replica, 0):
-            needed[replica] = end
+    def needs_ordering(self) -> bool:
+        """Return whether a struct depends on a unit of the update that is no earlier unit of its own replica."""
+        ends, parents = self._ends, self.parents if self.nested_parents else ()
+        for replica, clock, left, left_clock, right, right_clock, number, _ in _RUN.iter_unpack(self._runs):
+            if left >= 0 and left_clock < ends.get(left, 0) and not (left == replica and left_clock < clock):
+                return True
+            if (
+                right >= 0
+                and right_clock < ends.get(right, 0)
+                and not (right == replica and right_clock < clock)
+            ):
+                return True
+            parent = parents[number][0] if parents and number >= 0 else ""
+            if (
+                isinstance(parent, tuple)
+                and parent[1] < ends.get(parent[0], 0)
+                and not (parent[0] == replica and parent[1] < clock)
+            ):
+                return True
+        return False
 
-    def _neighbors_and_parents(self) -> Iterator[Unit]:
+    def _referenced(self) -> Iterator[Unit]:
+        """Yield the replica id and the end clock of each neighbor, parent and deletion."""
         for _, _, left, left_clock, right, right_clock, _, _ in _RUN.iter_unpack(self._runs):
             if left >= 0:
-                yield left, left_clock
+                yield left, left_clock + 1
             if right >= 0:
-                yield right, right_clock
-        for parent in self._parents:
-            if isinstance(parent[0], tuple):
-                yield parent[0]
+                yield right, right_clock + 1
+        if self.nested_parents:
+            for parent in self._parents:
+                if isinstance(parent[0], tuple):
+                    yield parent[0][0], parent[0][1] + 1
+        if self.deletions:
+            yield from zip(self.deletions[::3], self.deletions[2::3], strict=True)
 
     @property
     def parents(self) -> Sequence[Parent]:

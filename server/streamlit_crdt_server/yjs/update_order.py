@@ -132,7 +132,8 @@ class UpdateOrder(Generic[S]):
         for replica, clock in clocks.items():
             if clock > self._clocks.get(replica, 0):
                 self._clocks[replica] = clock
-                self._wake(replica, clock)
+                if replica in self._waiting:
+                    self._wake(replica, clock)
 
     def put(self, update: ValidatedUpdate, source: S) -> None:
         """Add an update. `take` returns it, or as much of it as the document can integrate."""
@@ -202,11 +203,12 @@ class UpdateOrder(Generic[S]):
 
     def _take_whole(self, item: _Whole[S]) -> ReadyUpdate[S] | None:
         update, clocks = item.update, self._clocks
-        if all(clocks.get(replica, 0) >= clock for replica, clock in update.dependencies.items()):
-            self.advance(update.ends)
-            return ReadyUpdate(update.data, update.ends, (item.source,), (item.source,), True)
-        self.put_divided(update.data, item.source)
-        return None
+        for replica, clock in update.dependencies.items():
+            if clocks.get(replica, 0) < clock:
+                self.put_divided(update.data, item.source)
+                return None
+        self.advance(update.ends)
+        return ReadyUpdate(update.data, update.ends, (item.source,), (item.source,), True)
 
     def _take_part(self, part: _Part[S]) -> ReadyUpdate[S] | None:
         if not part.origins:
