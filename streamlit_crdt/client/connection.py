@@ -198,8 +198,9 @@ class ClientConnection:
     async def _write(self, socket: WebSocket) -> None:
         """Send frames as they become available, and a heartbeat. Ends with an error when the connection closes."""
         while True:
+            wait_s = self.sync_client.wait_s
             with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(HEARTBEAT_S if wait_s is None else min(wait_s, HEARTBEAT_S)):
                     await self._has_frames.wait()
             self._has_frames.clear()
             with self._lock:

@@ -8,10 +8,13 @@ the server's new state vector contains what is missing.
 
 After each update the client queries what the server has saved, one query at a time. A server that does not answer is
 sent sync step 1 instead. Its step 2 confirms that it has received the earlier updates, which is less than saved.
+
+Sync step 1 is also sent if an update from the server depends on missing ones for more than a second (rule S6).
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -23,6 +26,7 @@ from streamlit_crdt.client.sync_progress import SyncProgress
 from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import LOCAL, TAB, Replica
 from streamlit_crdt_server import protocol
+from streamlit_crdt_server.gap_timer import GapTimer
 from streamlit_crdt_server.protocol import (
     FragmentBuffer,
     FragmentLimits,
@@ -53,14 +57,24 @@ class SyncClient:
         progress: counters and status.
     """
 
-    def __init__(self, room: str, wake: Callable[[], None], max_received_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        room: str,
+        wake: Callable[[], None],
+        max_received_bytes: int | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Create a client without a connection.
 
         Args:
             room: the room's name.
             wake: called by any thread when `next_frames` has frames. It must not block.
             max_received_bytes: limit of a frame from the server, also of one in fragments. None: no limit.
+            clock: returns the time in seconds.
         """
+        self._clock = clock
+        self._gap_timer: GapTimer[str] = GapTimer(clock())
         self.progress = SyncProgress()
         self._is_entered = False
         self._room = room
@@ -142,16 +156,21 @@ class SyncClient:
                 self._server_vector, self._sent_version = state_vector, None
                 self._wake()
             case SyncStep2(update):
-                self.replica.apply(update, origin=TAB)  # an origin that is not sent back (R6)
+                self._apply(update)
                 self._on_sync_step2()
             case SyncUpdate(update):
-                self.replica.apply(update, origin=TAB)
+                self._apply(update)
             case SavedAnswer() as answer:
                 self._on_saved_answer(answer)
             case PermissionDenied():
                 self.progress.set(is_denied=True, reason="the role of this client is viewer")
             case None:
                 pass
+
+    def _apply(self, update: bytes) -> None:
+        self.replica.apply(update, origin=TAB)  # an origin that is not sent back (R6)
+        if self.replica.oldest_pending is not None:
+            self._wake()
 
     def _on_sync_step2(self) -> None:
         received = self._step1_counts.popleft() if self._step1_counts else 0
@@ -179,7 +198,20 @@ class SyncClient:
         if self._server_vector is None:
             return []
         edit_count = self.progress.edit_count  # before the updates are read: they include every counted edit
-        return [*self._updates(self._server_vector), *self._queries(edit_count)]
+        return [*self._updates(self._server_vector), *self._queries(edit_count), *self._requests(edit_count)]
+
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds until `next_frames` may have a frame without a further edit or received frame. None: forever."""
+        return None if self._server_vector is None else self._gap_timer.wait_s(self._clock())
+
+    def _requests(self, edit_count: int) -> list[bytes]:
+        """Return the request for updates on which pending ones depend, if one is due."""
+        oldest = self.replica.oldest_pending
+        if not self._gap_timer.take({} if oldest is None else {self._room: oldest}, self._clock()):
+            return []
+        self._step1_counts.append(edit_count)
+        return [protocol.sync_step1(self.replica.state_vector())]
 
     def _updates(self, server_vector: bytes) -> list[bytes]:
         version, vector = self.replica.version, self.replica.state_vector()

@@ -9,6 +9,7 @@ import pytest
 from streamlit_crdt.client.errors import RoomDeletedError
 from streamlit_crdt.client.sync_client import MAX_SENT_FRAME_BYTES, SyncClient
 from streamlit_crdt.document.replica import MAX_LOG_UPDATES, ROOM, Replica
+from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import (
     FragmentBuffer,
@@ -20,6 +21,7 @@ from streamlit_crdt_server.protocol import (
     SyncUpdate,
     parse_server_frame,
 )
+from streamlit_crdt_server.yjs.update_order import MAX_PENDING_BYTES
 
 EPOCH = "0" * 32
 SAVED = protocol.MessageType.SAVED
@@ -161,6 +163,67 @@ def test_R6_update_from_the_server_is_not_sent_back(server: Server) -> None:
     server.client.receive(protocol.sync_update(server.replica.diff()))
     assert server.client.next_frames() == []
     assert server.client.progress.unsaved_count == 0
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def consecutive_updates(count: int, size: int = 1) -> list[bytes]:
+    """Return updates of one replica. Each depends on the earlier ones."""
+    author, updates = Replica(), list[bytes]()
+    author.subscribe(lambda update, _: updates.append(update))
+    for number in range(count):
+        author.set(f"k{number}", "x" * size)
+    return updates
+
+
+def test_S6_client_requests_the_updates_that_the_server_left_out() -> None:
+    clock, woken = Clock(), list[float]()
+    gapped = Server(SyncClient("room", lambda: woken.append(clock.now), clock=clock))
+    gapped.connect()
+    gapped.answer(0)
+    first, second = consecutive_updates(2)
+    gapped.replica.apply(first)
+    woken.clear()
+    gapped.client.receive(protocol.sync_update(second))
+    assert woken and gapped.client.next_frames() == [] and gapped.client.wait_s == 1.0
+    clock.now = 1.0
+    (frame,) = gapped.client.next_frames()
+    request = parse_server_frame(frame)
+    assert isinstance(request, SyncStep1)
+    assert gapped.client.next_frames() == [] and gapped.client.wait_s == 1.0
+    gapped.client.receive(protocol.sync_step2(gapped.replica.diff(request.state_vector)))
+    assert gapped.client.replica.keys() == ["k0", "k1"]
+    clock.now = 2.0
+    assert gapped.client.next_frames() == [] and gapped.client.wait_s is None
+
+
+def test_N3_permanent_gap_causes_ever_fewer_requests() -> None:
+    clock, requests = Clock(), 0
+    gapped = Server(SyncClient("room", lambda: None, clock=clock))
+    gapped.connect()
+    gapped.answer(0)
+    for update in consecutive_updates(200)[1:]:
+        gapped.client.receive(protocol.sync_update(update))
+        requests += len(gapped.client.next_frames())
+        clock.now += 5.0
+    assert 2 <= requests <= 10  # 2 to the power of 10 seconds
+
+
+def test_S6_client_recovers_from_more_pending_updates_than_it_takes(server: Server) -> None:
+    first, *others = consecutive_updates(MAX_PENDING_BYTES // 100_000 + 2, size=100_000)
+    with pytest.raises(UpdateRefusedError):
+        for update in others:
+            server.client.receive(protocol.sync_update(update))
+    for update in (first, *others):
+        server.replica.apply(update)
+    server.client.close("an update was refused")
+    server.connect()
+    assert server.client.replica.keys() == server.replica.keys()
 
 
 def test_other_epoch_ends_the_client(server: Server) -> None:
