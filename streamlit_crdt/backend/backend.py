@@ -79,6 +79,9 @@ class RoomPeer(Protocol):
     def drain(self) -> bytes | None:
         """Return the updates received since the last call, merged into one; None without any."""
 
+    def read_state(self) -> Future[bytes]:
+        """Return the whole content of the room as it is later. The future stays pending if it cannot be read."""
+
     def take_request(self) -> bytes | None:
         """Return the state vector of a room that lacks updates of this peer; None if it lacks none."""
 

@@ -108,6 +108,9 @@ class BlockingPeer:
     def drain(self) -> bytes | None:
         return self._peer.drain()
 
+    def read_state(self) -> Future[bytes]:
+        return self._peer.read_state()
+
     def take_request(self) -> bytes | None:
         return self._peer.take_request()
 

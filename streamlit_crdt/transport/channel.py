@@ -44,6 +44,7 @@ class Channel:
         self._acked_version = 0
         self._tab_vector: bytes | None = None
         self._has_tab_acked = False
+        self._is_state_requested = False
         self._applied: dict[int, int] = {}
 
     @property
@@ -84,6 +85,7 @@ class Channel:
         applied = self._applied.get(frame.id, 0)
         if update is not None and frame.since <= applied:
             self._applied[frame.id] = max(applied, frame.v)
+            self._is_state_requested = False
         if frame.sv is not None:
             self._tab_vector = frame.sv
         self._has_tab_acked = frame.ack_of == self.id
@@ -92,6 +94,12 @@ class Channel:
             self._replica.acknowledge(self._acked_version)
             self._report_transfer(frame)
         return changed
+
+    def request_state(self) -> None:
+        """Ask the tab to send everything that the replica lacks, instead of everything since its last frame."""
+        if self.tab_id is not None:
+            self._applied[self.tab_id] = 0
+            self._is_state_requested = True
 
     def _complete(self, frame: Frame) -> bytes | None:
         """Return the update of a frame, None while parts of it are missing. It is empty if it was received before."""
@@ -130,7 +138,7 @@ class Channel:
             since=since,
             ack_of=self.tab_id,
             ack=applied,
-            sv=None if self._has_tab_acked else replica.state_vector(),
+            sv=None if self._has_tab_acked and not self._is_state_requested else replica.state_vector(),
             build=self._build,
             update=update,
             part=part,
@@ -169,4 +177,4 @@ class Channel:
         self.report = StatusReport()
         self._acked_version = 0
         self._tab_vector = None
-        self._has_tab_acked = False
+        self._has_tab_acked = self._is_state_requested = False

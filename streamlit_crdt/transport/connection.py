@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +22,11 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.backend.backend import ReplicaIds, RoomBackend, RoomPeer
-from streamlit_crdt.document.replica import LOCAL, ROOM, Replica
+from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
 from streamlit_crdt.transport.channel import PART_BYTES, Channel
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport
+from streamlit_crdt.transport.gaps import ReplicaGaps
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import RoomFullError, ServerError
 
@@ -205,8 +207,11 @@ class RoomConnection:
             ... It is part of the page's keys, so that no widget or tab of a deleted room is used again.
     """
 
-    def __init__(self, room: str, backend: RoomBackend) -> None:
+    def __init__(
+        self, room: str, backend: RoomBackend, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.room = room
+        self._clock = clock
         self.session_id = secrets.token_hex(8)
         self.is_read_only = False
         self.generation = ""
@@ -216,6 +221,7 @@ class RoomConnection:
         self._report_lock = threading.Lock()
         self._is_deletion_reported = False
         self._replica_ids: ReplicaIds | None = None
+        self._requested_state: Future[bytes] | None = None
         self._replace_replica(Replica())
 
     # -- the room in this process ----------------------------------------------------------------------------------
@@ -239,23 +245,56 @@ class RoomConnection:
         if peer is not None and not self.is_read_only:
             if version := self.replica.version:
                 self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
+            self._gaps.note_whole_state()  # the first drain brings it
             self._reuse_id(peer)
         self.drain()
         self.is_synced = self.is_synced or self.is_local
 
     def drain(self) -> None:
         """Apply the updates that the room in this process received since the last call. Under the session's lock."""
-        peer, replica = self.peer, self.replica
+        peer = self.peer
         if peer is None:
             return
+        if (state := self._take_state()) and self._apply(state):
+            self._gaps.note_whole_state()
         if update := peer.drain():
-            try:
-                replica.apply(update, origin=ROOM)
-            except UpdateRefusedError:
-                _log.exception("room %r sent an update that cannot be applied", self.room)
+            self._apply(update)
         vector = peer.take_request()
         if vector is not None and not self.is_read_only:
-            self._local.push(peer, replica.diff(vector), range(0), self.unsaved)
+            self._local.push(peer, self.replica.diff(vector), range(0), self.unsaved)
+        self._request_missing()
+
+    def _apply(self, update: bytes) -> bool:
+        """Apply an update of the room. Return whether the replica accepted it."""
+        try:
+            self.replica.apply(update, origin=ROOM)
+        except UpdateRefusedError:
+            self._on_refused_update()
+            return False
+        self._gaps.note(ROOM)
+        return True
+
+    def _on_refused_update(self) -> None:
+        _log.exception(
+            "room %r sent an update that cannot be applied; its whole content is requested", self.room
+        )
+        self._gaps.note_refusal()
+
+    def _request_missing(self) -> None:
+        """Request everything that the replica lacks, from the peers whose turn it is (rule S6)."""
+        asked, peer = self._gaps.take_request(), self.peer
+        if ROOM in asked and peer is not None:
+            self._requested_state = peer.read_state()
+        if TAB in asked:
+            self.channel.request_state()
+
+    def _take_state(self) -> bytes | None:
+        """Return the requested content of the room once it has arrived."""
+        state = self._requested_state
+        if state is None or not state.done():
+            return None
+        self._requested_state = None
+        return state.result()
 
     def _reuse_id(self, peer: RoomPeer) -> None:
         """Continue with the replica id of a former session, if this one is new (rule N4)."""
@@ -267,7 +306,7 @@ class RoomConnection:
         try:
             self.replica.reuse_id(*free, content)
         except UpdateRefusedError:
-            _log.exception("room %r sent an update that cannot be applied", self.room)
+            self._on_refused_update()
 
     def end(self) -> None:
         """End the session. Return its replica id for later sessions, if everything that it wrote is saved."""
@@ -349,7 +388,15 @@ class RoomConnection:
 
     def receive(self, frame: Frame, report: StatusReport) -> None:
         """Apply a frame of the tab. Raises as `Channel.receive` does."""
-        self.channel.receive(frame, report, has_update=self.is_local or not frame.in_room)
+        try:
+            self.channel.receive(frame, report, has_update=self.is_local or not frame.in_room)
+        except UpdateRefusedError:
+            self.channel.request_state()  # updates of earlier frames, which are acknowledged, may have been pending
+            if self.is_local:
+                self._gaps.note_refusal()
+            raise
+        self._gaps.note(TAB)
+        self._request_missing()
         self.is_synced = self.is_synced or self.channel.is_synced
 
     @property
@@ -370,6 +417,11 @@ class RoomConnection:
         """True if only the tab reaches the room, and the last frame does not contain every edit of the replica."""
         return not (self.is_local or self.is_deleted) and self.replica.version > self._framed_version
 
+    @property
+    def wake_s(self) -> float | None:
+        """Seconds after which the tab must send a frame, so that missing updates are requested (rule S6)."""
+        return self._gaps.wake_s
+
     def mark_framed(self) -> None:
         """Record that a frame to the tab is built from the replica's current version."""
         self._framed_version = self.replica.version
@@ -380,6 +432,8 @@ class RoomConnection:
         self.replica = replica
         self.channel = Channel(replica, build=frontend_build_id(), part_bytes=part_bytes())
         self.unsaved = UnsavedEdits()
+        self._gaps = ReplicaGaps(replica, self._clock)
+        self._requested_state = None
         self._framed_version = 0
         replica.subscribe(functools.partial(self._write_through, replica))
 

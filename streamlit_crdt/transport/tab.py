@@ -168,6 +168,7 @@ class TabConnection:
             delivery = keys.pending_delivery
         participant, unsaved = binding.context.participant, connection.unsaved
         is_local, is_deleted = connection.is_local, connection.is_deleted
+        wake_s = connection.wake_s
         gets_updates_by_socket = is_local and connection.channel.status != "offline"
         return connection.channel.frame(
             room=connection.room,
@@ -186,6 +187,7 @@ class TabConnection:
             unsaved=unsaved.count if is_local else 0,
             refused_edits=unsaved.rejected_count,
             deleted=is_deleted,
+            **({} if wake_s is None else {"wake_s": wake_s}),
         )
 
     # -- frames from the tab ---------------------------------------------------------------------------------------

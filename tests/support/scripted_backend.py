@@ -14,6 +14,8 @@ class ScriptedPeer:
     Attributes:
         updates: pushed updates.
         answers: futures that `push` returned, for the test to complete.
+        received: result of the next `drain`.
+        states: futures that `read_state` returned, for the test to complete.
         requested_vector: result of the next `take_request`.
     """
 
@@ -27,7 +29,8 @@ class ScriptedPeer:
         self.updates: list[bytes] = []
         self.answers: list[Future[None]] = []
         self.requested_vector: bytes | None = None
-        self._received = first
+        self.states: list[Future[bytes]] = []
+        self.received = first
 
     def push(self, update: bytes) -> Future[None]:
         self.updates.append(update)
@@ -35,8 +38,12 @@ class ScriptedPeer:
         return self.answers[-1]
 
     def drain(self) -> bytes | None:
-        received, self._received = self._received, None
+        received, self.received = self.received, None
         return received
+
+    def read_state(self) -> Future[bytes]:
+        self.states.append(Future())
+        return self.states[-1]
 
     def take_request(self) -> bytes | None:
         vector, self.requested_vector = self.requested_vector, None

@@ -1,4 +1,4 @@
-import { fromBase64 } from "lib0/buffer";
+import { fromBase64, toBase64 } from "lib0/buffer";
 import * as decoding from "lib0/decoding";
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
@@ -193,6 +193,22 @@ describe("an update", () => {
     expect(sent).toHaveLength(2);
     session.read(last());
     expect(session.state).toEqual({ a: 1, b: 2, c: 3 });
+  });
+
+  it("S6: a session with missing updates gets everything a second later", () => {
+    const { settle, remoteEdit, answer, sent, clock, session, channel, last } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    answer();
+    sent.length = 0;
+    channel.receive(session.frame({ ack: 0, sv: toBase64(Y.encodeStateVector(new Y.Doc())), wake_s: 1 }));
+    clock.pass(900);
+    expect(sent).toHaveLength(0);
+    clock.pass(200);
+    expect(last().header).toMatchObject({ why: "settle", since: 0 });
+    const copy = new Y.Doc();
+    Y.applyUpdate(copy, last().update);
+    expect(copy.getMap("state").toJSON()).toEqual({ a: 1 });
   });
 
   it("R3: a lost frame is resent after 3 s, doubling up to 30 s", () => {

@@ -87,6 +87,7 @@ export class Channel {
   private readonly poll: Interval;
   private readonly statusTimer: Timer;
   private readonly confirmTimer: Timer;
+  private readonly wakeTimer: Timer;
   private readonly openTimer: Timer;
   private readonly errors = new ErrorQueue();
   private readonly incoming = new IncomingTransfer();
@@ -109,6 +110,7 @@ export class Channel {
     const { clock, replica } = options;
     this.statusTimer = new Timer(clock);
     this.confirmTimer = new Timer(clock);
+    this.wakeTimer = new Timer(clock);
     this.openTimer = new Timer(clock);
     const sender: FrameSender = {
       transmit: (why) => this.transmit(why),
@@ -203,6 +205,7 @@ export class Channel {
     this.openTimer.cancel();
     this.statusTimer.cancel();
     this.confirmTimer.cancel();
+    this.wakeTimer.cancel();
   }
 
   resume(): void {
@@ -229,6 +232,11 @@ export class Channel {
     }
     const acks = this.acknowledge(header, whole !== null);
     const hasLargeUpdate = update.length > ACK_FROM_BYTES && acks.received > acks.receivedAtLastFrame;
+    if (header.wake_s !== undefined) {
+      this.wakeTimer.start(header.wake_s * 1_000, () => {
+        this.outbox.request("settle");
+      });
+    }
     if (header.settle || hasLargeUpdate || header.part !== undefined) {
       this.outbox.request("settle");
     }

@@ -122,6 +122,8 @@ export interface SessionHeader extends CommonHeader {
   readonly socket: SocketLocation | null;
   readonly poll_s: number | null;
   readonly settle: boolean;
+  /** Send a frame after this time: the session lacks updates. */
+  readonly wake_s?: number;
   readonly confirm: number | null;
   readonly own: readonly number[];
   readonly token: string | null;
@@ -204,6 +206,7 @@ export function narrowHeader(value: unknown): SessionHeader {
     socket: isAbsent(value.socket) ? null : narrowLocation(value.socket),
     poll_s: isAbsent(value.poll_s) ? null : seconds(value, "poll_s"),
     settle: value.settle === true,
+    ...(isAbsent(value.wake_s) ? {} : { wake_s: seconds(value, "wake_s") }),
     confirm: isAbsent(value.confirm) ? null : counter(value, "confirm"),
     own: isAbsent(value.own) ? [] : counters(value, "own"),
     token: isAbsent(value.token) ? null : narrowToken(value.token),

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from anyio import CancelScope, Event, move_on_after
@@ -397,6 +398,19 @@ class LocalPeer:
             return None
         return received[0] if len(received) == 1 else merge_updates(*received)
 
+    def read_state(self) -> Future[bytes]:
+        """Read the whole room in the event loop. The future stays pending if that fails."""
+        state: Future[bytes] = Future()
+
+        def read() -> None:
+            content = self._room.pipeline.read_shared_state()
+            if content is not None:
+                state.set_result(content)
+
+        with suppress(RuntimeError):  # the event loop is closed
+            self._post(read)
+        return state
+
     def close(self, *, for_good: bool = False) -> None:
         """Leave the room. Updates pushed before are still applied. May be called again.
 
@@ -409,10 +423,8 @@ class LocalPeer:
                 return
             self.is_closed = True
         leave = self._room.connections.depart if for_good else self._room.connections.leave
-        try:
+        with suppress(RuntimeError):  # the event loop is closed, and the room with it
             self._post(lambda: leave(self))
-        except RuntimeError:
-            return  # the event loop is closed, and the room with it
 
     def deliver(self, frame: bytes, update: bytes | None = None) -> None:
         """Keep an update until the next `drain()`. Ignores a frame without an update. Called by the room."""
@@ -437,10 +449,7 @@ class LocalPeer:
         self._notify()
 
     def take_request(self) -> bytes | None:
-        """Return the state vector of a room that lacks updates, or None if it requests none.
-
-        The room has updates that depend on missing ones. Push what a document at this state vector lacks (rule S6).
-        """
+        """Return the state vector beyond which the room requests everything, because it lacks updates. Else None."""
         with self._lock:
             vector, self._requested_vector = self._requested_vector, None
         return vector
