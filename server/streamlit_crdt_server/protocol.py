@@ -8,6 +8,7 @@ allocate 1 GB. The layout is that of https://github.com/yjs/y-protocols (`sync.j
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,6 +21,8 @@ from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 MAX_CLOCK = 2**32 - 1
 """Largest clock of a replica. yrs stores clocks in 32 bits."""
+
+_EPOCH = re.compile("[0-9a-f]{32}")
 
 RENEWAL_PREFIX = b"\x68"
 """First byte of a frame with a new token: message type 104."""
@@ -355,7 +358,10 @@ def _parse_saved_answer(content: bytes) -> SavedAnswer:
         status = SaveStatus(number)
     except ValueError as error:
         raise MalformedFrameError(f"save status {number} is unknown") from error
-    return SavedAnswer(version, level, status, decoder.read_text())
+    epoch = decoder.read_text()
+    if _EPOCH.fullmatch(epoch) is None:  # the client sends it in its next request
+        raise MalformedFrameError("the epoch is not 32 hex digits")
+    return SavedAnswer(version, level, status, epoch)
 
 
 def sync_step1(state_vector: bytes) -> bytes:

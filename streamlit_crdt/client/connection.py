@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection as WebSocket
@@ -58,6 +58,10 @@ MAX_RECEIVED_FRAME_BYTES: Final = 128 * 1024 * 1024
 """Limit of a frame from the server, twice the default limit of a room. A larger one closes the connection. One value
 may be larger than the frames to which a server cuts."""
 
+MAX_UNREAD_BYTES: Final = 1024 * 1024
+"""Limit of the bytes that wait for the server beside the frame that is sent: answers to pings that it does not read.
+Beyond it the connection is closed."""
+
 _CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
@@ -72,6 +76,28 @@ class _ConnectHere(connect):
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
+
+
+class _BoundedWebSocket(WebSocket):
+    """WebSocket whose memory and closing time are limited, whatever the server sends.
+
+    websockets answers each ping at once, also if the server does not read, and it drops what arrives after a closing
+    frame without a limit of time.
+
+    Attributes:
+        sent_frame_bytes: size of the frame that is sent.
+    """
+
+    sent_frame_bytes = 0
+    _is_ending = False
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > self.sent_frame_bytes + MAX_UNREAD_BYTES:
+            self.transport.abort()
+        elif not self._is_ending and self.protocol.close_expected():
+            self._is_ending = True
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.transport.abort)
 
 
 class ClientConnection:
@@ -167,18 +193,23 @@ class ClientConnection:
         epoch = self.sync_client.progress.epoch
         offered = [] if self._token is None else [SUBPROTOCOL, f"{TOKEN_PREFIX}{self._token}"]
         query = f"?{FRAGMENTS}=1" + ("" if epoch is None else f"&epoch={epoch}")
-        async with _ConnectHere(
+        opening = _ConnectHere(
             f"{self._address}/{self._room}{query}",
             subprotocols=[Subprotocol(text) for text in offered] or None,
             proxy=None if is_local(self._address) else True,
             compression=None,
             max_size=MAX_RECEIVED_FRAME_BYTES,
             close_timeout=CLOSE_TIMEOUT_S,
-        ) as socket:
-            await socket.send(self.sync_client.open())
-            await self._run_connection(socket)
+            create_connection=_BoundedWebSocket,
+        )
+        with ExitStack() as stack:
+            async with opening as socket:
+                assert isinstance(socket, _BoundedWebSocket)
+                stack.callback(socket.transport.abort)  # `stop` may cancel the closing handshake
+                await socket.send(self.sync_client.open())
+                await self._run_connection(socket)
 
-    async def _run_connection(self, socket: WebSocket) -> None:
+    async def _run_connection(self, socket: _BoundedWebSocket) -> None:
         """Run reader and writer until one of them ends. Then cancel the other, and raise the error."""
         tasks = [asyncio.ensure_future(self._read(socket)), asyncio.ensure_future(self._write(socket))]
         try:
@@ -195,7 +226,7 @@ class ClientConnection:
         while self.sync_client.progress.fault is None:
             self.sync_client.receive(bytes(await socket.recv(decode=False)))
 
-    async def _write(self, socket: WebSocket) -> None:
+    async def _write(self, socket: _BoundedWebSocket) -> None:
         """Send frames as they become available, and a heartbeat. Ends with an error when the connection closes."""
         while True:
             wait_s = self.sync_client.wait_s
@@ -208,6 +239,7 @@ class ClientConnection:
             frames = self.sync_client.next_frames() or [awareness(())]
             for frame in frames:
                 for message in (*self._renewal(), frame):
+                    socket.sent_frame_bytes = len(message)
                     await socket.send(message)
                 await asyncio.sleep(len(frame) / MAX_BYTES_PER_S)
             await asyncio.sleep(TICK_S)

@@ -25,7 +25,8 @@ from streamlit_crdt.client.errors import RoomDeletedError
 from streamlit_crdt.client.sync_progress import SyncProgress
 from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import LOCAL, TAB, Replica
-from streamlit_crdt_server import protocol
+from streamlit_crdt.errors import UpdateRefusedError
+from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.gap_timer import GapTimer
 from streamlit_crdt_server.protocol import (
     FragmentBuffer,
@@ -41,6 +42,17 @@ from streamlit_crdt_server.yjs.update_slices import cut_update
 
 MAX_SENT_FRAME_BYTES: Final = 1024 * 1024
 """Size in bytes to which an update is cut. Servers and proxies close a connection at larger frames."""
+
+MIN_SENT_FRAME_BYTES: Final = 1024
+"""Smallest limit of a server's frames that a client follows. Below it an update would leave in a message per byte."""
+
+MAX_VECTOR_BYTES: Final = 4 * 1024 * 1024
+"""Limit in bytes of a server's state vector, beside what the size of the client's own explains. Decoding it takes a
+hundred times its memory. Four MiB are half a million replica ids that the client lacks."""
+
+MAX_ROOM_BYTES: Final = 512 * 1024 * 1024
+"""Limit in bytes of the encoded document, eight times the server's default. A server that sends without end would
+otherwise use up the client's memory."""
 
 MAX_UNCOMPACTED_BYTES: Final = 256 * 1024
 """Bytes of a diff that is sent as it is. Removing deleted content takes as long as loading the room, which pays off
@@ -63,6 +75,7 @@ class SyncClient:
         wake: Callable[[], None],
         max_received_bytes: int | None = None,
         *,
+        max_room_bytes: int = MAX_ROOM_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a client without a connection.
@@ -71,6 +84,7 @@ class SyncClient:
             room: the room's name.
             wake: called by any thread when `next_frames` has frames. It must not block.
             max_received_bytes: limit of a frame from the server, also of one in fragments. None: no limit.
+            max_room_bytes: limit of the document, beyond which no update of the server is applied.
             clock: returns the time in seconds.
         """
         self._clock = clock
@@ -80,11 +94,13 @@ class SyncClient:
         self._room = room
         self._wake = wake
         self._max_received_bytes = max_received_bytes
+        self._max_room_bytes = max_room_bytes
         self._reset_connection()
         self._reset_replica()
 
     def _reset_replica(self) -> None:
         self.replica = Replica()
+        self._room_bytes = 0
         self.replica.subscribe(self._on_update)
 
     def _on_update(self, _update: bytes, origin: str) -> None:
@@ -150,9 +166,13 @@ class SyncClient:
         whole = self._received.receive(frame)
         match None if whole is None else protocol.parse_server_frame(whole):
             case FragmentLimits(max_frame_bytes):
+                if max_frame_bytes < MIN_SENT_FRAME_BYTES:
+                    raise MalformedFrameError(f"the server's limit of {max_frame_bytes} bytes is too small")
                 self._server_takes_fragments = True
                 self._max_sent_bytes = min(MAX_SENT_FRAME_BYTES, max_frame_bytes)
             case SyncStep1(state_vector):
+                max_bytes = MAX_VECTOR_BYTES + len(self.replica.state_vector())
+                protocol.check_state_vector(state_vector, max_bytes)
                 self._server_vector, self._sent_version = state_vector, None
                 self._wake()
             case SyncStep2(update):
@@ -168,7 +188,16 @@ class SyncClient:
                 pass
 
     def _apply(self, update: bytes) -> None:
+        """Apply an update of the server, unless the document is too large.
+
+        `_room_bytes` is at least the size of the server's content. The document is encoded only when it is exceeded.
+        """
+        if self._room_bytes + len(update) > self._max_room_bytes:
+            self._room_bytes = len(self.replica.diff())
+            if self._room_bytes + len(update) > self._max_room_bytes:
+                raise UpdateRefusedError(f"the room is larger than {self._max_room_bytes} bytes")
         self.replica.apply(update, origin=TAB)  # an origin that is not sent back (R6)
+        self._room_bytes += len(update)
         if self.replica.oldest_pending is not None:
             self._wake()
 

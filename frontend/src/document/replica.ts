@@ -72,6 +72,18 @@ export class Replica {
     }
   }
 
+  /** Drop the updates that wait for missing ones if they exceed `maxBytes`. Returns whether it has dropped them. */
+  dropPending(maxBytes: number): boolean {
+    const { store } = this.doc;
+    const byteCount = (store.pendingStructs?.update.length ?? 0) + (store.pendingDs?.length ?? 0);
+    if (byteCount <= maxBytes) {
+      return false;
+    }
+    store.pendingStructs = null;
+    store.pendingDs = null;
+    return true;
+  }
+
   /** Increase the version for a change outside the document, such as a new status. */
   touch(): void {
     this.currentVersion += 1;

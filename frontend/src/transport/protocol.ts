@@ -20,6 +20,9 @@ const MESSAGE_RENEWAL = 104;
 /** Part of a frame, or the server's offer to accept such parts. */
 export const MESSAGE_FRAGMENT = 105;
 
+/** Bytes of a message of the server, also of one in fragments. */
+export const MAX_RECEIVED_BYTES = 128 * 1024 * 1024;
+
 /** Messages that do not wait behind a large update. */
 export const URGENT_MESSAGES: readonly number[] = [MESSAGE_AWARENESS, MESSAGE_RENEWAL];
 
@@ -58,6 +61,8 @@ export interface SavedAnswer {
 export interface MessageListener {
   /** The server sent sync step 1. The provider has written its answer and sends it after the current task. */
   readonly onSyncStep1: () => void;
+  /** The server sent an update. The document has merged it. */
+  readonly onUpdate: () => void;
   readonly onSaved: (answer: SavedAnswer) => void;
   /** The server takes no updates from this tab. The connection stays open. */
   readonly onDenied: () => void;
@@ -91,22 +96,29 @@ export function extendProvider(provider: WebsocketProvider, listener: MessageLis
     handleSync?.(encoder, decoder, ...others);
     if (isStep1) {
       listener.onSyncStep1();
+    } else {
+      listener.onUpdate();
     }
   };
-  let parts: Uint8Array[] = [];
+  handlers[MESSAGE_AWARENESS] = () => {
+    // Presences of others are shown nowhere. The provider would keep them all, and send each back.
+  };
+  const fragments = new FragmentBuffer();
   handlers[MESSAGE_FRAGMENT] = (encoder, decoder, _provider, emitSynced) => {
     const kind = decoding.readVarUint(decoder);
     if (kind === FRAGMENT_LIMITS) {
-      parts = []; // a new connection
       listener.onFragmentLimits(decoding.readVarUint(decoder));
       return;
     }
-    parts.push(decoding.readTailAsUint8Array(decoder));
-    if (kind === FRAGMENT_LAST) {
-      const frame = decoding.createDecoder(concatenate(parts));
-      parts = [];
-      const type = decoding.readVarUint(frame);
-      handlers[type]?.(encoder, frame, provider, emitSynced, type);
+    const frame = fragments.add(decoding.readTailAsUint8Array(decoder), kind === FRAGMENT_LAST, provider.ws);
+    if (frame === "too large") {
+      provider.ws?.close();
+    } else if (frame !== null) {
+      const whole = decoding.createDecoder(frame);
+      const type = decoding.readVarUint(whole);
+      if (type !== MESSAGE_FRAGMENT) {
+        handlers[type]?.(encoder, whole, provider, emitSynced, type);
+      }
     }
   };
   handlers[MESSAGE_AUTH] = (_encoder, decoder) => {
@@ -120,6 +132,38 @@ export function extendProvider(provider: WebsocketProvider, listener: MessageLis
       listener.onSaved(answer);
     }
   };
+}
+
+/** Fragments of one frame that have arrived over one socket. */
+class FragmentBuffer {
+  private parts: Uint8Array[] = [];
+  private byteCount = 0;
+  private socket: WebSocket | null = null;
+
+  /** Return the frame that the last fragment completes, else null. */
+  add(part: Uint8Array, isLast: boolean, socket: WebSocket | null): Uint8Array | "too large" | null {
+    if (socket !== this.socket) {
+      this.socket = socket;
+      this.drop();
+    }
+    this.parts.push(part);
+    this.byteCount += part.length;
+    if (this.byteCount > MAX_RECEIVED_BYTES) {
+      this.drop();
+      return "too large";
+    }
+    if (!isLast) {
+      return null;
+    }
+    const frame = concatenate(this.parts);
+    this.drop();
+    return frame;
+  }
+
+  private drop(): void {
+    this.parts = [];
+    this.byteCount = 0;
+  }
 }
 
 export function concatenate(parts: readonly Uint8Array[]): Uint8Array {

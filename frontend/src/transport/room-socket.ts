@@ -83,6 +83,9 @@ function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
+/** Bytes of updates that wait for missing ones. Each further one takes time in proportion to these. */
+const MAX_PENDING_BYTES = 4 * 1024 * 1024;
+
 export class RoomSocket {
   private readonly awareness: Awareness;
   private readonly implementation: typeof WebSocket;
@@ -247,6 +250,11 @@ export class RoomSocket {
         this.connection.onOpen((version) => {
           this.send(provider, encodeSavedQuery(version));
         });
+      },
+      onUpdate: () => {
+        if (this.replica.dropPending(MAX_PENDING_BYTES)) {
+          provider.ws?.close(); // the next connection brings what is missing, and what was dropped
+        }
       },
       onFragmentLimits: (maxFrameBytes) => {
         if (provider.ws !== null) {
