@@ -63,16 +63,16 @@ def start_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartA
 
     yield start
     for app in reversed(started):
-        app.stop()
+        app.end()
         assert SUPPRESSED_ERROR not in app.logs, app.logs[-5_000:]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Path, Deployment], RunningApp]]:
     pool: dict[tuple[Path, Deployment], RunningApp] = {}
     yield pool
     for app in pool.values():
-        app.stop()
+        app.end()
         assert SUPPRESSED_ERROR not in app.logs, app.logs[-5_000:]
 
 
@@ -82,7 +82,7 @@ def shared_app(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> StartApp:
-    """Return `shared_app(script, deployment)`, which starts an app once for all tests.
+    """Return `shared_app(script, deployment)`, which starts an app once for the tests of a module.
 
     A test uses its own room, and must not stop the app.
     """

@@ -71,6 +71,13 @@ EDIT_PATHS = (Deployment.EMBEDDED, Deployment.STANDALONE)
 # Below the system's range of ephemeral ports. Each pytest worker has its own range.
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _ports = itertools.cycle(random.sample(range(12_000 + _worker * 4_000, 16_000 + _worker * 4_000), 4_000))
+_released: list[int] = []
+"""Ports of ended apps. A browser has their frontend compiled, and loads the next app there in half the time."""
+
+
+def page_port() -> int:
+    """Return a free port for an app: that of an ended app, or another one."""
+    return _released.pop() if _released else free_port()
 
 
 def free_port() -> int:
@@ -156,11 +163,15 @@ class RunningApp:
     """An app at `url`. `server` is the process with the rooms: that of the app, or of the stand-alone server."""
 
     deployment: Deployment
-    url: str
+    port: int
     app: Process
     server: Process
     room_socket: str
     processes: list[Process] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
 
     def start(self) -> None:
         for process in self.processes:
@@ -169,6 +180,11 @@ class RunningApp:
     def stop(self) -> None:
         for process in reversed(self.processes):
             process.stop()
+
+    def end(self) -> None:
+        """Stop the app for good. Another app may use its port afterwards."""
+        self.stop()
+        _released.append(self.port)
 
     @property
     def logs(self) -> str:
@@ -207,7 +223,7 @@ def make_app(
         env: environment variables, in addition to the defaults.
         asgi_app: source of the ASGI module, for `Deployment.MOUNTED`.
     """
-    port, room_port = free_port(), free_port()
+    port, room_port = page_port(), free_port()
     (folder / f"{ASGI_MODULE}.py").write_text(asgi_app.format(script=str(script)), encoding="utf-8")
     variables = {
         **STREAMLIT_ENV,
@@ -234,4 +250,4 @@ def make_app(
         server = Process("server", serve, f"http://{HOST}:{room_port}/healthz", variables, folder)
         processes = [server, app]
     room_socket = mounted if deployment in (Deployment.MOUNTED, Deployment.RUN) else separate
-    return RunningApp(deployment, f"http://{HOST}:{port}", app, server, room_socket, processes)
+    return RunningApp(deployment, port, app, server, room_socket, processes)

@@ -101,8 +101,8 @@ class Tab:
     # --- inspection --------------------------------------------------------------------------------------------
 
     def state(self, key: str = "state") -> Any:
-        """Return the value that the app shows by `st.code(json.dumps(...))` in the container of that key."""
-        text = self.page.locator(f".st-key-{key} [data-testid='stCode'] code").first.inner_text()
+        """Return the value that the app shows by `st.text(json.dumps(...))` in the container of that key."""
+        text = self.page.locator(f".st-key-{key} [data-testid='stText']").first.inner_text()
         return json.loads(text)
 
     def text(self, key: str) -> str:

@@ -119,7 +119,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     app = make_app(Deployment.EMBEDDED, Path(APPS / "kinds.py"), tmp_path_factory.mktemp("kinds"))
     app.start()
     yield app
-    app.stop()
+    app.end()
 
 
 IDENTITIES = [pytest.param("unkeyed", marks=pytest.mark.floor), pytest.param("keyed", marks=pytest.mark.soak)]

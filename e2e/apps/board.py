@@ -45,7 +45,7 @@ with room if "block" in st.query_params else contextlib.nullcontext():
 if first_run:
     st.session_state[private_key("first")] = dict(numbers)
 with st.container(key="state"):
-    st.code(
+    st.text(
         json.dumps(
             {
                 **numbers,
@@ -58,6 +58,5 @@ with st.container(key="state"):
                 "status": room.status,
                 "first": st.session_state[private_key("first")],
             }
-        ),
-        language=None,
+        )
     )

@@ -17,9 +17,8 @@ with crdt_sync(st.query_params.get("room", "clicks"), merge={"NB_CLICKS": "count
     st.write("Clicked **" + str(st.session_state["NB_CLICKS"]) + "** times !")
     note = st.text_input("note")
 with st.container(key="state"):
-    st.code(
+    st.text(
         json.dumps(
             {"clicks": st.session_state["NB_CLICKS"], "mine": st.session_state.get(MINE, 0), "note": note}
-        ),
-        language=None,
+        )
     )

@@ -10,4 +10,4 @@ with crdt_sync():
     y = st.slider("Select a value")
     st.write(y, "squared is", y * y)
 with st.container(key="state"):
-    st.code(json.dumps({"y": y}), language=None)
+    st.text(json.dumps({"y": y}))

@@ -14,4 +14,4 @@ notes = st.text_input("Notes", key="notes")
 if st.query_params.get("name") == "Ada":
     st.session_state["total"] = size + len(notes)
 with st.container(key="state"):
-    st.code(json.dumps({"size": size, "total": st.session_state.get("total")}), language=None)
+    st.text(json.dumps({"size": size, "total": st.session_state.get("total")}))

@@ -21,14 +21,14 @@ def part() -> None:
     if state.get("part") == "first":
         state["part"] = "second"
     with st.container(key="part"):
-        st.code(json.dumps({"part": state.get("part")}), language=None)
+        st.text(json.dumps({"part": state.get("part")}))
 
 
 def show() -> None:
     """Print the session's values, and each value of `pace` that its runs have read, in order."""
     names = ("how", "before", "after", "pace", "step", "n", "note")
     with st.container(key="state"):
-        st.code(json.dumps({name: state.get(name) for name in names} | {"seen": state[SEEN]}), language=None)
+        st.text(json.dumps({name: state.get(name) for name in names} | {"seen": state[SEEN]}))
 
 
 with crdt_sync(room):

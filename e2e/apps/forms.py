@@ -80,10 +80,10 @@ def ask() -> None:
         st.form_submit_button("Ask")
     st.button("again")
     with st.container(key="asked"):
-        st.code(json.dumps({"question": question, "urgency": urgency}), language=None)
+        st.text(json.dumps({"question": question, "urgency": urgency}))
 
 
 ask()
 
 with st.container(key="state"):
-    st.code(json.dumps({"keep": keep, "clear": clear, "pressed": st.session_state[PRESSED]}), language=None)
+    st.text(json.dumps({"keep": keep, "clear": clear, "pressed": st.session_state[PRESSED]}))

@@ -83,4 +83,4 @@ seen["enum"] = st.selectbox("enum", list(Size), key=key("enum"))
 seen["objects"] = st.multiselect("objects", FRUITS, format_func=lambda fruit: fruit.name, key=key("objects"))
 
 with st.container(key="state"):
-    st.code(json.dumps({name: repr(value) for name, value in seen.items()}), language=None)
+    st.text(json.dumps({name: repr(value) for name, value in seen.items()}))

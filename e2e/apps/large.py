@@ -18,13 +18,12 @@ if st.button("touch"):
     st.session_state[TOUCHED] = st.session_state.get(TOUCHED, 0) + 1
 session = registry.get(get_script_run_ctx().session_id)
 with st.container(key="state"):
-    st.code(
+    st.text(
         json.dumps(
             {
                 "keys": sum(1 for key in st.session_state if str(key).startswith("key")),
                 "touched": st.session_state.get(TOUCHED, 0),
                 "frame_bytes": len(session.room_sessions[room.name].tab.frame()),
             }
-        ),
-        language=None,
+        )
     )

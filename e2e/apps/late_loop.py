@@ -35,4 +35,4 @@ note = st.number_input("note", 0, 100_000, 0, key=private_key("note"))
 if note:
     st.session_state["note"] = note
 with st.container(key="state"):
-    st.code(json.dumps({"b": shared, "note": st.session_state.get("note", 0)}), language=None)
+    st.text(json.dumps({"b": shared, "note": st.session_state.get("note", 0)}))

@@ -47,7 +47,7 @@ sizes = st.pills("Sizes", ["S", "M", "L"], selection_mode="multi", key="sizes")
 level = st.slider("Level", 0, 100, key="level")
 
 with st.container(key="state"):
-    st.code(
+    st.text(
         json.dumps(
             {
                 "notes": notes,
@@ -60,6 +60,5 @@ with st.container(key="state"):
                 "received": st.session_state[RECEIVED],
                 "acts": st.session_state[ACTS],
             }
-        ),
-        language=None,
+        )
     )

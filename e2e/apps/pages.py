@@ -19,10 +19,7 @@ def first() -> None:
         st.session_state["plain"] = f"{a} as we left"
         st.switch_page(other)
     with st.container(key="state"):
-        st.code(
-            json.dumps({"page": "first", "a": a, "b": b, "plain": st.session_state.get("plain")}),
-            language=None,
-        )
+        st.text(json.dumps({"page": "first", "a": a, "b": b, "plain": st.session_state.get("plain")}))
 
 
 def second() -> None:
@@ -31,10 +28,7 @@ def second() -> None:
     if st.button("assign"):
         st.session_state["plain"] = c
     with st.container(key="state"):
-        st.code(
-            json.dumps({"page": "second", "c": c, "b": b, "plain": st.session_state.get("plain")}),
-            language=None,
-        )
+        st.text(json.dumps({"page": "second", "c": c, "b": b, "plain": st.session_state.get("plain")}))
 
 
 other = st.Page(second)

@@ -68,4 +68,4 @@ seen["seldom"] = st.session_state.get("seldom")
 seen["clicks"] = st.session_state["clicks"]
 seen["status"] = room.status
 with st.container(key="state"):
-    st.code(json.dumps(seen), language=None)
+    st.text(json.dumps(seen))

@@ -35,4 +35,4 @@ with st.form("a form"):
     st.form_submit_button("Send")
 
 with st.container(key="state"):
-    st.code(json.dumps({**values, "clicks": st.session_state.clicks}, default=str), language=None)
+    st.text(json.dumps({**values, "clicks": st.session_state.clicks}, default=str))

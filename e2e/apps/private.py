@@ -31,4 +31,4 @@ with crdt_sync(st.query_params.get("room", "private"), keys=keys, private=["secr
 for key in (PLAIN, "secret_plain", *SHARED):
     seen[key] = st.session_state.get(key)
 with st.container(key="state"):
-    st.code(json.dumps(seen), language=None)
+    st.text(json.dumps(seen))

@@ -40,7 +40,7 @@ with crdt_sync(name, server=SERVER) as room:
     if name is not None:
         room.status_badge()
     with st.container(key="state"):
-        st.code(
+        st.text(
             json.dumps(
                 {
                     "room": name,
@@ -53,6 +53,5 @@ with crdt_sync(name, server=SERVER) as room:
                     "flushed": flushed,
                     "runs": st.session_state[private_key("runs")],
                 }
-            ),
-            language=None,
+            )
         )

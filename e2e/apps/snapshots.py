@@ -34,4 +34,4 @@ with crdt_sync(
 
 with st.container(key="state"):
     shown = {"a": a, "b": b, "days": days, "notes": notes, "plain": repr(st.session_state.get("plain"))}
-    st.code(json.dumps({**shown, "runs": st.session_state[RUNS], "flushed": flushed}), language=None)
+    st.text(json.dumps({**shown, "runs": st.session_state[RUNS], "flushed": flushed}))

@@ -17,7 +17,7 @@ if st.button("Add all tables"):
     for name in ("t0", "t1", "t2"):
         st.session_state[name] = os.urandom(size)
 with st.container(key="state"):
-    st.code(
+    st.text(
         json.dumps(
             {
                 "word": st.session_state.word,
@@ -25,6 +25,5 @@ with st.container(key="state"):
                 "status": room.status,
                 "saved": room.saved,
             }
-        ),
-        language=None,
+        )
     )

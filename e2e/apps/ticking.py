@@ -33,7 +33,7 @@ def panel() -> None:
     unkeyed = st.slider("inner, without a key", 0, 1000, 0)
     seen = {key: st.session_state.get(key) for key in ("outer", "number", "note")}
     with st.container(key="panel"):
-        st.code(json.dumps({**seen, "inner": inner, "unkeyed": unkeyed}), language=None)
+        st.text(json.dumps({**seen, "inner": inner, "unkeyed": unkeyed}))
 
 
 if not IS_INSIDE:
@@ -47,4 +47,4 @@ number = st.number_input("number", 0, 100_000, 0, key="number")
 note = st.text_input("note", key="note")
 seen = {"outer": outer, "plain": plain, "number": number, "note": note, "runs": st.session_state[RUNS]}
 with st.container(key="state"):
-    st.code(json.dumps(seen), language=None)
+    st.text(json.dumps(seen))

@@ -25,4 +25,4 @@ if st.button("flush"):
     st.session_state[FLUSHED] = room.flush()
 shown = {"a": a, "notes": notes, "role": room.role, "runs": st.session_state[RUNS], "saved": room.saved}
 with st.container(key="state"):
-    st.code(json.dumps({**shown, "flushed": st.session_state.get(FLUSHED)}), language=None)
+    st.text(json.dumps({**shown, "flushed": st.session_state.get(FLUSHED)}))

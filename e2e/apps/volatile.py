@@ -14,4 +14,4 @@ with crdt_sync(st.query_params.get("room", "volatile")):
     st.session_state["now"] = time.time()
     level = st.slider("level")
 with st.container(key="state"):
-    st.code(json.dumps({"runs": st.session_state[RUNS], "level": level}), language=None)
+    st.text(json.dumps({"runs": st.session_state[RUNS], "level": level}))
