@@ -100,8 +100,9 @@ test-js: install
 test-e2e: install browser
 	$(PY) -m pytest e2e -n $(WORKERS) $(BY_FILE)
 
-# The packages whose tests depend on Streamlit, numpy, pandas or websockets. The others do not differ at the floor.
-FLOOR_TESTS := $(addprefix tests/,access backend binding client codec deploy room session testing transport)
+# The packages whose tests depend on Streamlit, numpy or pandas, and a test of connect() for websockets. The others do not
+# differ at the floor; the mounted deployments are part of the browser tests there.
+FLOOR_TESTS := $(addprefix tests/,backend binding codec room session testing client/test_connect_to_pycrdt_websocket.py)
 test-floor-py: install-floor
 	$(PY_FLOOR) -m pytest $(FLOOR_TESTS) -n $(WORKERS)
 

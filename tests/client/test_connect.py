@@ -167,6 +167,10 @@ def test_S5_saved_edits_survive_a_kill(standalone: Process) -> None:
         assert list(fresh.list("log")) == list(range(50))
 
 
+EDITS = 100
+"""Edits of each writer. The cost grows with their square, because each append compares the list."""
+
+
 def test_server_kill_during_edits_loses_and_repeats_nothing(standalone: Process) -> None:
     with (
         connect("room", server=address(standalone)) as one,
@@ -175,10 +179,10 @@ def test_server_kill_during_edits_loses_and_repeats_nothing(standalone: Process)
         written = [threading.Event(), threading.Event()]
 
         def write(room: JobRoom, name: str, half: threading.Event) -> None:
-            for number in range(300):
+            for number in range(EDITS):
                 room.list("log").append([name, number])
                 room.counter("n").increment()
-                if number == 150:
+                if number == EDITS // 2:
                     half.set()
 
         writers = [
@@ -195,11 +199,11 @@ def test_server_kill_during_edits_loses_and_repeats_nothing(standalone: Process)
         assert one.flush(DEADLINE_S) and two.flush(DEADLINE_S)
         wait_until_equal(one, two)
         log = list(one.list("log"))
-        assert sorted(log) == [[name, number] for name in "ab" for number in range(300)]
-        assert one.state["n"] == 600
+        assert sorted(log) == [[name, number] for name in "ab" for number in range(EDITS)]
+        assert one.state["n"] == 2 * EDITS
     with connect("room", server=address(standalone)) as fresh:
         assert list(fresh.list("log")) == log
-        assert fresh.state["n"] == 600
+        assert fresh.state["n"] == 2 * EDITS
 
 
 def test_N1_memory_for_offline_edits_is_bounded(

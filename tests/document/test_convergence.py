@@ -14,8 +14,8 @@ from streamlit_crdt.transport.frame import decode_frame, encode_frame, read_repo
 from tests.support.fuzz import DELETED, Peer, deliver_unreliably, make_peers, random_value, sync_all
 from tests.vectors.make import VECTORS, make_vectors, plain
 
-SEEDS = range(60)
-SOAK_SEEDS = range(60, 2_200)
+SEEDS = range(30)
+SOAK_SEEDS = range(30, 2_200)
 SEEDS_PER_TEST = 10
 PEERS = 5
 EDITS_PER_PEER = 200

@@ -121,7 +121,7 @@ async def kill_repeatedly(forker: subprocess.Popen[str], file: Path, rounds: int
     return tally
 
 
-@pytest.mark.parametrize("rounds", [60, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [25, pytest.param(200, marks=pytest.mark.soak)])
 async def test_S5_kill_9_loses_no_saved_update(
     tmp_path: Path, forker: subprocess.Popen[str], rounds: int
 ) -> None:
