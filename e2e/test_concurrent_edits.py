@@ -12,7 +12,7 @@ from e2e.harness import EDIT_PATHS, Deployment, RunningApp
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
-ROUNDS = [20, pytest.param(400, marks=pytest.mark.soak)]
+ROUNDS = [10, pytest.param(400, marks=pytest.mark.soak)]
 """The first value finds an error that occurs in one of five rounds; `make soak` also one of a hundred."""
 
 # A page collects all events until its next timer without delay into one message. A busy machine delays that timer.

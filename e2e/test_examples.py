@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from e2e import drivers
@@ -166,6 +167,7 @@ def test_dashboard_shares_widgets_votes_notes_and_forms(
     expect_in_both(one, two, figure, "At best", "300 €")  # 100 € less, for two more acts
 
 
+@pytest.mark.soak
 def test_dashboard_snapshot_is_saved_and_restored(shared_app: StartApp, tab: OpenTab, room: str) -> None:
     app = shared_app("dashboard.py")
     one, two = tab(app), tab(app, room=room)

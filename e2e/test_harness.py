@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from e2e import drivers
 from e2e.harness import Deployment
 from e2e.polling import eventually, settles_on
@@ -45,6 +47,7 @@ EDITS: dict[str, tuple[Callable[[Tab], None], Any]] = {
 }
 
 
+@pytest.mark.soak
 def test_each_driver_edits_its_widget(shared_app: Any, tab: Any) -> None:
     page = tab(shared_app("plain_widgets.py"))
     for name, (edit, expected) in EDITS.items():

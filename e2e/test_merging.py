@@ -13,7 +13,7 @@ from e2e.harness import EDIT_PATHS, Deployment, RunningApp
 from e2e.polling import eventually, settles_on
 from e2e.tab import Tab
 
-ROUNDS = [20, pytest.param(200, marks=pytest.mark.soak)]
+ROUNDS = [10, pytest.param(200, marks=pytest.mark.soak)]
 
 
 @pytest.fixture(params=EDIT_PATHS, ids=str)

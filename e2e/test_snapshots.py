@@ -7,6 +7,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from e2e import drivers as d
@@ -106,6 +107,7 @@ def test_room_is_downloaded_and_loaded_into_another_room(
     expect(menu(eve).get_by_role("button", name="Download")).to_be_enabled()
 
 
+@pytest.mark.soak
 def test_S5_snapshot_survives_a_kill(start_app: StartApp, tab: OpenTab, room: str) -> None:
     app = start_app("snapshots.py", env={"STREAMLIT_CRDT_STORE": "rooms.db"})
     one = tab(app, room=room)

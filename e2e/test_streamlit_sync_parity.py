@@ -66,6 +66,7 @@ CLICK_AT_THE_NEXT_TENTH = """() => {
 """Click at the next tenth of a second, so that two pages click mostly in the same millisecond."""
 
 
+@pytest.mark.soak
 def test_rooms_on_disk_survive_kill_9_and_a_restart(start_app: StartApp, tab: OpenTab, room: str) -> None:
     app = start_app("clicks.py", Deployment.EMBEDDED, env={"STREAMLIT_CRDT_STORE": "rooms.db"})
     one, two = tab(app, room=room), tab(app, room=room)
