@@ -177,21 +177,24 @@ class NestingDepths:
         """Add the units that the document did not have before, up to `clocks`."""
         assert self._known is not None
         meta = places.meta
-        for run, (replica, start, end) in meta.text_ranges():
+        for text_run, (replica, start, end) in meta.text_ranges():
             known = self._ranges[replica].end if replica in self._ranges else self._known.get(replica, 0)
-            if places.parent(run) is not None and end > known:
+            if places.parent(text_run) is not None and end > known:
                 self.nested_texts.append((replica, max(start, known), end))
         for replica, block in meta.blocks.items():
             ranges = self._ranges.get(replica)
             if ranges is None:
                 ranges = self._ranges[replica] = _Ranges(self._known.get(replica, 0))
             end = block.end if clocks is None else min(block.end, clocks.get(replica, 0))
-            starts = [meta.run(index)[0][1] for index in range(block.first_run, block.end_run)]
-            ranges.append(block.start, min([*starts[:1], end]), None)  # structs without content
-            for index, (start, stop) in enumerate(pairwise([*starts, end]), block.first_run):
-                parent = places.parent(index)
-                if parent is not None:
-                    self._levels[parent] = places.level(index)
+            starts: list[tuple[int, int | None]] = [
+                (meta.run(index)[0][1], index) for index in range(block.first_run, block.end_run)
+            ]
+            if holes := meta.holes.get(replica):
+                starts = sorted([*starts, *((clock, None) for clock in holes)], key=lambda each: each[0])
+            for (start, run), (stop, _) in pairwise([*starts, (end, None)]):
+                parent = _UNKNOWN if run is None else places.parent(run)
+                if run is not None and isinstance(parent, tuple):
+                    self._levels[parent] = places.level(run)
                 ranges.append(start, min(stop, end), parent)
 
 
@@ -206,9 +209,9 @@ class _Ranges:
         """Create the parents of a replica of which the document has the units before `end`, all in root types."""
         self.end = end
         self._starts = array("q", [0])
-        self._parents: list[Unit | None] = [None]
+        self._parents: list[Place] = [None]
 
-    def append(self, start: int, end: int, parent: Unit | None) -> None:
+    def append(self, start: int, end: int, parent: Place) -> None:
         """Add the units from `start` to before `end`, except those that were added before."""
         start = max(start, self.end)
         if start >= end:
@@ -296,7 +299,7 @@ class _Places:
             place = self._known_parent(own)
             if place is not _UNKNOWN:
                 break
-            neighbor = left or right
+            neighbor = self._linked_neighbor(left, right)
             if neighbor is None:
                 place = self._named_parent(named)
                 break
@@ -308,6 +311,13 @@ class _Places:
         for member in chain:
             self._parents[member] = place
         return place
+
+    def _linked_neighbor(self, left: Unit | None, right: Unit | None) -> Unit | None:
+        """Return the left neighbor. If it is collected, the right one: pycrdt inserts the struct beside that."""
+        if left is None or right is None:
+            return left or right
+        is_linked = self._known_parent(left) is not _UNKNOWN or self._run_containing(left) is not None
+        return left if is_linked else right
 
     def _named_parent(self, number: int) -> Place:
         parent = self._named[number][0] if number >= 0 else ""
@@ -329,7 +339,12 @@ class _Places:
             starts = [self.meta.run(index)[0][1] for index in range(block.first_run, block.end_run)]
             self._starts[unit[0]] = starts
         found = bisect_right(starts, unit[1]) - 1
-        return block.first_run + found if found >= 0 else None
+        if found < 0:
+            return None
+        holes = self.meta.holes.get(unit[0])
+        hole = bisect_right(holes, unit[1]) - 1 if holes else -1
+        is_in_hole = holes is not None and hole >= 0 and holes[hole] > starts[found]
+        return None if is_in_hole else block.first_run + found
 
 
 def _check(places: _Places, max_nesting: int) -> None:

@@ -56,6 +56,7 @@ class UpdateMeta:
         structs: Number of structs.
         deletions: Replica id, first clock and end clock of each deletion, as one flat array.
         surrogates: Clocks of the low surrogates (second halves of surrogate pairs), per replica id.
+        holes: First clocks of the structs without content, collected or left out, per replica id.
         type_runs: Indexes of the runs with shared types.
         nested_parents: Number of the places inside of shared types that structs name as their parents.
     """
@@ -67,6 +68,7 @@ class UpdateMeta:
         self.structs = 0
         self.deletions = array("q")
         self.surrogates: dict[int, array[int]] = {}
+        self.holes: dict[int, array[int]] = {}
         self.type_runs = array("q")
         self._texts = array("q")
         self.nested_parents = 0
@@ -129,10 +131,12 @@ class UpdateMeta:
         self.deletions.extend((replica, start, end))
         self._extend_reach(replica, end)
 
-    def add_gap(self, replica: int, end: int) -> None:
-        """Add a gap in the structs of a replica, which ends before `end`."""
-        self._gap_ends[replica] = end
+    def add_hole(self, replica: int, clock: int, end: int, *, is_gap: bool) -> None:
+        """Add a struct without content from `clock` to before `end`. `is_gap`: the update leaves it out."""
+        self.holes.setdefault(replica, array("q")).append(clock)
         self._right = _NO_UNIT
+        if is_gap:
+            self._gap_ends[replica] = end
 
     def add_text(self, replica: int, clock: int, text: str) -> None:
         """Add the low surrogates of a text that begins at `clock`."""
@@ -333,8 +337,8 @@ class UpdateDecoder(Decoder):
             self.meta.structs += 1
             self._content_at = self._at
             length = self.read_positive()
-            if information == _SKIPPED:
-                self.meta.add_gap(self._replica, self._clock + length)
+            end = self._clock + length
+            self.meta.add_hole(self._replica, self._clock, end, is_gap=information == _SKIPPED)
             return length
         left = self._read_unit() if information & _HAS_LEFT else None
         right = self._read_unit() if information & _HAS_RIGHT else None

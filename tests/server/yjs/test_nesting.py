@@ -20,7 +20,7 @@ from streamlit_crdt_server.yjs.safe_apply import (
 )
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
-from tests.server.support.expensive_updates import ARRAY, struct
+from tests.server.support.expensive_updates import ARRAY, NULL, struct
 from tests.server.support.hostile_updates import blocks, child
 from tests.server.support.nested_types import (
     DELETE_OUTERMOST,
@@ -171,6 +171,39 @@ def test_N2_struct_between_two_types_is_refused() -> None:
         guarded.apply(between)
     with pytest.raises(UpdateRefusedError, match="different shared types"):
         validate_update(merge_updates(separate, between))
+
+
+COLLECTED = b"\0\1"
+BESIDE_COLLECTED = blocks((5, 0, [struct(ARRAY), child((5, 0)), COLLECTED, struct(NULL, (5, 0))]))
+"""A list with one value, a struct without content, and a value beside the list."""
+
+
+def test_S6_struct_beside_a_collected_one_is_accepted() -> None:
+    beside = blocks((6, 0, [struct(NULL, (5, 2), (5, 3))]))
+    guarded = Guarded()
+    guarded.apply(BESIDE_COLLECTED)
+    guarded.apply(beside)
+    validate_update(merge_updates(BESIDE_COLLECTED, beside))
+
+
+def test_N2_type_between_a_collected_struct_and_a_nested_one_is_nested() -> None:
+    """pycrdt inserts it beside the right neighbor."""
+    guarded = Guarded(max_nesting=1)
+    guarded.apply(BESIDE_COLLECTED)
+    with pytest.raises(NestingError):
+        guarded.apply(blocks((6, 0, [struct(ARRAY, (5, 2), (5, 1))])))
+
+
+def test_S6_merged_update_of_yjs_with_a_gap_is_accepted() -> None:
+    """The last text has a neighbor in the gap, which follows a value of another type."""
+    validate_update(
+        bytes.fromhex(
+            "020a9af9e3b30300040101740178070101610008009af9e3b30301017d02889af9e3b3030201770178c89af9e3b303029a"
+            "f9e3b30303017d0cc79af9e3b303049af9e3b303030204009af9e3b303050178c89af9e3b303059af9e3b3030301770568"
+            "656c6c6f0a02c49af9e3b303009af9e3b303080568656c6c6f06b1d18ce1010007010161012800b1d18ce10100016e017d"
+            "0687b1d18ce10100012800b1d18ce10102016e017d010a03c49af9e3b3030c9af9e3b3030d096c6f6e67207465787400"
+        )
+    )
 
 
 @pytest.mark.parametrize(
