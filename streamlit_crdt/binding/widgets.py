@@ -35,8 +35,20 @@ TEXT_INPUTS: Final = frozenset({"text_input", "text_area"})
 UNKEYED_PREFIX: Final = "crdt:"
 SUBMIT_BUTTON: Final = "form_submit_button"
 
-VALIDATION_ARGUMENTS: Final = ("accept_new_options", "max_selections")
+VALIDATION_ARGUMENTS: Final = ("accept_new_options", "max_selections", "options")
 """Arguments that limit the values of a widget. The others are not stored: they can be large, such as a chart's data."""
+
+
+def validation_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `VALIDATION_ARGUMENTS` of a call that are single values.
+
+    `options` is one for `st.feedback` only. Other widgets have their options in their serializer.
+    """
+    return {
+        name: value
+        for name in VALIDATION_ARGUMENTS
+        if isinstance(value := arguments.get(name), bool | int | str)
+    }
 
 
 class Refused:

@@ -14,9 +14,9 @@ from streamlit_crdt.binding import form_drafts, widget_registration
 from streamlit_crdt.binding.widgets import (
     SETTABLE,
     SUBMIT_BUTTON,
-    VALIDATION_ARGUMENTS,
     Widget,
     unkeyed_key,
+    validation_arguments,
 )
 from streamlit_crdt.session.script_run import ScriptRun
 
@@ -50,7 +50,7 @@ class WidgetCall:
     def identify(self, kind: str, arguments: Mapping[str, Any], form_id: str, *, is_settable: bool) -> None:
         """Take the arguments of the widget's identity."""
         self.kind = kind
-        self._arguments = {name: arguments[name] for name in VALIDATION_ARGUMENTS if name in arguments}
+        self._arguments = validation_arguments(arguments)
         self._form_id = form_id
         self._is_settable = is_settable
         if self.room is not None and is_settable:

@@ -43,6 +43,7 @@ def _app() -> None:
         st.select_slider("x", colors, key="select_slider")
         st.select_slider("x", colors, ("red", "green"), key="select_range")
         st.feedback("stars", key="feedback")
+        st.feedback("thumbs", key="thumbs")
         st.slider("x", key="slider")
         st.slider("x", 0.0, 1.0, key="slider_float")
         st.slider("x", 0, 10, (2, 8), key="slider_range")
@@ -94,6 +95,7 @@ SHOWN: list[tuple[str, Any]] = [
     ("select_slider", "blue"),
     ("select_range", ("green", "blue")),
     ("feedback", 3),
+    ("thumbs", 1),
     ("feedback", None),
     ("slider", 42),
     ("slider_float", 0.5),
@@ -137,6 +139,7 @@ INVALID: list[tuple[str, Any]] = [
     ("select_slider", "violet"),
     ("select_range", ("blue", "red")),
     ("feedback", 9),
+    ("thumbs", 2),
     ("slider", 400),
     ("slider", -1),
     ("slider", 2.5),
