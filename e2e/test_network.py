@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from playwright.sync_api import Page, WebSocketRoute
 
 from e2e import drivers as d
@@ -109,6 +110,61 @@ def test_tab_without_network_keeps_its_values_and_syncs_later(
     two.go_offline(False)
     two.eventually_shows("a", 5, deadline_s=40)
     eventually(lambda: d.shown_text(two, "a") == "5", why="the widget shows the value")
+
+
+class AppConnection:
+    """Connection of a page to Streamlit, which a test can close and block."""
+
+    def __init__(self) -> None:
+        self.is_blocked = False
+        self._sockets: list[WebSocketRoute] = []
+
+    def prepare(self, page: Page) -> None:
+        page.route_web_socket(lambda url: "_stcore/stream" in url, self._open)
+
+    def _open(self, socket: WebSocketRoute) -> None:
+        if self.is_blocked:
+            socket.close()
+        else:
+            self._sockets += (socket, socket.connect_to_server())
+
+    def block(self) -> None:
+        self.is_blocked = True
+        for socket in self._sockets:
+            socket.close()
+
+
+@pytest.mark.soak
+def test_R3_unsaved_edits_of_an_expired_session_are_kept_by_its_tab(
+    start_app: StartApp, tab: OpenTab, room: str
+) -> None:
+    """Streamlit drops a session whose tab is offline. The tab brings the edits to the server and to a new session."""
+    no_time = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "0"}
+    app = start_app("board.py", Deployment.STANDALONE, env=no_time)
+    connection = AppConnection()
+    one, two = tab(app, room=room), tab(app, room=room, prepare=connection.prepare)
+    for tab_ in (one, two):
+        tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")
+        tab_.eventually_shows("status", "connected")
+    d.set_number(two, "b", 1)
+    one.eventually_shows("b", 1)
+    app.server.stop(signal.SIGKILL)
+    two.eventually_shows("status", "offline", deadline_s=30)
+    d.set_number(two, "a", 2)
+    d.click(two, "count")
+    two.eventually_shows("count", 1)
+    connection.block()
+    app.server.start()
+    one.eventually_shows("status", "connected", deadline_s=30)
+    one.eventually_shows("count", 1)  # from the tab, without a session
+    d.set_number(one, "c", 3)
+    connection.is_blocked = False
+    for tab_ in (one, two):
+        tab_.eventually_shows("c", 3, deadline_s=60)
+        tab_.eventually_shows("a", 2, deadline_s=60)
+        tab_.eventually_shows("count", 1, deadline_s=60)
+        tab_.eventually_shows("b", 1)
+    assert two.state()["first"]["b"] == 1, "the session has not expired"
 
 
 def test_R7_frames_of_an_idle_large_room_are_small(shared_app: StartApp, tab: OpenTab, room: str) -> None:
