@@ -9,6 +9,8 @@
 import * as Y from "yjs";
 
 const ROOTS = { state: Y.Map, t: Y.Text, a: Y.Array };
+// Seeds that share one history of edits. Each has a delivery of its own.
+const DELIVERIES = 3;
 const WORDS = ["ab", "x", "hello", "é", "q", "long text"];
 
 function generator(seed) {
@@ -131,18 +133,25 @@ function read(ydoc) {
   };
 }
 
-function createCase(seed) {
-  const from = generator(seed);
-  const { deliveries, rest } = createDelivery(createUpdates(from), from);
+function createHistory(number) {
+  const updates = createUpdates(generator(number));
+  const ydoc = createDocument();
+  for (const update of updates) Y.applyUpdate(ydoc, update);
+  return { number, updates, complete: read(ydoc) };
+}
+
+function createCase(seed, { updates, complete }) {
+  const { deliveries, rest } = createDelivery(updates, generator(-1 - seed));
   const ydoc = createDocument();
   for (const update of deliveries) Y.applyUpdate(ydoc, update);
-  const partial = read(ydoc);
-  for (const update of rest) Y.applyUpdate(ydoc, update);
   const encode = (updates) => updates.map((update) => Buffer.from(update).toString("base64"));
-  return { seed, deliveries: encode(deliveries), partial, rest: encode(rest), complete: read(ydoc) };
+  return { seed, deliveries: encode(deliveries), partial: read(ydoc), rest: encode(rest), complete };
 }
 
 const [first, count] = process.argv.slice(2).map(Number);
+let history = createHistory(Math.floor(first / DELIVERIES));
 for (let seed = first; seed < first + count; seed++) {
-  process.stdout.write(`${JSON.stringify(createCase(seed))}\n`);
+  const number = Math.floor(seed / DELIVERIES);
+  if (number !== history.number) history = createHistory(number);
+  process.stdout.write(`${JSON.stringify(createCase(seed, history))}\n`);
 }
