@@ -69,9 +69,11 @@ class NodeClient:
 
 
 @contextmanager
-def node_client(port: int, room: str = "room", token: str = "") -> Iterator[NodeClient]:
+def node_client(
+    port: int, room: str = "room", token: str = "", max_frame_bytes: int | None = None
+) -> Iterator[NodeClient]:
     script = str(ROOT / "tests/server/stock/client.mjs")
-    command = ["node", script, f"ws://127.0.0.1:{port}", room, token]
+    command = ["node", script, f"ws://127.0.0.1:{port}", room, token, str(max_frame_bytes or "")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     client = NodeClient(process)
     try:
@@ -136,6 +138,27 @@ def test_clients_reconnect_after_restart_with_offline_edits() -> None:
             assert time.monotonic() - started_at < 10
         finally:
             second.stop()
+
+
+def test_R3_client_with_its_own_frame_limit_gets_a_large_room() -> None:
+    """`max_sent_frame_bytes` is below the client's limit. The room arrives at a join, and as one update of a client."""
+    running = EmbeddedServer(Settings(require_token=False, port=0, max_sent_frame_bytes=100_000))
+    running.start()
+    values = {f"key{number}": f"{number}" * 20_000 for number in range(30)}
+    try:
+        with node_client(running.port, max_frame_bytes=120_000) as early:
+            early.wait_for(synced=True)
+            with node_client(running.port) as author:
+                for key, value in values.items():
+                    author.send(set=[key, value])
+                early.wait_for(state=values)
+                with node_client(running.port, max_frame_bytes=120_000) as late:
+                    late.wait_for(state=values, synced=True)
+                    late.send(set=["answer", 1])
+                    early.wait_for(state=values | {"answer": 1})
+                    assert "dropped" not in early.reported | late.reported
+    finally:
+        running.stop()
 
 
 def test_client_closed_for_an_oversized_frame_stays_offline(server: EmbeddedServer) -> None:

@@ -5,12 +5,17 @@ import WebSocket from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 
-const [url, room, token] = process.argv.slice(2);
+const [url, room, token, maxFrameBytes] = process.argv.slice(2);
+class LimitedSocket extends WebSocket {
+  constructor(address, protocols) {
+    super(address, protocols, maxFrameBytes ? { maxPayload: Number(maxFrameBytes) } : {});
+  }
+}
 const ydoc = new Y.Doc();
 const state = ydoc.getMap("state");
 const provider = new WebsocketProvider(url, room, ydoc, {
   params: token ? { token } : {},
-  WebSocketPolyfill: WebSocket,
+  WebSocketPolyfill: LimitedSocket,
   disableBc: true,
 });
 const report = (change) => console.log(JSON.stringify(change));
@@ -19,6 +24,7 @@ const users = () => [...provider.awareness.getStates().values()].map((one) => on
 
 provider.on("status", ({ status }) => report({ status }));
 provider.on("sync", (synced) => report({ synced }));
+provider.on("connection-close", (event) => report({ dropped: event?.code ?? null }));
 provider.on("closed", ({ code }) => report({ closed: code }));
 state.observe(() => report({ state: state.toJSON() }));
 provider.awareness.on("change", () => report({ users: users().sort() }));
