@@ -71,8 +71,8 @@ class Settings:
         max_bytes_per_s_per_connection: The same for the bytes of its frames.
         max_throttled_s_per_connection: Seconds for which a connection that exceeds one of these two is read more
             slowly. If they are not enough, it is closed with 4303.
-        max_cpu_ms_per_s_per_connection: CPU time in milliseconds that the frames of a connection may take, on average.
-            A connection that takes more is read more slowly.
+        max_cpu_ms_per_s_per_connection: CPU time in milliseconds that the frames of a connection may take until they
+            are applied, on average. A connection that takes more is read more slowly.
         max_cpu_burst_ms_per_connection: The same at once.
         max_cpu_debt_ms_per_connection: CPU time in milliseconds beyond these two above which a connection is closed
             with 4303.

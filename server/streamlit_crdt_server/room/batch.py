@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -38,6 +39,9 @@ REPAIR_IN_THREAD_OVER_BYTES = 64 * 1024
 
 MAX_TRANSACTIONS = 256
 """Transactions of one flush. What is still ready then, follows in the next flush, after other rooms."""
+
+MAX_APPLY_S = 0.05
+"""CPU seconds of one flush, after which nothing more is applied before other rooms."""
 
 MAX_UPDATES_PER_TRANSACTION = 64
 """Updates that share a transaction.
@@ -85,11 +89,16 @@ class BatchApplication:
     Attributes:
         misplaced: The stored updates that were dropped because their structs are misplaced.
         stored: The applied parts of stored updates, which were pending until now.
-        taken: The received updates of which parts were applied.
+        taken: The received updates of which something was applied.
     """
 
     def __init__(
-        self, ydoc: Doc[Any], order: UpdateOrder[QueuedUpdate | None], pairs: SurrogatePairs, log: Logger
+        self,
+        ydoc: Doc[Any],
+        order: UpdateOrder[QueuedUpdate | None],
+        pairs: SurrogatePairs,
+        log: Logger,
+        max_s: float = MAX_APPLY_S,
     ) -> None:
         """Create an application.
 
@@ -98,7 +107,9 @@ class BatchApplication:
             order: The order. Its source None is the log.
             pairs: The surrogate pairs of the document.
             log: The logger of the room.
+            max_s: CPU seconds after which the rest stays in the order. One update is applied in any case.
         """
+        self._max_s = max_s
         self.misplaced: list[bytes] = []
         self.stored: list[bytes] = []
         self.taken: set[QueuedUpdate] = set()
@@ -108,7 +119,9 @@ class BatchApplication:
         self._log = log
 
     def apply(self) -> list[QueuedUpdate]:
-        """Apply everything that is ready in few transactions. An update that fails is rejected by itself.
+        """Apply what is ready, in few transactions and a limited time. An update that fails is rejected by itself.
+
+        The CPU time is charged to the senders.
 
         Returns:
             The applied updates. A part of an update counts as an update. The last part has the future of the sender.
@@ -117,23 +130,35 @@ class BatchApplication:
             DocumentDamagedError: The document panicked and must be replaced; no update was accepted.
         """
         applied = list[QueuedUpdate]()
+        ends_at_s = time.thread_time() + self._max_s
         for _ in range(MAX_TRANSACTIONS):
-            if not self._order.has_ready:
+            if self._order.has_ready:
+                applied += self._apply_in_transaction(ends_at_s)
+            if time.thread_time() >= ends_at_s or not self._order.has_ready:
                 break
-            applied += self._apply_in_transaction()
         return applied
 
-    def _apply_in_transaction(self) -> list[QueuedUpdate]:
-        applied, unobserved = list[QueuedUpdate](), list[bytes]()
+    def _apply_in_transaction(self, ends_at_s: float) -> list[QueuedUpdate]:
+        applied, unobserved, costs = list[QueuedUpdate](), list[bytes](), dict[Peer, float]()
+        began_s = at_s = time.thread_time()
         try:
             with self._ydoc.applying() if isinstance(self._ydoc, RoomDoc) else self._ydoc.transaction():
                 while len(unobserved) < MAX_UPDATES_PER_TRANSACTION and (ready := self._order.take()):
                     applied += self._apply_ready(ready, unobserved)
+                    since_s, at_s = at_s, time.thread_time()
+                    for entry in ready.sources:
+                        if entry is not None:
+                            cost_s = (at_s - since_s) / len(ready.sources)
+                            costs[entry.peer] = costs.get(entry.peer, 0.0) + cost_s
+                    if at_s >= ends_at_s:
+                        break
         except ExceptionGroup:
             self._log.exception("an observer of a room's document failed")
         except BaseException as error:
             reraise_exit(error)
             raise DocumentDamagedError("commit") from error
+        finally:
+            _charge(costs, time.thread_time() - began_s)
         return applied
 
     def _apply_ready(
@@ -158,10 +183,10 @@ class BatchApplication:
         for entry in ready.sources:
             if entry is None:
                 continue
+            self.taken.add(entry)
             if ready.is_whole:
                 yield entry
             else:
-                self.taken.add(entry)
                 done = entry.done if entry in ready.finished else None
                 yield QueuedUpdate(entry.peer, ValidatedUpdate(data, ends=ready.ends), done)
 
@@ -173,6 +198,14 @@ class BatchApplication:
                 self.misplaced.append(ready.data)
             else:
                 entry.reject(error)
+
+
+def _charge(costs: Mapping[Peer, float], total_s: float) -> None:
+    """Charge the CPU time of a transaction to peers, in proportion to the time of their updates before its commit."""
+    applied_s = sum(costs.values())
+    for peer, cost_s in costs.items():
+        if cost_s:
+            peer.charge(total_s * cost_s / applied_s)
 
 
 async def repair_surrogate_pairs(

@@ -256,7 +256,7 @@ class RoomConnections:
 
     async def _wait_for_budget(self, peer: SocketPeer) -> None:
         """Read nothing from a peer that is in debt, so that its sender slows down. Close it if the debt is large."""
-        while (delay_s := peer.budget.delay_s(time.monotonic())) > MIN_DELAY_S:
+        while (delay_s := peer.budget.delay_s()) > MIN_DELAY_S:
             if peer.budget.is_exceeded:
                 self._close_too_expensive(peer)
                 return

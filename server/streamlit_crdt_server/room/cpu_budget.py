@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streamlit_crdt_server.settings import Settings
@@ -16,17 +16,18 @@ how many there are."""
 class CpuBudget:
     """The budget of one connection. It falls with each charge and rises with time. Below zero, it is a debt."""
 
-    def __init__(self, settings: Settings, now: float) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = settings.max_cpu_ms_per_s_per_connection / 1000
         self._burst_s = settings.max_cpu_burst_ms_per_connection / 1000
         self._max_debt_s = settings.max_cpu_debt_ms_per_connection / 1000
         self._left_s = self._burst_s
-        self._at = now
+        self._clock = clock
+        self._at = clock()
 
     def charge(self, cpu_s: float) -> None:
         """Subtract CPU seconds."""
         if cpu_s > FREE_S:
-            self._refill(time.monotonic())
+            self._refill()
             self._left_s -= cpu_s - FREE_S
 
     @contextmanager
@@ -38,12 +39,13 @@ class CpuBudget:
         finally:
             self.charge(time.thread_time() - started_s)
 
-    def delay_s(self, now: float) -> float:
+    def delay_s(self) -> float:
         """Return the seconds until the debt is paid. 0 without a debt."""
-        self._refill(now)
+        self._refill()
         return max(0.0, -self._left_s / self._per_s)
 
-    def _refill(self, now: float) -> None:
+    def _refill(self) -> None:
+        now = self._clock()
         self._left_s = min(self._burst_s, self._left_s + (now - self._at) * self._per_s)
         self._at = now
 

@@ -19,10 +19,12 @@ from anyio import CapacityLimiter, Event, to_thread
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import MalformedFrameError, UpdateRefusedError
 from streamlit_crdt_server.settings import Settings
+from streamlit_crdt_server.yjs.integration_cost import check_cost
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.nesting import MAX_NESTING
 from streamlit_crdt_server.yjs.pacing import Pacer, paced, pause
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
+from streamlit_crdt_server.yjs.update_decoder import read_update_meta
 from streamlit_crdt_server.yjs.update_slices import cut_update
 
 VALIDATE_IN_THREAD_OVER_BYTES = 2 * 1024
@@ -36,6 +38,13 @@ FREE_BYTES = 128
 
 SLICE_BYTES = 32 * 1024
 """Size to which a large update is cut: up to 6000 structs, which pycrdt applies in 5 to 15 ms."""
+
+WHOLE_BYTES = 256 * 1024
+"""Size up to which the comparisons within an update are counted before it is cut. In a larger one they are counted in
+each slice, and the time to apply it is charged to the sender."""
+
+MAX_VALUE_ELEMENTS = 1_000_000
+"""Elements inside one value, which cannot be cut. pycrdt takes 50 ms for this many, during which nothing else runs."""
 
 MEDIUM_BYTES = 256 * 1024
 """Size up to which frames have a lane of their own, so that they do not wait for the large ones of others."""
@@ -199,7 +208,9 @@ def validate_in_slices(update: bytes, max_nesting: int = MAX_NESTING) -> Sequenc
     if len(update) <= SLICE_BYTES:
         return (validate_update(update, max_nesting),)
     try:
-        pieces = cut_update(update, SLICE_BYTES)
+        if len(update) <= WHOLE_BYTES:
+            check_cost(read_update_meta(update))
+        pieces = cut_update(update, SLICE_BYTES, MAX_VALUE_ELEMENTS)
     except (ValueError, RecursionError) as error:
         raise UpdateRefusedError(str(error) or "it is nested too deeply") from error
     slices = []

@@ -72,22 +72,21 @@ class Peer(Protocol):
 
     def deliver(self, frame: bytes, update: bytes | None) -> None:
         """Queue a frame for the peer. `update` is the update in a sync frame, None for other frames."""
-        ...
 
     def request_state(self, state_vector: bytes) -> None:
         """Ask the peer for what a document at `state_vector` lacks. It answers with updates, now or later."""
-        ...
+
+    def charge(self, cpu_s: float) -> None:
+        """Charge the CPU seconds in which updates of the peer were applied."""
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the peer. Its client may reconnect unless the code forbids it."""
-        ...
 
 
 class PeerUpdates(Protocol):
     """The part of `UpdatePipeline` that a `LocalPeer` uses. Event loop only."""
 
     def submit(self, peer: Peer, update: ValidatedUpdate, done: Future[None] | None = None) -> None: ...
-
     def read_shared_state(self) -> bytes | None: ...
 
 
@@ -95,7 +94,6 @@ class ReplicaIds(Protocol):
     """Replica ids of a room that their sessions have left, see `hub.replica_ids`. Any thread."""
 
     def take(self) -> tuple[int, int] | None: ...
-
     def give_back(self, replica_id: int, clock: int) -> None: ...
 
 
@@ -103,7 +101,6 @@ class PeerDepartures(Protocol):
     """The part of `RoomConnections` that a `LocalPeer` uses. Event loop only."""
 
     def leave(self, peer: Peer) -> None: ...
-
     def depart(self, peer: Peer) -> None: ...
 
 
@@ -115,16 +112,12 @@ class LocalRoom(Protocol):
 
     @property
     def pipeline(self) -> PeerUpdates: ...
-
     @property
     def connections(self) -> PeerDepartures: ...
-
     @property
     def epoch(self) -> str: ...
-
     @property
     def level(self) -> int: ...
-
     @property
     def is_saving_failing(self) -> bool: ...
 
@@ -164,7 +157,7 @@ class SocketPeer:
         self.is_in_transfer = False
         self.has_state = False
         self.next_vector: bytes | None = None
-        self.budget = CpuBudget(settings, time.monotonic())
+        self.budget = CpuBudget(settings)
         self.is_busy = False
         self.session = session_of(channel)
         self.is_leaving = False
@@ -216,6 +209,10 @@ class SocketPeer:
         queue.append((frame, counted_bytes))
         self._queue_bytes += counted_bytes
         self._has_frames.set()
+
+    def charge(self, cpu_s: float) -> None:
+        """Charge CPU seconds. A peer in debt is read more slowly."""
+        self.budget.charge(cpu_s)
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Stop serving the peer. The first code and reason are the ones that are sent."""
@@ -453,6 +450,9 @@ class LocalPeer:
         with self._lock:
             vector, self._requested_vector = self._requested_vector, None
         return vector
+
+    def charge(self, cpu_s: float) -> None:
+        """Do nothing: the session is a part of this process."""
 
     def replace(self, state: bytes) -> None:
         """Replace the undrained updates by a whole state, after the room was loaded again. Called by the room."""

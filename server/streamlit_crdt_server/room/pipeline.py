@@ -194,7 +194,7 @@ class UpdatePipeline:
             if wait_s > 0:
                 await sleep(wait_s)
             self._has_work.clear()
-            await self.flush()
+            await self._flush_some()
 
     async def request_missing(self) -> None:
         """Ask peers for the updates that pending ones depend on, until cancelled (rule S6)."""
@@ -221,6 +221,14 @@ class UpdatePipeline:
 
     async def flush(self) -> None:
         """Apply and send everything, and queue it for saving."""
+        for _ in ("what earlier flushes left", "the inbox"):
+            await self._flush_some()
+            while self._document.has_ready:
+                await sleep(0)
+                await self._flush_some()
+
+    async def _flush_some(self) -> None:
+        """Apply and send what takes a limited time, and queue it for saving. The rest follows after other rooms."""
         async with self._flushing:
             started_at = time.monotonic()
             self._send_presences()
@@ -235,10 +243,12 @@ class UpdatePipeline:
                 return
             external = list(document.outbox)
             queries, self._saved_queries = self._saved_queries, {}
-            applied = await self._apply_inbox()
+            # What the last flush left is applied first. Meanwhile a full inbox slows the senders.
+            left = tuple(self._inbox) if document.has_ready else ()
+            applied = await self._apply_batch([] if document.has_ready else self._take_inbox())
             external += document.applied_stored
-            await self._publish(applied, external, self._answerable(queries))
-            if document.has_ready:
+            await self._publish(applied, external, self._answerable(queries, left))
+            if document.has_ready or self._inbox:
                 self._has_work.set()
             duration_s = time.monotonic() - started_at
             self._next_flush_at = started_at + max(TICK_S, MIN_FLUSH_PERIOD_RATIO * duration_s)
@@ -255,16 +265,15 @@ class UpdatePipeline:
         if pending != EMPTY_UPDATE:
             self._persister.put(WriteBatch(pending))
 
-    def _answerable(self, queries: dict[Peer, int]) -> dict[Peer, int]:
-        """Return the saved queries of the peers without pending updates, which are not saved. Keep the others."""
+    def _answerable(self, queries: dict[Peer, int], left: Sequence[QueuedUpdate]) -> dict[Peer, int]:
+        """Return the saved queries of the peers of which nothing is pending or left. Keep the others."""
         if not queries:
             return queries
-        pending = {entry.peer for entry in self._document.pending()} & self._peers
+        pending = {entry.peer for entry in (*self._document.pending(), *left)} & self._peers
         self._saved_queries |= {peer: queries[peer] for peer in pending if peer in queries}
         return {peer: version for peer, version in queries.items() if peer not in pending}
 
-    async def _apply_inbox(self) -> list[QueuedUpdate]:
-        batch = self._take_inbox()
+    async def _apply_batch(self, batch: list[QueuedUpdate]) -> list[QueuedUpdate]:
         try:
             return await self._apply(self._without_changes_if_full(batch))
         except BaseException as error:  # the room fails: every future must complete

@@ -42,6 +42,7 @@ class Decoder:
     def __init__(self, content: bytes, start: int = 0) -> None:
         self._bytes = content
         self._at = start
+        self._max_elements = self._elements_left = MAX_VARUINT
 
     @property
     def position(self) -> int:
@@ -142,18 +143,26 @@ class Decoder:
         elif kind == _ANY_VARINT:
             self._skip_signed()
         elif kind == _ANY_ARRAY:
-            for index in range(self.read_count()):
+            for index in range(self._read_size(depth)):
                 self.skip_any(depth + 1)
                 if not index % PAUSE_EVERY:
                     pause()
         elif kind == _ANY_OBJECT:
-            for index in range(self.read_count()):
+            for index in range(self._read_size(depth)):
                 self.read_text()
                 self.skip_any(depth + 1)
                 if not index % PAUSE_EVERY:
                     pause()
         else:
             raise DecodeError(f"value type {kind} is unknown")
+
+    def _read_size(self, depth: int) -> int:
+        """Read the number of elements of an array or object `depth` levels below the outermost value."""
+        count = self.read_count()
+        self._elements_left = (self._elements_left if depth else self._max_elements) - count
+        if self._elements_left < 0:
+            raise DecodeError("a value has too many elements")
+        return count
 
     def expect_end(self) -> None:
         """Raise DecodeError if bytes remain."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, Decoder, encode_varuint
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, MAX_VARUINT, Decoder, encode_varuint
 from streamlit_crdt_server.yjs.update_decoder import Unit, UpdateDecoder, UpdateMeta
 
 CHUNKS_PER_PIECE = 8
@@ -30,17 +30,22 @@ _SPLITTABLE = (_JSON, _STRING, _ANY)
 _NO_DELETIONS = b"\0"
 
 
-def cut_update(update: bytes, max_bytes: int) -> list[bytes]:
+def cut_update(update: bytes, max_bytes: int, max_elements: int = MAX_VARUINT) -> list[bytes]:
     """Cut an update into updates of at most `max_bytes` that together are equivalent. Any thread.
 
     The deletions are in the last pieces. The cost is that of decoding the update, unless it is small enough already.
 
+    Args:
+        update: The update.
+        max_bytes: Size of a piece.
+        max_elements: Limit of the elements inside one value, which cannot be cut. Checked in an update to cut.
+
     Raises:
-        ValueError: The update is not well formed to its last byte.
+        ValueError: The update is not well formed to its last byte, or a value has too many elements.
     """
     if len(update) <= max_bytes:
         return [update]
-    cutter = _Cutter(update, max(1, max_bytes // CHUNKS_PER_PIECE))
+    cutter = _Cutter(update, max(1, max_bytes // CHUNKS_PER_PIECE), max_elements)
     cutter.decode()
     packer = _Packer(max_bytes)
     for chunk in _in_dependency_order(cutter.chunks):
@@ -104,8 +109,9 @@ class _Dependencies(UpdateMeta):
 class _Cutter(UpdateDecoder):
     """A decoder that collects the chunks of each replica."""
 
-    def __init__(self, content: bytes, max_chunk_bytes: int) -> None:
+    def __init__(self, content: bytes, max_chunk_bytes: int, max_elements: int) -> None:
         super().__init__(content)
+        self._max_elements = max_elements
         self._dependencies = _Dependencies()
         self.meta = self._dependencies
         self.chunks: dict[int, list[_Chunk]] = {}
