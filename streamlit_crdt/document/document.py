@@ -41,6 +41,7 @@ from streamlit_crdt_server.yjs.integration_order import is_circular
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.nesting import NestingDepths, check_nesting
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, decode_state_vector, read_update_meta
 from streamlit_crdt_server.yjs.update_order import ReadyUpdate, UpdateOrder
 
@@ -82,8 +83,10 @@ class Document:
         """Create the pycrdt document: at first, and after a panic, when no call into the old one is safe."""
         self._doc: Doc[Any] = Doc(client_id=replica_id, allow_multithreading=True)
         self._depths = NestingDepths()
+        self._pairs = SurrogatePairs()
         if content is not None:
             self._load(content)
+            self._pairs.add(content)
         self._applied = AppliedClocks()
         self._uncounted: list[bytes] = []
         self._recount()
@@ -279,6 +282,7 @@ class Document:
 
     def _record(self, update: bytes) -> None:
         self._updates.append(update)
+        self._pairs.add(update)
         if self._copy.add(update):
             self._copy = IntactCopy(self._doc.get_update())
 
@@ -358,7 +362,10 @@ class Document:
 
     def _apply_complete(self, update: bytes, meta: UpdateMeta) -> None:
         """Apply an update whose dependencies the document has."""
-        applied, step = self._count_own(), step_of(meta)
+        applied = self._count_own()
+        if self._pairs.may_split(update):
+            update, meta = self._pairs.repair(update, applied)
+        step = step_of(meta)
         if step is not None and step.is_next(applied):
             self._apply_unobserved(update)
             applied.advance(step.ends)
@@ -378,15 +385,34 @@ class Document:
         self._record(update)
 
     def _apply(self, update: bytes) -> None:
-        with self._doc.transaction(origin=REMOTE):
-            self._apply_with_depths(update)
+        try:
+            with self._doc.transaction(origin=REMOTE):
+                self._apply_with_depths(update)
+        finally:
+            if self._depths.has_nested_change:
+                self._roots.forget()
+                self.snapshots.forget()
 
     def _load(self, content: bytes) -> None:
-        """Apply the content of an earlier document. What exceeds a limit is left out."""
+        """Apply the content of an earlier document. What exceeds a limit or is misplaced is left out."""
         try:
-            self._apply_with_depths(content)
+            self._load_part(content)
+        except (
+            RuntimeError
+        ):  # a parent was a deleted value when its struct arrived; the merged content has the value
+            order: UpdateOrder[int] = UpdateOrder(decode_state_vector(self._doc.get_state()))
+            order.put_divided(content, 0)
+            while (ready := order.take()) is not None:
+                try:
+                    self._load_part(ready.data)
+                except RuntimeError:
+                    order.correct(decode_state_vector(self._doc.get_state()))
+
+    def _load_part(self, update: bytes) -> None:
+        try:
+            self._apply_with_depths(update)
         except RefusedByServerError:
-            self._apply_with_depths(self._depths.without_deep_structs(content))
+            self._apply_with_depths(self._depths.without_deep_structs(update))
 
     def _apply_with_depths(self, update: bytes) -> None:
         with self._depths.admit(update, lambda: decode_state_vector(self._doc.get_state())):

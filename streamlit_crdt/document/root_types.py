@@ -47,9 +47,9 @@ class RootTypes:
         name = f"{rule.name}:{key}"
         if name not in self._types:
             shared, cache = self._doc.get(name, type=rule.kind), self._cache
-            # pycrdt's own `observe_deep` reads the changes, on which yrs 0.28 can panic. A callback that refers to
+            # `observe_deep` reads the changes of nested XML, on which yrs 0.28 can panic. A callback that refers to
             # `self` would keep the document alive for ever.
-            self._subscriptions.append(shared.integrated.observe_deep(lambda _events: cache.pop(name, None)))
+            self._subscriptions.append(shared.integrated.observe(lambda _event: cache.pop(name, None)))
             self._types[name] = shared
             self.keys.add(key)
         return self._types[name]
@@ -91,6 +91,10 @@ class RootTypes:
                 if found is not None:
                     values[key] = found
         return values
+
+    def forget(self) -> None:
+        """Read every root type again, because a type nested in one of them may have changed."""
+        self._cache.clear()
 
     def mark(self, key: str, rule: Rule, container_tag: str) -> MergedValue:
         """Set the marker of `key` to `rule`. Return the merged value."""

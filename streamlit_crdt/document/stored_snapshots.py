@@ -75,8 +75,8 @@ class StoredSnapshots:
         self._map: Map[Any] = doc.get(ROOT, type=Map)
         self._entries: list[Mapping[str, SnapshotInfo]] = []
         entries = self._entries
-        # As in `RootTypes`: pycrdt's own `observe_deep` may panic, and a reference to `self` would never be freed.
-        self._subscription = self._map.integrated.observe_deep(lambda _events: entries.clear())
+        # As in `RootTypes`: `observe_deep` may panic, and a reference to `self` would never be freed.
+        self._subscription = self._map.integrated.observe(lambda _event: entries.clear())
 
     def entries(self) -> Mapping[str, SnapshotInfo]:
         """Return the metadata of all snapshots by name. Invalid content of another program is skipped."""
@@ -90,6 +90,10 @@ class StoredSnapshots:
                 }
             )
         return self._entries[0]
+
+    def forget(self) -> None:
+        """Read all snapshots again, because a type nested in one of them may have changed."""
+        self._entries.clear()
 
     def get(self, name: str) -> StoredSnapshot | None:
         """Return a snapshot, or None if there is none with this name or its content is invalid."""

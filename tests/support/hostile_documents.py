@@ -1,39 +1,20 @@
 """Content that no client writes: every kind of struct in every kind of container, and random documents.
 
-`python -m tests.support.hostile_documents matrix` and `... random SEED FIRST COUNT IN_ORDER` apply, read, edit and
-encode such content in this process, and print the number of each trial before it. The process may crash or hang:
-`watch` runs it as a child with a time limit.
+`hostile_trials` applies, reads and edits them.
 """
 
 from __future__ import annotations
 
-import logging
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from random import Random
-from typing import Any
 
-from pycrdt import Doc, Map
-
-from streamlit_crdt.document.json_state import state_of
-from streamlit_crdt.document.replica import Replica
-from streamlit_crdt.errors import CrdtError
-from streamlit_crdt.merge import RULES
-from streamlit_crdt_server.errors import ServerError
 from streamlit_crdt_server.yjs.lib0 import encode_bytes, encode_varuint
-from streamlit_crdt_server.yjs.nesting import MAX_NESTING, depths_of
-from streamlit_crdt_server.yjs.safe_apply import apply_update, read_state, validate_update
+from streamlit_crdt_server.yjs.nesting import MAX_NESTING
 
 Unit = tuple[int, int]
 AUTHOR = 5
-
-HANG_S = 60.0
-"""Time limit of one trial in seconds. A trial takes milliseconds."""
 
 
 def text(value: str) -> bytes:
@@ -166,11 +147,25 @@ def in_container(container: str, content: Content) -> bytes:
 NESTED_CONTAINERS = ("array", "map", "text", "XML element", "XML fragment", "XML text")
 
 
-def matrix() -> Iterator[tuple[str, list[bytes]]]:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Updates of one document.
+
+    Attributes:
+        converges: Whether replicas read it alike, in whatever order its updates are merged. They may not if the two
+            neighbors of a struct are in different root types.
+    """
+
+    name: str
+    updates: Sequence[bytes]
+    converges: bool = True
+
+
+def matrix() -> Iterator[Document]:
     """Yield each content in each container."""
     for container in (*CONTAINERS, *NESTED_CONTAINERS):
         for name, content in CONTENTS.items():
-            yield f"{name} in {container}", [in_container(container, content)]
+            yield Document(f"{name} in {container}", [in_container(container, content)])
 
 
 class RandomDocument:
@@ -190,6 +185,11 @@ class RandomDocument:
         self._clocks = dict.fromkeys((1, 2, AUTHOR), 0)
         self._units: list[Unit] = []
         self._types: list[Unit] = []
+
+    @property
+    def converges(self) -> bool:
+        """See `Document.converges`."""
+        return not any(struct.left and struct.right for _, _, struct in self._structs)
 
     def updates(self) -> list[bytes]:
         """Return the updates."""
@@ -257,129 +257,9 @@ class RandomDocument:
         return bytes(damaged)
 
 
-def random_documents(
-    seed: int, first: int, count: int, in_order: int = 0
-) -> Iterator[tuple[str, list[bytes]]]:
+def random_documents(seed: int, first: int, count: int, in_order: int = 0) -> Iterator[Document]:
     """Yield random documents. The number of a document determines it."""
     for number in range(first, first + count):
         document = RandomDocument(Random(f"{seed} {number}"), in_order=bool(in_order))
-        yield f"seed {seed}, document {number}", document.updates()
-
-
-def use(updates: Sequence[bytes]) -> None:
-    """Apply updates to a room's document and to a replica; read, edit, undo, delete and encode everything."""
-    _use_room_document(updates)
-    replica = Replica()
-    replica.set("other", 1)
-    for update in updates:
-        with suppress(CrdtError):
-            replica.apply(update)
-        _read(replica)
-    assert "other" in replica and replica.get("other") == 1
-    _edit(replica)
-    replica.set("other", 2)
-    peer = Replica()
-    peer.apply(replica.diff())
-    assert peer.get("other") == 2
-    _read(peer)
-
-
-def _use_room_document(updates: Sequence[bytes]) -> None:
-    ydoc: Doc[Any] = Doc()
-    depths_of(ydoc).max_nesting = MAX_NESTING
-    for update in updates:
-        with suppress(ServerError):
-            apply_update(ydoc, validate_update(update).data)
-        read_state(ydoc)
-    copy: Doc[Any] = Doc()
-    copy.apply_update(read_state(ydoc))
-    for name in ("state", "map:k"):
-        shared = copy.get(name, type=Map)
-        with copy.transaction() as transaction:
-            for key in shared.integrated.keys(transaction._txn):
-                with suppress(KeyError):
-                    shared.integrated.remove(transaction._txn, key)
-    copy.get_update()
-
-
-def _read(replica: Replica) -> None:
-    dict(replica.items())
-    dict(replica.events)
-    for name in replica.snapshots():
-        replica.snapshot(name)
-    with suppress(CrdtError):
-        state_of(replica.stored())
-
-
-_EDITS: Mapping[type, tuple[str, Any]] = {
-    list: ("list", lambda value: [*value, 5]),
-    str: ("text", lambda value: value + "z"),
-    dict: ("map", lambda value: {**value, "z": 1}),
-    set: ("set", lambda value: value | {5}),
-    int: ("counter", lambda value: value + 1),
-}
-
-
-def _edit(replica: Replica) -> None:
-    for key in set(replica.keys()) - {"other"}:
-        replica.begin_group()
-        with suppress(CrdtError):
-            value = replica.get(key)
-            if type(value) in _EDITS:
-                rule, change = _EDITS[type(value)]
-                replica.edit(key, value, change(value), RULES[rule])
-        replica.undo()
-        replica.redo()
-        replica.begin_group()
-        replica.delete(key)
-        replica.undo()
-        _read(replica)
-        replica.set(key, 3)
-        replica.undo()
-        replica.delete(key)
-    _read(replica)
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """Result of a child: the number of finished trials, and the trial in which it ended or hung."""
-
-    tried: int
-    failures: Sequence[str]
-
-
-def watch(arguments: Sequence[str]) -> Watched:
-    """Run this module as a child. It ends itself if a trial takes longer than `HANG_S`."""
-    child = subprocess.run([sys.executable, "-m", __name__, *arguments], capture_output=True, text=True)
-    trials = child.stdout.splitlines()
-    if child.returncode == 0:
-        return Watched(len(trials), [])
-    last = trials[-1] if trials else "start"
-    return Watched(max(len(trials) - 1, 0), [f"{last}: exit code {child.returncode}\n{child.stderr[-3000:]}"])
-
-
-def fuzz(seed: int, budget_s: float, max_documents: int, *, in_order: bool = False) -> Watched:
-    """Try random documents until the time or their number is reached. A failed one is reported and skipped."""
-    ends_at, tried, failures = time.monotonic() + budget_s, 0, list[str]()
-    while tried < max_documents and time.monotonic() < ends_at:
-        count = min(50, max_documents - tried)
-        result = watch(["random", str(seed), str(tried), str(count), str(int(in_order))])
-        failures += result.failures
-        tried += result.tried + len(result.failures)
-    return Watched(tried, failures)
-
-
-def main(mode: str, *numbers: str) -> None:
-    import faulthandler
-
-    logging.disable()
-    trials = matrix() if mode == "matrix" else random_documents(*map(int, numbers))
-    for name, updates in trials:
-        print(name, flush=True)
-        faulthandler.dump_traceback_later(HANG_S, exit=True)
-        use(updates)
-    faulthandler.cancel_dump_traceback_later()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        updates = document.updates()
+        yield Document(f"seed {seed}, document {number}", updates, document.converges)

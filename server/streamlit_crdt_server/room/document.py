@@ -23,7 +23,7 @@ from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.log_recovery import BadRow, LoadedLog, load_log
 from streamlit_crdt_server.yjs.nesting import depths_of
 from streamlit_crdt_server.yjs.room_doc import Change, RoomDoc
-from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError, ValidatedUpdate
+from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
 from streamlit_crdt_server.yjs.update_order import MAX_PENDING_BYTES, UpdateOrder
@@ -200,8 +200,7 @@ class RoomDocument:
         self._order = UpdateOrder()
         self._is_order_outdated = True
         if loaded.pending != EMPTY_UPDATE:
-            meta = read_update_meta(loaded.pending)
-            self._order.put(ValidatedUpdate.from_meta(loaded.pending, meta), None)
+            self._order.put_divided(loaded.pending, None)  # as a whole it may be circular
         self.has_work.set()
         return loaded
 

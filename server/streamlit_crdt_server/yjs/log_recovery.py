@@ -7,7 +7,7 @@ panic (see `safe_apply`) would make its room unusable for good.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pycrdt import Doc
@@ -58,40 +58,53 @@ def load_log(rows: Sequence[bytes], pairs: SurrogatePairs) -> LoadedLog:
         rows: The updates.
         pairs: Restarted with the surrogate pairs of the log.
     """
-    updates, origins, bad_rows = list[ValidatedUpdate](), list[bytes](), list[BadRow]()
+    readable, bad_rows = list[_Row](), list[BadRow]()
     for row in rows:
         try:
-            updates.append(_read(row))
-            origins.append(row)
+            readable.append(_read(row))
         except (ValueError, RecursionError) as error:
             bad_rows.append((row, str(error) or "it is nested too deeply"))
-    for index, data in enumerate(pairs.reset([update.data for update in updates])):
-        if data is not updates[index].data:
-            updates[index] = ValidatedUpdate.from_meta(data, read_update_meta(data))
+    for index, data in enumerate(pairs.reset([row.update.data for row in readable])):
+        if data is not readable[index].update.data:
+            update = ValidatedUpdate.from_meta(data, read_update_meta(data))
+            readable[index] = replace(readable[index], update=update)
     while True:
         filling = _Filling()
-        culprit = _find_bad(filling, updates)
+        culprit = _find_bad(filling, readable)
         if culprit is None:
             pending = filling.order.encode_pending()
             return LoadedLog(filling.ydoc, filling.applied, pending, filling.misplaced, bad_rows)
         index, why = culprit
-        del updates[index]
-        bad_rows.append((origins.pop(index), why))
+        bad_rows.append((readable.pop(index).stored, why))
 
 
-def _read(row: bytes) -> ValidatedUpdate:
-    """Return an equivalent update that loads fast, also if many updates were merged before they were stored.
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A readable row of a log.
+
+    Attributes:
+        stored: The row.
+        update: An equivalent update that loads fast, also if many updates were merged before they were stored.
+        is_circular: Whether structs depend on each other in a circle. They stay pending, and the others are applied:
+            the row may be a whole room, merged with the pending updates of several participants.
+    """
+
+    stored: bytes
+    update: ValidatedUpdate
+    is_circular: bool
+
+
+def _read(row: bytes) -> _Row:
+    """Decode a row.
 
     Raises:
-        ValueError, RecursionError: The update cannot be applied.
+        ValueError, RecursionError: It is not an update.
     """
-    meta = read_update_meta(row)
+    meta, data = read_update_meta(row), row
     if meta.structs - meta.run_count > MERGE_OVER_STRUCTS:
-        row = merge_structs(row)
-        meta = read_update_meta(row)
-    if is_circular(meta):
-        raise ValueError("its structs depend on each other in a circle")
-    return ValidatedUpdate.from_meta(row, meta)
+        data = merge_structs(row)
+        meta = read_update_meta(data)
+    return _Row(row, ValidatedUpdate.from_meta(data, meta), is_circular(meta))
 
 
 class _Filling:
@@ -107,10 +120,13 @@ class _Filling:
         self.applied: list[bytes] = []
         self.misplaced: list[bytes] = []
 
-    def apply(self, updates: Sequence[ValidatedUpdate]) -> tuple[int, str] | None:
-        """Apply updates. Return the index of the first one that fails, and the reason."""
-        for index, update in enumerate(updates):
-            self.order.put(update, index)
+    def apply(self, rows: Sequence[_Row]) -> tuple[int, str] | None:
+        """Apply rows. Return the index of the first one that fails, and the reason."""
+        for index, row in enumerate(rows):
+            if row.is_circular:
+                self.order.put_divided(row.update.data, index)
+            else:
+                self.order.put(row.update, index)
             while (ready := self.order.take()) is not None:
                 try:
                     self._apply_ready(ready)
@@ -132,21 +148,21 @@ class _Filling:
                 self.misplaced.append(ready.data)
 
 
-def _find_bad(filling: _Filling, updates: Sequence[ValidatedUpdate]) -> tuple[int, str] | None:
-    """Apply updates. Return the index of the first one that damages the document, and the reason."""
-    culprit = filling.apply(updates)
+def _find_bad(filling: _Filling, rows: Sequence[_Row]) -> tuple[int, str] | None:
+    """Apply rows. Return the index of the first one that damages the document, and the reason."""
+    culprit = filling.apply(rows)
     if culprit is not None or _is_readable(filling.ydoc):
         return culprit
-    return _first_unreadable(updates), "it makes the document unreadable"
+    return _first_unreadable(rows), "it makes the document unreadable"
 
 
-def _first_unreadable(updates: Sequence[ValidatedUpdate]) -> int:
-    """Find the update after which the document cannot be read, by bisection."""
-    low, high = 0, len(updates) - 1
+def _first_unreadable(rows: Sequence[_Row]) -> int:
+    """Find the row after which the document cannot be read, by bisection."""
+    low, high = 0, len(rows) - 1
     while low < high:
         middle = (low + high) // 2
         filling = _Filling()
-        if filling.apply(updates[: middle + 1]) is None and _is_readable(filling.ydoc):
+        if filling.apply(rows[: middle + 1]) is None and _is_readable(filling.ydoc):
             low = middle + 1
         else:
             high = middle

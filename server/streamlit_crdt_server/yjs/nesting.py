@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 from pycrdt import Doc
@@ -53,8 +53,17 @@ class _Open(Enum):
 
 
 _UNKNOWN: Literal[_Open.UNKNOWN] = _Open.UNKNOWN
-Place = Unit | None | Literal[_Open.UNKNOWN]
-"""Id of the nested type that a unit is in. None for a root type."""
+
+
+class Nested(NamedTuple):
+    """A place inside of a nested type: its id, and whether it is an entry of a map."""
+
+    parent: Unit
+    is_entry: bool
+
+
+Place = Nested | None | Literal[_Open.UNKNOWN]
+"""None for a root type."""
 
 _NO_BLOCK = Block(0, 0, 0, 0)
 
@@ -73,28 +82,42 @@ class BetweenTypesError(UpdateRefusedError):
         super().__init__("the neighbors of one of its structs are in different shared types")
 
 
+class SplitEntryError(UpdateRefusedError):
+    """Raised when another struct may split an entry of a nested map.
+
+    pycrdt 0.14.13 deletes only the last part of such an entry together with its map. The other parts refer to freed
+    memory then, and the state of the document does not load.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("an entry of one of its nested maps has several values")
+
+
 def check_nesting(meta: UpdateMeta, max_nesting: int = MAX_NESTING) -> None:
     """Check the nesting inside one update. What it does not contain counts as a root type.
 
     Raises:
         NestingError: A shared type is nested too deeply.
         BetweenTypesError: The neighbors of a struct are in different types.
+        SplitEntryError: An entry of a map has several values that are not deleted.
     """
     if meta.nested_parents:
         _check(_Places(meta, lambda unit: _UNKNOWN, lambda parent: 0), max_nesting)
 
 
 class NestingDepths:
-    """The parents of the structs in nested types of one document, and the levels of these types.
+    """The places of the structs in nested types of one document, and the levels of these types.
 
     Attributes:
         max_nesting: Limit of the levels.
         nested_texts: Replica id, first clock and end clock of the texts in nested types.
+        has_nested_change: Whether the update that was admitted last may have changed the content of a nested type.
     """
 
     def __init__(self, max_nesting: int = MAX_NESTING) -> None:
         self.max_nesting = max_nesting
         self.nested_texts: list[tuple[int, int, int]] = []
+        self.has_nested_change = False
         self._known: Mapping[int, int] | None = None
         self._ranges: dict[int, _Ranges] = {}
         self._levels: dict[Unit, int] = {}
@@ -119,7 +142,9 @@ class NestingDepths:
         Raises:
             NestingError: The document would have a shared type that is nested too deeply. The block does not run.
             BetweenTypesError: The neighbors of a struct are in different types. The block does not run.
+            SplitEntryError: An entry of a nested map has several values. The block does not run.
         """
+        self.has_nested_change = False
         if self.is_flat_after(update):
             yield
             return
@@ -134,9 +159,10 @@ class NestingDepths:
             self._known = dict(read_clocks())
         places = self._places(meta)
         _check(places, self.max_nesting)
+        self.has_nested_change = self._changes_nested(places)
         try:
             yield
-        except UpdateRefusedError:  # the document may have applied a part of it
+        except (UpdateRefusedError, RuntimeError):  # the document may have applied a part of it
             self._add(places, read_clocks())
             raise
         self._add(places, None)
@@ -145,7 +171,7 @@ class NestingDepths:
         """Return an update whose structs below the last allowed level are replaced by collected ones.
 
         These have the same clocks, so that later structs of their replica can be integrated. Structs with neighbors
-        in different types are replaced too.
+        in different types are replaced too, and entries of nested maps with several values.
         """
         meta = read_update_meta(update)
         places = self._places(meta)
@@ -154,6 +180,7 @@ class NestingDepths:
             for index in range(meta.run_count)
             if places.level(index) >= self.max_nesting or places.is_between_types(index)
         }
+        refused.update(places.split_entries())
         collector = _StructCollector(update, refused)
         collector.decode()
         return collector.encode()
@@ -164,13 +191,23 @@ class NestingDepths:
             self._add(self._places(read_update_meta(update)), None)
 
     def _places(self, meta: UpdateMeta) -> _Places:
-        return _Places(meta, self._parent_of, lambda parent: self._levels.get(parent, 0))
+        return _Places(meta, self._place_of, lambda parent: self._levels.get(parent, 0))
 
-    def _parent_of(self, unit: Unit) -> Place:
-        """Return the parent of a unit of the document. Units from before the first nested type are in root types."""
+    def _changes_nested(self, places: _Places) -> bool:
+        meta = places.meta
+        if any(places.place(index) is not None for index in range(meta.run_count)):
+            return True
+        flat = meta.deletions
+        return any(
+            replica in self._ranges and self._ranges[replica].has_nested(start, end)
+            for replica, start, end in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        )
+
+    def _place_of(self, unit: Unit) -> Place:
+        """Return the place of a unit of the document. Units from before the first nested type are in root types."""
         ranges = self._ranges.get(unit[0])
         if ranges is not None:
-            return ranges.parent(unit[1])
+            return ranges.place(unit[1])
         return None if self._known is not None and unit[1] < self._known.get(unit[0], 0) else _UNKNOWN
 
     def _add(self, places: _Places, clocks: Mapping[int, int] | None) -> None:
@@ -179,7 +216,7 @@ class NestingDepths:
         meta = places.meta
         for text_run, (replica, start, end) in meta.text_ranges():
             known = self._ranges[replica].end if replica in self._ranges else self._known.get(replica, 0)
-            if places.parent(text_run) is not None and end > known:
+            if places.place(text_run) is not None and end > known:
                 self.nested_texts.append((replica, max(start, known), end))
         for replica, block in meta.blocks.items():
             ranges = self._ranges.get(replica)
@@ -192,80 +229,86 @@ class NestingDepths:
             if holes := meta.holes.get(replica):
                 starts = sorted([*starts, *((clock, None) for clock in holes)], key=lambda each: each[0])
             for (start, run), (stop, _) in pairwise([*starts, (end, None)]):
-                parent = _UNKNOWN if run is None else places.parent(run)
-                if run is not None and isinstance(parent, tuple):
-                    self._levels[parent] = places.level(run)
-                ranges.append(start, min(stop, end), parent)
+                place: Place = _UNKNOWN if run is None else places.place(run)
+                if run is not None and isinstance(place, Nested):
+                    self._levels[place.parent] = places.level(run)
+                ranges.append(start, min(stop, end), place)
 
 
 class _Ranges:
-    """Parents of the units of one replica: first clock and parent of each range, in the order of the clocks.
+    """Places of the units of one replica: first clock and place of each range, in the order of the clocks.
 
     Attributes:
         end: Clock after the last unit.
     """
 
     def __init__(self, end: int) -> None:
-        """Create the parents of a replica of which the document has the units before `end`, all in root types."""
+        """Create the places of a replica of which the document has the units before `end`, all in root types."""
         self.end = end
         self._starts = array("q", [0])
-        self._parents: list[Place] = [None]
+        self._places: list[Place] = [None]
 
-    def append(self, start: int, end: int, parent: Place) -> None:
+    def append(self, start: int, end: int, place: Place) -> None:
         """Add the units from `start` to before `end`, except those that were added before."""
         start = max(start, self.end)
         if start >= end:
             return
-        if self._parents[-1] != parent:
+        if self._places[-1] != place:
             self._starts.append(start)
-            self._parents.append(parent)
+            self._places.append(place)
         self.end = end
 
-    def parent(self, clock: int) -> Place:
-        return self._parents[bisect_right(self._starts, clock) - 1] if clock < self.end else _UNKNOWN
+    def has_nested(self, start: int, end: int) -> bool:
+        """Return whether a unit from `start` to before `end` is in a nested type."""
+        first, stop = bisect_right(self._starts, start) - 1, bisect_left(self._starts, end)
+        return any(isinstance(place, Nested) for place in self._places[first:stop])
+
+    def place(self, clock: int) -> Place:
+        return self._places[bisect_right(self._starts, clock) - 1] if clock < self.end else _UNKNOWN
 
 
 class _Places:
-    """Parents and levels of the runs of one update."""
+    """Places and levels of the runs of one update."""
 
     def __init__(
-        self, meta: UpdateMeta, known_parent: Callable[[Unit], Place], known_level: Callable[[Unit], int]
+        self, meta: UpdateMeta, known_place: Callable[[Unit], Place], known_level: Callable[[Unit], int]
     ) -> None:
         """Create the places.
 
         Args:
             meta: The update.
-            known_parent: Returns the parent of a unit of the document, whatever the update says of it.
+            known_place: Returns the place of a unit of the document, whatever the update says of it.
             known_level: Returns the level of the structs in a type of the document.
         """
         self.meta = meta
         self._named = meta.parents
-        self._known_parent = known_parent
+        self._known_place = known_place
         self._known_level = known_level
-        self._parents: list[Place | _Open] = [_Open.NEW] * meta.run_count
+        self._places: list[Place | _Open] = [_Open.NEW] * meta.run_count
         self._levels: dict[Unit, int] = {}
         self._starts: dict[int, list[int]] = {}
 
-    def parent(self, index: int) -> Unit | None:
-        """Return the nested type that a run is in. None for a root type, and for an unknown one."""
-        found = self._find_parent(index)
-        return found if isinstance(found, tuple) else None
+    def place(self, index: int) -> Nested | None:
+        """Return the place of a run. None for a root type, and for an unknown one."""
+        found = self._find_place(index)
+        return found if isinstance(found, Nested) else None
 
     def level(self, index: int) -> int:
         """Return the level of a run: 0 in a root type."""
-        parent, chain = self.parent(index), list[Unit]()
+        place, chain = self.place(index), list[Unit]()
         level = 0
-        while parent is not None:
+        while place is not None:
+            parent = place.parent
             if parent in self._levels:
                 level = self._levels[parent]
                 break
             self._levels[parent] = 0  # ends a circle
             chain.append(parent)
-            outer = self._parent_of_unit(parent)
-            if self._known_parent(parent) is not _UNKNOWN and (known := self._known_level(parent)):
+            outer = self._place_of_unit(parent)
+            if self._known_place(parent) is not _UNKNOWN and (known := self._known_level(parent)):
                 level = known - 1
                 break
-            parent = outer if isinstance(outer, tuple) else None
+            place = outer if isinstance(outer, Nested) else None
         for member in reversed(chain):
             level += 1
             self._levels[member] = level
@@ -279,56 +322,71 @@ class _Places:
         _, left, right, _, _ = self.meta.run(index)
         if left is None or right is None:
             return False
-        places = self._parent_of_unit(left), self._parent_of_unit(right)
+        places = self._place_of_unit(left), self._place_of_unit(right)
         return _UNKNOWN not in places and places[0] != places[1]
 
-    def _find_parent(self, index: int) -> Place:
-        """Return the parent of a run, by the chain of its neighbors."""
+    def split_entries(self) -> Iterator[int]:
+        """Yield the runs in which an entry of a nested map has several units, unless all but the last are deleted.
+
+        Yjs merges the overwritten values of one entry into one struct.
+        """
+        deleted: dict[int, _Intervals] | None = None
+        for index, start, end in self.meta.wide_structs():
+            place = self.place(index)
+            if place is None or not place.is_entry:
+                continue
+            deleted = _deleted_units(self.meta) if deleted is None else deleted
+            replica = self.meta.run(index)[0][0]
+            if replica not in deleted or not deleted[replica].contain(start, end - 1):
+                yield index
+
+    def _find_place(self, index: int) -> Place:
+        """Return the place of a run, by the chain of its neighbors."""
         chain = list[int]()
         place: Place = _UNKNOWN
         while True:
-            found = self._parents[index]
+            found = self._places[index]
             if not isinstance(found, _Open):
                 place = found
                 break
             if found is _Open.IN_PROGRESS:
                 break
-            self._parents[index] = _Open.IN_PROGRESS
+            self._places[index] = _Open.IN_PROGRESS
             chain.append(index)
             own, left, right, named, _ = self.meta.run(index)
-            place = self._known_parent(own)
+            place = self._known_place(own)
             if place is not _UNKNOWN:
                 break
             neighbor = self._linked_neighbor(left, right)
             if neighbor is None:
-                place = self._named_parent(named)
+                place = self._named_place(named)
                 break
-            place = self._known_parent(neighbor)
+            place = self._known_place(neighbor)
             next_index = None if place is not _UNKNOWN else self._run_containing(neighbor)
             if next_index is None:
                 break
             index = next_index
         for member in chain:
-            self._parents[member] = place
+            self._places[member] = place
         return place
 
     def _linked_neighbor(self, left: Unit | None, right: Unit | None) -> Unit | None:
         """Return the left neighbor. If it is collected, the right one: pycrdt inserts the struct beside that."""
         if left is None or right is None:
             return left or right
-        is_linked = self._known_parent(left) is not _UNKNOWN or self._run_containing(left) is not None
+        is_linked = self._known_place(left) is not _UNKNOWN or self._run_containing(left) is not None
         return left if is_linked else right
 
-    def _named_parent(self, number: int) -> Place:
-        parent = self._named[number][0] if number >= 0 else ""
-        return parent if isinstance(parent, tuple) else None
+    def _named_place(self, number: int) -> Place:
+        parent, *key = self._named[number] if number >= 0 else ("",)
+        return Nested(parent, bool(key)) if isinstance(parent, tuple) else None
 
-    def _parent_of_unit(self, unit: Unit) -> Place:
-        known = self._known_parent(unit)
+    def _place_of_unit(self, unit: Unit) -> Place:
+        known = self._known_place(unit)
         if known is not _UNKNOWN:
             return known
         index = self._run_containing(unit)
-        return _UNKNOWN if index is None else self._find_parent(index)
+        return _UNKNOWN if index is None else self._find_place(index)
 
     def _run_containing(self, unit: Unit) -> int | None:
         block = self.meta.blocks.get(unit[0], _NO_BLOCK)
@@ -347,11 +405,40 @@ class _Places:
         return None if is_in_hole else block.first_run + found
 
 
+class _Intervals:
+    """Half-open intervals, which are added in the order of their starts."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        if self._ends and start <= self._ends[-1]:
+            self._ends[-1] = max(self._ends[-1], end)
+        else:
+            self._starts.append(start)
+            self._ends.append(end)
+
+    def contain(self, start: int, end: int) -> bool:
+        found = bisect_right(self._starts, start) - 1
+        return found >= 0 and end <= self._ends[found]
+
+
+def _deleted_units(meta: UpdateMeta) -> dict[int, _Intervals]:
+    """Return the clocks that an update deletes, per replica id."""
+    flat, deleted = meta.deletions, dict[int, _Intervals]()
+    for replica, start, end in sorted(zip(flat[::3], flat[1::3], flat[2::3], strict=True)):
+        deleted.setdefault(replica, _Intervals()).add(start, end)
+    return deleted
+
+
 def _check(places: _Places, max_nesting: int) -> None:
     if any(places.level(index) >= max_nesting for index in places.meta.type_runs):
         raise NestingError(max_nesting)
     if any(places.is_between_types(index) for index in range(places.meta.run_count)):
         raise BetweenTypesError
+    if next(places.split_entries(), None) is not None:
+        raise SplitEntryError
 
 
 class _StructCollector(UpdateDecoder):

@@ -22,6 +22,7 @@ from streamlit_crdt_server.yjs.nesting import (
     MAX_NESTING,
     BetweenTypesError,
     NestingError,
+    SplitEntryError,
     check_nesting,
     depths_of,
 )
@@ -129,7 +130,7 @@ def load_update(ydoc: Doc[Any], update: bytes) -> None:
     """Call `apply_update` for an update of a log. Types that are nested too deeply are left out."""
     try:
         apply_update(ydoc, update)
-    except (NestingError, BetweenTypesError):
+    except (NestingError, BetweenTypesError, SplitEntryError):
         apply_update(ydoc, depths_of(ydoc).without_deep_structs(update))
 
 

@@ -71,6 +71,7 @@ class UpdateMeta:
         self.holes: dict[int, array[int]] = {}
         self.type_runs = array("q")
         self._texts = array("q")
+        self._wide = array("q")
         self.nested_parents = 0
         self._gap_ends: dict[int, int] = {}
         self._runs = bytearray()
@@ -158,6 +159,15 @@ class UpdateMeta:
             run, start, end = self._texts[index : index + 3]
             yield run, (self.run(run)[0][0], start, end)
 
+    def add_wide_struct(self, clock: int, end: int) -> None:
+        """Note that the last added struct has several units of content, which another struct may split."""
+        self._wide.extend((self.run_count - 1, clock, end))
+
+    def wide_structs(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the index of the run, the first clock and the end clock of each struct that may be split."""
+        for index in range(0, len(self._wide), 3):
+            yield self._wide[index], self._wide[index + 1], self._wide[index + 2]
+
     def ends(self) -> Mapping[int, int]:
         """Return the end clock of the structs per replica id."""
         return self._ends
@@ -241,7 +251,7 @@ class UpdateMeta:
 
 
 _HAS_LEFT, _HAS_RIGHT, _HAS_PARENT_KEY, _CONTENT = 0x80, 0x40, 0x20, 0x1F
-_COLLECTED, _SKIPPED = 0, 10
+_COLLECTED, _DELETED, _SKIPPED = 0, 1, 10
 _XML_ELEMENT, _XML_HOOK = 3, 5
 _TYPE_COUNT = 7
 
@@ -347,10 +357,14 @@ class UpdateDecoder(Decoder):
             parent = self._read_parent(bool(information & _HAS_PARENT_KEY))
         self.meta.add_struct((self._replica, self._clock), left, right, parent)
         self._content_at = self._at
-        read_content = _CONTENTS.get(information & _CONTENT)
+        kind = information & _CONTENT
+        read_content = _CONTENTS.get(kind)
         if read_content is None:
-            raise ValueError(f"content type {information & _CONTENT} is not supported")
-        return read_content(self)
+            raise ValueError(f"content type {kind} is not supported")
+        length = read_content(self)
+        if length > 1 and kind != _DELETED:
+            self.meta.add_wide_struct(self._clock, self._clock + length)
+        return length
 
     def _read_unit(self) -> Unit:
         return self.read_varuint(), self.read_varuint(MAX_CLOCK)
@@ -418,7 +432,7 @@ class UpdateDecoder(Decoder):
 
 
 _CONTENTS: dict[int, Callable[[UpdateDecoder], int]] = {
-    1: UpdateDecoder.read_positive,  # deleted
+    _DELETED: UpdateDecoder.read_positive,
     3: UpdateDecoder._read_binary,
     4: UpdateDecoder._read_string,
     5: UpdateDecoder._read_embed,

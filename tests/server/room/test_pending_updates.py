@@ -172,6 +172,19 @@ async def test_N2_merged_log_row_keeps_its_valid_structs() -> None:
         assert (await store.load("room")).set_aside == 1
 
 
+async def test_S4_circle_of_pending_updates_costs_no_other_content() -> None:
+    """Compaction merges the state with the pending updates of several participants, which may be circular together."""
+    store = UnreliableStore()
+    halves = [blocks((5, 0, [struct(NULL, (6, 0))])), blocks((6, 0, [struct(NULL, (5, 0))]))]
+    await store.append("room", merge_updates(Client(FakeChannel()).set("x", 1), WAITING, *halves))
+    async with Hub(store=store) as hub, connected(hub) as ada:
+        await until(lambda: ada.look() == {"x": 1})
+        await done((await hub.aopen_local("room")).push(AWAITED))
+        await until(lambda: vector_of(hub).get(77) == 2)
+        assert vector_of(hub).keys().isdisjoint({5, 6})
+        assert (await store.load("room")).set_aside == 0
+
+
 async def test_N2_pending_deletion_beside_a_misplaced_update_is_applied() -> None:
     store = UnreliableStore()
     async with Hub(store=store) as hub, connected(hub) as ada:

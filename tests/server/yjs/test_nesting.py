@@ -31,6 +31,7 @@ from tests.server.support.nested_types import (
     merged,
     with_two_replicas,
 )
+from tests.support.hostile_documents import CONTENTS, Struct, encode
 
 
 class Guarded:
@@ -204,6 +205,34 @@ def test_S6_merged_update_of_yjs_with_a_gap_is_accepted() -> None:
             "0687b1d18ce10100012800b1d18ce10102016e017d010a03c49af9e3b3030c9af9e3b3030d096c6f6e67207465787400"
         )
     )
+
+
+NESTED_MAP = encode([(5, 0, [Struct(CONTENTS["map"], "state", key="n")])])
+
+
+@pytest.mark.parametrize("name", ["text", "astral text", "undefined"])
+def test_N2_entry_of_a_nested_map_with_two_values_is_refused(name: str) -> None:
+    """pycrdt deletes its last part only, together with its map. The other part refers to freed memory then."""
+    wide = encode([(6, 0, [Struct(CONTENTS[name], (5, 0), key="k")])])
+    value = encode([(6, 0, [Struct(CONTENTS["value"], (5, 0), key="k")])])
+    behind_value = encode([(6, 1, [Struct(CONTENTS[name], left=(6, 0))])])
+    guarded = Guarded()
+    guarded.apply(NESTED_MAP, value)
+    for update in (wide, merge_updates(NESTED_MAP, wide)):
+        with pytest.raises(UpdateRefusedError, match="several values"):
+            validate_update(update)
+    with pytest.raises(UpdateRefusedError, match="several values"):
+        guarded.apply(behind_value)
+    loaded = load_log([NESTED_MAP, value, behind_value], SurrogatePairs())
+    assert not loaded.bad_rows and decode_state_vector(loaded.ydoc.get_state())[6] > 1
+
+
+def test_overwritten_values_of_an_entry_in_one_struct_are_accepted() -> None:
+    """Yjs merges deleted structs, with their content if an undo manager keeps it."""
+    overwritten = encode([(6, 0, [Struct(CONTENTS["undefined"], (5, 0), key="k")])], [(6, 0, 1)])
+    guarded = Guarded()
+    guarded.apply(NESTED_MAP, validate_update(overwritten).data, encode([], [(6, 1, 1), (5, 0, 1)]))
+    Doc[Any]().apply_update(read_state(guarded.ydoc))
 
 
 @pytest.mark.parametrize(
