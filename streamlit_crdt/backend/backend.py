@@ -128,11 +128,17 @@ class RoomBackend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MountedBackend:
-    """Hub that is mounted in Streamlit's ASGI app, on the page's own port."""
+class LocalBackend:
+    """Hub in this process.
+
+    Attributes:
+        hub: the hub.
+        location: path at which it is mounted in Streamlit's ASGI app, on the page's own port, or the embedded server
+            with a port of its own.
+    """
 
     hub: Hub
-    path: str
+    location: str | EmbeddedServer
     poll_s: float | None = POLL_S
     is_tab_only: bool = False
 
@@ -148,42 +154,11 @@ class MountedBackend:
         return self.hub.open_local(room, session=session_id, creator=_visitor(), timeout_s=OPEN_TIMEOUT_S)
 
     def socket_address(self, room: str) -> Mapping[str, Any]:
+        if isinstance(self.location, EmbeddedServer):
+            return {"port": self.location.port, "path": f"/{room}"}
         base = str(st.get_option("server.baseUrlPath") or "").strip("/")
         prefix = f"/{base}" if base else ""
-        return {"path": f"{prefix}{self.path}/{room}"}
-
-    def list_rooms(self) -> list[RoomEntry]:
-        return self.hub.list_rooms(self.namespace)
-
-    def delete_room(self, room: str) -> None:
-        self.hub.delete_room_and_wait(qualified(room, self.namespace))
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedBackend:
-    """Server that runs in a thread of this process, on its own port."""
-
-    server: EmbeddedServer
-    poll_s: float | None = POLL_S
-    is_tab_only: bool = False
-
-    @property
-    def hub(self) -> Hub:
-        return self.server.hub
-
-    @property
-    def namespace(self) -> str:
-        return self.hub.settings.namespace
-
-    @property
-    def keys(self) -> KeyRing | None:
-        return self.hub.keys
-
-    def open(self, room: str, session_id: str | None = None) -> RoomPeer | None:
-        return self.hub.open_local(room, session=session_id, creator=_visitor(), timeout_s=OPEN_TIMEOUT_S)
-
-    def socket_address(self, room: str) -> Mapping[str, Any]:
-        return {"port": self.server.port, "path": f"/{room}"}
+        return {"path": f"{prefix}{self.location}/{room}"}
 
     def list_rooms(self) -> list[RoomEntry]:
         return self.hub.list_rooms(self.namespace)
@@ -268,8 +243,8 @@ class _ProcessBackends:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.mounted: MountedBackend | None = None
-        self.embedded: EmbeddedBackend | None = None
+        self.mounted: LocalBackend | None = None
+        self.embedded: LocalBackend | None = None
         self.overrides: tuple[BackendOverride, ...] = ()
 
 
@@ -278,7 +253,7 @@ _process: Final = _ProcessBackends()
 
 def mount(hub: Hub, path: str) -> None:
     """Make a running hub the backend of this process."""
-    _process.mounted = MountedBackend(hub, path)
+    _process.mounted = LocalBackend(hub, path)
 
 
 def unmount(hub: Hub) -> None:
@@ -324,7 +299,8 @@ def find(server: str | None) -> RoomBackend:
         return _process.mounted
     with _process.lock:
         if _process.embedded is None:
-            _process.embedded = EmbeddedBackend(_start_embedded())
+            embedded = _start_embedded()
+            _process.embedded = LocalBackend(embedded.hub, embedded)
         return _process.embedded
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamlit_crdt import RoomNameError, connect, crdt_app
 from streamlit_crdt.backend import backend
-from streamlit_crdt.backend.backend import EmbeddedBackend, RemoteBackend
+from streamlit_crdt.backend.backend import LocalBackend, RemoteBackend
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt_server import EmbeddedServer, KeyRing, Settings, SettingsError
 from tests.support.app_sessions import session, settle
@@ -41,7 +41,7 @@ def slider(room: str) -> None:
 def test_room_of_one_name_is_separate_in_each_namespace(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend._process, "embedded", EmbeddedBackend(server))
+    monkeypatch.setattr(backend._process, "embedded", LocalBackend(server.hub, server))
     app = session(slider, "planning")
     app.slider[0].set_value(7).run()
     settle()
