@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -13,15 +13,15 @@ from streamlit_crdt.document.document import Document
 from streamlit_crdt_server import Settings
 from streamlit_crdt_server.room.batch import QueuedUpdate
 from streamlit_crdt_server.room.document import RoomDocument
-from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.yjs.room_doc import RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import validate_update
+from tests.support.hostile_trials import PEER
 from tests.support.reordered_updates import Case, cases, read
 
 SEEDS = 750
 SOAK_SEEDS = 100_000
 SEEDS_PER_PROCESS = 1_000
-PEER = cast(Peer, None)
+
 LOG = logging.getLogger(__name__)
 
 
