@@ -345,7 +345,7 @@ def authorize(room: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("authorize")
 def test_authorize_hook_limits_listing_entering_and_deleting(room: str, other: str) -> None:
-    hub = backend.find(None).server.hub  # type: ignore[attr-defined]
+    hub = backend.find(None).hub  # type: ignore[attr-defined]
     peers = [hub.open_local(name) for name in (room, other, f"{room}-viewed")]
     assert [str(one) for one in rooms.list_rooms() if one.startswith(room)] == [room, f"{room}-viewed"]
     with pytest.raises(EntryForbiddenError):

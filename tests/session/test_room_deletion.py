@@ -35,7 +35,7 @@ def app(room: str) -> None:
 
 
 def delete(room: str) -> None:
-    hub = backend.find(None).server.hub  # type: ignore[attr-defined]
+    hub = backend.find(None).hub  # type: ignore[attr-defined]
     assert hub.loop is not None
     asyncio.run_coroutine_threadsafe(hub.delete_room(name=room), hub.loop).result(10)
 
