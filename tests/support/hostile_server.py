@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import protocol
 from streamlit_crdt_server.protocol import SaveStatus, StoreLevel, saved_answer
+from tests.support.tasks import run_until_one_ends
 
 HOST = "127.0.0.1"
 EPOCH = "0123456789abcdef" * 2
@@ -154,16 +155,9 @@ class HostileServer:
                 target.write(content)
                 await target.drain()
 
-        tasks = [
-            asyncio.ensure_future(copy(reader, to_writer)),
-            asyncio.ensure_future(copy(to_reader, writer)),
-        ]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await run_until_one_ends(copy(reader, to_writer), copy(to_reader, writer))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._writers.discard(to_writer)
             to_writer.transport.abort()
 

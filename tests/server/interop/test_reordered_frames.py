@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import signal
 import sys
 import time
@@ -18,17 +17,14 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from streamlit_crdt_server import EmbeddedServer, Settings, protocol
 from tests.server.interop.test_unreliable_network import find_lost
-from tests.server.support.node_clients import node_clients
+from tests.server.support.node_clients import NEEDS_NODE, node_clients
 from tests.server.support.reordering_proxy import ReorderingProxy
-from tests.server.support.server_process import ROOT, stand_alone, stored_state
+from tests.server.support.server_process import stand_alone, stored_state
 from tests.support.reordered_updates import Case, cases, read
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(
-        shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
-        reason="needs Node and the packages of package.json: run `npm ci`",
-    ),
+    NEEDS_NODE,
     pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal of POSIX systems"),
 ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,13 @@ from statistics import median
 
 import pytest
 
-from tests.server.support.node_clients import NodeClients, member_token, node_clients
-from tests.server.support.server_process import ROOT, StandAlone, stand_alone
+from tests.server.support.node_clients import NEEDS_NODE, NodeClients, member_token, node_clients
+from tests.server.support.server_process import StandAlone, stand_alone
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.soak,
-    pytest.mark.skipif(
-        shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
-        reason="needs Node and the packages of package.json: run `npm ci`",
-    ),
+    NEEDS_NODE,
     pytest.mark.skipif(
         not Path("/proc/self/fd").exists(), reason="needs /proc, for the resources of a process"
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import sys
 from collections import Counter
@@ -15,15 +14,12 @@ from typing import Any
 import pytest
 
 from tests.server.support.fault_proxy import FaultProxy
-from tests.server.support.node_clients import NodeClients, member_token, node_clients
-from tests.server.support.server_process import ROOT, StandAlone, stand_alone, stored_state
+from tests.server.support.node_clients import NEEDS_NODE, NodeClients, member_token, node_clients
+from tests.server.support.server_process import StandAlone, stand_alone, stored_state
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(
-        shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
-        reason="needs Node and the packages of package.json: run `npm ci`",
-    ),
+    NEEDS_NODE,
     pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal of POSIX systems"),
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,15 +18,13 @@ from pycrdt import Doc, Map
 
 from streamlit_crdt_server import EmbeddedServer, Settings
 from tests.server.support.fake_channel import Client, FakeChannel
+from tests.server.support.node_clients import NEEDS_NODE
 from tests.server.support.server_process import SECRET, stand_alone, stored_state
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 60.0
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
-    reason="needs Node and the packages of package.json: run `npm ci`",
-)
+pytestmark = NEEDS_NODE
 
 
 class NodeClient:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.tasks import run_until_one_ends
+
 CHUNK_BYTES = 4096
 LONGEST_DELAY_S = 0.03
 MEAN_LIFE_BYTES = 60_000
@@ -75,16 +77,9 @@ class FaultProxy:
         delay_s = self._randomness.choice((0.0, 0.0, self._randomness.uniform(0, LONGEST_DELAY_S)))
         self.faults["connections"] += 1
         self.faults["delayed"] += delay_s > 0
-        directions = [
-            asyncio.ensure_future(self._forward(near, far_writer, delay_s)),
-            asyncio.ensure_future(self._forward(far, near_writer, delay_s)),
-        ]
-        try:
-            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for direction in directions:
-                direction.cancel()
-            await asyncio.gather(*directions, return_exceptions=True)
+        await run_until_one_ends(
+            self._forward(near, far_writer, delay_s), self._forward(far, near_writer, delay_s)
+        )
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float

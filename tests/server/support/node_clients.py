@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from streamlit_crdt_server import Role, mint
 from streamlit_crdt_server.auth.tokens import KeyRing
-from tests.server.support.server_process import SECRET, node
+from tests.server.support.server_process import ROOT, SECRET, node
+
+NEEDS_NODE = pytest.mark.skipif(
+    shutil.which("node") is None or not (ROOT / "node_modules" / "y-websocket").is_dir(),
+    reason="needs Node and the packages of package.json: run `npm ci`",
+)
 
 DEADLINE_S = 60.0
 LEVEL_DISK = 2

@@ -14,6 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import WebSocketException
 
 from streamlit_crdt_server.protocol import MessageType, SyncType
+from tests.support.tasks import run_until_one_ends
 
 UPDATE = bytes((MessageType.SYNC, SyncType.UPDATE))
 LONGEST_DELAY_S = 0.2
@@ -46,16 +47,7 @@ class ReorderingProxy:
         address = f"ws://127.0.0.1:{self.target_port}{near.request.path}"
         with suppress(OSError, WebSocketException):
             async with connect(address, max_size=MAX_BYTES, compression=None) as far:
-                directions = [
-                    asyncio.ensure_future(self._forward(near, far)),
-                    asyncio.ensure_future(self._forward(far, near)),
-                ]
-                try:
-                    await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for direction in directions:
-                        direction.cancel()
-                    await asyncio.gather(*directions, return_exceptions=True)
+                await run_until_one_ends(self._forward(near, far), self._forward(far, near))
 
     async def _forward(self, source: Connection, target: Connection) -> None:
         late: set[asyncio.Task[None]] = set()
