@@ -109,7 +109,8 @@ class UpdatePipeline:
     @property
     def has_unsaved(self) -> bool:
         """True if an update is received and not saved yet."""
-        return bool(self._inbox or self._document.outbox or not self._persister.is_idle)
+        document = self._document
+        return bool(self._inbox or document.has_ready or document.outbox or not self._persister.is_idle)
 
     async def load(self) -> None:
         """Load the room's log into the document. A document that was given with content is appended to the log.
@@ -221,7 +222,7 @@ class UpdatePipeline:
 
     async def flush(self) -> None:
         """Apply and send everything, and queue it for saving."""
-        for _ in ("what earlier flushes left", "the inbox"):
+        for _ in range(2):  # first what earlier flushes left, then the inbox
             await self._flush_some()
             while self._document.has_ready:
                 await sleep(0)
@@ -381,9 +382,8 @@ class UpdatePipeline:
         if change is None:
             return
         is_of_one = len(senders) == 1 and not external
-        receivers = self._peers - (
-            senders if is_of_one else ack_to
-        )  # a client does not need its own update (R6)
+        # The only sender of a batch does not need its own update (rule R6).
+        receivers = self._peers - (senders if is_of_one else ack_to)
         pieces = await cut_off_loop(change, self._settings.max_sent_frame_bytes)
         self._persister.share(receivers)  # what they lack of earlier batches comes first (rule S6)
         deliver_pieces(receivers, change, pieces)

@@ -106,6 +106,8 @@ async def test_N3_expensive_updates_are_applied_in_several_flushes() -> None:
         for replica in range(100, 110):
             eve.channel.put(protocol.sync_update(encode([(replica, [struct(ARRAY)])])))
         eve.channel.put(protocol.saved_query(1))
+        await until(lambda: room.document.has_ready and room.persister.is_idle)
+        assert room.pipeline.has_unsaved
         await until(lambda: any(frame[:1] == b"\x66" for frame in eve.channel.sent))
         assert len(room.ydoc.get("t", type=Array)) == 60_010
         assert len([frame for frame in ada.channel.sent[seen:] if frame[:2] == b"\0\2"]) > 1
