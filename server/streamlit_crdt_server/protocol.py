@@ -213,6 +213,11 @@ def parse(frame: bytes, limits: Limits) -> Message:
         raise MalformedFrameError(str(error)) from error
 
 
+def is_sync_update(frame: bytes) -> bool:
+    """Return whether a frame is a `SyncUpdate` in its usual spelling, not the answer to a `SyncStep1`."""
+    return frame[:2] == bytes((MessageType.SYNC, SyncType.UPDATE))
+
+
 def carries_update(frame: bytes) -> bool:
     """Return whether a frame is an update by its first two numbers. The rest is not read."""
     if frame[:2] in _UPDATE_HEADS:

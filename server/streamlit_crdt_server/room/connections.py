@@ -295,6 +295,10 @@ class RoomConnections:
             return
         match await self._validate(peer, frame):
             case ReceivedUpdate(slices):
+                if protocol.is_sync_update(frame) and not peer.is_in_transfer:
+                    peer.has_state = (
+                        True  # some clients send updates without a SyncStep1, and wait for the echo
+                    )
                 await self._submit(peer, slices)
             case protocol.SyncStep1(state_vector):
                 self._send_step2(peer, state_vector, tasks)
@@ -333,11 +337,7 @@ class RoomConnections:
             peer.deliver(protocol.permission_denied(READ_ONLY))
 
     async def _submit(self, peer: SocketPeer, slices: Sequence[ValidatedUpdate]) -> None:
-        """Submit the slices of an update. The peer may have become a viewer during the validation.
-
-        A client that sends updates without a SyncStep1 receives updates, too: the echo of its own tells it of the save.
-        """
-        peer.has_state = peer.has_state or not peer.is_in_transfer
+        """Submit the slices of an update. The peer may have become a viewer during the validation."""
         for update in slices:
             if may_write(peer.channel, self._room_log.room):
                 self._pipeline.submit(peer, update)

@@ -11,6 +11,7 @@ import pytest
 from pycrdt import Doc, Map
 
 from streamlit_crdt_server import CloseCode, Hub, MemoryStore, Room, Settings, protocol
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.nesting import NestingDepths
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
 from tests.server.support.expensive_updates import competing_structs
@@ -259,6 +260,8 @@ async def test_S6_client_receives_no_update_before_the_state() -> None:
         joining = FakeChannel()
         serving = asyncio.ensure_future(room.serve(joining))
         await until(lambda: joining.sent)
+        joining.put(protocol.sync_step2(EMPTY_UPDATE))  # the answer to SyncStep1 of the server
+        await until(lambda: joining.incoming.empty())
         ada.edit("k", "new")
         await until(lambda: sync_updates(ada.channel.sent) == 2)
         joining.put(protocol.query_awareness())
