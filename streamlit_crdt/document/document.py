@@ -27,7 +27,7 @@ from streamlit_crdt.document.shared_content import SharedContent
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnapshots
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
-from streamlit_crdt.merge import MergedValue, Rule, seed
+from streamlit_crdt.merge import Edit, MergedValue, Rule, seed
 from streamlit_crdt.merge.rule import Foreign
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.yjs.applied_clocks import (
@@ -133,13 +133,13 @@ class Document:
         self._state[key] = stored
         return self._state[key]
 
-    def edit(self, key: str, rule: Rule, before: Any, after: Any) -> MergedValue:
-        """Apply the difference between `before` and `after` to the value of `key`. Return the new merged value."""
+    def edit(self, key: str, rule: Rule, edit: Edit) -> MergedValue:
+        """Apply an edit to the value of `key`. Return the new merged value."""
         self._write()
         self.history.track(self._roots.get(key, rule))
         shared = self._roots.prepare_edit(key, rule)
-        rule.edit(shared, self._roots.content(key, rule), before, after, self.replica_id)
-        return self._roots.mark(key, rule, rule.container_tag(after))
+        rule.edit(shared, self._roots.content(key, rule), edit)
+        return self._roots.mark(key, rule, rule.container_tag(edit.after))
 
     def seed(self, key: str, rule: Rule, value: Any) -> None:
         """Write a first value. It has an origin of its own, so that undo does not revert it."""

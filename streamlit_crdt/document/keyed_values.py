@@ -12,7 +12,7 @@ from typing import Any
 from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
-from streamlit_crdt.merge import MergedValue, Rule
+from streamlit_crdt.merge import Edit, MergedValue, Rule
 from streamlit_crdt.merge.rule import Foreign
 
 _MAX_KEY_BYTES = 4096
@@ -67,7 +67,9 @@ class KeyedValues:
         del self._stored[key]
         return True
 
-    def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
+    def edit(
+        self, key: str, before: object, after: object, rule: Rule | None, *, is_by_person: bool = True
+    ) -> bool:
         """See `Replica.edit`."""
         if rule is None or not rule.accepts(after):
             return self.set(key, after)
@@ -79,10 +81,12 @@ class KeyedValues:
         if was_stored and equal(base, after):
             return False
         self._note_edit(key)
-        self._stored[key] = self._document.edit(key, rule, base, after)
+        self._stored[key] = self._document.edit(
+            key, rule, Edit(base, after, self._document.replica_id, is_by_person)
+        )
         return previous is None or _is_different(previous, self._stored[key])
 
-    def set_by_rule(self, key: str, value: object) -> bool:
+    def set_by_rule(self, key: str, value: object, *, is_by_person: bool = True) -> bool:
         """See `Replica.set_by_rule`."""
         stored = self._stored.get(key)
         if (
@@ -90,7 +94,7 @@ class KeyedValues:
             and stored.rule.accepts(value)
             and self._is_stored_by(key, stored.rule)
         ):
-            return self.edit(key, self._read(key), value, stored.rule)
+            return self.edit(key, self._read(key), value, stored.rule, is_by_person=is_by_person)
         return self.set(key, value)
 
     def stored(self) -> dict[str, Any]:

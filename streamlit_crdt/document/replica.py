@@ -186,7 +186,9 @@ class Replica:
         with self.transaction():
             return self._values.set(key, value)
 
-    def edit(self, key: str, before: object, after: object, rule: Rule | None) -> bool:
+    def edit(
+        self, key: str, before: object, after: object, rule: Rule | None, *, is_by_person: bool = True
+    ) -> bool:
         """Apply the difference between `before` and `after` to the value of `key`. Return whether the value changed.
 
         If the room has no value stored by this rule, a seed is written first: the current value, else `before`, else
@@ -196,38 +198,53 @@ class Replica:
             before: the value that the author of the edit saw; None if there was none.
             after: the new value.
             rule: the merge rule; None if the last writer wins.
+            is_by_person: see `Edit`.
 
         Raises:
             ValueNotShareableError: as for `set`.
         """
         with self.transaction():
-            return self._values.edit(key, before, after, rule)
+            return self._values.edit(key, before, after, rule, is_by_person=is_by_person)
 
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> bool:
+    def change(
+        self,
+        key: str,
+        rule: Rule,
+        empty: Any,
+        change: Callable[[Any], Any],
+        *,
+        is_by_person: bool = True,
+    ) -> bool:
         """Edit the current value of `key` by a merge rule.
 
         Args:
             empty: the base if the key has no value.
             change: returns the new value. It gets a deep copy of the current one, and its exceptions pass.
+            is_by_person: see `Edit`.
 
         Raises:
             ValueNotShareableError: as for `set`.
         """
         with self.transaction():
             before = self._values.get(key, empty)
-            return self._values.edit(key, before, change(self._values.get(key, empty)), rule)
+            return self._values.edit(
+                key, before, change(self._values.get(key, empty)), rule, is_by_person=is_by_person
+            )
 
-    def set_by_rule(self, key: str, value: object) -> bool:
+    def set_by_rule(self, key: str, value: object, *, is_by_person: bool = True) -> bool:
         """Change the value of `key` to `value` by the rule that stores it now. Return whether the value changed.
 
         The edit merges with concurrent edits of the value. If there is no value, or the rule does not accept `value`,
         it is stored as a whole. Unlike a seed (R8), this can be undone.
 
+        Args:
+            is_by_person: see `Edit`.
+
         Raises:
             ValueNotShareableError: as for `set`.
         """
         with self.transaction():
-            return self._values.set_by_rule(key, value)
+            return self._values.set_by_rule(key, value, is_by_person=is_by_person)
 
     def delete(self, key: str) -> bool:
         """Remove `key` and return whether it was there."""

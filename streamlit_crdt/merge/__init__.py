@@ -4,7 +4,7 @@ A rule computes the difference between the value that the author of an edit saw 
 it. It applies only this difference to the shared type. An edit of a stale value therefore merges with later edits of
 other replicas.
 
-- `rule`: the protocol `Rule`, `MergedValue`, markers.
+- `rule`: the protocol `Rule`, `Edit`, `MergedValue`, markers.
 - `rules`: all rules by name, and the policy that selects the rule of a key.
 - `text_rule`, `list_rule`, `map_rule`, `set_rule`, `counter_rule`: one rule each.
 - `sequence_diff`, `text_diff`: differences of sequences and texts, and their rebase onto a changed sequence.
@@ -14,8 +14,8 @@ other replicas.
 
 from __future__ import annotations
 
-from streamlit_crdt.merge.rule import MergedValue, Rule
+from streamlit_crdt.merge.rule import Edit, MergedValue, Rule
 from streamlit_crdt.merge.rules import DEFAULT_POLICY, RULES, MergePolicy, MergeRule
 from streamlit_crdt.merge.seed import seed
 
-__all__ = ["DEFAULT_POLICY", "RULES", "MergePolicy", "MergeRule", "MergedValue", "Rule", "seed"]
+__all__ = ["DEFAULT_POLICY", "RULES", "Edit", "MergePolicy", "MergeRule", "MergedValue", "Rule", "seed"]

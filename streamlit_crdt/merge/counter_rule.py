@@ -12,6 +12,7 @@ from pycrdt import Map
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.merge.item_keys import encode
+from streamlit_crdt.merge.rule import Edit
 
 _MAX_BITS = 1000
 """Limit of an int in bits. A larger int cannot be added to a float: Python raises OverflowError."""
@@ -32,17 +33,10 @@ class CounterRule:
     def container_tag(self, value: float) -> str:
         return type(value).__name__
 
-    def edit(
-        self,
-        shared: Map[Any],
-        content: Mapping[str, Stored],
-        before: float | None,
-        after: float,
-        author: int,
-    ) -> None:
-        own = str(author)
-        added = after - (before or 0)
-        if added or before is None:
+    def edit(self, shared: Map[Any], content: Mapping[str, Stored], edit: Edit) -> None:
+        own = str(edit.author)
+        added = edit.after - (edit.before or 0)
+        if added or edit.before is None:
             shared[own] = encode(_number(content[own]) + added if own in content else added)
 
     def distance(self, before: float, after: float) -> float:

@@ -10,7 +10,7 @@ from pycrdt import Array
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.merge.item_keys import encode, token
-from streamlit_crdt.merge.rule import Foreign
+from streamlit_crdt.merge.rule import Edit, Foreign
 from streamlit_crdt.merge.sequence_diff import diff, edit_size, rebase
 
 
@@ -27,16 +27,9 @@ class ListRule:
     def container_tag(self, value: object) -> str:
         return "list"
 
-    def edit(
-        self,
-        shared: Array[Any],
-        content: Sequence[Stored | Foreign],
-        before: Sequence[Any] | None,
-        after: Sequence[Any],
-        author: int,
-    ) -> None:
-        new = [encode(item) for item in after]
-        old = [token(encode(item)) for item in before or ()]
+    def edit(self, shared: Array[Any], content: Sequence[Stored | Foreign], edit: Edit) -> None:
+        new = [encode(item) for item in edit.after]
+        old = [token(encode(item)) for item in edit.before or ()]
         current = [token(item) for item in content]
         for step in rebase(old, [token(item) for item in new], current, diff, follows=False):
             if step.end > step.at:

@@ -12,6 +12,7 @@ from streamlit_crdt.codec.equality import MAX_DEPTH
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.merge.item_keys import encode, item_from_key, item_key, token
+from streamlit_crdt.merge.rule import Edit
 
 
 class MapRule:
@@ -31,15 +32,8 @@ class MapRule:
     def container_tag(self, value: object) -> str:
         return "dict"
 
-    def edit(
-        self,
-        shared: Map[Any],
-        content: Mapping[str, Stored],
-        before: Mapping[Any, Any] | None,
-        after: Mapping[Any, Any],
-        author: int,
-    ) -> None:
-        old, new = dict(_leaves(before or {})), dict(_leaves(after))
+    def edit(self, shared: Map[Any], content: Mapping[str, Stored], edit: Edit) -> None:
+        old, new = dict(_leaves(edit.before or {})), dict(_leaves(edit.after))
         written = {name for name in new if name not in old or token(old[name]) != token(new[name])}
         removed = old.keys() - new.keys()
         hidden = {parent for name in written | removed for parent in _parents(name)} - new.keys()

@@ -24,6 +24,24 @@ class Foreign:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One edit of a value by a merge rule.
+
+    Attributes:
+        before: the value that the author of the edit saw, None if there was none.
+        after: the new value.
+        author: the author's replica id.
+        is_by_person: a person adds what the edit adds. Equal additions of two people are both kept. Otherwise every
+            session may compute the same edit, and equal edits of an equal value are one edit (R9).
+    """
+
+    before: Any
+    after: Any
+    author: int
+    is_by_person: bool = True
+
+
 class Rule(Protocol):
     """Merge rule of one kind of value. A rule has no state."""
 
@@ -50,15 +68,13 @@ class Rule(Protocol):
         """Return the property of `value` that its content lacks, such as the type of the container."""
         ...
 
-    def edit(self, shared: Any, content: Any, before: Any, after: Any, author: int) -> None:
-        """Apply the difference between `before` and `after` to `shared`. Later changes of other replicas stay.
+    def edit(self, shared: Any, content: Any, edit: Edit) -> None:
+        """Apply the difference between two values to `shared`. Later changes of other replicas stay.
 
         Args:
             shared: the root type. A transaction of its document is open.
             content: its present content, see `MergedValue`.
-            before: the value that the author of the edit saw, None if there was none.
-            after: the new value.
-            author: the author's replica id.
+            edit: the two values and their author.
         """
         ...
 

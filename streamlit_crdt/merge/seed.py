@@ -10,7 +10,7 @@ from typing import Any
 from pycrdt import Doc
 
 from streamlit_crdt.merge.item_keys import encode, item_key
-from streamlit_crdt.merge.rule import Rule
+from streamlit_crdt.merge.rule import Edit, Rule
 
 _ID_BYTES = 7
 
@@ -33,7 +33,7 @@ def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
     document: Doc[Any] = Doc(client_id=author)
     shared = document.get(f"{rule.name}:{key}", type=rule.kind)
     # Without a transaction each step is its own: the time of a transaction grows with the square of its length.
-    rule.edit(shared, rule.empty, None, value, author)
+    rule.edit(shared, rule.empty, Edit(None, value, author))
     update: bytes = document.get_update()
     return update
 

@@ -12,6 +12,7 @@ from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge.item_keys import encode, item_key
+from streamlit_crdt.merge.rule import Edit
 
 
 class SetRule:
@@ -35,20 +36,13 @@ class SetRule:
     def container_tag(self, value: object) -> str:
         return type(value).__name__
 
-    def edit(
-        self,
-        shared: Map[Any],
-        content: Mapping[str, Stored],
-        before: Iterable[Any] | None,
-        after: Iterable[Any],
-        author: int,
-    ) -> None:
-        old, new = _entries(before or ()), _entries(after)
+    def edit(self, shared: Map[Any], content: Mapping[str, Stored], edit: Edit) -> None:
+        old, new = _entries(edit.before or ()), _entries(edit.after)
         for entry, item in sorted(content.items()):
             if item_key(item) in old.keys() - new.keys():
                 del shared[entry]
         for name in sorted(new.keys() - old.keys()):
-            shared[f"{author}:{name}"] = new[name]
+            shared[f"{edit.author}:{name}"] = new[name]
 
     def distance(self, before: Iterable[Any], after: Iterable[Any]) -> float:
         return len(_entries(before).keys() ^ _entries(after).keys())

@@ -7,6 +7,7 @@ from typing import Any
 from pycrdt import Text
 
 from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.rule import Edit
 from streamlit_crdt.merge.sequence_diff import edit_size, rebase
 from streamlit_crdt.merge.text_diff import text_diff
 
@@ -24,17 +25,17 @@ class TextRule:
     def container_tag(self, value: str) -> str:
         return "str"
 
-    def edit(self, shared: Text, content: str, before: str | None, after: str, author: int) -> None:
+    def edit(self, shared: Text, content: str, edit: Edit) -> None:
         current = content
         embeds = _embed_positions(shared, current)
-        for step in rebase(before or "", after, current, text_diff, follows=True):
+        for step in rebase(edit.before or "", edit.after, current, text_diff, follows=True):
             at = _byte_length(current[: step.at])
             if step.end > step.at:
                 end = _byte_length(current[: step.end])
                 first = at + sum(embed <= at for embed in embeds)
                 del shared[first : end + sum(embed < end for embed in embeds)]
             if step.stop > step.start:
-                shared.insert(at + sum(embed < at for embed in embeds), after[step.start : step.stop])
+                shared.insert(at + sum(embed < at for embed in embeds), edit.after[step.start : step.stop])
 
     def distance(self, before: str, after: str) -> float:
         return edit_size(text_diff(before, after))

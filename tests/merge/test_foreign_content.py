@@ -11,7 +11,7 @@ from pycrdt import Array, Doc, Map, Text
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.errors import ValueUnreadableError
-from streamlit_crdt.merge import RULES
+from streamlit_crdt.merge import RULES, Edit
 
 
 def update_of(write: Callable[[Doc[Any]], object]) -> bytes:
@@ -88,7 +88,7 @@ def test_read_makes_no_update_and_no_undo_item() -> None:
     document = Document(1)
     with document.transaction():
         for number in range(20):
-            document.edit(f"k{number}", RULES["text"], "", "a")
+            document.edit(f"k{number}", RULES["text"], Edit("", "a", 1))
     document.take_updates()
     document.history.begin_group()
     assert len(document.get_all()) == 20 and document.take_updates() == []
