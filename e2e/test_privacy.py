@@ -11,7 +11,7 @@ from e2e.conftest import OpenTab, StartApp
 from e2e.harness import Deployment, RunningApp
 from e2e.polling import eventually
 from e2e.wire import Wire
-from streamlit_crdt.transport.connection import frontend_build_id
+from streamlit_crdt.transport.frontend_build import frontend_build_id
 
 SECRET = "confidential"
 

@@ -216,7 +216,14 @@ async function openAttackedTab(attack: Attack, text: string) {
   replica.applyFromChannel(Y.encodeStateAsUpdate(session));
   const socket = new RoomSocket(
     replica,
-    { onOpen: ignore, onClose: ignore, onSaved: ignore, onEpochEnded: ignore, onRoomFull: ignore },
+    {
+      onOpen: ignore,
+      onClose: ignore,
+      onSaved: ignore,
+      onEpochEnded: ignore,
+      onRewritten: ignore,
+      onRoomFull: ignore,
+    },
     { onStatus: ignore, onSocketError: ignore, onSyncing: ignore, onDenied: ignore },
     PAGE,
     NodeSocket as unknown as typeof WebSocket,

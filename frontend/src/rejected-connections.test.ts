@@ -45,6 +45,7 @@ function setUp() {
       socket.setAccess(access);
     },
     onRoomDeleted: nothing,
+    onRoomRewritten: nothing,
   });
   const socket = new RoomSocket(
     replica,

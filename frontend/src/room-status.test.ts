@@ -28,6 +28,7 @@ function setUp() {
   const listeners = new Set<unknown>();
   const requested: string[] = [];
   const lostEdits: (readonly string[])[] = [];
+  const rewrites: (number | undefined)[] = [];
   const queries: number[] = [];
   let accessChanges = 0;
   const page = {
@@ -40,6 +41,7 @@ function setUp() {
       accessChanges += 1;
     },
     onRoomDeleted: (unsaved) => lostEdits.push(unsaved),
+    onRoomRewritten: () => rewrites.push(status.report().kept),
   });
   let shown: StatusState | null = null;
   undo.push(
@@ -57,6 +59,7 @@ function setUp() {
   return {
     clock,
     replica,
+    rewrites,
     status,
     requested,
     lostEdits,
@@ -430,6 +433,16 @@ describe("the epoch of a room", () => {
     expect(shown()).toMatchObject({ isEnded: true, status: "offline" });
     expect(isGuarded()).toBe(true);
     status.allowUnload();
+    expect(isGuarded()).toBe(false);
+  });
+
+  it("N4: of a rewritten room reports once what the room has, and accepts no frame", () => {
+    const { frame, lostEdits, rewrites, status, isGuarded } = setUp();
+    frame({ epoch: EPOCH });
+    status.onRewritten(17);
+    expect(rewrites).toEqual([17]);
+    expect(frame({ epoch: OTHER_EPOCH }, { a: 1 })).toBe(false);
+    expect(lostEdits).toEqual([]);
     expect(isGuarded()).toBe(false);
   });
 

@@ -29,6 +29,8 @@ export interface RoomStatusListener {
   onAccessChange(access: Access): void;
   /** The room was deleted. `unsaved` describes the edits of this tab that are lost. Called once. */
   onRoomDeleted(unsaved: readonly string[]): void;
+  /** The room was rewritten, and this tab has its former document. */
+  onRoomRewritten(): void;
 }
 
 export class RoomStatus implements StatusSource, ConnectionListener {
@@ -37,6 +39,7 @@ export class RoomStatus implements StatusSource, ConnectionListener {
   private readonly tabToken: TabToken;
   private readonly unloadGuard: UnloadGuard;
   private currentEpoch: string | null = null;
+  private kept: number | null = null;
   private header: SessionHeader | null = null;
   private status: Status = "connecting";
   private isDenied = false;
@@ -85,6 +88,9 @@ export class RoomStatus implements StatusSource, ConnectionListener {
 
   /** Return whether to apply a session's frame. Documents of two epochs are never merged. */
   accepts(header: SessionHeader): boolean {
+    if (this.kept !== null) {
+      return false;
+    }
     if (this.isEnded) {
       return this.acceptsEnded(header);
     }
@@ -118,6 +124,7 @@ export class RoomStatus implements StatusSource, ConnectionListener {
       failing: this.unsaved.isFailing,
       epoch: this.currentEpoch,
       level: this.unsaved.level,
+      ...(this.kept === null ? {} : { kept: this.kept }),
     };
   }
 
@@ -170,6 +177,13 @@ export class RoomStatus implements StatusSource, ConnectionListener {
       this.listener.onRoomDeleted(keys.map((key) => describeKey(this.replica.doc, key)));
       this.publish();
     }
+  }
+
+  /** The room was rewritten while nobody was in it. The session repeats its unsaved edits, and replaces this tab. */
+  onRewritten(kept: number): void {
+    this.kept = kept;
+    this.unloadGuard.set(false);
+    this.listener.onRoomRewritten();
   }
 
   onRoomFull(): void {

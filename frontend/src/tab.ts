@@ -145,6 +145,11 @@ export class Tab implements ChannelListener, RoomStatusListener, SocketListener 
     });
   }
 
+  onRoomRewritten(): void {
+    this.socket.stop();
+    this.channel.report("rewritten");
+  }
+
   onStatus(status: Status, isSynced: boolean): void {
     this.status.setStatus(status);
     this.channel.setStatus(status, isSynced);

@@ -77,6 +77,7 @@ class CloseCode(IntEnum):
     TOO_EARLY = 4304
     MALFORMED = 4400
     OTHER_EPOCH = 4409
+    REWRITTEN = 4410
     TOO_LARGE = 4413
     ROOM_FULL = 4414
 

@@ -94,6 +94,8 @@ class Settings:
             with 4414.
         max_disk_bytes_per_user: The same for all rooms that a user has created.
         evict_after_s: Seconds without a peer after which a room leaves memory. Its log stays.
+        rewrite_over_bytes: Size of a document above which a room that leaves memory is rewritten without its past, if
+            that saves more than half. 0 never rewrites a room.
         flush_timeout_s: Seconds that a closing room may take to save its unsaved updates while its store fails.
         silent_peer_timeout_s: Seconds without a frame after which a socket is closed. A hidden browser tab may send
             only once a minute.
@@ -146,6 +148,7 @@ class Settings:
     max_disk_bytes_per_room: int = 256 * 1024 * 1024
     max_disk_bytes_per_user: int = 2 * 1024 * 1024 * 1024
     evict_after_s: float = 300.0
+    rewrite_over_bytes: int = 64 * 1024
     flush_timeout_s: float = 10.0
     silent_peer_timeout_s: float = 150.0
     handshake_timeout_s: float = 10.0
@@ -170,6 +173,8 @@ class Settings:
             _check_origin(origin)
         for setting in fields(self):
             value = getattr(self, setting.name)
+            if setting.name.startswith("rewrite_") and value < 0:
+                raise SettingsError(f"{setting.name}={value} must not be negative")
             is_limit = setting.name.startswith(_LIMIT_PREFIXES) and value is not None
             if is_limit and not value > 0:
                 raise SettingsError(f"{setting.name}={value} must be greater than 0")

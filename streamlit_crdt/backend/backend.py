@@ -40,6 +40,7 @@ from streamlit_crdt_server import (
 from streamlit_crdt_server.gc_freeze import enable_freeze_after_runs
 from streamlit_crdt_server.hub.creation_limits import Creator
 from streamlit_crdt_server.names import is_loopback
+from streamlit_crdt_server.rewriting import RoomPast
 
 POLL_S: Final = 1.0
 """Interval in seconds at which a tab polls its session while it has no socket to the room server."""
@@ -66,6 +67,10 @@ class RoomPeer(Protocol):
 
     @property
     def epoch(self) -> str: ...
+
+    @property
+    def past(self) -> RoomPast:
+        """Epochs and replica ids of the room before it was rewritten."""
 
     @property
     def is_closed(self) -> bool: ...

@@ -24,8 +24,9 @@ from streamlit_crdt.client.errors import EntryRefusedError, RoomDeletedError
 from streamlit_crdt.client.sync_client import SyncClient
 from streamlit_crdt.errors import ServerUnavailableError, UpdateRefusedError
 from streamlit_crdt_server import CloseCode, MalformedFrameError
-from streamlit_crdt_server.asgi.credentials import FRAGMENTS, SUBPROTOCOL, TOKEN_PREFIX
+from streamlit_crdt_server.asgi.credentials import FRAGMENTS, REPLICA, SUBPROTOCOL, TOKEN_PREFIX
 from streamlit_crdt_server.protocol import awareness, renewal
+from streamlit_crdt_server.rewriting import kept_operations
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -187,12 +188,15 @@ class ClientConnection:
             self.sync_client.fail(error)
         elif isinstance(error, ConnectionClosed) and _close_code(error) == CloseCode.OTHER_EPOCH:
             self.sync_client.fail(RoomDeletedError(self._room))
+        elif isinstance(error, ConnectionClosed) and _close_code(error) == CloseCode.REWRITTEN:
+            self.sync_client.follow_rewrite(kept_operations("" if error.rcvd is None else error.rcvd.reason))
 
     async def _connect_once(self) -> None:
         self._token, self._signed_at = self._sign(), time.monotonic()
         epoch = self.sync_client.progress.epoch
         offered = [] if self._token is None else [SUBPROTOCOL, f"{TOKEN_PREFIX}{self._token}"]
-        query = f"?{FRAGMENTS}=1" + ("" if epoch is None else f"&epoch={epoch}")
+        query = f"?{FRAGMENTS}=1&{REPLICA}={self.sync_client.replica.replica_id}"
+        query += "" if epoch is None else f"&epoch={epoch}"
         opening = _ConnectHere(
             f"{self._address}/{self._room}{query}",
             subprotocols=[Subprotocol(text) for text in offered] or None,

@@ -23,6 +23,7 @@ from pycrdt import Doc
 
 from streamlit_crdt.client.errors import RoomDeletedError
 from streamlit_crdt.client.sync_progress import SyncProgress
+from streamlit_crdt.document.edits import JOIN_OVER_EDITS, LocalEdit, UnsavedEdit, join_edits, without_saved
 from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.replica import LOCAL, TAB, Replica
 from streamlit_crdt.errors import UpdateRefusedError
@@ -91,6 +92,10 @@ class SyncClient:
         self._gap_timer: GapTimer[str] = GapTimer(clock())
         self.progress = SyncProgress()
         self._is_entered = False
+        self._incoming: Replica | None = None
+        self._unsaved: list[UnsavedEdit] = []
+        self._join_over = JOIN_OVER_EDITS
+        self._kept = 0
         self._room = room
         self._wake = wake
         self._max_received_bytes = max_received_bytes
@@ -101,14 +106,26 @@ class SyncClient:
     def _reset_replica(self) -> None:
         self.replica = Replica()
         self._room_bytes = 0
+        self.replica.record_edits()
+        self._unsaved.clear()
         self.replica.subscribe(self._on_update)
 
     def _on_update(self, _update: bytes, origin: str) -> None:
         if origin == LOCAL:
-            self.progress.count_edit()
+            self._add_unsaved(self.progress.count_edit(), self.replica.take_edits())
             self._wake()
         else:
             self.progress.count_remote_update()
+
+    def _add_unsaved(self, number: int, edits: tuple[LocalEdit, ...]) -> None:
+        """Keep edits until they are saved. A server that reports no saves never rewrites a room."""
+        with self.progress.changed:
+            if not self.progress.lacks_save_status:
+                self._unsaved.append(UnsavedEdit(number, edits))
+            if len(self._unsaved) > self._join_over:
+                join_edits(self._unsaved)
+                self._unsaved = [each for each in self._unsaved if each.edits]
+                self._join_over = max(JOIN_OVER_EDITS, 2 * len(self._unsaved))
 
     def _reset_connection(self) -> None:
         self._server_vector: bytes | None = None
@@ -130,7 +147,27 @@ class SyncClient:
         self._reset_connection()
         self._step1_counts.append(0)
         self.progress.set(is_denied=False)
-        return protocol.sync_step1(self.replica.state_vector())
+        if self._incoming is not None:
+            self._incoming, self._room_bytes = Replica(), 0
+        return protocol.sync_step1(self._receiving.state_vector())
+
+    def follow_rewrite(self, kept: int) -> None:
+        """Replace the document at the next connection, because the server has rewritten the room.
+
+        Until then the program works with the former document. Its unsaved edits are repeated in the new one.
+
+        Args:
+            kept: number of this replica's operations that the new document contains.
+        """
+        self._incoming, self._kept = Replica(), kept
+        self.progress.set(epoch=None)
+
+    def _take_unsaved(self) -> list[LocalEdit]:
+        clocks = {self.replica.replica_id: self._kept}
+        with self.progress.changed:
+            edits = [edit for each in self._unsaved for edit in each.edits]
+            self._unsaved = []
+        return without_saved(edits, clocks)
 
     def enter(self) -> bool:
         """Keep the replica from now on if the room is synced and its epoch is known. Return True on success.
@@ -177,6 +214,7 @@ class SyncClient:
                 self._wake()
             case SyncStep2(update):
                 self._apply(update)
+                self._end_rewrite()
                 self._on_sync_step2()
             case SyncUpdate(update):
                 self._apply(update)
@@ -193,13 +231,23 @@ class SyncClient:
         `_room_bytes` is at least the size of the server's content. The document is encoded only when it is exceeded.
         """
         if self._room_bytes + len(update) > self._max_room_bytes:
-            self._room_bytes = len(self.replica.diff())
+            self._room_bytes = len(self._receiving.diff())
             if self._room_bytes + len(update) > self._max_room_bytes:
                 raise UpdateRefusedError(f"the room is larger than {self._max_room_bytes} bytes")
-        self.replica.apply(update, origin=TAB)  # an origin that is not sent back (R6)
+        self._receiving.apply(update, origin=TAB)  # an origin that is not sent back (R6)
         self._room_bytes += len(update)
         if self.replica.oldest_pending is not None:
             self._wake()
+
+    @property
+    def _receiving(self) -> Replica:
+        """The replica that gets the server's updates."""
+        return self.replica if self._incoming is None else self._incoming
+
+    def _end_rewrite(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            self.replica.restart(incoming.diff(), self._take_unsaved)
 
     def _on_sync_step2(self) -> None:
         received = self._step1_counts.popleft() if self._step1_counts else 0
@@ -219,12 +267,17 @@ class SyncClient:
         elif answer.status is SaveStatus.SAVED and answer.version == self._queried_count:
             self._queried_count = None
             if not self.progress.is_denied:
+                self._drop_saved(answer.version)
                 self.progress.set(saved_count=max(answer.version, self.progress.saved_count))
             self._wake()
 
+    def _drop_saved(self, count: int) -> None:
+        with self.progress.changed:
+            self._unsaved = [each for each in self._unsaved if each.version > count]
+
     def next_frames(self) -> list[bytes]:
         """Return the frames to send now, in order."""
-        if self._server_vector is None:
+        if self._server_vector is None or self._incoming is not None:
             return []
         edit_count = self.progress.edit_count  # before the updates are read: they include every counted edit
         return [*self._updates(self._server_vector), *self._queries(edit_count), *self._requests(edit_count)]

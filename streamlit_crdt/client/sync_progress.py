@@ -46,10 +46,12 @@ class SyncProgress:
                 setattr(self, name, value)
             self.changed.notify_all()
 
-    def count_edit(self) -> None:
+    def count_edit(self) -> int:
+        """Count an edit, and return its number."""
         with self.changed:
             self.edit_count += 1
             self.changed.notify_all()
+            return self.edit_count
 
     def count_remote_update(self) -> None:
         with self.changed:

@@ -329,6 +329,14 @@ class Document:
         if self._order.evict(lambda _: self):
             raise UpdateRefusedError("too many updates depend on missing ones")
 
+    def restart(self) -> None:
+        """Begin again with an empty document and a new replica id."""
+        self._updates.clear()
+        self._order = UpdateOrder()
+        is_paused = self.history.is_paused
+        self._create(None, None)
+        self.history.is_paused = is_paused
+
     @property
     def oldest_pending(self) -> int | None:
         """Number of the oldest update whose dependencies are missing. None if there is none."""

@@ -6,11 +6,13 @@ around each edit, and publishes the updates.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
 from streamlit_crdt.document.document import Document
+from streamlit_crdt.document.edits import LocalEdit
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import Edit, MergedValue, Rule
 from streamlit_crdt.merge.rule import Foreign
@@ -23,14 +25,14 @@ class KeyedValues:
     """Values of one replica by key.
 
     Attributes:
-        edited: the keys of local edits since the replica last took them.
+        edits: the local edits since the replica last took them. None if it does not record them.
         changed: the keys whose value changed, by a local edit or a remote one, since the replica last took them. None
             if it never took them: a headless client would collect keys without end.
     """
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self.edited: set[str] = set()
+        self.edits: list[LocalEdit] | None = None
         self.changed: set[str] | None = None
         self._stored = self._document.get_all()
         self._cache: dict[str, Any] = {}
@@ -54,7 +56,7 @@ class KeyedValues:
         is_plain = key in self._stored and not isinstance(self._stored[key], MergedValue)
         if is_plain and self._has_equal_value(key, value):
             return False
-        self._note_edit(key)
+        self._note_edit(LocalEdit("set", key, after=stored))
         self._stored[key] = self._document.set(key, stored)
         return True
 
@@ -62,7 +64,7 @@ class KeyedValues:
         """See `Replica.delete`."""
         if key not in self._stored:
             return False
-        self._note_edit(key)
+        self._note_edit(LocalEdit("delete", key))
         self._document.delete(key)
         del self._stored[key]
         return True
@@ -80,7 +82,7 @@ class KeyedValues:
         base = self._seed(key, rule, before, after)
         if was_stored and equal(base, after):
             return False
-        self._note_edit(key)
+        self._note_edit(LocalEdit("edit", key, _kept(base), _kept(after), rule, is_by_person=is_by_person))
         self._stored[key] = self._document.edit(
             key, rule, Edit(base, after, self._document.replica_id, is_by_person)
         )
@@ -111,8 +113,38 @@ class KeyedValues:
             self.changed |= changed
         return changed
 
-    def _note_edit(self, key: str) -> None:
-        self.edited.add(key)
+    def repeat(self, edit: LocalEdit) -> None:
+        """Make an edit of another document."""
+        if edit.kind == "delete":
+            self.delete(edit.key)
+        elif edit.rule is None:
+            self.set(edit.key, decode(edit.after))
+        else:
+            self.edit(edit.key, edit.before, _kept(edit.after), edit.rule, is_by_person=edit.is_by_person)
+
+    def note_step(self, changed: Iterable[str], previous: Mapping[str, Any]) -> None:
+        """Record a step of the undo history by the values before and after it."""
+        for key in changed if self.edits is not None else ():
+            before, after = previous.get(key), self._stored.get(key)
+            if after is None:
+                self.note(LocalEdit("delete", key))
+                continue
+            with suppress(ValueUnreadableError):
+                value = _value(after)
+                is_merged = isinstance(before, MergedValue) and isinstance(after, MergedValue)
+                if is_merged and before is not None and before.rule is after.rule:
+                    self.note(LocalEdit("edit", key, _value(before), value, after.rule))
+                else:
+                    self.note(LocalEdit("set", key, after=encode(value, key=key)))
+
+    def note(self, edit: LocalEdit) -> None:
+        """Record an edit."""
+        if self.edits is not None:
+            self.edits.append(edit)
+
+    def _note_edit(self, edit: LocalEdit) -> None:
+        key = edit.key
+        self.note(edit)
         if self.changed is not None:
             self.changed.add(key)
         self._cache.pop(key, None)
@@ -157,6 +189,11 @@ class KeyedValues:
             return equal(self._read(key), value)
         except ValueUnreadableError:
             return False
+
+
+def _kept(value: Any) -> Any:
+    """Return a value that its owner cannot change."""
+    return value if is_leaf(value) else deep_copy(value)
 
 
 def _value(stored: Any) -> Any:

@@ -7,16 +7,19 @@ vector: a diff contains every deletion, and a deletion does not advance the stat
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import RLock
 from typing import Any, Literal
 
 from streamlit_crdt.document.document import Document, merge_updates
+from streamlit_crdt.document.edits import LocalEdit
 from streamlit_crdt.document.keyed_values import KeyedValues
 from streamlit_crdt.document.stored_snapshots import SnapshotInfo, StoredSnapshot
-from streamlit_crdt.errors import ValueUnreadableError
+from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import Rule
 
 MAX_LOG_BYTES = 1024 * 1024
@@ -33,6 +36,8 @@ TAB = "tab"
 
 ROOM = "room"
 """Origin of updates from the room in this process."""
+
+_log = logging.getLogger("streamlit_crdt")
 
 Subscriber = Callable[[bytes, str], None]
 
@@ -94,6 +99,7 @@ class Replica:
         self._log = UpdateLog()
         self._subscribers: list[Subscriber] = []
         self._is_in_transaction = False
+        self._taken = (0, 0)
 
     @property
     def replica_id(self) -> int:
@@ -133,6 +139,8 @@ class Replica:
                 if is_reused and self._document.clock != clock:
                     is_reused = False
                     self._document.change_id(None)
+                elif is_reused:
+                    self._taken = (replica_id, clock)
             return is_reused
 
     def retire(self) -> tuple[int, int]:
@@ -284,9 +292,10 @@ class Replica:
             if self._is_in_transaction:
                 raise RuntimeError(f"{direction}() cannot be called inside transaction()")
             self._leave_retirement()
+            previous = self._values.stored()
             self._document.step_history(direction)
             changed = self._values.refresh()
-            self._values.edited |= changed
+            self._values.note_step(changed, previous)
             self._publish(LOCAL)
             return changed
 
@@ -299,6 +308,7 @@ class Replica:
     def add_event(self, event_id: str, stored: Any, outdated: Iterable[str] = ()) -> None:
         """Add an event to the room, and delete the outdated ones."""
         with self.transaction():
+            self._values.note(LocalEdit("event", event_id, tuple(outdated), stored))
             self._document.add_event(event_id, stored, outdated)
 
     def stored(self) -> Mapping[str, Any]:
@@ -319,6 +329,7 @@ class Replica:
     def set_snapshot(self, name: str, snapshot: StoredSnapshot | None) -> None:
         """Store a snapshot in the room. None deletes it."""
         with self.transaction():
+            self._values.note(LocalEdit("snapshot", name, after=snapshot))
             self._document.set_snapshot(name, snapshot)
 
     @contextmanager
@@ -391,11 +402,64 @@ class Replica:
         with self._lock:
             self._log.reset()
 
-    def take_edited(self) -> frozenset[str]:
-        """Return the keys of local edits since the last call."""
+    def record_edits(self) -> None:
+        """Record local edits from now on, for `take_edits`."""
         with self._lock:
-            edited, self._values.edited = frozenset(self._values.edited), set()
-            return edited
+            self._values.edits = []
+
+    def take_edits(self) -> tuple[LocalEdit, ...]:
+        """Return the local edits since the last call.
+
+        An edit that only deletes makes no operation. It precedes the next one, whose number it gets.
+        """
+        with self._lock:
+            edits, self._values.edits = self._values.edits or [], []
+            if not edits:
+                return ()
+            author, clock = self.replica_id, self._document.clock
+            former, last = self._taken  # an id that was not reused begins with 0
+            number = clock if clock > (last if former == author else 0) else clock + 1
+            self._taken = (author, clock)
+            return tuple(replace(edit, replica_id=author, clock=number) for edit in edits)
+
+    def restart(self, content: bytes, unsaved: Callable[[], Iterable[LocalEdit]]) -> None:
+        """Replace the document by another one, and repeat edits in it. The undo history ends.
+
+        Args:
+            content: everything in the new document.
+            unsaved: returns the local edits that it lacks. Called under the lock.
+
+        Raises:
+            UpdateRefusedError: `content` is malformed. The replica is empty.
+        """
+        with self._lock:
+            if self._is_in_transaction:
+                raise RuntimeError("restart() cannot be called inside transaction()")
+            edits = tuple(unsaved())
+            self.record_edits()
+            self._is_retired = False
+            self._document.restart()
+            self._log.reset()
+            self.apply(content, origin=ROOM)
+            self._values.refresh()
+            self.repeat(edits)
+
+    def repeat(self, edits: Iterable[LocalEdit]) -> None:
+        """Make edits of another document. One with a value that cannot be stored any more is logged and left out."""
+        with self.transaction():
+            for edit in edits:
+                self._repeat(edit)
+
+    def _repeat(self, edit: LocalEdit) -> None:
+        if edit.kind == "event":
+            self.add_event(edit.key, edit.after, edit.before)
+        elif edit.kind == "snapshot":
+            self.set_snapshot(edit.key, edit.after)
+        else:
+            try:
+                self._values.repeat(edit)
+            except (ValueUnreadableError, ValueNotShareableError):
+                _log.exception("an unsaved edit of %r is not in the rewritten room", edit.key)
 
     def take_changed(self) -> frozenset[str]:
         """Return the keys whose value changed since the last call, locally or remotely. At first, return all keys."""

@@ -17,8 +17,8 @@ import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.errors import CrdtError
-from streamlit_crdt.transport.connection import SCRIPT_GLOB
 from streamlit_crdt.transport.frame import decode_frame, read_report
+from streamlit_crdt.transport.frontend_build import SCRIPT_GLOB
 from streamlit_crdt.transport.tab import HOLD_S
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from streamlit_crdt.backend.backend import ReplicaIds
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt_server import Hub, HubNotRunningError, KeyRing, LocalPeer, RoomEntry, Settings
+from streamlit_crdt_server.rewriting import RoomPast
 
 OPEN_TIMEOUT_S: Final = 10.0
 """Seconds to wait for the start of the hub's thread, and for a room to open, on a busy machine."""
@@ -95,6 +96,10 @@ class BlockingPeer:
     @property
     def is_closed(self) -> bool:
         return self._peer.is_closed
+
+    @property
+    def past(self) -> RoomPast:
+        return self._peer.past
 
     @property
     def was_deleted(self) -> bool:

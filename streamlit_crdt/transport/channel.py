@@ -95,6 +95,13 @@ class Channel:
             self._report_transfer(frame)
         return changed
 
+    def continue_with(self, replica: Replica) -> None:
+        """Exchange the replica for one that has everything of the former one. The tab takes it for a new session."""
+        self.id, self._replica = replica.birth_id, replica
+        self._outgoing = None
+        self._acked_version = 0
+        self._has_tab_acked = False
+
     def request_state(self) -> None:
         """Ask the tab to send everything that the replica lacks, instead of everything since its last frame."""
         if self.tab_id is not None:

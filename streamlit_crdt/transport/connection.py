@@ -7,186 +7,26 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from pathlib import Path
-from typing import Final
-
-import streamlit as st
 
 from streamlit_crdt import _compat
 from streamlit_crdt.backend.backend import ReplicaIds, RoomBackend, RoomPeer
+from streamlit_crdt.document.edits import without_saved
 from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt.errors import FrameError, UpdateRefusedError
-from streamlit_crdt.transport.channel import PART_BYTES, Channel
+from streamlit_crdt.transport.channel import Channel
 from streamlit_crdt.transport.frame import Frame, Status, StatusReport
+from streamlit_crdt.transport.frontend_build import frontend_build_id, part_bytes
 from streamlit_crdt.transport.gaps import ReplicaGaps
+from streamlit_crdt.transport.local_connection import LocalConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
-from streamlit_crdt_server import RoomFullError, ServerError
-
-STATIC: Final = Path(__file__).parents[1] / "static"
-SCRIPT_GLOB: Final = "streamlit-crdt-*.js"
-
-REOPEN_AFTER_S: Final = 5.0
-"""Delay in seconds before a failed open is retried. One attempt may block for seconds."""
 
 _log = logging.getLogger("streamlit_crdt")
-
-
-@functools.cache
-def frontend_build_id() -> str:
-    """Return the id of the built frontend. A tab with another id runs an older build.
-
-    Raises:
-        FileNotFoundError: the frontend is not built. A checkout needs `pip install -e .` (with Node) once.
-    """
-    path = STATIC / "build.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: build the frontend with  npm ci && npm run build")
-    build = json.loads(path.read_text(encoding="utf-8"))["build"]
-    return str(build)
-
-
-def part_bytes() -> int:
-    """Return the size of the parts in which a large update is sent: half of Streamlit's message limits at most."""
-    limits = [PART_BYTES]
-    for name in ("server.maxWidgetStateSize", "server.maxMessageSize"):
-        with suppress(RuntimeError):  # not in every version
-            limits.append(int(st.get_option(name)) * 1_000_000 // 2)
-    return min(limits)
-
-
-class LocalConnection:
-    """Connection to a room in this process. Thread-safe.
-
-    A rejected update closes the connection. The next script run opens it again and pushes the whole replica.
-
-    Attributes:
-        peer: the session's peer in the room. None while the connection is closed.
-        epoch: epoch of the room when it was last opened, or as the tab reported it. None before either.
-    """
-
-    def __init__(self, room: str, backend: RoomBackend, session_id: str) -> None:
-        self.epoch: str | None = None
-        self._room = room
-        self._backend = backend
-        self._session_id = session_id
-        self._opening = threading.Lock()
-        """Held during an open, which waits for the room's event loop. The loop's thread never takes this lock."""
-        self._lock = threading.Lock()
-        """Held briefly, also by the loop's thread. No holder of this lock waits for the loop."""
-        self._close_count = 0
-        self.peer: RoomPeer | None = None
-        self._open_not_before = 0.0
-        self._is_full_reported = False
-        self._is_deleted = False
-
-    @property
-    def is_deleted(self) -> bool:
-        """True if the opened room was deleted. No room is opened then until `reset`."""
-        peer = self.peer
-        return self._is_deleted or (peer is not None and peer.was_deleted)
-
-    def mark_deleted(self) -> None:
-        """Open no room until `reset`: values of a deleted room must not enter a new room of the same name."""
-        with self._lock:
-            self._is_deleted, self.peer = True, None
-
-    def reset(self) -> None:
-        """Allow any room of this name again. The caller has replaced the replica of the deleted room."""
-        with self._lock:
-            self._is_deleted = False
-            self.epoch = None
-            self._open_not_before = 0.0
-
-    def open(self) -> RoomPeer | None:
-        """Open the room. Return the peer if this call opened it.
-
-        A room with another epoch is not opened: the room of the known epoch was deleted (`is_deleted`).
-        """
-        with self._opening:
-            if self.is_deleted:
-                self.mark_deleted()
-                return None
-            with self._lock:
-                if self.peer is not None and not self.peer.is_closed:
-                    return None
-                self.peer, close_count = None, self._close_count  # a closed room: its server stopped
-            if (peer := self._open_peer()) is None:
-                return None
-            if self.epoch not in (None, peer.epoch):
-                peer.close(for_good=True)
-                self.mark_deleted()
-                return None
-            self.epoch = peer.epoch
-            with self._lock:
-                if close_count == self._close_count:
-                    self.peer = peer
-                    return peer
-        peer.close()  # `close` was called during the open
-        return None
-
-    def _open_peer(self) -> RoomPeer | None:
-        """Open the room unless the last failure is recent. A failure does not stop the app; it is retried."""
-        if time.monotonic() < self._open_not_before:
-            return None
-        try:
-            return self._backend.open(self._room, self._session_id)
-        except ServerError as error:
-            self._open_not_before = time.monotonic() + REOPEN_AFTER_S
-            _log.warning(
-                "room %r cannot be opened, the app continues with local values: %s", self._room, error
-            )
-            return None
-
-    def close(self, *, for_good: bool = False) -> None:
-        """Close the connection. Does not wait for an open in another thread, and discards its result.
-
-        Args:
-            for_good: the session leaves the room, and its tab leaves with it.
-        """
-        with self._lock:
-            self._close_count += 1
-            peer, self.peer = self.peer, None
-            self._is_deleted = self._is_deleted or (peer is not None and peer.was_deleted)
-        if peer is not None:
-            peer.close(for_good=for_good)
-
-    def _drop(self, peer: RoomPeer) -> None:
-        """Close `peer`. A peer that was opened after it stays open."""
-        with self._lock:
-            if self.peer is peer and not peer.was_deleted:
-                self.peer = None
-        peer.close()
-
-    def push(self, peer: RoomPeer, update: bytes, versions: range, unsaved: UnsavedEdits) -> None:
-        """Push an update that contains these versions of the replica, and record the push in `unsaved`."""
-        future = peer.push(update)
-        unsaved.mark_pushed(versions, future)  # first: after a failure, a new push must find these edits
-        future.add_done_callback(functools.partial(self._check_push, peer))
-
-    def _check_push(self, peer: RoomPeer, future: Future[None]) -> None:
-        """Drop the peer if its room did not accept an update.
-
-        Runs in the loop's thread, for which an open in another thread may be waiting (rule N2). A full room is not
-        dropped: it would reject the whole replica again in each run.
-        """
-        error = None if future.cancelled() else future.exception()
-        if isinstance(error, RoomFullError):
-            if not self._is_full_reported:
-                self._is_full_reported = True
-                _log.warning("an edit is not shared: %s", error)
-        elif error is not None and self.peer is peer and not peer.was_deleted:
-            _log.warning(
-                "room %r did not accept an update (%s); retrying in the next script run", self._room, error
-            )
-            self._drop(peer)
 
 
 class RoomConnection:
@@ -222,6 +62,14 @@ class RoomConnection:
         self._is_deletion_reported = False
         self._replica_ids: ReplicaIds | None = None
         self._requested_state: Future[bytes] | None = None
+        self._incoming: Replica | None = None
+        """Receives the new document from the new tab, after the room was rewritten. The session keeps the former one
+        until then."""
+        self._kept = 0
+        self._former_tabs: set[int] = set()
+        self.replica: Replica
+        self.channel: Channel
+        self.unsaved: UnsavedEdits
         self._replace_replica(Replica())
 
     # -- the room in this process ----------------------------------------------------------------------------------
@@ -242,13 +90,74 @@ class RoomConnection:
 
     def sync(self, peer: RoomPeer | None) -> None:
         """Push the whole replica to a peer that was just opened, then drain. Under the session's lock."""
-        if peer is not None and not self.is_read_only:
+        if peer is not None and (self.is_moving or peer is self._local.rewritten):
+            self._move_to(peer)
+        elif peer is not None and not self.is_read_only:
             if version := self.replica.version:
                 self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
             self._gaps.note_whole_state()  # the first drain brings it
             self._reuse_id(peer)
         self.drain()
         self.is_synced = self.is_synced or self.is_local
+
+    def _move_to(self, peer: RoomPeer) -> None:
+        """Replace the document by that of the rewritten room, and repeat the unsaved edits there (rule N4)."""
+        unsaved, clocks, self._incoming = self.unsaved, peer.past.clocks, None
+        self._local.adopt(peer)  # first: the repeated edits are pushed
+        try:
+            self.replica.restart(peer.drain() or b"", lambda: without_saved(unsaved.take(), clocks))
+        except UpdateRefusedError:
+            _log.exception("room %r sent a document that cannot be read", self.room)
+        self._renew_tab()
+
+    @property
+    def is_moving(self) -> bool:
+        """True if the room was rewritten, and the new tab has not brought the new document yet."""
+        return self._incoming is not None
+
+    @property
+    def _receiving(self) -> Replica:
+        """The replica that gets what the tab brings."""
+        return self.replica if self._incoming is None else self._incoming
+
+    def follow_rewrite(self, kept: int) -> None:
+        """Replace the tab, which has reported that the room was rewritten.
+
+        If only the tab reaches the room, the script continues with the former document until the new tab has brought
+        the new one. The unsaved edits are repeated then.
+
+        Args:
+            kept: number of this replica's operations that the new document contains.
+        """
+        if not self.is_local:
+            self._incoming, self._kept = Replica(), kept
+            self._local.reset()
+        self._renew_tab()
+
+    def _end_move(self) -> None:
+        """Replace the document by that of the new tab, and repeat the unsaved edits there (rule N4)."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            return
+        clocks = {self.replica.replica_id: self._kept}
+        self.replica.restart(incoming.diff(), lambda: without_saved(self.unsaved.take(), clocks))
+        self.channel.continue_with(self.replica)
+        self._forget_requests()
+        self._framed_version = 0
+
+    def _forget_requests(self) -> None:
+        """Forget what the former document lacked, and the state that was requested for it."""
+        self._gaps = ReplicaGaps(self._receiving, self._clock)
+        self._requested_state = None
+
+    def _renew_tab(self) -> None:
+        """Replace the tab: its document is that of the room before it was rewritten."""
+        if self.channel.tab_id is not None:
+            self._former_tabs.add(self.channel.tab_id)
+        self.generation = f"#{next(self._generations)}"
+        self.channel = Channel(self._receiving, build=frontend_build_id(), part_bytes=part_bytes())
+        self._forget_requests()
+        self._framed_version = 0
 
     def drain(self) -> None:
         """Apply the updates that the room in this process received since the last call. Under the session's lock."""
@@ -348,6 +257,10 @@ class RoomConnection:
         Raises:
             FrameError: the frame belongs to a deleted room of this name. Replicas of two epochs are never merged.
         """
+        peer = self.peer
+        if peer is not None and epoch in peer.past.epochs:
+            self._renew_tab()
+            raise FrameError("its epoch is that of the room before it was rewritten")
         if epoch is not None and self.epoch not in (None, epoch):
             raise FrameError("its epoch is that of a deleted room")
         self._local.epoch = self.epoch or epoch
@@ -370,6 +283,7 @@ class RoomConnection:
         self._is_deletion_reported = False
         self.generation = f"#{next(self._generations)}"
         self.is_synced = False
+        self._incoming = None
         self._replace_replica(Replica())
 
     def _report_deletion(self) -> None:
@@ -387,7 +301,13 @@ class RoomConnection:
     # -- status ----------------------------------------------------------------------------------------------------
 
     def receive(self, frame: Frame, report: StatusReport) -> None:
-        """Apply a frame of the tab. Raises as `Channel.receive` does."""
+        """Apply a frame of the tab. Raises as `Channel.receive` does.
+
+        Raises:
+            FrameError: the tab is a former one, whose document is that of the room before it was rewritten.
+        """
+        if frame.id in self._former_tabs:
+            raise FrameError("its tab has the document of the room before it was rewritten")
         try:
             self.channel.receive(frame, report, has_update=self.is_local or not frame.in_room)
         except UpdateRefusedError:
@@ -398,6 +318,8 @@ class RoomConnection:
         self._gaps.note(TAB)
         self._request_missing()
         self.is_synced = self.is_synced or self.channel.is_synced
+        if self.channel.is_synced:
+            self._end_move()
 
     @property
     def status(self) -> Status:
@@ -415,7 +337,8 @@ class RoomConnection:
     @property
     def is_tab_behind(self) -> bool:
         """True if only the tab reaches the room, and the last frame does not contain every edit of the replica."""
-        return not (self.is_local or self.is_deleted) and self.replica.version > self._framed_version
+        is_tab_only = not (self.is_local or self.is_deleted or self.is_moving)
+        return is_tab_only and self.replica.version > self._framed_version
 
     @property
     def wake_s(self) -> float | None:
@@ -435,6 +358,7 @@ class RoomConnection:
         self._gaps = ReplicaGaps(replica, self._clock)
         self._requested_state = None
         self._framed_version = 0
+        replica.record_edits()
         replica.subscribe(functools.partial(self._write_through, replica))
 
     def _write_through(self, replica: Replica, update: bytes, origin: str) -> None:
@@ -443,7 +367,7 @@ class RoomConnection:
         if replica is not self.replica or origin == ROOM:
             return
         if origin == LOCAL:
-            unsaved.add(version, replica.take_edited())
+            unsaved.add(version, replica.take_edits())
         if peer is not None and not (peer.was_deleted or self.is_read_only):
             versions = range(version, version + 1) if origin == LOCAL else range(0)
             self._local.push(peer, update, versions, unsaved)

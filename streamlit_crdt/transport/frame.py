@@ -86,6 +86,7 @@ class StatusReport:
             widget (see `binding.text_drafts`).
         overwritten: recently committed texts that another text replaced, by the class name of the widget: digest of
             the text on which each was begun, and the text.
+        kept: number of the session's operations in the room, after it was rewritten. None if it was not.
         unsubmitted: element ids of the widgets with drafts in a form that is not submitted.
     """
 
@@ -102,6 +103,7 @@ class StatusReport:
     drafts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     overwritten: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unsubmitted: frozenset[str] = frozenset()
+    kept: int | None = None
 
 
 _EPOCH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -173,6 +175,7 @@ def read_report(frame: Frame) -> StatusReport:
         drafts=_drafts(header.get("drafts", {})),
         overwritten=_overwritten(header.get("overwritten", {})),
         unsubmitted=_unsubmitted(header.get("unsubmitted", [])),
+        kept=None if header.get("kept") is None else _number(header, "kept"),
     )
 
 

@@ -28,6 +28,7 @@ _ERRORS: Final = {
     "old-build": "a tab still runs an older build of the frontend; it asks its user to reload the page.",
     "refused": "the room server refused the tab's socket; its log and its /metrics say why.",
     "other-epoch": "the room was deleted while a tab was in it; the tab lists its unsaved edits and offers to reload.",
+    "rewritten": "the room was rewritten while nobody was in it; the session continues with its new document.",
     "denied": "the room server treats the tab as a viewer, but the role of this session is editor.",
 }
 
@@ -212,14 +213,21 @@ class TabConnection:
         self._mark_saved(frame, report)
         with binding.locked() as keys:
             is_incomplete = in_flight.confirm(keys, newest.confirmed, client_state, state)
+        is_moved = newest.error == "rewritten"
         return (
-            self._end_hold() or self._is_status_outdated(was_synced) or is_incomplete or binding.needs_run()
+            is_moved
+            or self._end_hold()
+            or self._is_status_outdated(was_synced)
+            or is_incomplete
+            or binding.needs_run()
         )
 
     def _apply_report(self, report: StatusReport, state: Mapping[str, Any]) -> None:
         self._log_error(report.error)
         if report.error == "other-epoch":
             self._connection.mark_deleted()
+        elif report.error == "rewritten":
+            self._connection.follow_rewrite(report.kept or 0)
         with self._binding.locked() as keys:
             keys.drafts.note_open(report.drafts)
             keys.unsubmitted_elements = set(report.unsubmitted)
@@ -238,7 +246,7 @@ class TabConnection:
         """Apply the tab's save confirmation if only the tab receives it, and update the save status."""
         connection, unsaved = self._connection, self._connection.unsaved
         count_before = unsaved.count_outside_status_runs
-        is_confirmed_by_tab = not (connection.is_local or connection.is_deleted)
+        is_confirmed_by_tab = not (connection.is_local or connection.is_deleted or connection.is_moving)
         if is_confirmed_by_tab and frame.ack_of == connection.channel.id:
             unsaved.mark_saved(min(report.saved_v, frame.ack))
         self.save_status.compare(count_before)

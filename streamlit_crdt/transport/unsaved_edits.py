@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
+from streamlit_crdt.document.edits import JOIN_OVER_EDITS, LocalEdit, UnsavedEdit, join_edits, keys_of
 from streamlit_crdt_server import RoomFullError, UpdateRefusedError
 
 _REJECTIONS: Final = (RoomFullError, UpdateRefusedError)
@@ -21,9 +22,7 @@ _REJECTIONS: Final = (RoomFullError, UpdateRefusedError)
 
 
 @dataclass(slots=True, eq=False)
-class _Edit:
-    version: int
-    keys: frozenset[str]
+class _Edit(UnsavedEdit):
     is_from_status_run: bool
     push: Future[None] | None = None
     is_rejected: bool = False
@@ -41,6 +40,7 @@ class UnsavedEdits:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._edits: list[_Edit] = []
+        self._join_over = JOIN_OVER_EDITS
         self.is_status_run = False
 
     @property
@@ -64,12 +64,31 @@ class UnsavedEdits:
     def keys(self) -> list[str]:
         """Return the keys of the unsaved edits, sorted."""
         with self._changed:
-            return sorted({key for edit in self._edits for key in edit.keys})
+            return sorted({key for edit in self._edits for key in keys_of(edit.edits)})
 
-    def add(self, version: int, keys: Iterable[str]) -> None:
-        """Add an edit by the version that it gave the replica. It is not pushed yet."""
+    def add(self, version: int, edits: Iterable[LocalEdit]) -> None:
+        """Add an edit by the version that it gave the replica. It is not pushed yet.
+
+        Args:
+            version: the version.
+            edits: the edit by value. Empty for the further updates of one transaction, after the first.
+        """
         with self._changed:
-            self._edits.append(_Edit(version, frozenset(keys), self.is_status_run))
+            added = tuple(edits)
+            if not added and self._edits and self._edits[-1].version == version - 1:
+                added, self._edits[-1].edits = self._edits[-1].edits, ()
+            self._edits.append(_Edit(version, added, self.is_status_run))
+            if len(self._edits) > self._join_over:
+                join_edits([edit for edit in self._edits if edit.push is None])
+                self._join_over = max(JOIN_OVER_EDITS, 2 * len(self._edits))
+
+    def take(self) -> list[LocalEdit]:
+        """Remove and return all unsaved edits, in their order."""
+        with self._changed:
+            taken = [each for edit in self._edits for each in edit.edits]
+            self._edits = []
+            self._changed.notify_all()
+            return taken
 
     def mark_pushed(self, versions: range, future: Future[None]) -> None:
         """Record a push of these versions. They are saved when `future` completes without an error."""

@@ -29,7 +29,7 @@ RANKS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "streamlit_crdt_server": (
         ("errors", "metrics", "gc_freeze", "open_files", "throttled_log", "token_bucket"),
         ("names", "yjs", "storage", "gap_timer"),
-        ("protocol", "settings"),
+        ("protocol", "settings", "rewriting"),
         ("auth",),
         ("room",),
         ("hub",),

@@ -16,6 +16,7 @@ from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.session import Session
 from streamlit_crdt.transport.frame import Frame, StatusReport
 from streamlit_crdt_server import HubNotRunningError
+from streamlit_crdt_server.rewriting import RoomPast
 from tests.support.scripted_backend import ScriptedBackend
 
 
@@ -29,6 +30,7 @@ class Peer:
 
     epoch = "0" * 32
     replica_ids = None
+    past = RoomPast()
     is_closed = False
     was_deleted = False
 

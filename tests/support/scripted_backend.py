@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from streamlit_crdt_server import KeyRing
+from streamlit_crdt_server.rewriting import RoomPast
 
 
 class ScriptedPeer:
@@ -21,6 +22,7 @@ class ScriptedPeer:
 
     level = 2
     replica_ids = None
+    past = RoomPast()
 
     def __init__(self, epoch: str = "0" * 32, first: bytes | None = None) -> None:
         self.epoch = epoch

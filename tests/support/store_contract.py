@@ -12,7 +12,7 @@ import random
 import pytest
 from pycrdt import Array, Doc, Text
 
-from streamlit_crdt_server.storage.store import Store
+from streamlit_crdt_server.storage.store import RewritingStore, Store
 
 
 def state_of(updates: tuple[bytes, ...]) -> tuple[bytes, str, list[object]]:
@@ -194,6 +194,27 @@ class StoreContract:
             updates = (await store.load("room")).updates
         assert updates[-1] == b"last"
         assert list(updates[:-1]) == sorted(set(updates[:-1]))
+
+    async def test_N4_rewrite_replaces_log_and_epoch_until_the_room_is_deleted(self, store: Store) -> None:
+        if not isinstance(store, RewritingStore):
+            return
+        async with store:
+            await store.append("room", b"one")
+            before = await store.load("room")
+            await store.rewrite("room", b"fresh", b"the past")
+            await store.append("room", b"two")
+            after = await store.load("room")
+            assert (after.updates, after.past) == ((b"fresh", b"two"), b"the past")
+            assert before.past == b"" and after.epoch != before.epoch
+        async with store:
+            assert await store.load("room") == after
+            await store.compact("room", b"state")
+            assert (await store.load("room")).past == b"the past"
+            await store.rewrite("room", b"fresher", b"")
+            assert (await store.load("room")).past == b""
+            await store.delete("room")
+            new = await store.load("room")
+            assert (new.updates, new.past) == ((), b"") and new.epoch not in (before.epoch, after.epoch)
 
     @pytest.mark.parametrize("seed", range(4))
     async def test_S3_random_calls_match_a_dict(self, store: Store, seed: int) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt.transport.connection import LocalConnection, RoomConnection
+from streamlit_crdt.transport.connection import RoomConnection
+from streamlit_crdt.transport.local_connection import LocalConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 from streamlit_crdt_server import HubNotRunningError, KeyRing
+from streamlit_crdt_server.rewriting import RoomPast
 from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
 DEADLINE_S = 60.0
@@ -22,6 +24,7 @@ class Peer:
 
     epoch = "a" * 32
     replica_ids = None
+    past = RoomPast()
 
     def __init__(self) -> None:
         self.is_closed = False

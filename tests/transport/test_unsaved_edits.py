@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from streamlit_crdt import crdt_sync
+from streamlit_crdt.document.edits import LocalEdit
 from streamlit_crdt.document.replica import TAB, Replica
 from streamlit_crdt.session.room_session import RoomSession
 from streamlit_crdt.session.streamlit_hooks import registry
@@ -74,9 +75,9 @@ def test_S5_edit_of_a_failed_push_is_unsaved_until_a_later_push_completes() -> N
 
 def test_S5_saved_later_edit_leaves_a_failed_earlier_edit_unsaved() -> None:
     unsaved, failed, done = UnsavedEdits(), Future[None](), Future[None]()
-    unsaved.add(1, ["a"])
+    unsaved.add(1, [LocalEdit("set", "a")])
     unsaved.mark_pushed(range(1, 2), failed)
-    unsaved.add(2, ["b"])
+    unsaved.add(2, [LocalEdit("set", "b")])
     failed.set_exception(HubNotRunningError())
     unsaved.mark_pushed(range(2, 3), done)
     done.set_result(None)

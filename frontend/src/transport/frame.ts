@@ -47,7 +47,7 @@ export type Why =
   | "resend";
 
 /** Error code. The Python side has a message for each. */
-export type TabError = "mixed-content" | "old-build" | "refused" | "other-epoch" | "denied";
+export type TabError = "mixed-content" | "old-build" | "refused" | "other-epoch" | "rewritten" | "denied";
 
 export type Role = "editor" | "viewer";
 
@@ -96,6 +96,8 @@ export interface StatusReport {
   readonly failing: boolean;
   readonly epoch: string | null;
   readonly level: StoreLevel;
+  /** Number of the session's operations in the room, after it was rewritten. */
+  readonly kept?: number;
 }
 
 export interface TabHeader extends CommonHeader, StatusReport {

@@ -42,7 +42,13 @@ export const SUBPROTOCOL = "streamlit-crdt";
 /** Close codes with an effect in the tab. */
 export const CLOSED_TOKEN_EXPIRED = 4302;
 export const CLOSED_OTHER_EPOCH = 4409;
+export const CLOSED_REWRITTEN = 4410;
 export const CLOSED_ROOM_FULL = 4414;
+
+/** Return the number of the session's operations that the rewritten room contains, from the reason of the close. */
+export function keptOperations(reason: string): number {
+  return Number(/it has ([0-9]{1,10}) operations/.exec(reason)?.[1] ?? 0);
+}
 
 /** "failing": the store fails at present. The server answers the same query again once it has recovered. */
 export type SaveStatus = "saved" | "failing" | "rejected";

@@ -116,9 +116,9 @@ class Room {
     }
   }
 
-  closeAll(code: number): void {
+  closeAll(code: number, reason?: string): void {
     for (const socket of this.server.clients) {
-      socket.close(code);
+      socket.close(code, reason);
     }
   }
 
@@ -176,6 +176,7 @@ function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
       onSaved: (answer) => connectionEvents.push(JSON.stringify(answer)),
       onEpochEnded: () => connectionEvents.push("epoch ended"),
       onRoomFull: () => connectionEvents.push("room full"),
+      onRewritten: (kept) => connectionEvents.push(`rewritten with ${kept}`),
     },
     {
       onStatus: (status, isSynced) => events.push(isSynced ? `${status}, synced` : status),
@@ -399,6 +400,17 @@ describe("RoomSocket with access", () => {
     await expect.poll(() => connectionEvents).toEqual(["closed", "room full"]);
     expect(events.slice(-2)).toEqual(["offline, synced", "refused"]);
     expect(room.offered).toHaveLength(1);
+  });
+
+  it("N4: states its session's replica id, and reports a rewrite with what the room has of it", async () => {
+    const { room, replica, socket, connectionEvents } = await openWithAccess();
+    replica.own = new Set([25]);
+    socket.setAccess({ token: "d.e.f", epoch: EPOCH, role: "viewer" });
+    await expect.poll(() => room.paths.at(-1)).toContain("replica=25");
+    connectionEvents.length = 0;
+    room.closeAll(4410, "the room was rewritten; it has 17 operations of this replica");
+    await expect.poll(() => connectionEvents).toEqual(["closed", "rewritten with 17"]);
+    expect(room.paths).toHaveLength(2);
   });
 
   it("reports an ended epoch, not an error, and does not reconnect", async () => {

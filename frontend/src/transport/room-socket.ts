@@ -17,12 +17,14 @@ import type { Role, SocketLocation, Status, TabError } from "./frame";
 import { pacedSocket, queueOf } from "./paced-socket";
 import {
   CLOSED_OTHER_EPOCH,
+  CLOSED_REWRITTEN,
   CLOSED_ROOM_FULL,
   CLOSED_TOKEN_EXPIRED,
   encodeRenewal,
   encodeSavedQuery,
   extendProvider,
   FRAGMENTS_PARAMETER,
+  keptOperations,
   MESSAGE_SYNC,
   SUBPROTOCOL,
 } from "./protocol";
@@ -41,6 +43,8 @@ export interface ConnectionListener {
   onSaved(answer: SavedAnswer): void;
   /** The room was deleted, and another epoch has begun. The document of this tab cannot join it. */
   onEpochEnded(): void;
+  /** The room was rewritten, with `kept` operations of the session. The document of this tab cannot join it. */
+  onRewritten(kept: number): void;
   /** The room rejected an edit of this tab because it is too large. The provider does not try again. */
   onRoomFull(): void;
 }
@@ -188,7 +192,12 @@ export class RoomSocket {
   private configure(provider: WebsocketProvider): void {
     const { token, epoch } = this.access;
     provider.protocols = token === null ? [] : [SUBPROTOCOL, `token.${token}`];
-    provider.params = epoch === null ? FRAGMENTS_PARAMETER : { ...FRAGMENTS_PARAMETER, epoch };
+    const [replica] = this.replica.own;
+    provider.params = {
+      ...FRAGMENTS_PARAMETER,
+      ...(epoch === null ? {} : { epoch }),
+      ...(replica === undefined ? {} : { replica: String(replica) }),
+    };
   }
 
   /**
@@ -232,9 +241,13 @@ export class RoomSocket {
         this.listener.onStatus("connected", true);
       }
     });
-    provider.on("closed", ({ code }) => {
+    provider.on("closed", ({ code, reason }) => {
       if (code === CLOSED_OTHER_EPOCH) {
         this.connection.onEpochEnded();
+        return;
+      }
+      if (code === CLOSED_REWRITTEN) {
+        this.connection.onRewritten(keptOperations(reason));
         return;
       }
       if (code === CLOSED_ROOM_FULL) {

@@ -20,9 +20,13 @@ TOKEN_PREFIX = "token."
 FRAGMENTS = "fragments"
 """Parameter of a client that receives large frames in fragments: `fragments=1`."""
 
+REPLICA = "replica"
+"""Parameter with the replica id of the client. If the room was rewritten, the close reason says what it has of it."""
+
 _MAX_FIELDS = 16
 _QUERY = "streamlit_crdt.query"
 _EPOCH = re.compile(r"[0-9a-f]{1,64}")
+_REPLICA = re.compile(r"[0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Credentials:
     token: str | None = field(repr=False)
     epoch: str | None
     takes_fragments: bool = False
+    replica_id: int | None = None
 
 
 class HideQuery:
@@ -73,7 +78,13 @@ def read_credentials(scope: Scope) -> Credentials:
         raise TokenMalformedError("the request has more than one token")
     if len(epochs) > 1 or not all(map(_EPOCH.fullmatch, epochs)):
         raise QueryRefused("its epoch is invalid")
-    return Credentials(next(iter(tokens), None), next(iter(epochs), None), (FRAGMENTS, "1") in pairs)
+    replicas = [int(value) for name, value in pairs if name == REPLICA and _REPLICA.fullmatch(value)]
+    return Credentials(
+        next(iter(tokens), None),
+        next(iter(epochs), None),
+        (FRAGMENTS, "1") in pairs,
+        next(iter(replicas), None),
+    )
 
 
 def choose_subprotocol(scope: Scope) -> str | None:

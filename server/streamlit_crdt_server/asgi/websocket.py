@@ -37,6 +37,7 @@ class WebSocketChannel(Channel):
         session: The session of the client, see `Peer`.
         epoch: The document epoch that the client has. None if it sent none.
         takes_fragments: Whether the client receives large frames in fragments.
+        replica_id: The replica id with which the client writes. None if it sent none.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class WebSocketChannel(Channel):
         session: str | None = None,
         epoch: str | None = None,
         takes_fragments: bool = False,
+        replica_id: int | None = None,
         verify: Verify | None = None,
         rate_limiter: RateLimiter | None = None,
         metrics: Metrics | None = None,
@@ -64,6 +66,7 @@ class WebSocketChannel(Channel):
             session: See Attributes.
             epoch: See Attributes.
             takes_fragments: See Attributes.
+            replica_id: See Attributes.
             verify: Returns the claims of a token for a room. Raises TokenError if the token does not open the room.
             rate_limiter: The limits of received frames. None sets no limit.
             metrics: Counts the close.
@@ -73,6 +76,7 @@ class WebSocketChannel(Channel):
         self.session = session
         self.epoch = epoch
         self.takes_fragments = takes_fragments
+        self.replica_id = replica_id
         self._receive = receive
         self._send = send
         self.room_name = room

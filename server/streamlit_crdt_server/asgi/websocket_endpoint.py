@@ -136,6 +136,7 @@ class WebSocketEndpoint:
             session=session,
             epoch=credentials.epoch,
             takes_fragments=credentials.takes_fragments,
+            replica_id=credentials.replica_id,
             verify=self._verify,
             rate_limiter=RateLimiter(self._settings, time.monotonic()),
             metrics=self._hub.metrics,

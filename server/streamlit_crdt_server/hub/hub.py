@@ -30,6 +30,7 @@ from streamlit_crdt_server.errors import (
     AnswerTimeoutError,
     HubNotRunningError,
     OpenTimeoutError,
+    RoomUnavailableError,
     ServerError,
     StoreError,
     WrongThreadError,
@@ -245,10 +246,16 @@ class Hub(WebsocketServer):
         Raises:
             RoomNameRefused, HubNotRunningError, TooManyRoomsError, RoomUnavailableError: See `check_can_open`.
         """
-        self.check_can_open(name)
-        room = await self.registry.obtain(name)
-        await self.start_room(room)
-        return room
+        while True:
+            self.check_can_open(name)
+            room = await self.registry.obtain(name)
+            try:
+                await self.start_room(room)
+            except RoomUnavailableError:
+                if room.started.is_set():  # it left memory at the same moment
+                    continue
+                raise
+            return room
 
     async def start_room(self, room: YRoom) -> None:
         """Start a room unless it is started, and wait until it can be joined.

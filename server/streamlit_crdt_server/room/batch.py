@@ -20,7 +20,8 @@ from streamlit_crdt_server.errors import (
     UpdateRefusedError,
 )
 from streamlit_crdt_server.protocol import CloseCode
-from streamlit_crdt_server.room.peers import Peer, settle
+from streamlit_crdt_server.room.futures import settle
+from streamlit_crdt_server.room.peers import Peer
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.room_doc import RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import (

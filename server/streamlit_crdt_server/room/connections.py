@@ -17,6 +17,7 @@ from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence
+from streamlit_crdt_server.rewriting import RoomPast, rewritten_reason
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.message_validation import (
     FREE_BYTES,
@@ -37,6 +38,7 @@ from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.pacing import CpuLimitError, WorkEndedError
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 MAX_SWEEP_INTERVAL_S = 15.0
 """Longest time in seconds between two checks for silent sockets or for an idle room."""
@@ -66,6 +68,7 @@ class RoomConnections:
 
     Attributes:
         owners: The peer that announced each client id.
+        past: The documents before the room was rewritten.
         empty_since: Monotonic time at which the last peer left, in seconds.
     """
 
@@ -101,6 +104,7 @@ class RoomConnections:
         """
         self.owners = PresenceOwners(awareness, settings)
         self.empty_since = time.monotonic()
+        self.past = RoomPast()
         self._document = document
         self._transfers = StateTransfers(document, settings.max_sent_frame_bytes)
         self._pipeline = pipeline
@@ -196,8 +200,9 @@ class RoomConnections:
             return
         epoch = getattr(peer.channel, "epoch", None)
         if epoch is not None and epoch != self._room_log.epoch:
-            peer.disconnect(CloseCode.OTHER_EPOCH, DELETED)
+            self._reject_epoch(peer, epoch)
             return
+        peer.is_current = epoch is not None or not self.past.clocks
         self.join(peer)
         if peer.takes_fragments:
             peer.introduce(protocol.fragment_limits(self._settings.max_frame_bytes))
@@ -206,6 +211,27 @@ class RoomConnections:
         except safe_apply.DocumentDamagedError:
             self._document.mark_damaged()
         self._introduce(peer)
+
+    def _reject_epoch(self, peer: SocketPeer, epoch: str) -> None:
+        if epoch in self.past.epochs:
+            self._close_rewritten(peer)
+        else:
+            peer.disconnect(CloseCode.OTHER_EPOCH, DELETED)
+
+    def _is_of_past(self, peer: SocketPeer, replica_ids: Iterable[int]) -> bool:
+        """Return whether these ids are of an earlier document, and close the peer if they are (rule N4).
+
+        Its document and the present one have the same content under different ids, and would merge to twice of it.
+        """
+        if peer.is_current or not self.past.has_any(replica_ids):
+            return False
+        self._close_rewritten(peer)
+        return True
+
+    def _close_rewritten(self, peer: SocketPeer) -> None:
+        replica_id = getattr(peer.channel, "replica_id", None)
+        kept = 0 if replica_id is None else self.past.clocks.get(replica_id, 0)
+        peer.disconnect(CloseCode.REWRITTEN, rewritten_reason(kept))
 
     def _introduce(self, newcomer: SocketPeer) -> None:
         """Send all presences to a new peer under newer clocks, and each presence to its owner."""
@@ -295,13 +321,17 @@ class RoomConnections:
             return
         match await self._validate(peer, frame):
             case ReceivedUpdate(slices):
-                if protocol.is_sync_update(frame) and not peer.is_in_transfer:
-                    peer.has_state = (
-                        True  # some clients send updates without a SyncStep1, and wait for the echo
+                ids = (id_ for each in slices for id_ in (*each.ends, *each.dependencies))
+                if not self._is_of_past(peer, ids):
+                    # Some clients send updates without a SyncStep1, and wait for the echo.
+                    peer.has_state = peer.has_state or (
+                        protocol.is_sync_update(frame) and not peer.is_in_transfer
                     )
-                await self._submit(peer, slices)
+                    await self._submit(peer, slices)
             case protocol.SyncStep1(state_vector):
-                self._send_step2(peer, state_vector, tasks)
+                if not self._is_of_past(peer, () if peer.is_current else decode_state_vector(state_vector)):
+                    peer.is_current = True
+                    self._send_step2(peer, state_vector, tasks)
             case protocol.AwarenessUpdate(presences):
                 self._announce(peer, presences)
             case protocol.QueryAwareness():

@@ -326,6 +326,11 @@ class RoomDocument:
         self._record_size(len(state))
         return state
 
+    @property
+    def has_pending(self) -> bool:
+        """True if updates wait for missing ones, received ones or those of the log."""
+        return self._order.encode_pending() != EMPTY_UPDATE
+
     def read_whole_state(self) -> bytes | None:
         """Encode the document with everything that is pending, to replace the log. None if the state is incomplete.
 

@@ -39,7 +39,9 @@ from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
 
 if TYPE_CHECKING:
-    from streamlit_crdt_server.settings import Settings
+    from streamlit_crdt_server.rewriting import RoomPast
+from streamlit_crdt_server.room.futures import settle
+from streamlit_crdt_server.settings import Settings
 
 REPLACE_RECEIVED_OVER_BYTES = 256 * 1024
 REPLACE_RECEIVED_OVER_RATIO = 2
@@ -121,6 +123,9 @@ class LocalRoom(Protocol):
     @property
     def is_saving_failing(self) -> bool: ...
 
+    @property
+    def past(self) -> RoomPast: ...
+
 
 class SocketPeer:
     """A peer behind a `Channel`. One task runs `write()` while the channel is served.
@@ -141,6 +146,7 @@ class SocketPeer:
         has_state: Whether the document was sent to it. Earlier updates are part of that. By itself, an update without
             its predecessors would leave a client with the deletion of a value, and without the value that replaces it.
         next_vector: State vector that the client sent during a transfer.
+        is_current: Whether its replica is not of a document that the room had before it was rewritten.
         session, is_leaving: See `Peer`.
     """
 
@@ -157,6 +163,7 @@ class SocketPeer:
         self.is_in_transfer = False
         self.has_state = False
         self.next_vector: bytes | None = None
+        self.is_current = False
         self.budget = CpuBudget(settings)
         self.is_busy = False
         self.session = session_of(channel)
@@ -345,6 +352,11 @@ class LocalPeer:
         return self._room.epoch
 
     @property
+    def past(self) -> RoomPast:
+        """The epochs and replica ids of the room before it was rewritten."""
+        return self._room.past
+
+    @property
     def level(self) -> int:
         """The durability of a saved update: 1 until the room closes, 2 beyond the end of the process."""
         return self._room.level
@@ -486,13 +498,3 @@ class LocalPeer:
     def _forget(self, done: Future[None]) -> None:
         with self._lock:
             self._unsaved.discard(done)
-
-
-def settle(done: Future[None], error: Exception | None = None) -> None:
-    """Complete a future, or fail it with `error`. Does nothing if it is done or cancelled."""
-    if done.done() or not done.set_running_or_notify_cancel():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)

@@ -195,6 +195,15 @@ class RoomPersister:
             while not (self.is_idle or await self.save()):
                 await sleep(self._retry_s)
 
+    async def rewrite(self, state: bytes, past: bytes) -> None:
+        """Replace the document in the store, see `RewritingStore`. Everything is saved.
+
+        Raises:
+            StoreError: The store failed. The room is unchanged.
+        """
+        async with self.lock:
+            await self._room_log.rewrite(state, past)
+
     async def drain(self, timeout_s: float) -> bool:
         """Save everything, with retries for `timeout_s`. Return whether everything is saved."""
         with move_on_after(timeout_s):

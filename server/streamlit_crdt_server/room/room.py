@@ -27,6 +27,7 @@ from pycrdt.websocket.yroom import ProviderFactory
 from streamlit_crdt_server.errors import RoomUnavailableError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode
+from streamlit_crdt_server.rewriting import NotCopyableError, RoomPast, rewrite_off_loop
 from streamlit_crdt_server.room.connections import DELETED, MAX_SWEEP_INTERVAL_S, RESTARTS, RoomConnections
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.message_validation import FrameValidator
@@ -39,6 +40,7 @@ from streamlit_crdt_server.storage.disk_usage import DiskUsage
 from streamlit_crdt_server.storage.store import MemoryStore, RoomLog, Store
 from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.room_doc import RoomDoc
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 
 class Room(YRoom):
@@ -125,6 +127,7 @@ class Room(YRoom):
             log=log,
             metrics=metrics,
         )
+        self._has_no_provider = provider_factory is None
         self.is_scheduled = False
         self.opened = Event()
         self.ended = Event()
@@ -143,6 +146,11 @@ class Room(YRoom):
     def epoch(self) -> str:
         """The epoch: 32 hex digits. Empty until the log is loaded."""
         return self._room_log.epoch
+
+    @property
+    def past(self) -> RoomPast:
+        """The documents that the room had before it was rewritten."""
+        return self.connections.past
 
     @property
     def level(self) -> int:
@@ -185,6 +193,7 @@ class Room(YRoom):
             self._task_group.cancel_scope.cancel()
             return
         await self.pipeline.load()
+        self.connections.past = self._read_past()
         if self.ready:
             self._observe()
         for task in (
@@ -202,6 +211,13 @@ class Room(YRoom):
             task_status.started()
             self.started.set()
             self.opened.set()
+
+    def _read_past(self) -> RoomPast:
+        try:
+            return RoomPast.decode(self._room_log.past)
+        except ValueError:
+            self.log.exception("room %r: what it keeps of its former documents cannot be read", self.name)
+            return RoomPast()
 
     async def _watch_ready(self) -> None:
         await self.ready_event.wait()
@@ -321,8 +337,44 @@ class Room(YRoom):
         while True:
             await sleep(min(after_s / 4, MAX_SWEEP_INTERVAL_S))
             if self._is_idle(after_s) and await self.flush(after_s) and self._is_idle(after_s):
-                self.log.info("room %r is evicted: it had no peers for %g s", self.name, after_s)
-                await self.stop()
+                try:
+                    await self._rewrite(after_s)
+                except Exception:
+                    self.log.exception("room %r: its document could not be rewritten", self.name)
+                if self.is_closed or self._is_idle(after_s):
+                    self.log.info("room %r is evicted: it had no peers for %g s", self.name, after_s)
+                    await self.stop()
+
+    async def _rewrite(self, idle_s: float) -> None:
+        """Replace the document by a fresh one with the same content, if that saves more than half (rule N4).
+
+        Nobody is in the room. If somebody comes meanwhile, the room stays as it is.
+        """
+        if not self._can_be_rewritten() or not (state := self.document.read_whole_state()):
+            return
+        if len(state) <= self.settings.rewrite_over_bytes:
+            return
+        try:
+            fresh = await rewrite_off_loop(state, is_over=lambda: not self._is_idle(idle_s))
+        except NotCopyableError as error:
+            self.log.info("room %r is not rewritten, because it has %s", self.name, error)
+            return
+        if fresh is None or 2 * len(fresh) >= len(state):
+            return
+        past = self.past.extend(self.epoch, decode_state_vector(safe_apply.read_vector(self.ydoc)))
+        if not self._is_idle(idle_s) or self.pipeline.has_unsaved:
+            return
+        self.pipeline.is_closed = True  # from here on, whoever comes waits for the new document
+        await self.persister.rewrite(fresh, past.encode())
+        self.log.info("room %r is rewritten: %d bytes instead of %d", self.name, len(fresh), len(state))
+
+    def _can_be_rewritten(self) -> bool:
+        log = self._room_log
+        is_own = self.ready and self._has_no_provider and isinstance(self.ydoc, RoomDoc)
+        is_whole = not (self.document.has_pending or self.document.is_damaged)
+        return bool(
+            self.settings.rewrite_over_bytes and log.is_rewritable and log.is_appended and is_own and is_whole
+        )
 
     def _is_idle(self, for_s: float) -> bool:
         is_empty = not (self.peers or self.clients)

@@ -40,6 +40,7 @@ class RoomFinding:
         updates: The intact updates in order.
         damaged: Number of rows whose content is damaged.
         missing: Number of rows that are missing, or None if the room's own row is damaged.
+        past: What the room keeps of its former documents, b"" if it is damaged.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RoomFinding:
     updates: tuple[bytes, ...]
     damaged: int
     missing: int | None
+    past: bytes = b""
 
     @property
     def is_intact(self) -> bool:
@@ -218,7 +220,10 @@ def _find_room(database: sqlite3.Connection, name: str) -> RoomFinding:
                 damaged.add(seq)
     updates = tuple(intact[seq] for seq in sorted(intact))
     missing = max(0, row[1] - len(intact) - len(damaged)) if row is not None and is_intact else None
-    return RoomFinding(name, row[0] if row is not None and is_intact else "", updates, len(damaged), missing)
+    pasts = _rows(database, "SELECT checksum, bytes FROM pasts WHERE room = ?", name)
+    past = next((p for c, p in pasts if isinstance(p, bytes) and c == checksum_of(name, content=p)), b"")
+    epoch = row[0] if row is not None and is_intact else ""
+    return RoomFinding(name, epoch, updates, len(damaged), missing, past)
 
 
 def _rows(database: sqlite3.Connection, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
@@ -247,7 +252,7 @@ def _write_fresh(fresh: Path, findings: Findings) -> Mark:
         database.execute("BEGIN")
         log.create()
         for room in findings.rooms:
-            log.restore(room.name, room.epoch or new_epoch(), room.updates)
+            log.restore(room.name, room.epoch or new_epoch(), room.updates, room.past)
         database.execute("COMMIT")
         database.execute("PRAGMA journal_mode = WAL")
         return Mark(log.last_seq(), log.store_id())

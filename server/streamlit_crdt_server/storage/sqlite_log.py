@@ -23,7 +23,7 @@ from streamlit_crdt_server.storage.store import StoredRoom, new_epoch
 _log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x43524454
-VERSION = 2
+VERSION = 3
 """Version of the tables. A change of the tables needs a new version, and a migration from the version before."""
 
 _TABLES = (
@@ -33,8 +33,12 @@ _TABLES = (
     "CREATE TABLE updates (room TEXT, seq INTEGER, checksum BLOB, bytes BLOB, "
     "PRIMARY KEY (room, seq)) WITHOUT ROWID",
     "CREATE TABLE set_aside (room TEXT, seq INTEGER, why TEXT, bytes BLOB)",
+    "CREATE TABLE pasts (room TEXT PRIMARY KEY, checksum BLOB, bytes BLOB) WITHOUT ROWID",
 )
-_TABLES_1 = (_TABLES[0].replace(", id TEXT", ""), *_TABLES[1:])
+_TABLES_2 = _TABLES[:-1]
+"""The tables of version 2, whose rooms were never rewritten."""
+
+_TABLES_1 = (_TABLES[0].replace(", id TEXT", ""), *_TABLES_2[1:])
 """The tables of version 1, whose stores have no id."""
 
 
@@ -67,11 +71,14 @@ class SQLiteLog:
         )
 
     def migrate(self) -> None:
-        """Change tables of version 1 into those of the current version, in a transaction of its own."""
-        if self._read_version() == 1:
+        """Change tables of an earlier version into those of the current one, in a transaction of its own."""
+        version = self._read_version()
+        if version in (1, 2):
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("ALTER TABLE store ADD COLUMN id TEXT")
-            self._db.execute("UPDATE store SET id = ?", (secrets.token_hex(16),))
+            if version == 1:
+                self._db.execute("ALTER TABLE store ADD COLUMN id TEXT")
+                self._db.execute("UPDATE store SET id = ?", (secrets.token_hex(16),))
+            self._db.execute(_TABLES[-1])
             self._db.execute(f"PRAGMA user_version = {VERSION}")
             self._db.execute("COMMIT")
 
@@ -81,7 +88,7 @@ class SQLiteLog:
         if version > VERSION:
             raise StoreVersionError(self._where, version, VERSION)
         tables = self._db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
-        if tuple(sql for (sql,) in tables) != {1: _TABLES_1, VERSION: _TABLES}.get(version):
+        if tuple(sql for (sql,) in tables) != {1: _TABLES_1, 2: _TABLES_2, VERSION: _TABLES}.get(version):
             self._fail(f"the file is not a room store of version {VERSION}")
         problems = [str(text) for (text,) in self._db.execute("PRAGMA quick_check(3)")]
         if problems != ["ok"]:
@@ -126,7 +133,9 @@ class SQLiteLog:
         if row is None:
             return None
         intact, damaged = self._read(room, row)
-        return None if damaged else StoredRoom(row.epoch, tuple(intact.values()), row.set_aside)
+        if damaged:
+            return None
+        return StoredRoom(row.epoch, tuple(intact.values()), row.set_aside, self.read_past(room))
 
     def load(self, room: str) -> StoredRoom:
         """Return `room`. Create it if it is new, and set its damaged updates aside."""
@@ -137,7 +146,7 @@ class SQLiteLog:
         row = self._write_room(
             room, _RoomRow(row.epoch, row.updates - len(damaged), row.set_aside + len(damaged))
         )
-        return StoredRoom(row.epoch, tuple(intact.values()), row.set_aside)
+        return StoredRoom(row.epoch, tuple(intact.values()), row.set_aside, self.read_past(room))
 
     def append(self, room: str, update: bytes) -> None:
         row = self._ensure_room(room)
@@ -158,8 +167,32 @@ class SQLiteLog:
             self._fail(f"{row.updates - removed} updates of room {room!r} are missing")
         self._write_room(room, _RoomRow(row.epoch, 1, row.set_aside))
 
-    def restore(self, room: str, epoch: str, updates: Sequence[bytes]) -> None:
-        """Create `room` with an epoch and updates."""
+    def rewrite(self, room: str, state: bytes, past: bytes) -> None:
+        """Replace the log by the state of another document, with a new epoch."""
+        self.compact(room, state)
+        row = self._ensure_room(room)
+        self._write_room(room, _RoomRow(new_epoch(), row.updates, row.set_aside))
+        self._write_past(room, past)
+
+    def read_past(self, room: str) -> bytes:
+        """Return what the last `rewrite` stored, b"" if there was none. A damaged row is logged and left out."""
+        row = self._db.execute("SELECT checksum, bytes FROM pasts WHERE room = ?", (room,)).fetchone()
+        if row is None:
+            return b""
+        checksum, past = row
+        if isinstance(past, bytes) and checksum == checksum_of(room, content=past):
+            return past
+        _log.error("room %r: its list of former documents is damaged and is not used", room)
+        return b""
+
+    def _write_past(self, room: str, past: bytes) -> None:
+        row = (room, checksum_of(room, content=past), past)
+        self._db.execute("REPLACE INTO pasts VALUES (?, ?, ?)", row)
+
+    def restore(self, room: str, epoch: str, updates: Sequence[bytes], past: bytes = b"") -> None:
+        """Create `room` with an epoch, updates and what it keeps of its former documents."""
+        if past:
+            self._write_past(room, past)
         self.advance(rooms=1)
         for update in updates:
             self._insert(room, update)
@@ -177,6 +210,7 @@ class SQLiteLog:
     def delete(self, room: str) -> None:
         self._db.execute("DELETE FROM updates WHERE room = ?", (room,))
         self._db.execute("DELETE FROM set_aside WHERE room = ?", (room,))
+        self._db.execute("DELETE FROM pasts WHERE room = ?", (room,))
         removed = self._db.execute("DELETE FROM rooms WHERE name = ?", (room,)).rowcount
         self.advance(rooms=-removed)
 

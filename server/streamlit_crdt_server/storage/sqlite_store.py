@@ -89,6 +89,10 @@ class SQLiteStore:
     async def compact(self, room: str, state: bytes) -> None:
         await self._submit(lambda log: log.compact(room, state))
 
+    async def rewrite(self, room: str, state: bytes, past: bytes) -> None:
+        """See `RewritingStore`."""
+        await self._submit(lambda log: log.rewrite(room, state, past))
+
     async def set_aside(self, room: str, update: bytes, why: str) -> None:
         await self._submit(lambda log: log.set_aside(room, update, why))
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from streamlit_crdt_server.errors import DiskLimitError
 from streamlit_crdt_server.storage.disk_usage import DiskUsage
@@ -33,11 +33,13 @@ class StoredRoom:
         updates: The updates (Yjs v1) in the order in which they were appended.
         set_aside: Number of updates that were reported as damaged and moved out of the log. The store keeps them for
             examination. As far as it can detect, the room is complete without them.
+        past: What the last `rewrite` stored, b"" if there was none.
     """
 
     epoch: str
     updates: tuple[bytes, ...]
     set_aside: int = 0
+    past: bytes = b""
 
 
 class Store(Protocol):
@@ -92,6 +94,21 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class RewritingStore(Protocol):
+    """A `Store` that can replace the document of a room. The rooms of other stores are never rewritten."""
+
+    async def rewrite(self, room: str, state: bytes, past: bytes) -> None:
+        """Replace the log by the state of another document, and the epoch by a new one, in one transaction.
+
+        Args:
+            room: The room.
+            state: The whole state of the new document.
+            past: What the room keeps of its former documents, see `StoredRoom`.
+        """
+        ...
+
+
 def new_epoch() -> str:
     """Return a random epoch of 32 hex digits."""
     return secrets.token_hex(16)
@@ -102,6 +119,7 @@ class _Log:
     epoch: str
     updates: list[bytes]
     set_aside: list[bytes]
+    past: bytes = b""
 
 
 class MemoryStore:
@@ -130,13 +148,17 @@ class MemoryStore:
 
     async def load(self, room: str) -> StoredRoom:
         log = self._log(room)
-        return StoredRoom(log.epoch, tuple(log.updates), len(log.set_aside))
+        return StoredRoom(log.epoch, tuple(log.updates), len(log.set_aside), log.past)
 
     async def append(self, room: str, update: bytes) -> None:
         self._log(room).updates.append(update)
 
     async def compact(self, room: str, state: bytes) -> None:
         self._log(room).updates[:] = [state]
+
+    async def rewrite(self, room: str, state: bytes, past: bytes) -> None:
+        """See `RewritingStore`."""
+        self._logs[room] = _Log(new_epoch(), [state], self._log(room).set_aside, past)
 
     async def set_aside(self, room: str, update: bytes, why: str) -> None:
         log = self._log(room)
@@ -178,6 +200,8 @@ class RoomLog:
         level: A `StoreLevel`, which says what an appended update survives.
         epoch: Epoch of the room, or "" before the log is loaded.
         size_bytes: Bytes in the log that this process loaded or appended.
+        past: What the room keeps of its former documents, see `StoredRoom`. b"" before the log is loaded.
+        is_appended: Whether this process appended an update.
     """
 
     def __init__(self, store: Store, room: str, usage: DiskUsage | None = None) -> None:
@@ -192,6 +216,8 @@ class RoomLog:
         self.level = store.level
         self.epoch = ""
         self.size_bytes = 0
+        self.past = b""
+        self.is_appended = False
         self._usage = usage
         self._store = store
         self._compact_over_bytes = COMPACT_OVER_BYTES
@@ -210,6 +236,7 @@ class RoomLog:
         """Return the stored room."""
         stored = await self._store.load(self.room)
         self.epoch = stored.epoch
+        self.past = stored.past
         self.size_bytes = sum(map(len, stored.updates))
         if self._usage is not None:
             self._usage.note_loaded(self.room, self.size_bytes)
@@ -218,6 +245,7 @@ class RoomLog:
     async def append(self, update: bytes) -> None:
         """Append an update. It is saved when this returns."""
         await self._store.append(self.room, update)
+        self.is_appended = True
         self._resize(self.size_bytes + len(update))
 
     async def set_aside(self, update: bytes, why: str) -> None:
@@ -234,6 +262,17 @@ class RoomLog:
         await self._store.compact(self.room, state)
         self._resize(len(state))
         self._compact_over_bytes = max(COMPACT_OVER_BYTES, COMPACT_RATIO * len(state))
+
+    @property
+    def is_rewritable(self) -> bool:
+        """True if the store can replace the document."""
+        return isinstance(self._store, RewritingStore)
+
+    async def rewrite(self, state: bytes, past: bytes) -> None:
+        """Replace the document, see `RewritingStore`. The room is loaded again afterwards."""
+        assert isinstance(self._store, RewritingStore)
+        await self._store.rewrite(self.room, state, past)
+        self._resize(len(state))
 
     async def delete(self) -> None:
         """Delete the room. The store creates a new room of this name, with another epoch, when it is next used."""

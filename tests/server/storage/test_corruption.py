@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from streamlit_crdt_server import SQLiteStore, StoreCorruptError, StoreVersionError
+from streamlit_crdt_server.storage.sqlite_log import VERSION
 from tests.faults.damaged_files import STORE, Image, copy_files, make_image, outcome_of
 
 pytestmark = pytest.mark.anyio
@@ -153,28 +154,31 @@ async def test_S4_mark_of_format_1_detects_lost_end(image: Image, tmp_path: Path
             pass
 
 
-async def test_store_of_version_1_is_migrated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_store_of_an_earlier_version_is_migrated(tmp_path: Path, version: int) -> None:
     path = tmp_path / STORE
     await make_store(path, (b"one", b"two"))
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("ALTER TABLE store DROP COLUMN id")
-        database.execute("PRAGMA user_version = 1")
+        database.execute("DROP TABLE pasts")
+        if version == 1:
+            database.execute("ALTER TABLE store DROP COLUMN id")
+        database.execute(f"PRAGMA user_version = {version}")
     for mark in MARKS:
         (tmp_path / mark).unlink()
     for _ in range(2):
         async with SQLiteStore(path) as store:
             assert (await store.load("room")).updates == (b"one", b"two")
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 async def test_S4_store_of_a_later_version_is_rejected_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / STORE
     await make_store(path)
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("PRAGMA user_version = 3")
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(StoreVersionError, match=r"version 3; .* up to version 2.*upgrade streamlit-crdt"):
+    with pytest.raises(StoreVersionError, match=r"; .* up to version .*upgrade streamlit-crdt"):
         async with SQLiteStore(path):
             pass
     assert path.read_bytes() == before

@@ -105,6 +105,7 @@ def run_and_kill(forker: subprocess.Popen[str], file: Path, randomness: random.R
 async def kill_repeatedly(forker: subprocess.Popen[str], file: Path, rounds: int, seed: int) -> Tally:
     randomness = random.Random(seed)
     tally = Tally()
+    epochs: dict[str, bytes] = {}
     while tally.rounds < rounds or (tally.inside < rounds / 2 and tally.rounds < 3 * rounds):
         tally.count(run_and_kill(forker, file, randomness))
         async with SQLiteStore(file) as store:
@@ -114,6 +115,10 @@ async def kill_repeatedly(forker: subprocess.Popen[str], file: Path, rounds: int
                 tally.lost += max(0, last + 1 - len(loaded))
                 assert loaded == [str(number).encode() for number in range(len(loaded))]
                 assert stored.set_aside == 0
+                epoch = stored.epoch.encode()
+                assert epoch not in stored.past.split()
+                assert epochs.get(room, epoch) in (epoch, *stored.past.split())
+                epochs[room] = epoch
     print(
         f"kill -9, seed {seed}: {tally.rounds} rounds, {tally.edits} saved edits, {tally.lost} lost; "
         f"{tally.inside_commit} kills inside a commit, {tally.inside_compaction} inside a compaction"

@@ -81,19 +81,21 @@ async def test_S4_repair_keeps_intact_rooms_and_their_epochs(tmp_path: Path) -> 
     path = tmp_path / STORE
     await make_store(path)
     async with SQLiteStore(path) as store:
+        await store.rewrite("bob", b"fresh", b"the past")
         epochs = {room: (await store.load(room)).epoch for room in ("ada", "bob")}
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("DELETE FROM updates WHERE room = 'ada' AND bytes = ?", (b"ada 2",))
     findings = inspect_store(path)
     assert [(room.name, len(room.updates), room.missing) for room in findings.rooms] == [
         ("ada", 4, 1),
-        ("bob", 5, 0),
+        ("bob", 1, 0),
     ]
     assert findings.problem == "" and findings.needs_repair
     repair_store(path)
     async with SQLiteStore(path) as store:
         assert (await store.load("ada")).updates == (b"ada 0", b"ada 1", b"ada 3", b"ada 4")
         assert {room: (await store.load(room)).epoch for room in ("ada", "bob")} == epochs
+        assert (await store.load("bob")).past == b"the past"
 
 
 async def test_S4_store_repaired_twice_keeps_both_damaged_files(tmp_path: Path) -> None:

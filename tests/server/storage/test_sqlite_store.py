@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamlit_crdt_server import SQLiteStore, StoreCorruptError
+from streamlit_crdt_server import SQLiteStore, StoreCorruptError, StoreError
 from streamlit_crdt_server.storage import sqlite_store
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +91,20 @@ async def test_S3_state_that_reads_back_differently_keeps_the_log(tmp_path: Path
             await store.compact("room", b"state")
         assert (await store.load("room")).updates == (b"one", b"two")
         await store.append("room", b"three")
+
+
+async def test_N4_failed_rewrite_changes_nothing(tmp_path: Path) -> None:
+    def change(sql: str, values: Any) -> Any:
+        return ("room",) if sql.startswith("REPLACE INTO pasts") else values  # too few values: an error
+
+    async with SQLiteStore(tmp_path / "rooms.db", connect=recording_connect([], change)) as store:
+        await store.append("room", b"one")
+        before = await store.load("room")
+        with pytest.raises(StoreError):
+            await store.rewrite("room", b"fresh", b"the past")
+        assert await store.load("room") == before
+    async with SQLiteStore(tmp_path / "rooms.db") as store:
+        assert await store.load("room") == before
 
 
 async def test_S4_update_set_aside_is_logged_without_its_content(

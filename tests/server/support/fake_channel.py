@@ -34,6 +34,7 @@ class FakeChannel(Channel):
         self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.sent: list[bytes] = []
         self.closed_with: int | None = None
+        self.close_reason = ""
         self.may_send = asyncio.Event()
         self.may_send.set()
 
@@ -52,7 +53,7 @@ class FakeChannel(Channel):
         self.sent.append(message)
 
     async def close(self, code: int, reason: str = "") -> None:
-        self.closed_with = int(code)
+        self.closed_with, self.close_reason = int(code), reason
 
     def put(self, frame: bytes) -> None:
         self.incoming.put_nowait(frame)

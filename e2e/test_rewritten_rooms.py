@@ -1,0 +1,126 @@
+"""Tabs that come back, with unsaved edits, to a room that was rewritten meanwhile (rule N4)."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute
+
+from e2e import drivers as d
+from e2e.conftest import OpenTab, StartApp
+from e2e.harness import ROOMS_ENV, Deployment, RunningApp
+from e2e.polling import eventually
+from e2e.tab import Tab
+from streamlit_crdt import connect
+
+REWRITING = {
+    "STREAMLIT_CRDT_STORE": "rooms.db",
+    "STREAMLIT_CRDT_EVICT_AFTER_S": "0.2",
+    "STREAMLIT_CRDT_REWRITE_OVER_BYTES": "1",
+}
+"""An empty room leaves memory at once, and is rewritten then."""
+
+OUTAGE = (
+    r"WebSocket connection to",
+    r"_stcore",
+    r"ERR_",
+    r"backMessage when disconnected",
+    r"Error in reaching server endpoint",
+    r"server is not responding",
+)
+
+
+class RoomSockets:
+    """Connections of a page to the room server, which a test can close and block."""
+
+    def __init__(self, app: RunningApp) -> None:
+        self.is_blocked = False
+        self._address = app.room_socket
+        self._sockets: list[WebSocketRoute] = []
+
+    def prepare(self, page: Page) -> None:
+        page.route_web_socket(lambda url: url.startswith(self._address), self._open)
+
+    def _open(self, socket: WebSocketRoute) -> None:
+        if self.is_blocked:
+            socket.close()
+        else:
+            self._sockets += (socket, socket.connect_to_server())
+
+    def block(self) -> None:
+        self.is_blocked = True
+        for socket in self._sockets:
+            socket.close()
+
+
+def metrics(app: RunningApp) -> str:
+    with urllib.request.urlopen(
+        app.server.health_url.replace("/healthz", "/metrics"), timeout=10
+    ) as response:
+        return str(response.read(), "utf-8")
+
+
+def rewrite(app: RunningApp, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write much into the room and overwrite it, leave, and wait until the room is rewritten."""
+    monkeypatch.setenv("STREAMLIT_CRDT_SECRET", ROOMS_ENV["STREAMLIT_CRDT_SECRET"])
+    with connect(room, server=app.room_socket, merge={"NB_*": "counter"}) as job:
+        for number in range(600):
+            job.state[f"filler{number % 3}"] = number
+        job.list("log").append("job")
+        job.counter("NB_CLICKS").increment(10)
+    eventually(lambda: "streamlit_crdt_rooms 0.0" in metrics(app), why="the room has left memory")
+
+
+def edit_without_the_room(one: Tab, two: Tab, sockets: RoomSockets, name: str) -> None:
+    """Make saved edits in both tabs, and then edits of the second tab that do not reach the room server."""
+    d.click(one, "count")
+    two.eventually_shows("clicks", 1)
+    d.set_text_area(one, "Notes", "one\ntwo\nthree\nfour")
+    d.choose_also(one, "Drinks", "tea")
+    two.eventually_shows("notes", "one\ntwo\nthree\nfour")
+    two.eventually_shows("drinks", ["tea"])
+    sockets.block()
+    for count in (2, 3):
+        d.click(two, "count")
+        two.eventually_shows("clicks", count)
+    d.click(two, "sign")
+    two.eventually_shows("log", [name])
+    d.set_text_area(two, "Notes", "zero\ntwo\nthree\nfour")
+    two.eventually_shows("notes", "zero\ntwo\nthree\nfour")
+    d.choose_also(two, "Drinks", "milk")
+    d.drop_choice(two, "Drinks", "tea")
+    two.eventually_shows("drinks", ["milk"])
+
+
+def check(name: str, *tabs: Tab) -> None:
+    for tab in tabs:
+        tab.eventually_shows("clicks", 13, deadline_s=60)
+        tab.eventually_shows("notes", "zero\ntwo\nthree\nfour")
+        tab.eventually_shows("drinks", ["milk"])
+        log = tab.state()["log"]
+        assert sorted(log) == sorted(["job", name]), log
+        tab.eventually_shows("plan", {"done": False, "hours": {name: len(name)}})
+
+
+def test_N4_offline_tab_carries_its_unsaved_edits_over(
+    start_app: StartApp, tab: OpenTab, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = start_app("merging.py", Deployment.STANDALONE, env=REWRITING)
+    sockets = RoomSockets(app)
+    one, two = (
+        tab(app, room=room, path="/?name=one"),
+        tab(app, room=room, path="/?name=two", prepare=sockets.prepare),
+    )
+    for page in (one, two):
+        page.allow(*OUTAGE)
+    edit_without_the_room(one, two, sockets, "two")
+    one.page.goto("about:blank")
+    rewrite(app, room, monkeypatch)
+    sockets.is_blocked = False
+    check("two", two)
+    check("two", one.open())
+    d.click(one, "count")
+    two.eventually_shows("clicks", 14)
+    d.click(two, "count")
+    one.eventually_shows("clicks", 15)
