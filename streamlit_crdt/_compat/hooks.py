@@ -103,7 +103,15 @@ class Hooks(Protocol):
     def needs_whole_run(self, session_key: str, triggers: frozenset[str]) -> bool:
         """Return whether a trigger outside of the requested fragment is a click. Runs in the event loop's thread."""
 
-    def requested(self, session_key: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
+    def requested(
+        self,
+        session_key: str,
+        states: Mapping[str, bytes],
+        *,
+        fragment: str,
+        triggers: frozenset[str],
+        is_timers: bool,
+    ) -> int | None:
         """Number a rerun request of the browser; None in an unknown session. Runs in the event loop's thread."""
 
     def is_known(self, session_key: str) -> bool:

@@ -44,6 +44,7 @@ class RunContext:
         self.streamlit_context = streamlit_context
         self.cursors = cursors
         self.is_app_test = is_app_test()
+        self._thread_id = threading.get_ident()
         self.session_key = session_key(streamlit_context, is_app_test=self.is_app_test)
         self.fragments = fragments_of_run(streamlit_context)
         self.state_lock: AbstractContextManager[Any] = (
@@ -60,6 +61,11 @@ class RunContext:
         """
         state = getattr(self.streamlit_context.script_requests, "_state", None)
         return getattr(state, "name", None) == "STOP"
+
+    @property
+    def is_in_script(self) -> bool:
+        """True in the thread of the script, and in that of a parallel fragment, but not in a thread of the app."""
+        return threading.get_ident() == self._thread_id or fragment_id() is not None
 
     @property
     def page(self) -> str:

@@ -269,7 +269,7 @@ def _note_request(hooks: Hooks, session: Any, client_state: Any) -> None:
     is_timers = bool(client_state.is_auto_rerun)
     if not states and not triggers:
         return  # not from the browser: a source file changed, or the browser has no values yet
-    number = hooks.requested(session.id, states, is_timers=is_timers)
+    number = hooks.requested(session.id, states, fragment=fragment, triggers=triggers, is_timers=is_timers)
     if number is None:
         return
     put_number(sent, number)

@@ -68,7 +68,7 @@ class StateBinding:
         client_state: ClientState | None,
         *,
         is_synced: bool,
-        is_remote: bool = False,
+        is_by_person: bool = True,
         is_at_top: bool = False,
         assigned: Container[str] = (),
         widget_keys: Iterable[str] = (),
@@ -79,7 +79,7 @@ class StateBinding:
             values: the session state.
             client_state: what the browser sent with this run; None if code alone caused the run.
             is_synced: the room's content has arrived. Nothing is written before (R4).
-            is_remote: a remote edit caused the run (P4).
+            is_by_person: a person caused the run. Otherwise what code made is held (R9).
             is_at_top: the run has not written anything yet, so that `values` are the values of the browser.
             assigned: keys that code assigned since the client state. The browser did not echo those (P1).
             widget_keys: keys of Streamlit's widgets. Those that did not register with the binding are excluded.
@@ -94,7 +94,7 @@ class StateBinding:
             is_any_in_flight = any(state.in_flight is not None for state in self.keys.values())
             if is_any_in_flight and is_at_top and client_state is not None:
                 in_flight.close_received(self.keys, values, client_state)
-            context = PushContext(client_state, is_synced, is_remote, assigned)
+            context = PushContext(client_state, is_synced, is_by_person, is_at_top, assigned)
             return local_edits.push(self.keys, values, context)
 
     def begin_run(self) -> None:
@@ -136,10 +136,10 @@ class StateBinding:
         with self.lock:
             widget_registration.check_registered(self.keys, values)
 
-    def end_run(self, *, is_complete: bool, is_remote: bool) -> None:
+    def end_run(self, *, is_complete: bool, is_by_person: bool = True) -> None:
         """End a run. Only a complete run shows which widgets have left the page (P3)."""
         with self.lock:
-            widget_registration.end_run(self.keys, is_complete=is_complete, is_remote=is_remote)
+            widget_registration.end_run(self.keys, is_complete=is_complete, is_by_person=is_by_person)
 
     @property
     def widgets(self) -> dict[str, Widget]:

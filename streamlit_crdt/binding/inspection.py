@@ -20,13 +20,13 @@ class VisibleValue:
     Attributes:
         value: the shared value.
         in_room: the value in the session's replica, in the order of the widget's options; `ABSENT` if there is none.
-        why: the rule by which the two may differ. The widget cannot show the room's value (P2), or the key is
-            volatile (P4).
+        why: the rule by which the two may differ. The widget cannot show the room's value (P2), each run makes another
+            value (P4), or code made the value in a run that no person caused (R9).
     """
 
     value: Any
     in_room: Any
-    why: Literal["P2", "P4"] | None
+    why: Literal["P2", "P4", "R9"] | None
 
 
 def visible_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, VisibleValue]:
@@ -55,7 +55,9 @@ def _visible_value(state: KeyState, value: Any) -> Any:
     return value
 
 
-def _reason(state: KeyState, in_room: Any) -> Literal["P2", "P4"] | None:
+def _reason(state: KeyState, in_room: Any) -> Literal["P2", "P4", "R9"] | None:
     if in_room is not ABSENT and state.is_refused(in_room):
         return "P2"
-    return "P4" if state.is_volatile else None
+    if state.held is ABSENT:
+        return None
+    return "P4" if state.overwritten_runs else "R9"

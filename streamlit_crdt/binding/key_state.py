@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamlit_crdt.merge import Rule
 
 VOLATILE_AFTER_ROUNDS: Final = 3
-"""A key is volatile when this number of remote script runs in a row overwrote the value that they received (P4)."""
+"""A key is volatile when this number of runs that no person caused overwrote the value that they received (P4)."""
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -34,6 +34,16 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+
+
+class Removed:
+    """The type of `REMOVED`: code removed the key from session state."""
+
+    def __repr__(self) -> str:
+        return "removed"
+
+
+REMOVED: Final = Removed()
 
 SCALARS: Final = frozenset({type(None), bool, int, str})
 """Immutable types that are their own shared value. For two values of one such type, `==` is `equal`."""
@@ -69,6 +79,8 @@ class KeyState:
         refused: the room's value, which cannot be shown here (P2).
         value_before_sync: the plain value before the first sync (R4).
         in_flight: the written value that the browser has not confirmed (P1).
+        held: the value that code made and that no person has confirmed, or `REMOVED` (R9).
+        list_seen: the list in session state as of the last push or remote write, itself and not a copy (R9).
         withheld: the value that the browser shows in a form field, instead of `last_seen` (P7).
         unchecked: the value that the widget showed when it registered after a remote write in this run (P2).
         room_value: the room's value if it is a scalar and did not change since it was read.
@@ -79,9 +91,9 @@ class KeyState:
         is_registered: the widget registered in this run, or in the last complete run (P3).
         is_registered_now: the widget registered in this run.
         is_written_now: a remote value was written in this run.
-        is_overwritten_now: the script overwrote that remote value in this run (P4).
-        overwritten_runs: number of remote runs in a row in which this happened (P4).
-        is_volatile: the value changes in each run. A remote run does not push it (P4).
+        is_unread: a remote value was written, and no full run was complete since (R9).
+        is_from_callback: a callback of this run changed the value (R9).
+        overwritten_runs: number of runs in a row, each not by a person, that overwrote a remote value (P4).
         is_merged: the room merged a local edit, so that its value differs from the one that the script has.
         is_submitted: the form of the widget was submitted, and no push has read the value since (P7).
     """
@@ -94,6 +106,8 @@ class KeyState:
     refused: Any = ABSENT
     value_before_sync: Any = ABSENT
     in_flight: InFlightValue | None = None
+    held: Any = ABSENT
+    list_seen: Any = None
     withheld: Any = ABSENT
     unchecked: Any = ABSENT
     room_value: Any = ABSENT
@@ -104,9 +118,9 @@ class KeyState:
     is_registered: bool = False
     is_registered_now: bool = False
     is_written_now: bool = False
-    is_overwritten_now: bool = False
+    is_unread: bool = False
+    is_from_callback: bool = False
     overwritten_runs: int = 0
-    is_volatile: bool = False
     is_merged: bool = False
     is_submitted: bool = False
 
@@ -151,14 +165,21 @@ class KeyState:
     @property
     def is_disposable(self) -> bool:
         """True if the record has no content."""
-        values = (self.last_seen, self.refused, self.value_before_sync, self.withheld, self.unchecked)
+        values = (
+            self.last_seen,
+            self.refused,
+            self.value_before_sync,
+            self.held,
+            self.withheld,
+            self.unchecked,
+        )
         flags = (self.is_in_room, self.is_assigned, self.is_unshown, self.is_written_now, self.is_merged)
         return (
             self.widget is None
             and self.in_flight is None
             and all(value is ABSENT for value in values)
             and not any(flags)
-            and not (self.is_volatile or self.overwritten_runs or self.is_submitted)
+            and not (self.overwritten_runs or self.is_submitted)
         )
 
 
@@ -202,15 +223,14 @@ class KeyStates(dict[str, KeyState]):
                 state.is_shared = context.key_filter.shares(state.key)
 
     def start_over(self, replica: Replica | None) -> None:
-        """Forget all values. The widgets and the volatile keys stay."""
+        """Forget all values. The widgets stay."""
         self.replica = self.replica if replica is None else replica
         self.drafts.start_over()
         former = list(self.values())
         self.clear()
         for state in former:
-            if state.widget is not None or state.is_volatile:
-                kept = self[state.key]
-                kept.widget, kept.is_volatile = state.widget, state.is_volatile
+            if state.widget is not None:
+                self[state.key].widget = state.widget
 
     def forget_widget(self, state: KeyState) -> None:
         """Forget a widget that does not return. Its key is not in the room."""
@@ -291,7 +311,8 @@ class KeyStates(dict[str, KeyState]):
         return self.context.merge_policy.rule(state.key, value, kind)
 
     def see(self, state: KeyState, shared: Any) -> None:
-        """Set `last_seen`."""
+        """Set `last_seen`. A value that was held is replaced, or is in the room now."""
+        state.held = ABSENT
         state.last_seen = shared if type(shared) in SCALARS else deep_copy(shared)
         if state.widget is not None and type(shared) is str:
             self.drafts.note_shown(state.key, shared)
@@ -306,25 +327,25 @@ class KeyStates(dict[str, KeyState]):
             "it shows its own and the room keeps its value.",
         )
 
-    def is_damped(self, state: KeyState) -> bool:
-        """Count a local edit of a remote run; return whether it stays in this session: the key is volatile (P4).
+    def hold(self, state: KeyState, value: Any) -> None:
+        """Keep a value that code made in a run that no person caused in this session (R9).
 
-        Call it once for each edit. Only the first one that overwrites a remote value in a run counts.
+        Args:
+            value: the value, or `REMOVED`.
         """
-        if not state.is_written_now or state.is_overwritten_now:
-            return state.is_volatile
-        state.is_overwritten_now = True
+        is_first = state.held is ABSENT
+        state.held = value if value is REMOVED or type(value) in SCALARS else deep_copy(value)
+        if not (state.is_written_now and is_first):
+            return
         state.overwritten_runs += 1
-        if state.overwritten_runs >= VOLATILE_AFTER_ROUNDS and not state.is_volatile:
-            state.is_volatile = True
+        if state.overwritten_runs >= VOLATILE_AFTER_ROUNDS:
             self.warn(
                 state,
                 "volatile",
-                f"st.session_state[{state.key!r}] gets a new value on each run, which would make sessions rerun each "
-                "other endlessly; it is now shared only after a user action. "
+                f"st.session_state[{state.key!r}] gets a new value on each run, so each session shows another one; "
+                "it is shared only after a user action. "
                 f"Make it private: crdt_sync(..., private=[{state.key!r}]).",
             )
-        return state.is_volatile
 
     def warn(self, state: KeyState, kind: str, text: str) -> None:
         """Log `text` once for each key and kind."""

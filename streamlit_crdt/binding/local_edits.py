@@ -1,4 +1,8 @@
-"""Local edits: the changes in session state that are written into the replica (R4, P1, P3)."""
+"""Local edits: the changes in session state that are written into the replica (R4, R9, P1, P3).
+
+What code makes in a run that no person caused is *held*: it stays in session state and is not written (R9). A remote
+write replaces it, or the end of a run by a person writes it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamlit_crdt.binding import form_drafts, in_flight
-from streamlit_crdt.binding.key_state import ABSENT, SCALARS, KeyState, KeyStates
+from streamlit_crdt.binding.key_state import ABSENT, REMOVED, SCALARS, KeyState, KeyStates
 from streamlit_crdt.binding.widgets import REFUSED, TEXT_INPUTS, ClientState
 from streamlit_crdt.codec import values as codec
 from streamlit_crdt.codec.equality import deep_copy, equal
@@ -23,14 +27,34 @@ class PushContext:
     Attributes:
         client_state: what the browser sent with this run; None if code alone caused the run.
         is_synced: the room's content has arrived. Nothing is written before (R4).
-        is_remote: a remote edit caused the run (P4).
+        is_by_person: a person caused the run. Otherwise what code made is held (R9).
+        is_at_top: the script has not made anything yet.
         assigned: keys that code assigned since the client state. The browser did not echo those (P1).
     """
 
     client_state: ClientState | None
     is_synced: bool
-    is_remote: bool
+    is_by_person: bool
+    is_at_top: bool
     assigned: Container[str]
+
+    @property
+    def confirms(self) -> bool:
+        """True if the push writes what was held: it follows the script of a run by a person."""
+        return self.is_by_person and not self.is_at_top
+
+    def is_by_code(self, state: KeyState) -> bool:
+        """Return whether code made the value of a key, in a run that no person caused.
+
+        At the top, the browser has made the values of widgets, and callbacks have made plain values. A run without a
+        client state has no callbacks: the script made them, above its call of `crdt_sync`.
+        """
+        if self.is_by_person:
+            return False
+        if state.widget is None:
+            return not self.is_at_top or self.client_state is None
+        is_sent = self.client_state is not None and self.client_state.contains(state.widget)
+        return state.key in self.assigned or not (self.is_at_top or is_sent)
 
 
 def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> list[ValueNotShareableError]:
@@ -40,13 +64,14 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
         The errors of the values that cannot be shared. The other values were written.
     """
     errors: list[ValueNotShareableError] = []
-    for state in keys.values():
-        state.is_held_back = False
+    held_back = keys.held_back()
+    for key in held_back:
+        keys[key].is_held_back = False
     if not keys.is_read_only:
-        edits, errors = _find_edits(keys, values, context)
+        edits, errors = _find_edits(keys, values, context, held_back)
         if not context.is_synced:
             return errors
-        deleted = _find_deletions(keys, values)
+        deleted = _find_deletions(keys, values, context)
         if edits or deleted:
             with keys.replica.transaction():
                 errors += _write_edits(keys, edits)
@@ -95,22 +120,38 @@ def restore_overwritten(
 
 
 def _find_edits(
-    keys: KeyStates, values: Mapping[str, Any], context: PushContext
+    keys: KeyStates, values: Mapping[str, Any], context: PushContext, held_back: Container[str]
 ) -> tuple[list[tuple[KeyState, Any]], list[ValueNotShareableError]]:
-    """Return the edited keys with their shared values, and the errors of values without a shared value."""
+    """Return the edited keys with their shared values, and the errors of values without a shared value.
+
+    Args:
+        held_back: the keys with an edit that waited for the first sync (R4).
+    """
     edits, errors = [], []
     for key, value in list(values.items()):
         state = keys[key]
         is_scalar = type(value) in SCALARS and type(value) is type(state.last_seen)
         if not state.is_shared or (is_scalar and value == state.last_seen):
+            state.held = ABSENT
             continue
         try:
             current = _shared_value(state, value, context.client_state)
         except ValueNotShareableError as error:
             errors.append(error)
             continue
-        if current is not REFUSED and _is_pushed(keys, state, current, context):
+        if current is REFUSED or (not context.confirms and is_held(state, current)):
+            continue
+        if not _is_pushed(keys, state, current, context):
+            continue
+        if key in held_back or not context.is_by_code(state):
             edits.append((state, current))
+            continue
+        try:
+            codec.encode(current, key=key)
+        except ValueNotShareableError as error:
+            errors.append(error)
+        else:
+            keys.hold(state, current)
     return edits, errors
 
 
@@ -124,11 +165,16 @@ def _is_pushed(keys: KeyStates, state: KeyState, current: Any, context: PushCont
     if not _is_edit(keys, state, current, context):
         return False
     if context.is_synced:
-        return not (context.is_remote and keys.is_damped(state))
+        return True
     with suppress(ValueNotShareableError):  # such an edit can never be made
         codec.encode(current, key=state.key)
         state.is_held_back = True
     return False
+
+
+def is_held(state: KeyState, current: Any) -> bool:
+    """Return whether code made the shared value `current` in an earlier run, and no person has confirmed it (R9)."""
+    return state.held is not ABSENT and state.held is not REMOVED and equal(current, state.held)
 
 
 def _shared_value(state: KeyState, value: Any, client_state: ClientState | None) -> Any:
@@ -144,6 +190,7 @@ def _is_edit(keys: KeyStates, state: KeyState, current: Any, context: PushContex
     if state.last_seen is ABSENT:
         return _is_first_edit(keys, state, current)
     if equal(current, state.last_seen):
+        state.held = ABSENT
         return False
     flight = state.in_flight
     if flight is not None:
@@ -231,14 +278,18 @@ def _base(keys: KeyStates, state: KeyState, current: Any, rule: Rule | None) -> 
     return min(former, key=lambda value: rule.distance(value, current), default=seen)
 
 
-def _find_deletions(keys: KeyStates, values: Mapping[str, Any]) -> list[KeyState]:
+def _find_deletions(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> list[KeyState]:
     """Return the plain values that session state does not have any more. Empty records are discarded."""
     absent = [state for state in keys.values() if state.key not in values and state.widget is None]  # P3
     deleted = []
     for state in absent:
         if state.last_seen is not ABSENT and not state.is_unkeyed and state.is_shared:
-            deleted.append(state)
+            if context.is_by_code(state):
+                keys.hold(state, REMOVED)
+            elif state.held is not REMOVED or context.confirms:
+                deleted.append(state)
         else:
+            state.held = ABSENT
             keys.discard_if_empty(state)
     return deleted
 
@@ -248,5 +299,5 @@ def _write_deletions(keys: KeyStates, deleted: list[KeyState]) -> None:
     for state in deleted:
         if state.key in keys.replica and equal(keys.read(state), state.last_seen):
             keys.replica.delete(state.key)
-        state.last_seen = ABSENT
+        state.last_seen = state.held = ABSENT
         state.is_in_room = state.is_unshown = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamlit_crdt.binding import form_drafts, in_flight
-from streamlit_crdt.binding.key_state import ABSENT, SCALARS, KeyState, KeyStates
+from streamlit_crdt.binding.key_state import ABSENT, REMOVED, SCALARS, KeyState, KeyStates
 from streamlit_crdt.binding.widgets import REFUSED
 from streamlit_crdt.codec.equality import deep_copy, equal
 
@@ -44,6 +44,7 @@ def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
                 writes.append(write)
     for state in _deleted(keys, room_keys):
         state.is_in_room = False
+        state.held = ABSENT
         if state.widget is not None and state.is_registered:
             write = _reset(state, values)
             if write is not None:
@@ -74,7 +75,7 @@ def mark_written(keys: KeyStates, write: StateWrite, values: Mapping[str, Any]) 
         in_flight.begin(keys, state, before, write.shared)
     keys.see(state, write.shared)
     state.value_before_sync = ABSENT
-    state.is_written_now = state.is_unshown = True
+    state.is_written_now = state.is_unread = state.is_unshown = True
 
 
 def mark_unwritable(keys: KeyStates, write: StateWrite, reason: Exception) -> None:
@@ -174,6 +175,8 @@ def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> St
     if remote is REFUSED or state.is_refused(remote):
         return None
     state.is_in_room = True
+    if _keeps_held(state, remote, values):
+        return None
     is_overdue = state.withheld is not ABSENT and form_drafts.is_overdue(keys, state)
     if key in values and state.shows(values[key], remote) and not is_overdue:
         if state.in_flight is None:
@@ -186,6 +189,15 @@ def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> St
         return None
     is_revert = keys.is_read_only and state.last_seen is not ABSENT and equal(remote, state.last_seen)
     return StateWrite(key, deep_copy(value), remote, is_revert=is_revert)
+
+
+def _keeps_held(state: KeyState, remote: Any, values: Mapping[str, Any]) -> bool:
+    """Return whether session state has the held value, and the room's value has not changed since (R9)."""
+    if state.held is ABSENT or state.last_seen is ABSENT or not equal(remote, state.last_seen):
+        return False
+    if state.held is REMOVED:
+        return state.key not in values
+    return state.key in values and state.shows(values[state.key], state.held)
 
 
 def _revert_untouched(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
@@ -205,7 +217,7 @@ def _revert_untouched(keys: KeyStates, values: Mapping[str, Any]) -> list[StateW
 
 
 def _is_changed(keys: KeyStates, state: KeyState) -> bool:
-    if not state.is_bindable or state.is_volatile or state.is_hidden:
+    if not state.is_bindable or state.is_hidden:
         return False
     remote = keys.read(state)
     if remote is REFUSED or state.is_refused(remote):

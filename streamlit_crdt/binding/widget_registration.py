@@ -31,17 +31,18 @@ class RawValues(Protocol):
 def begin_run(keys: KeyStates) -> None:
     """Begin a run. The widgets of a run that a newer run superseded count as registered."""
     for state in keys.values():
-        state.is_registered_now = state.is_written_now = state.is_overwritten_now = False
+        state.is_registered_now = state.is_written_now = False
         state.unchecked = ABSENT
 
 
-def end_run(keys: KeyStates, *, is_complete: bool, is_remote: bool) -> None:
+def end_run(keys: KeyStates, *, is_complete: bool, is_by_person: bool) -> None:
     """End a run. Only a complete run shows which widgets have left the page (P3)."""
     for state in list(keys.values()):
-        if is_remote and state.is_written_now and not state.is_overwritten_now:
+        if state.is_written_now and state.held is ABSENT and not is_by_person:
             state.overwritten_runs = 0
         if is_complete:
             state.is_registered = state.is_registered_now
+            state.is_unread = False
         state.is_registered_now = False
         # Each new set of options makes another unkeyed key. Without this they accumulate.
         is_gone = is_complete and state.is_unkeyed and state.widget is not None and not state.is_registered

@@ -77,21 +77,30 @@ class SessionMembership:
         component.mount_badge(self._room_session)
 
     def write(self, key: str, value: Any) -> None:
+        if self._refuses(key):
+            return
         self._push_before_callback()
         self._room_session.writer.assign(key, value)
         self._session.request_frame(self._run, self._room_session)
 
     def remove(self, key: str) -> None:
+        if self._refuses(key):
+            return
         self._push_before_callback()
         self._room_session.writer.remove(key)
         self._session.request_frame(self._run, self._room_session)
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+        if self._refuses(key):
+            change(self.replica.get(key, empty))  # for its result and its errors
+            return
         self._push_before_callback()
         self._room_session.writer.change(key, rule, empty, change)
         self._session.request_frame(self._run, self._room_session)
 
     def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
+        if self._refuses(action):
+            return
         self._push()
         if self._room_session.writer.travel(action):
             self._room_session.request_full_run()
@@ -124,6 +133,8 @@ class SessionMembership:
         self._session.request_frame(self._run, self._room_session)
 
     def restore(self, subject: str, state: State) -> None:
+        if self._refuses(subject):
+            return
         if self._room_session.writer.restore(subject, state):
             self._room_session.request_full_run()
             self._session.request_frame(self._run, self._room_session)
@@ -138,6 +149,20 @@ class SessionMembership:
             raise rejected[0]
         for rejection in rejected:
             _log.warning("%s", rejection)
+
+    def _refuses(self, subject: str) -> bool:
+        """Return whether an operation has no effect, because the script makes it in a run that no person caused (R9).
+
+        Raises:
+            ViewOnlyError: the role is viewer (A1).
+        """
+        writer = self._room_session.writer
+        writer.check_role(subject)
+        context = _compat.current_run()
+        is_refused = context is not None and self._session.refuses_code(context)
+        if is_refused:
+            writer.refuse(subject)
+        return is_refused
 
     def _push(self) -> None:
         """Push what the script has assigned.

@@ -107,6 +107,7 @@ def crdt_sync(
         is_held = room_session.tab.should_hold()
         component.mount(run, room_session, is_held=is_held)
         if is_held:
+            session.note_first_run_due()
             st.stop()
         if room_session.view_only_notice.is_due:
             room_session.view_only_notice.show()

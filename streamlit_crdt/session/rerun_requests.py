@@ -24,11 +24,13 @@ class RerunCause:
 
     Attributes:
         is_timers: whether timers of fragments sent the request, and no person.
+        is_by_person: whether a person caused it, and neither a timer nor a frame of the tab (R9).
         changed: ids of the widgets that changed; None if unknown.
     """
 
     is_timers: bool
     changed: frozenset[str] | None
+    is_by_person: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,13 @@ class RerunRequests:
         self._states: Mapping[str, bytes] | None = None
         self._changed_in_timers: frozenset[str] = frozenset()
 
-    def add(self, states: Mapping[str, bytes], *, is_timers: bool) -> int:
+    def add(self, states: Mapping[str, bytes], *, is_timers: bool, is_frame: bool = False) -> int:
         """Add a request; return its number.
 
         Args:
             states: the serialized value of each widget.
             is_timers: whether a fragment's timer sent it. The browser requests a run for the changes in it later.
+            is_frame: whether the tab sent it with a frame for the session.
         """
         with self._lock:
             changed = None if self._states is None else _differences(self._states, states)
@@ -62,7 +65,8 @@ class RerunRequests:
             elif changed is not None:
                 changed, self._changed_in_timers = changed | self._changed_in_timers, frozenset()
             self._count += 1
-            self._pending.append(_Request(self._count, RerunCause(is_timers, changed)))
+            cause = RerunCause(is_timers, changed, not (is_timers or is_frame))
+            self._pending.append(_Request(self._count, cause))
             return self._count
 
     def take(self, number: int) -> RerunCause | None:
@@ -77,6 +81,7 @@ class RerunRequests:
         return RerunCause(
             all(cause.is_timers for cause in taken),
             frozenset().union(*changes) if len(changes) == len(taken) else None,
+            any(cause.is_by_person for cause in taken),
         )
 
 

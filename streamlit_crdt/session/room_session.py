@@ -208,7 +208,7 @@ class RoomSession:
             self.is_away = False
             self._enter_with(state, run)
         is_new = client_state is None or client_state is not self._pushed_client_state
-        if errors := self._push(run, state, is_remote=run.is_remote, at_top=is_new):
+        if errors := self._push(run, state, at_top=is_new):
             self._log_errors(errors)
         self.connection.drain()
         if not self.writer.has_joined and self.connection.is_synced:
@@ -219,8 +219,7 @@ class RoomSession:
         written = self._write_remote_values(writes, state) if writes else []
         self._written_by_fragments = []
         if not is_full:
-            with self.binding.locked() as keys:
-                self._written_by_fragments = [key for key in written if not keys[key].is_volatile]
+            self._written_by_fragments = written
         return written
 
     def begin_fragments(self, run: ScriptRun, client_state: ClientState) -> set[str]:
@@ -252,7 +251,7 @@ class RoomSession:
         state = st.session_state.to_dict()
         if has_registered:
             self.binding.check_registered(state)
-        return self._push(run, state, is_remote=run.is_remote)
+        return self._push(run, state)
 
     def push_before_leaving(self, run: ScriptRun) -> None:
         """Push the client state that contains the click by which the session leaves the room."""
@@ -266,12 +265,12 @@ class RoomSession:
         """
         binding, keys = self.binding, self.binding.keys
         binding.check_registered(state)
-        if errors := self._push(run, state, is_remote=run.is_remote):
+        if errors := self._push(run, state):
             self._log_errors(errors)
         with binding.lock:
             if not all(keys[key].is_registered_now for key in self._written_by_fragments):
                 self.request_full_run()  # a fragment wrote remote values that the rest of the script has not read
-            binding.end_run(is_complete=complete, is_remote=run.is_remote)
+            binding.end_run(is_complete=complete, is_by_person=run.session.is_by_person(run))
             if complete and run.context.is_app_test and keys.pending_delivery is not None:
                 in_flight.close_all(keys)  # AppTest shows what the run rendered; nothing is in flight
             self._displaced = remote_writes.displaced_values(keys, state) if keys.is_read_only else {}
@@ -281,7 +280,7 @@ class RoomSession:
     def end_fragment(self, run: ScriptRun, state: Mapping[str, Any]) -> None:
         """Push what a rerun of fragments changed."""
         self.binding.check_registered(state)
-        self._log_errors(self._push(run, state, is_remote=run.is_by_timer))
+        self._log_errors(self._push(run, state))
         if self.participant.is_viewer and run.context.fragments != (self.tab.channel_fragment,):
             self._revert_viewer_edits(state)
 
@@ -358,7 +357,7 @@ class RoomSession:
             local_edits.ignore_existing(keys, state)
 
     def _push(
-        self, run: ScriptRun, state: Mapping[str, Any], *, is_remote: bool = False, at_top: bool = False
+        self, run: ScriptRun, state: Mapping[str, Any], *, at_top: bool = False
     ) -> list[ValueNotShareableError]:
         assigned = _compat.assigned_keys(run.context, state)
         if at_top and self.connection.is_read_only and self._has_moved_widget(state, assigned):
@@ -367,8 +366,8 @@ class RoomSession:
             state,
             run.client_state,
             is_synced=self.connection.is_synced,
-            is_remote=is_remote,
-            is_at_top=at_top,
+            is_by_person=run.session.is_by_person(run),
+            is_at_top=at_top or run.is_in_callbacks,
             assigned=assigned,
             widget_keys=_compat.widget_keys(
                 run.context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from streamlit_crdt.document.snapshots import SnapshotObserver, restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.merge import Rule
+
+_log = logging.getLogger("streamlit_crdt")
 
 
 class RoomWriter:
@@ -28,6 +31,7 @@ class RoomWriter:
         self._binding = binding
         self._events = EventLog()
         self._snapshots = SnapshotObserver()
+        self._refused: set[str] = set()
 
     # -- events and snapshots ------------------------------------------------------------------------------------
 
@@ -124,6 +128,21 @@ class RoomWriter:
         binding = self._binding
         binding.replica.begin_group()
         return bool(restore(binding.replica, state, binding.context.key_filter.shares))
+
+    def refuse(self, subject: str) -> None:
+        """Log, once for each subject, that an operation of a run that no person caused has no effect (R9).
+
+        Args:
+            subject: a key, or the name of an action.
+        """
+        if subject not in self._refused:
+            self._refused.add(subject)
+            _log.warning(
+                "streamlit-crdt: room %r: the script changed %r in a run that a remote edit or a timer caused. Every "
+                "session would do the same, so nothing was changed. Change it in a callback, or after a click.",
+                self._binding.context.room,
+                subject,
+            )
 
     def _check(self, key: str, type_name: str) -> None:
         self.check_role(key)

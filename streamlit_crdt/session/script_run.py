@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from streamlit_crdt import _compat
+from streamlit_crdt.access.room_context import CHANNEL_KEY_PREFIX
 from streamlit_crdt.binding.widgets import ClientState, FormInfo
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ class ScriptRun:
             script. A call of `crdt_sync(None)` has no room.
         entered: the rooms that the run called `crdt_sync` for.
         leaving: those of them that the session leaves when the run is over.
-        is_remote: whether a remote edit caused the run (rule P4).
+        is_by_person: whether a person caused the run, and not a remote edit or a timer (rule R9). None until the run
+            needs to know.
+        is_requested_by_person: whether a person caused the request of the browser that has the client state.
         is_superseded: whether a newer run replaces this one. Then this run reads and writes nothing any more.
         is_in_callbacks: whether the callbacks of the client state run, before the script.
         is_over: whether the run has ended. A thread that it started may go on.
@@ -41,7 +44,8 @@ class ScriptRun:
         self.calls: dict[str | None, list[RoomSession | None]] = {}
         self.entered: list[RoomSession] = []
         self.leaving: list[RoomSession] = []
-        self.is_remote = False
+        self.is_by_person: bool | None = None
+        self.is_requested_by_person = True
         self.is_superseded = False
         self.is_in_callbacks = False
         self.is_over = False
@@ -53,9 +57,10 @@ class ScriptRun:
         return self.client_state is not None and self.client_state.has_changes
 
     @property
-    def is_by_timer(self) -> bool:
-        """True if a fragment's timer caused the run, and no person."""
-        return self.client_state is not None and self.client_state.is_timers
+    def has_trigger(self) -> bool:
+        """True if the client state has a click, a submit or a chat input of the app."""
+        triggers = () if self.client_state is None else self.client_state.triggers
+        return any(CHANNEL_KEY_PREFIX not in trigger for trigger in triggers)
 
     def close_block(self, room_session: RoomSession | None) -> None:
         """Close the innermost open block of this room, or of no room."""

@@ -57,6 +57,8 @@ class Session:
         self._last_states: Mapping[str, bytes] = {}
         self._page = ""
         self._has_remote_cause = False
+        self._is_first_run_due = False
+        self._was_by_person = True
         self._has_dropped_output = False
         self._is_full_run_due = False
 
@@ -168,7 +170,10 @@ class Session:
                 return frozenset()
             self._memberships.drop_left_values(run)
             cause = None if number is None else self.requests.take(number)
-            cause = cause or RerunCause(bool(run.context.fragments) and states == self._last_states, None)
+            if cause is None:
+                is_timers = bool(run.context.fragments) and states == self._last_states and not triggers
+                cause = RerunCause(is_timers, None, not is_timers)
+            run.is_requested_by_person = cause.is_by_person
             run.client_state = ClientState(
                 states, triggers, self._last_states, cause.is_timers, cause.changed
             )
@@ -224,18 +229,38 @@ class Session:
                 return None
             if page != self._page:
                 self._enter_page(page)
-            if run.context.fragments:
-                run.is_remote = run.is_by_timer
-            elif not run.entered:
-                run.is_remote = self._has_remote_cause and not run.has_changes
-                self._has_remote_cause = False
             run.entered.append(room_session)
-            if run.is_remote:
+            if not self.is_by_person(run):
                 room_session.replica.pause_history()
             rooms = {*self._memberships.joined, *run.entered}
             for one in rooms:
                 one.set_alone(len(rooms) == 1)
             return room_session.begin_run(run)
+
+    def is_by_person(self, run: ScriptRun) -> bool:
+        """Return whether a person caused a run (R9). A run that code requested has the cause of the run before it."""
+        if run.is_by_person is None and run.is_superseded:
+            return True
+        if run.is_by_person is None:
+            is_full = not run.context.fragments
+            if is_full and self._is_first_run_due:
+                run.is_by_person = True
+            elif run.client_state is not None and (run.is_requested_by_person or not is_full):
+                run.is_by_person = run.is_requested_by_person
+            elif is_full and self._has_remote_cause:
+                run.is_by_person = False
+            else:
+                run.is_by_person = self._was_by_person
+            if is_full:
+                self._has_remote_cause = self._is_first_run_due = False
+        return run.is_by_person
+
+    def refuses_code(self, context: _compat.RunContext) -> bool:
+        """Return whether code must not write now: it is the script of a run that no person caused (R9)."""
+        run = self.run_of(context)
+        with context.state_lock, self.lock:
+            is_script = context.is_in_script and not (run.is_in_callbacks or run.is_over)
+            return is_script and not self.is_by_person(run)
 
     def enter_none(self, run: ScriptRun) -> None:
         """Make no room the room of the widgets that follow."""
@@ -282,7 +307,7 @@ class Session:
             if run.is_superseded:
                 return
             state = st.session_state.to_dict()
-            self._has_remote_cause = self._has_remote_cause and not complete
+            self._was_by_person = self.is_by_person(run)
             run.open_blocks = []
             run.is_over = True
             ended = list(self._memberships.joined) if run.context.fragments else []
@@ -293,7 +318,10 @@ class Session:
             if run.context.fragments:
                 has_left = self._memberships.end_fragments(run)
                 ended = [room_session for room_session in ended if room_session not in run.leaving]
-                if has_left or self._has_dropped_output or self._has_unread_edit(run, state):
+                if self._has_unread_edit(run, state):
+                    self._was_by_person = self._is_full_run_due = True
+                    self._has_remote_cause = False
+                elif has_left or self._has_dropped_output:
                     self._is_full_run_due = True
             else:
                 self._memberships.end_run(run, complete=complete)
@@ -341,8 +369,12 @@ class Session:
         self._has_dropped_output = True
 
     def note_remote_cause(self) -> None:
-        """Record that a remote edit causes the next run (rule P4)."""
+        """Record that a remote edit causes the next run (R9)."""
         self._has_remote_cause = True
+
+    def note_first_run_due(self) -> None:
+        """Record that the first run stops until its room has arrived. The run after it counts as the first."""
+        self._is_first_run_due = True
 
     def request_frame(self, run: ScriptRun, room_session: RoomSession) -> None:
         """Request a frame for the tab after a write outside of runs. Otherwise the end of the run sends it."""

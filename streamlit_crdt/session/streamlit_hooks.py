@@ -103,9 +103,20 @@ class SessionHooks:
     def needs_whole_run(self, session_key: str, triggers: frozenset[str]) -> bool:
         return any(CHANNEL_KEY_PREFIX not in trigger for trigger in triggers)
 
-    def requested(self, session_key: str, states: Mapping[str, bytes], *, is_timers: bool) -> int | None:
+    def requested(
+        self,
+        session_key: str,
+        states: Mapping[str, bytes],
+        *,
+        fragment: str,
+        triggers: frozenset[str],
+        is_timers: bool,
+    ) -> int | None:
         session = self._registry.get(session_key)
-        return None if session is None else session.requests.add(states, is_timers=is_timers)
+        if session is None:
+            return None
+        is_frame = bool(fragment and triggers) and not self.needs_whole_run(session_key, triggers)
+        return session.requests.add(states, is_timers=is_timers, is_frame=is_frame)
 
     def is_known(self, session_key: str) -> bool:
         return self._registry.get(session_key) is not None

@@ -66,7 +66,7 @@ def _agree(in_room: Any, sights: Sequence[Sight]) -> bool:
     if not all(values.equal(sight.held, in_room) for sight in sights):
         return False
     shown = [sight.shown for sight in sights if sight.shown is not None]
-    if in_room is ABSENT:
+    if in_room is ABSENT or any(one.why == "R9" for one in shown):
         return all(values.equal(one.value, shown[0].value) for one in shown)
     return all(values.equal(one.value, one.in_room) for one in shown)
 

@@ -23,7 +23,8 @@ _ITEMS: Final = 12
 _REASONS: Final = {
     None: "",
     "P2": "   its widget cannot show the room's value (rule P2)",
-    "P4": "   assigned in each run, and therefore no longer sent (rule P4)",
+    "P4": "   assigned in each run, and therefore not sent (rule P4)",
+    "R9": "   made by code in a run that no person caused, and therefore not sent (rule R9)",
 }
 
 

@@ -29,7 +29,7 @@ from streamlit_crdt.testing.network import MemoryServer, SimulatedNetwork
 from streamlit_crdt.testing.simulated_user import SimulatedUser
 
 MAX_ROUNDS: Final = 20
-"""Rounds of reruns before `settle` fails. A damped volatile value (rule P4) settles after three or four rounds."""
+"""Rounds of reruns before `settle` fails. Code that writes in a thread or a callback may need a few."""
 
 TIMEOUT_S: Final = 10.0
 """Seconds of one script run. AppTest's default of three seconds is too short for a first run on a busy machine."""

@@ -31,7 +31,7 @@ def test_P3_widget_not_reached_by_interrupted_run_has_edits() -> None:
     one.run()
     one.binding.begin_run()
     one.register(number("a"))
-    one.binding.end_run(is_complete=False, is_remote=False)
+    one.binding.end_run(is_complete=False)
     one.touch(b=9)
     assert room.get("b") == 9
 

@@ -112,7 +112,7 @@ def binding_that_agreed_before_sync() -> tuple[Replica, StateBinding]:
     binding.push({"n": 0}, None, is_synced=True)
     binding.begin_run()
     assert binding.plan({"n": 0}) == []
-    binding.end_run(is_complete=True, is_remote=False)
+    binding.end_run(is_complete=True)
     return room, binding
 
 

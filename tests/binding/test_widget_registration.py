@@ -56,7 +56,7 @@ def test_P2_option_without_label_is_an_error_of_its_key_only() -> None:
     widget = Widget("a", "$$ID-hash-a", "selectbox", True, serialize, identity)
     one = BoundSession(room, widget)
     one.binding.register(widget, "fine", is_assigned=False)
-    one.binding.end_run(is_complete=True, is_remote=False)
+    one.binding.end_run(is_complete=True)
     one.state["a"] = UnknownOption()
     room.set("a", "other")
     message = ClientState({widget.element_id: b""})

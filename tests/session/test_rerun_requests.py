@@ -218,3 +218,14 @@ def test_request_of_unknown_session_is_unchanged() -> None:
     _compat.install(SessionHooks(registry))
     client_state = Page("unknown").request("panel", timer=True, slider=4, button=True)
     assert [state.id for state in client_state.widget_states.widgets] == ["slider", "button"]
+
+
+def test_R9_frame_and_timer_are_not_by_a_person_unless_joined_with_an_edit() -> None:
+    requests = RerunRequests()
+    frame = requests.add(states(a=1), is_timers=False, is_frame=True)
+    cause = requests.take(frame)
+    assert cause is not None and not cause.is_by_person
+    requests.add(states(a=1), is_timers=True)
+    edit = requests.add(states(a=2), is_timers=False)
+    cause = requests.take(edit)
+    assert cause is not None and cause.is_by_person

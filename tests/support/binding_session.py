@@ -98,7 +98,7 @@ class BoundSession:
             delivered: the browser shows the values of this run.
         """
         self.errors = list(
-            self.binding.push(self.state, message, is_synced=True, is_remote=remote, is_at_top=True)
+            self.binding.push(self.state, message, is_synced=True, is_by_person=not remote, is_at_top=True)
         )
         self.binding.begin_run()
         self.replica.apply(self.room.diff())
@@ -114,8 +114,8 @@ class BoundSession:
         if body is not None:
             body(self.state)
         self.binding.check_registered(self.state)
-        self.errors += self.binding.push(self.state, message, is_synced=True, is_remote=remote)
-        self.binding.end_run(is_complete=True, is_remote=remote)
+        self.errors += self.binding.push(self.state, message, is_synced=True, is_by_person=not remote)
+        self.binding.end_run(is_complete=True, is_by_person=not remote)
         self.room.apply(self.replica.diff())
         if delivered:
             self.browser = {widget.key: self.state[widget.key] for widget in self.widgets}
@@ -247,7 +247,7 @@ class FormPage:
             self.register(key, widget, is_new=key in new)
         self.binding.check_registered(self.state)
         self.binding.push(self.state, message, is_synced=True)
-        self.binding.end_run(is_complete=True, is_remote=False)
+        self.binding.end_run(is_complete=True)
         self.room.apply(self.replica.diff())
 
     def register(self, key: str, widget: Widget, *, is_new: bool) -> None:

@@ -60,12 +60,18 @@ def test_P4_volatile_value_settles_and_is_a_named_difference() -> None:
 
 
 def restless() -> None:
+    import threading
+
     import streamlit as st
+    from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
     from streamlit_crdt import crdt_sync
 
     room = crdt_sync("room")
-    room.counter("views").increment()
+    thread = threading.Thread(target=room.counter("views").increment)
+    add_script_run_ctx(thread, get_script_run_ctx())
+    thread.start()
+    thread.join()
     st.slider("x", key="x")
 
 
