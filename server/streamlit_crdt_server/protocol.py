@@ -327,7 +327,7 @@ def _check_size(what: str, size_bytes: int, max_bytes: int) -> None:
 
 
 def parse_server_frame(frame: bytes) -> ServerMessage | None:
-    """Decode a frame from the server. Return None for awareness and unknown messages.
+    """Decode a frame from the server. Return None for awareness, unknown messages and returned queries.
 
     Raises:
         MalformedFrameError: The frame does not follow the protocol.
@@ -340,7 +340,9 @@ def parse_server_frame(frame: bytes) -> ServerMessage | None:
             case MessageType.AUTH:
                 return PermissionDenied() if decoder.read_varuint() == 0 else None
             case MessageType.SAVED:
-                return _parse_saved_answer(decoder.read_bytes())
+                content = decoder.read_bytes()
+                # Some servers return messages that they do not know: this client's query is not an answer.
+                return None if _is_saved_query(content) else _parse_saved_answer(content)
             case MessageType.FRAGMENT:
                 decoder.read_varuint(FragmentKind.LIMITS)
                 return FragmentLimits(decoder.read_varuint())
@@ -355,6 +357,12 @@ def _parse_server_sync(decoder: Decoder) -> ServerMessage:
     if kind == SyncType.STEP1:
         return SyncStep1(content)
     return SyncStep2(content) if kind == SyncType.STEP2 else SyncUpdate(content)
+
+
+def _is_saved_query(content: bytes) -> bool:
+    decoder = Decoder(content)
+    decoder.read_varuint()
+    return not decoder.remaining
 
 
 def _parse_saved_answer(content: bytes) -> SavedAnswer:

@@ -36,10 +36,23 @@ from streamlit_crdt.codec.equality import MAX_DEPTH, deep_copy, equal
 from streamlit_crdt.codec.scalars import Stored, type_name
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 
-__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "Stored", "decode", "deep_copy", "encode", "equal", "is_leaf"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_VALUE_BYTES",
+    "MAX_VALUE_ELEMENTS",
+    "Stored",
+    "decode",
+    "deep_copy",
+    "encode",
+    "equal",
+    "is_leaf",
+]
 
 MAX_VALUE_BYTES = 8 * 1024 * 1024
 """Limit of one encoded value in bytes. A larger one is rejected: its frame would exceed the socket's 16 MiB."""
+
+MAX_VALUE_ELEMENTS = 1_000_000
+"""Limit of the elements inside one encoded value. The room server closes a connection that sends more."""
 
 _MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that a JavaScript number represents exactly. A larger one is stored as a tag."""
@@ -68,7 +81,11 @@ def encode(value: object, *, key: str | None) -> Stored:
         ValueNotShareableError: `value` has no lossless form. The error names `key` and the type of the rejected part.
     """
     try:
-        return _Encoder().tree(value, 0)
+        encoder = _Encoder()
+        stored = encoder.tree(value, 0)
+        if encoder.may_have_many_elements and _count_elements(stored) > MAX_VALUE_ELEMENTS:
+            raise ValueNotShareableError(type_name(value), f"it has more than {MAX_VALUE_ELEMENTS} elements")
+        return stored
     except ValueNotShareableError as error:
         error.key = key
         raise
@@ -104,6 +121,11 @@ class _Encoder:
 
     def __init__(self) -> None:
         self._remaining_bytes = MAX_VALUE_BYTES
+
+    @property
+    def may_have_many_elements(self) -> bool:
+        """True if the encoded elements must be counted. A node has less than eight, with those of its tag."""
+        return MAX_VALUE_BYTES - self._remaining_bytes > MAX_VALUE_ELEMENTS
 
     def tree(self, value: Any, depth: int) -> Stored:
         self._spend(_NODE_BYTES, value)
@@ -166,6 +188,17 @@ class _Encoder:
             raise ValueNotShareableError(type_name(value), _rejection_reason(value))
         self._spend(_leaf_bytes(payload), value)
         return _tag(tag, payload)
+
+
+def _count_elements(stored: Stored) -> int:
+    """Return the number of elements of all lists and dicts in a tree."""
+    count, open_nodes = 0, [stored]
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, list | dict):
+            count += len(node)
+            open_nodes.extend(node.values() if isinstance(node, dict) else node)
+    return count
 
 
 def _tag(name: str, payload: Stored) -> Stored:

@@ -29,7 +29,9 @@ State = Mapping[str, Json]
 MAX_CONTAINERS: Final = 4 * 1024 * 1024
 """Limit of the lists and objects of a text. An empty one takes 3 bytes of it, and 64 bytes when parsed."""
 
-_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""A text of JSON. One without an end matches too: a search for it from each quote in it would take the square of the
+length."""
 _BYTES: Final = "$bytes"
 _RULE_ENTRY_KEYS: Final = {"$rule", "value"}
 

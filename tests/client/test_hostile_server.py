@@ -113,6 +113,27 @@ def test_N2_malformed_frames_close_the_connection_and_are_not_applied() -> None:
     assert 1 <= len(attempts) < 20  # the delay between attempts grows
 
 
+def test_N2_server_that_returns_queries_keeps_its_connection() -> None:
+    attempts = list[int]()
+
+    async def return_queries(socket: ServerConnection) -> None:
+        attempts.append(1)
+        await _sync(socket)
+        async for frame in socket:
+            if frame[0] == protocol.MessageType.SAVED:
+                await socket.send(frame)
+                await socket.send(protocol.sync_update(Replica().diff()))
+
+    with (
+        serving(return_queries) as address,
+        pytest.raises(EditsNotSavedError, match="1 edit is"),
+        connect("room", server=address, token="a.b.c", flush_timeout_s=0.5) as room,
+    ):
+        room.state["a"] = 1
+        assert not room.flush(0.5)
+    assert attempts == [1]
+
+
 def test_N3_endless_fragments_exceed_the_limit_of_a_frame() -> None:
     client = SyncClient("room", lambda: None, max_received_bytes=100_000)
     client.open()

@@ -24,8 +24,17 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Map
 
 from streamlit_crdt.codec import arrays, scalars
-from streamlit_crdt.codec.values import MAX_DEPTH, MAX_VALUE_BYTES, decode, deep_copy, encode, equal
+from streamlit_crdt.codec.values import (
+    MAX_DEPTH,
+    MAX_VALUE_BYTES,
+    MAX_VALUE_ELEMENTS,
+    decode,
+    deep_copy,
+    encode,
+    equal,
+)
 from streamlit_crdt.errors import CrdtError, ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt_server.room import message_validation
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Many short runs instead of a long one: hypothesis stores every example of a run and slows down.
@@ -356,6 +365,14 @@ def test_depth_and_size_are_limited() -> None:
     for large in (b"x" * (MAX_VALUE_BYTES + 1), ["x" * 1000] * 9000, numpy.zeros(2**20 + 1), texts):
         with pytest.raises(ValueNotShareableError, match="larger than"):
             encode(large, key="k")
+
+
+@pytest.mark.parametrize("value", [[None] * (MAX_VALUE_ELEMENTS + 1), [1.0] * (MAX_VALUE_ELEMENTS // 2 + 1)])
+def test_R5_value_with_too_many_elements_is_rejected(value: list[object]) -> None:
+    """The second one has a tag for each element."""
+    assert MAX_VALUE_ELEMENTS == message_validation.MAX_VALUE_ELEMENTS
+    with pytest.raises(ValueNotShareableError, match="more than 1000000 elements"):
+        encode(value, key="k")
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ HOSTILE: dict[str, Any] = {
     "long version": '{"streamlit-crdt": ' + "9" * 4000 + ', "state": {}}',
     "numeric rule": state('{"$rule": 5, "value": 1}'),
     "many lists": state("[" + "[]," * 5_000_000 + "1]"), "many objects": state("[" + "{}," * 5_000_000 + "1]"),
+    "quotes without an end": state("[" * 5_000_000 + '"' + chr(92) * 2_000_001 + '"' + (chr(92) + '"') * 10**6),
     "half an author": of_snapshots(f'{{"v": {ENTRY.replace("x", chr(92) + "ud800")}}}'),
     "infinite snapshot": of_snapshots(f'{{"v": {ENTRY.replace("{}", INFINITE)}}}'),
     "tag of a long key": f'{{"streamlit-crdt": 1, "state": {{"{"k" * 4000}": {{"$x": 1}}}}}}',

@@ -1,7 +1,8 @@
 """Trials of hostile documents: a room accepts them, and replicas read, edit and encode them (rule N2).
 
-`python -m tests.support.hostile_trials matrix` and `... random SEED FIRST COUNT IN_ORDER` run trials in this process,
-and print the name of each before it. The process may crash or hang: `watch` runs it as a child with a time limit.
+`python -m tests.support.hostile_trials matrix`, `... random SEED FIRST COUNT IN_ORDER` and `... files SEED FIRST COUNT`
+(see `hostile_files`) run trials in this process, and print the name of each before it. The process may crash or hang:
+`watch` runs it as a child with a time limit.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from pycrdt import Doc, Map
@@ -40,8 +42,9 @@ HANG_S = 60.0
 class _Sender:
     """A sender without limits."""
 
-    def charge(self, cpu_s: float) -> None:
+    def charge(self, cpu_s: float) -> bool:
         """Charge nothing."""
+        return False
 
 
 PEER = cast(Peer, _Sender())
@@ -243,25 +246,40 @@ def watch(arguments: Sequence[str]) -> Watched:
     return Watched(max(len(trials) - 1, 0), [f"{last}: exit code {child.returncode}\n{child.stderr[-3000:]}"])
 
 
-def fuzz(seed: int, budget_s: float, max_documents: int, *, in_order: bool = False) -> Watched:
-    """Try random documents until the time or their number is reached. A failed one is reported and skipped."""
+def fuzz(
+    seed: int, budget_s: float, max_trials: int, *, mode: str = "random", in_order: bool = False
+) -> Watched:
+    """Try random documents or files until the time or their number is reached. A failed one is reported and skipped."""
     ends_at, tried, failures = time.monotonic() + budget_s, 0, list[str]()
-    while tried < max_documents and time.monotonic() < ends_at:
-        count = min(50, max_documents - tried)
-        result = watch(["random", str(seed), str(tried), str(count), str(int(in_order))])
+    order = [str(int(in_order))] if mode == "random" else []
+    while tried < max_trials and time.monotonic() < ends_at:
+        count = min(50, max_trials - tried)
+        result = watch([mode, str(seed), str(tried), str(count), *order])
         failures += result.failures
         tried += result.tried + len(result.failures)
     return Watched(tried, failures)
+
+
+def _trials(mode: str, numbers: Sequence[int]) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the name of each trial, and the trial."""
+    if mode == "files":
+        from tests.support import hostile_files
+
+        for file in hostile_files.random_files(*numbers):
+            yield file.name, partial(hostile_files.use_file, file)
+        return
+    for document in matrix() if mode == "matrix" else random_documents(*numbers):
+        yield document.name, partial(use_shortly if mode == "matrix" else use, document)
 
 
 def main(mode: str, *numbers: str) -> None:
     import faulthandler
 
     logging.disable()
-    for document in matrix() if mode == "matrix" else random_documents(*map(int, numbers)):
-        print(document.name, flush=True)
+    for name, trial in _trials(mode, list(map(int, numbers))):
+        print(name, flush=True)
         faulthandler.dump_traceback_later(HANG_S, exit=True)
-        (use_shortly if mode == "matrix" else use)(document)
+        trial()
     faulthandler.cancel_dump_traceback_later()
 
 

@@ -32,7 +32,7 @@ from streamlit_crdt_server.yjs.safe_apply import (
     reraise_exit,
 )
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
-from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 from streamlit_crdt_server.yjs.update_order import ReadyUpdate, UpdateOrder
 
 REPAIR_IN_THREAD_OVER_BYTES = 64 * 1024
@@ -140,12 +140,14 @@ class BatchApplication:
         return applied
 
     def _apply_in_transaction(self, ends_at_s: float) -> list[QueuedUpdate]:
-        applied, unobserved, costs = list[QueuedUpdate](), list[bytes](), dict[Peer, float]()
+        applied, costs = list[QueuedUpdate](), dict[Peer, float]()
         began_s = at_s = time.thread_time()
         try:
             with self._ydoc.applying() if isinstance(self._ydoc, RoomDoc) else self._ydoc.transaction():
-                while len(unobserved) < MAX_UPDATES_PER_TRANSACTION and (ready := self._order.take()):
-                    applied += self._apply_ready(ready, unobserved)
+                for _ in range(MAX_UPDATES_PER_TRANSACTION):
+                    if (ready := self._order.take()) is None:
+                        break
+                    applied += self._apply_ready(ready)
                     since_s, at_s = at_s, time.thread_time()
                     for entry in ready.sources:
                         if entry is not None:
@@ -159,26 +161,24 @@ class BatchApplication:
             reraise_exit(error)
             raise DocumentDamagedError("commit") from error
         finally:
-            _charge(costs, time.thread_time() - began_s)
+            if expensive := _charge(costs, time.thread_time() - began_s):
+                self._order.drop_all(lambda entry: entry is not None and entry.peer in expensive)
         return applied
 
-    def _apply_ready(
-        self, ready: ReadyUpdate[QueuedUpdate | None], unobserved: list[bytes]
-    ) -> Iterator[QueuedUpdate]:
+    def _apply_ready(self, ready: ReadyUpdate[QueuedUpdate | None]) -> Iterator[QueuedUpdate]:
         """Apply an update, and yield it once for each peer that sent it."""
         data = ready.data
+        if data == EMPTY_UPDATE and not ready.finished:
+            return
         try:
             if not ready.is_whole and self._pairs.may_split(data):  # it was repaired for an earlier document
-                clocks = decode_state_vector(read_vector(self._ydoc))
-                data, _ = self._pairs.repair(
-                    data, clocks, [read_update_meta(each).surrogates for each in unobserved]
-                )
+                data, _ = self._pairs.repair(data, ready.starts)
             if data != EMPTY_UPDATE:
                 apply_update(self._ydoc, data)
+                self._pairs.add(data)  # a deletion in the same transaction may split one
         except UpdateRefusedError as error:
             self._refuse(ready, error)
             return
-        unobserved.append(data)
         if None in ready.sources:
             self.stored.append(data)
         for entry in ready.sources:
@@ -201,12 +201,14 @@ class BatchApplication:
                 entry.reject(error)
 
 
-def _charge(costs: Mapping[Peer, float], total_s: float) -> None:
-    """Charge the CPU time of a transaction to peers, in proportion to the time of their updates before its commit."""
+def _charge(costs: Mapping[Peer, float], total_s: float) -> set[Peer]:
+    """Charge the CPU time of a transaction to peers, in proportion to the time of their updates before its commit.
+
+    Returns:
+        The peers whose other updates must be dropped.
+    """
     applied_s = sum(costs.values())
-    for peer, cost_s in costs.items():
-        if cost_s:
-            peer.charge(total_s * cost_s / applied_s)
+    return {peer for peer, cost_s in costs.items() if cost_s and peer.charge(total_s * cost_s / applied_s)}
 
 
 async def repair_surrogate_pairs(

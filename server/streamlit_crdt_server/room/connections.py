@@ -27,7 +27,7 @@ from streamlit_crdt_server.room.message_validation import (
     decode,
     limits_of,
 )
-from streamlit_crdt_server.room.peers import Peer, SocketPeer
+from streamlit_crdt_server.room.peers import TOO_EXPENSIVE, Peer, SocketPeer
 from streamlit_crdt_server.room.permissions import claims_of, may_write
 from streamlit_crdt_server.room.pipeline import UpdatePipeline
 from streamlit_crdt_server.room.presence import PresenceOwners, name_presences
@@ -268,7 +268,7 @@ class RoomConnections:
         except WorkEndedError:
             return
         except CpuLimitError:
-            self._close_too_expensive(peer)
+            peer.disconnect(CloseCode.TOO_FAST, TOO_EXPENSIVE)
         except FrameTooLargeError as error:
             peer.disconnect(CloseCode.TOO_LARGE, error.reason)
         except MalformedFrameError as error:
@@ -284,12 +284,9 @@ class RoomConnections:
         """Read nothing from a peer that is in debt, so that its sender slows down. Close it if the debt is large."""
         while (delay_s := peer.budget.delay_s()) > MIN_DELAY_S:
             if peer.budget.is_exceeded:
-                self._close_too_expensive(peer)
+                peer.disconnect(CloseCode.TOO_FAST, TOO_EXPENSIVE)
                 return
             await sleep(delay_s)
-
-    def _close_too_expensive(self, peer: SocketPeer) -> None:
-        peer.disconnect(CloseCode.TOO_FAST, "max_cpu_debt_ms_per_connection was exceeded")
 
     async def _is_handled(self, error: Exception, frame: bytes, channel: Channel) -> bool:
         """Return whether `on_message_error` handles a malformed frame, so that the connection continues."""

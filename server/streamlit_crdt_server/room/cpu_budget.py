@@ -14,7 +14,11 @@ how many there are."""
 
 
 class CpuBudget:
-    """The budget of one connection. It falls with each charge and rises with time. Below zero, it is a debt."""
+    """The budget of one connection. It falls with each charge and rises with time. Below zero, it is a debt.
+
+    Attributes:
+        is_exceeded: Whether the debt was so large that the connection must be closed.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = settings.max_cpu_ms_per_s_per_connection / 1000
@@ -23,12 +27,14 @@ class CpuBudget:
         self._left_s = self._burst_s
         self._clock = clock
         self._at = clock()
+        self.is_exceeded = False
 
     def charge(self, cpu_s: float) -> None:
         """Subtract CPU seconds."""
         if cpu_s > FREE_S:
             self._refill()
             self._left_s -= cpu_s - FREE_S
+            self.is_exceeded = self.is_exceeded or -self._left_s > self._max_debt_s
 
     @contextmanager
     def charging(self) -> Iterator[None]:
@@ -53,8 +59,3 @@ class CpuBudget:
     def is_in_debt(self) -> bool:
         """True if there was a debt after the last charge."""
         return self._left_s < 0
-
-    @property
-    def is_exceeded(self) -> bool:
-        """True if the debt is so large that the connection must be closed."""
-        return -self._left_s > self._max_debt_s

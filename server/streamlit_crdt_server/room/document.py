@@ -24,6 +24,7 @@ from streamlit_crdt_server.yjs.log_recovery import BadRow, LoadedLog, load_log
 from streamlit_crdt_server.yjs.nesting import depths_of
 from streamlit_crdt_server.yjs.room_doc import Change, RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import DocumentDamagedError
+from streamlit_crdt_server.yjs.structs import MIN_STRUCT_BYTES
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
 from streamlit_crdt_server.yjs.update_order import MAX_PENDING_BYTES, UpdateOrder
@@ -268,6 +269,7 @@ class RoomDocument:
             if self._is_order_outdated:
                 self._order.advance(decode_state_vector(safe_apply.read_vector(self.ydoc)))
                 self._is_order_outdated = False
+            self._order.max_structs = self._size.at_most_bytes // MIN_STRUCT_BYTES
             for entry in batch:
                 self._order.put(entry.update, entry)
             with self._batching():

@@ -1,12 +1,11 @@
 """Peers of a room: the `Peer` protocol, sockets, and replicas in this process.
 
-The `YRoom` of pycrdt-websocket starts a task per message and client. That costs four times the CPU of the Node
-server, and memory grows while a client does not read. Here a peer has one writer task and a bounded send queue. A
-peer that exceeds the bound is closed and synchronizes again when it reconnects (rule N1).
+The `YRoom` of pycrdt-websocket starts a task per message and client: four times the CPU of the Node server, and memory
+that grows while a client does not read. Here a peer has one writer task and a bounded send queue. A peer that exceeds
+the bound is closed and synchronizes again when it reconnects (rule N1).
 
-A `LocalPeer` is used by other threads: a Streamlit session has its own threads, and a room belongs to the event loop
-of the server. No method of it waits for the event loop. `push` queues an update for the room. `drain` returns the
-updates received since the last call.
+A `LocalPeer` is used by the threads of a Streamlit session, and never waits for the event loop. `push` queues an update
+for the room. `drain` returns the updates received since the last call.
 """
 
 from __future__ import annotations
@@ -45,10 +44,8 @@ from streamlit_crdt_server.settings import Settings
 
 REPLACE_RECEIVED_OVER_BYTES = 256 * 1024
 REPLACE_RECEIVED_OVER_RATIO = 2
-"""A local peer's queue is replaced by the room's state above this size, and above this multiple of the last state.
-
-A session that never drains then costs no more memory than the room, however often its content is overwritten.
-"""
+"""A local peer's queue is replaced by the room's state above this size, and above this multiple of the last state. A
+session that never drains costs no more memory than the room then."""
 
 _MERGE_AFTER = 256
 """Queued updates of a local peer that are merged into one. A session that never drains then costs little memory."""
@@ -56,8 +53,8 @@ _MERGE_AFTER = 256
 _FRAME_OVERHEAD_BYTES = 64
 """Memory of a queued frame besides its bytes. Without it, a million empty frames would count as nothing."""
 
+TOO_EXPENSIVE = "max_cpu_debt_ms_per_connection was exceeded"
 _PEER_FAULTS = (CloseCode.MALFORMED, CloseCode.TOO_LARGE, CloseCode.TOO_SLOW)
-
 _log = logging.getLogger(__name__)
 
 
@@ -78,8 +75,8 @@ class Peer(Protocol):
     def request_state(self, state_vector: bytes) -> None:
         """Ask the peer for what a document at `state_vector` lacks. It answers with updates, now or later."""
 
-    def charge(self, cpu_s: float) -> None:
-        """Charge the CPU seconds in which updates of the peer were applied."""
+    def charge(self, cpu_s: float) -> bool:
+        """Charge the CPU seconds that updates of the peer took. Return whether its others must be dropped."""
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the peer. Its client may reconnect unless the code forbids it."""
@@ -217,9 +214,12 @@ class SocketPeer:
         self._queue_bytes += counted_bytes
         self._has_frames.set()
 
-    def charge(self, cpu_s: float) -> None:
-        """Charge CPU seconds. A peer in debt is read more slowly."""
+    def charge(self, cpu_s: float) -> bool:
+        """Charge CPU seconds. A peer in debt is read more slowly, and closed if the debt is large."""
         self.budget.charge(cpu_s)
+        if self.budget.is_exceeded:
+            self.disconnect(CloseCode.TOO_FAST, TOO_EXPENSIVE)
+        return self.budget.is_exceeded
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Stop serving the peer. The first code and reason are the ones that are sent."""
@@ -311,8 +311,7 @@ class LocalPeer:
         is_closed: Whether it has left or its room has closed. Open the room again then.
         was_deleted: Whether it was closed because its room was deleted. Opening the room again creates another room.
         replica_ids: The free replica ids of the room. None if the peer was not opened through a hub.
-        on_update: Called in the event loop when `drain()` or `take_request()` has something new. It must not block. It
-            may be called although another `drain()` already took the update.
+        on_update: Called in the event loop when there may be something new. It must not block.
     """
 
     def __init__(
@@ -463,8 +462,8 @@ class LocalPeer:
             vector, self._requested_vector = self._requested_vector, None
         return vector
 
-    def charge(self, cpu_s: float) -> None:
-        """Do nothing: the session is a part of this process."""
+    def charge(self, cpu_s: float) -> bool:
+        return False  # the session is a part of this process
 
     def replace(self, state: bytes) -> None:
         """Replace the undrained updates by a whole state, after the room was loaded again. Called by the room."""

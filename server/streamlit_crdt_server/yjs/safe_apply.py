@@ -48,22 +48,29 @@ class MisplacedError(UpdateRefusedError):
 class ValidatedUpdate:
     """An update that passed `validate_update`.
 
-    It keeps two clocks per replica instead of the whole `UpdateMeta`, which may take many times the memory of the
-    update.
+    It keeps two clocks per replica and three counts instead of the whole `UpdateMeta`, which may take many times the
+    memory of the update.
 
     Attributes:
         data: The bytes to apply.
         dependencies: `UpdateMeta.needed_clocks()`.
         ends: `UpdateMeta.ends()`.
+        runs: `UpdateMeta.run_count`.
+        insertions: `UpdateMeta.count_insertions()`.
+        deletions: Number of deleted ranges.
     """
 
     data: bytes
     dependencies: Mapping[int, int] = field(default_factory=dict)
     ends: Mapping[int, int] = field(default_factory=dict)
+    runs: int = 0
+    insertions: int = 0
+    deletions: int = 0
 
     @classmethod
     def from_meta(cls, data: bytes, meta: UpdateMeta) -> ValidatedUpdate:
-        return cls(data, meta.needed_clocks(), meta.ends())
+        insertions, deletions = meta.count_insertions(), len(meta.deletions) // 3
+        return cls(data, meta.needed_clocks(), meta.ends(), meta.run_count, insertions, deletions)
 
 
 def validate_update(update: bytes, max_nesting: int = MAX_NESTING) -> ValidatedUpdate:

@@ -172,6 +172,27 @@ class UpdateMeta:
         """Return the end clock of the structs per replica id."""
         return self._ends
 
+    def count_insertions(self) -> int:
+        """Return the number of runs whose position may depend on content that is not before them in the update.
+
+        A run behind a struct of its own replica in the update, or in a new type of it, competes with nothing else.
+        """
+        if self.run_count <= 1 or self._gap_ends:
+            return self.run_count
+        count, parents = 0, self.parents if self.nested_parents else ()
+        starts = {replica: block.start for replica, block in self.blocks.items()}
+        for replica, _, left, left_clock, right, right_clock, number, _ in _RUN.iter_unpack(self._runs):
+            if left < 0:
+                parent = parents[number][0] if parents and number >= 0 else ""
+                left, left_clock = parent if isinstance(parent, tuple) else _NO_UNIT
+            start = starts[replica]
+            count += (
+                left != replica
+                or left_clock < start
+                or (right >= 0 and (right != replica or right_clock < start))
+            )
+        return count
+
     def needed_clocks(self) -> dict[int, int]:
         """Return the state vector that a document needs to integrate the whole update, per replica id."""
         needed = {replica: self._gap_ends.get(replica, block.start) for replica, block in self.blocks.items()}

@@ -10,25 +10,33 @@ replica. Each part waits for one clock of one replica at a time. The work for a 
 however many others are pending. A deletion waits for the runs of its update beside deleted units: they may replace what
 it deletes, and a value must not disappear while the value that overwrites it is pending.
 
+pycrdt compares an insertion with all others at its place, and copies a text to split it. Both take time in proportion
+to the document, and nothing else runs meanwhile. With `max_structs`, an update with many insertions or deletions is
+therefore divided as well. Each step has as many as the document allows, and the caller may stop after it.
+
 An `UpdateOrder` applies nothing. Its user puts updates, and applies what `take` returns, in that order.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from heapq import heapify, heappop, heappush
-from itertools import count, groupby
-from typing import Generic, Protocol, TypeVar
+from itertools import count
+from typing import Generic, TypeVar
 
 from pycrdt import merge_updates
 
-from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE, encode_varuint
+from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
-from streamlit_crdt_server.yjs.structs import Run, encode_runs, split_runs
+from streamlit_crdt_server.yjs.structs import (
+    MAX_STEP_COMPARISONS,
+    MAX_STEP_COPIES,
+    MIN_STRUCT_BYTES,
+    Content,
+    divide,
+)
 from streamlit_crdt_server.yjs.update_decoder import Unit
 
 S = TypeVar("S", bound=Hashable)
@@ -37,11 +45,8 @@ H = TypeVar("H")
 MAX_PENDING_BYTES = 4 * 1024 * 1024
 """Memory of the pending updates of one document in bytes. Above it a sender is refused, and keeps its updates."""
 
-RUN_OVERHEAD_BYTES = 512
-DELETION_OVERHEAD_BYTES = 128
 ORIGIN_OVERHEAD_BYTES = 512
-"""Memory of a pending run, of a deletion, and of each update that sent it, besides the encoding. Without them, small
-or repeated updates would count as nothing."""
+"""Memory of each update that sent a part, besides the encoding. Without it, repeated updates would count as nothing."""
 
 _MERGE_CHUNK = 64
 """Updates per merge. A merge costs the square of their number: 0.8 s for 10 000."""
@@ -54,6 +59,7 @@ class ReadyUpdate(Generic[S]):
     Attributes:
         data: The bytes to apply. `EMPTY_UPDATE` if the document has the content already.
         ends: Clocks that the document reaches by it, per replica id.
+        starts: Clocks that the document had of them before.
         sources: The sources that sent it.
         finished: Those sources of which it completes an update.
         is_whole: Whether it is an update as it was put.
@@ -63,6 +69,7 @@ class ReadyUpdate(Generic[S]):
     ends: Mapping[int, int]
     sources: Sequence[S]
     finished: Sequence[S]
+    starts: Mapping[int, int] = field(default_factory=dict)
     is_whole: bool = False
 
 
@@ -73,11 +80,15 @@ class UpdateOrder(Generic[S]):
 
     Attributes:
         pending_bytes: Memory of everything that is pending.
+        max_structs: Upper limit of the structs in the document. `take` then returns no more than pycrdt applies in a
+            limited time, and adds what it returns. None if the steps are not limited.
     """
 
     def __init__(self, clocks: Mapping[int, int] | None = None) -> None:
         self.pending_bytes = 0
+        self.max_structs: int | None = None
         self._clocks = dict(clocks or {})
+        self._units = sum(self._clocks.values())
         self._ready: deque[_Whole[S] | _Part[S]] = deque()
         self._waiting: dict[int, list[tuple[int, int, _Part[S]]]] = {}
         self._pending: dict[bytes, _Part[S]] = {}
@@ -130,7 +141,8 @@ class UpdateOrder(Generic[S]):
     def advance(self, clocks: Mapping[int, int]) -> None:
         """Note that the document has at least these clocks, by a change that was not taken from here."""
         for replica, clock in clocks.items():
-            if clock > self._clocks.get(replica, 0):
+            if clock > (before := self._clocks.get(replica, 0)):
+                self._units += clock - before
                 self._clocks[replica] = clock
                 if replica in self._waiting:
                     self._wake(replica, clock)
@@ -142,7 +154,7 @@ class UpdateOrder(Generic[S]):
     def put_divided(self, update: bytes, source: S) -> None:
         """Add a checked update, of which `take` returns each part by itself, before everything else."""
         origin = self._origins[source] = _Origin(source)
-        parts = [_Part(content, {origin}) for content in _divide(update)]
+        parts = [_Part(content, {origin}) for content in divide(update)]
         origin.parts.update(parts)
         self._ready.extendleft(reversed(parts))
 
@@ -155,12 +167,15 @@ class UpdateOrder(Generic[S]):
             item = self._ready.popleft()
             ready = self._take_whole(item) if isinstance(item, _Whole) else self._take_part(item)
             if ready is not None:
+                if self.max_structs is not None:
+                    self.max_structs += len(ready.data) // MIN_STRUCT_BYTES
                 return ready
         return None
 
     def correct(self, clocks: Mapping[int, int]) -> None:
         """Replace the state vector, because the document did not apply the last result of `take`."""
         self._clocks = dict(clocks)
+        self._units = sum(self._clocks.values())
 
     def drop(self, sources: Iterable[S]) -> None:
         """Drop everything that is pending of some sources, unless other sources sent the same."""
@@ -172,6 +187,13 @@ class UpdateOrder(Generic[S]):
             for replica, waiting in list(self._waiting.items()):
                 self._waiting[replica] = left = [each for each in waiting if each[2].origins]
                 heapify(left)
+
+    def drop_all(self, is_dropped: Callable[[S], bool]) -> None:
+        """Drop everything of some sources, what is ready and what is pending."""
+        self.drop([source for source in self._origins if is_dropped(source)])
+        self._ready = deque(
+            item for item in self._ready if not (isinstance(item, _Whole) and is_dropped(item.source))
+        )
 
     def _drop_origin(self, part: _Part[S], origin: _Origin[S]) -> None:
         is_pending = part.key is not None and self._pending.get(part.key) is part
@@ -203,28 +225,46 @@ class UpdateOrder(Generic[S]):
 
     def _take_whole(self, item: _Whole[S]) -> ReadyUpdate[S] | None:
         update, clocks = item.update, self._clocks
-        for replica, clock in update.dependencies.items():
-            if clocks.get(replica, 0) < clock:
-                self.put_divided(update.data, item.source)
-                return None
+        is_complete = all(clocks.get(replica, 0) >= clock for replica, clock in update.dependencies.items())
+        if not is_complete or self._is_long(update):
+            self.put_divided(update.data, item.source)
+            # The division takes as long as a step.
+            return None if self.max_structs is None else ReadyUpdate(EMPTY_UPDATE, {}, (item.source,), ())
         self.advance(update.ends)
-        return ReadyUpdate(update.data, update.ends, (item.source,), (item.source,), True)
+        return ReadyUpdate(update.data, update.ends, (item.source,), (item.source,), is_whole=True)
+
+    def _is_long(self, update: ValidatedUpdate) -> bool:
+        """Return whether an update may take longer than one step."""
+        if self.max_structs is None or (update.runs <= 1 and update.deletions <= 1):
+            return False
+        starts, clocks = update.dependencies, self._clocks
+        is_new = all(clocks.get(replica, 0) == starts.get(replica) for replica in update.ends)
+        insertions = update.insertions if is_new else update.runs
+        added = sum(end - starts.get(replica, 0) for replica, end in update.ends.items())
+        structs = min(self._units + added, self.max_structs + len(update.data) // MIN_STRUCT_BYTES)
+        return (insertions > 1 and insertions * structs > MAX_STEP_COMPARISONS) or (
+            update.deletions > 1 and update.deletions * structs > MAX_STEP_COPIES
+        )
 
     def _take_part(self, part: _Part[S]) -> ReadyUpdate[S] | None:
         if not part.origins:
             return None
-        data, ends = part.content.take(self._clocks)
+        max_structs = None if self.max_structs is None else min(self._units, self.max_structs)
+        data, ends = part.content.take(self._clocks, max_structs)
+        starts = {replica: self._clocks.get(replica, 0) for replica in ends}
         self.advance(ends)
         sources: list[S] = [origin.source for origin in part.origins]
         finished: list[S] = []
         missing = part.content.missing(self._clocks)
         if missing is not None:
             self._wait(part, missing)
+        elif part.content.has_rest:
+            self._ready.appendleft(part)
         else:
             finished = [origin.source for origin in part.origins if self._finish(part, origin)]
         if data == EMPTY_UPDATE and not finished:
             return None
-        return ReadyUpdate(data, ends, sources, finished)
+        return ReadyUpdate(data, ends, sources, finished, starts)
 
     def _finish(self, part: _Part[S], origin: _Origin[S]) -> bool:
         """Note that a part of an update is taken. Return whether it was the last one."""
@@ -290,162 +330,13 @@ class _Origin(Generic[S]):
 class _Part(Generic[S]):
     """A part of an update, and the origins that sent it. No origins if it was dropped."""
 
-    content: _Content
+    content: Content
     origins: set[_Origin[S]]
     key: bytes | None = None
 
     @property
     def size_bytes(self) -> int:
         return self.content.size_bytes + len(self.origins) * ORIGIN_OVERHEAD_BYTES
-
-
-class _Content(Protocol):
-    """Content of one replica in an update, in the order of its clocks.
-
-    Attributes:
-        size_bytes: Its memory.
-    """
-
-    size_bytes: int
-
-    def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
-        """Remove what a document with these clocks can integrate. Return its encoding, and the clocks after it."""
-        ...
-
-    def missing(self, clocks: Mapping[int, int]) -> Unit | None:
-        """Return the replica and the clock of it that a document needs for more. None if nothing is left."""
-        ...
-
-    def encode(self) -> list[bytes]:
-        """Encode it as updates."""
-        ...
-
-    def digest(self) -> bytes: ...
-
-
-class _Runs:
-    """Runs of one replica."""
-
-    def __init__(self, runs: Iterable[Run]) -> None:
-        self._runs = deque(runs)
-        self._replica = self._runs[0].replica
-        self.size_bytes = sum(map(_size, self._runs))
-
-    def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
-        own, ready = clocks.get(self._replica, 0), list[Run]()
-        while self._runs and self._find_missing(clocks, own) is None:
-            run = self._runs.popleft()
-            self.size_bytes -= _size(run)
-            if run.end > own:
-                own = run.end
-                ready.append(run)
-        return (encode_runs(ready), {self._replica: own}) if ready else (EMPTY_UPDATE, {})
-
-    def missing(self, clocks: Mapping[int, int]) -> Unit | None:
-        return self._find_missing(clocks, clocks.get(self._replica, 0)) if self._runs else None
-
-    def _find_missing(self, clocks: Mapping[int, int], own: int) -> Unit | None:
-        """Return the clock that the first run needs, if the clock of its own replica is `own`."""
-        run = self._runs[0]
-        if run.clock > own:
-            return self._replica, run.clock
-        if run.end <= own:
-            return None
-        for replica, clock in run.dependencies:
-            if clock >= (own if replica == self._replica else clocks.get(replica, 0)):
-                return replica, clock + 1
-        return None
-
-    def encode(self) -> list[bytes]:
-        groups: list[list[Run]] = []
-        for run in self._runs:
-            if not groups or groups[-1][-1].end != run.clock:
-                groups.append([])
-            groups[-1].append(run)
-        return [encode_runs(group) for group in groups]
-
-    def digest(self) -> bytes:
-        digest = blake2b(b"runs %d" % self._replica, digest_size=16)
-        for run in self._runs:
-            digest.update(b" %d " % run.clock + run.content)
-        return digest.digest()
-
-
-class _Deletions:
-    """Deletions of units of one replica. None of them overlap.
-
-    They wait until the document has the clocks in `after`, each with its replica id.
-    """
-
-    def __init__(self, replica: int, ranges: Iterable[tuple[int, int]], after: Sequence[Unit]) -> None:
-        self._replica = replica
-        self._after = list(after)
-        self._ranges = deque(sorted(ranges))
-        self.size_bytes = len(self._ranges) * DELETION_OVERHEAD_BYTES
-
-    def _find_missing(self, clocks: Mapping[int, int]) -> Unit | None:
-        return next(
-            ((replica, clock) for replica, clock in self._after if clocks.get(replica, 0) < clock), None
-        )
-
-    def take(self, clocks: Mapping[int, int]) -> tuple[bytes, dict[int, int]]:
-        if self._find_missing(clocks) is not None:
-            return EMPTY_UPDATE, {}
-        own, ready, rest = clocks.get(self._replica, 0), list[tuple[int, int]](), 0
-        while self._ranges and self._ranges[0][0] < own:
-            start, end = self._ranges.popleft()
-            ready.append((start, min(end, own)))
-            rest = max(rest, end)
-        if rest > own:
-            self._ranges.appendleft((own, rest))
-        self.size_bytes = len(self._ranges) * DELETION_OVERHEAD_BYTES
-        return (_encode_deletions(self._replica, ready) if ready else EMPTY_UPDATE), {}
-
-    def missing(self, clocks: Mapping[int, int]) -> Unit | None:
-        if not self._ranges:
-            return None
-        return self._find_missing(clocks) or (self._replica, self._ranges[0][0] + 1)
-
-    def encode(self) -> list[bytes]:
-        return [_encode_deletions(self._replica, self._ranges)]
-
-    def digest(self) -> bytes:
-        return blake2b(
-            repr(self._after).encode() + _encode_deletions(self._replica, self._ranges), digest_size=16
-        ).digest()
-
-
-def _divide(update: bytes) -> list[_Content]:
-    """Return the contents of an update: the runs of each replica, then the deletions in each replica."""
-    runs, deletions = split_runs(update)
-    contents: list[_Content] = [_Runs(group) for _, group in groupby(runs, lambda run: run.replica)]
-    beside: dict[int, list[tuple[int, Unit]]] = {}
-    for run in runs:
-        for replica, clock in run.dependencies:
-            beside.setdefault(replica, []).append((clock, (run.replica, run.end)))
-    for each in beside.values():
-        each.sort()
-    groups: dict[tuple[int, tuple[Unit, ...]], list[tuple[int, int]]] = {}
-    ends: dict[int, int] = {}
-    for replica, start, end in sorted(deletions):
-        start, own = max(start, ends.get(replica, 0)), beside.get(replica, [])
-        ends[replica] = max(start, end)
-        if start < end:
-            found = own[bisect_left(own, (start,)) : bisect_left(own, (end,))]
-            after = tuple(sorted({needed for _, needed in found}))
-            groups.setdefault((replica, after), []).append((start, end))
-    return [*contents, *(_Deletions(replica, each, after) for (replica, after), each in groups.items())]
-
-
-def _size(run: Run) -> int:
-    return len(run.content) + RUN_OVERHEAD_BYTES
-
-
-def _encode_deletions(replica: int, ranges: Sequence[tuple[int, int]]) -> bytes:
-    numbers = [0, 1, replica, len(ranges)]
-    for start, end in ranges:
-        numbers += (start, end - start)
-    return b"".join(map(encode_varuint, numbers))
 
 
 def _merge(updates: list[bytes]) -> bytes:

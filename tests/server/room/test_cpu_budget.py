@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 from pycrdt import Array, Doc
@@ -17,6 +18,7 @@ from streamlit_crdt_server.yjs.lib0 import encode_varuint
 from streamlit_crdt_server.yjs.room_doc import RoomDoc
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate, validate_update
 from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
+from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 from streamlit_crdt_server.yjs.update_order import UpdateOrder
 from tests.server.support.expensive_updates import ARRAY, encode, row, struct
 from tests.server.support.fake_channel import connected, until
@@ -37,12 +39,13 @@ def value_of(elements: int) -> bytes:
 
 
 class ChargedPeer:
-    """A peer that records what it is charged."""
+    """A peer that records what it is charged, up to a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_charged_s: float = inf) -> None:
         self.session: str | None = None
         self.is_leaving = False
         self.charged_s = 0.0
+        self._max_charged_s = max_charged_s
 
     def deliver(self, frame: bytes, update: bytes | None) -> None: ...
 
@@ -50,17 +53,21 @@ class ChargedPeer:
 
     def disconnect(self, code: CloseCode, reason: str) -> None: ...
 
-    def charge(self, cpu_s: float) -> None:
+    def charge(self, cpu_s: float) -> bool:
         self.charged_s += cpu_s
+        return self.charged_s > self._max_charged_s
 
 
 def application(
-    updates: Sequence[tuple[ChargedPeer, ValidatedUpdate]], max_s: float
+    updates: Sequence[tuple[ChargedPeer, ValidatedUpdate]], max_s: float, ydoc: RoomDoc | None = None
 ) -> tuple[BatchApplication, UpdateOrder[QueuedUpdate | None]]:
-    order: UpdateOrder[QueuedUpdate | None] = UpdateOrder()
+    ydoc = ydoc or RoomDoc()
+    clocks = decode_state_vector(ydoc.get_state())
+    order: UpdateOrder[QueuedUpdate | None] = UpdateOrder(clocks)
+    order.max_structs = sum(clocks.values())
     for peer, update in updates:
         order.put(update, QueuedUpdate(peer, update))
-    return BatchApplication(RoomDoc(), order, SurrogatePairs(), Room().log, max_s), order
+    return BatchApplication(ydoc, order, SurrogatePairs(), Room().log, max_s), order
 
 
 def test_N3_debt_is_paid_with_time() -> None:
@@ -94,8 +101,36 @@ def test_N3_application_is_charged_to_the_sender() -> None:
     ada, eve = ChargedPeer(), ChargedPeer()
     expensive = validate_update(competing(300, 1000))
     applying, _ = application([(ada, validate_update(encode([row(1)]))), (eve, expensive)], max_s=10.0)
-    assert len(applying.apply()) == 2
+    applied = applying.apply()
+    assert {entry.peer for entry in applied} == {ada, eve}
     assert eve.charged_s > 3 * ada.charged_s > 0
+
+
+@pytest.mark.parametrize("is_of_many", [False, True])
+def test_N3_small_update_of_many_insertions_takes_many_steps(is_of_many: bool) -> None:
+    """Each insertion is compared with a row of 20 000 nested lists: all in one step hold the event loop for 0.5 s."""
+    ydoc = RoomDoc()
+    ydoc.apply_update(encode([row(20_000, ARRAY)]))
+    ydoc.observe_changes(lambda change: None)
+    own = [struct(ARRAY, right=(1, 19_999 - number)) for number in range(40)]
+    blocks = [(7 + number, [struct(ARRAY)]) for number in range(40)] if is_of_many else [(7, own)]
+    applying, order = application([(ChargedPeer(), validate_update(encode(blocks)))], 0.0, ydoc)
+    flushes = 0
+    while order.has_ready:
+        flushes += 1
+        applying.apply()
+    assert flushes >= 8
+    assert len(ydoc.get("t", type=Array)) == 20_040
+
+
+def test_N3_updates_of_a_too_expensive_sender_are_dropped() -> None:
+    eve, ada = ChargedPeer(max_charged_s=0.0), ChargedPeer()
+    updates = [(eve, validate_update(encode([row(3, replica=number)]))) for number in range(1, 6)]
+    updates.insert(4, (ada, validate_update(encode([row(3, replica=9)]))))
+    applying, order = application(updates, 0.0)
+    assert [len(applying.apply()) for _ in range(3)] == [1, 1, 0]
+    assert not order.has_ready and not order.pending_sources()
+    assert ada.charged_s > 0
 
 
 async def test_N3_expensive_updates_are_applied_in_several_flushes() -> None:
