@@ -22,6 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from e2e.polling import eventually
+from e2e.preloaded import PreloadedProcess
 
 HOST = "127.0.0.1"
 START_DEADLINE_S = 60.0
@@ -94,14 +95,18 @@ def free_port() -> int:
 
 @dataclass
 class Process:
-    """A child process with its health endpoint and log. Its own children are in its process group, and end with it."""
+    """A child process with its health endpoint and log. Its own children are in its process group, and end with it.
+
+    A preloaded process is forked with Streamlit imported. Its command begins with `sys.executable, "-m"`.
+    """
 
     name: str
     command: Sequence[str]
     health_url: str
     env: Mapping[str, str]
     folder: Path
-    _child: subprocess.Popen[bytes] | None = None
+    preloaded: bool = False
+    _child: subprocess.Popen[bytes] | PreloadedProcess | None = None
 
     @property
     def log_path(self) -> Path:
@@ -118,11 +123,15 @@ class Process:
 
     def start(self) -> None:
         assert self._child is None, f"{self.name} is running already"
-        with self.log_path.open("ab") as sink:
-            self._child = subprocess.Popen(
-                self.command, cwd=self.folder, env={**os.environ, **self.env},
-                stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        env = {**os.environ, **self.env}
+        if self.preloaded:
+            self._child = PreloadedProcess(self.command[2:], self.folder, env, self.log_path)
+        else:
+            with self.log_path.open("ab") as sink:
+                self._child = subprocess.Popen(
+                    self.command, cwd=self.folder, env=env,
+                    stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
         eventually(self._is_up, deadline_s=START_DEADLINE_S, why=f"{self.name} answers at {self.health_url}")
 
     def _is_up(self) -> bool:
@@ -243,11 +252,13 @@ def make_app(
         Deployment.MOUNTED: ["-m", "hypercorn", "--bind", f"{HOST}:{port}", f"{ASGI_MODULE}:app"],
     }
     health = f"http://{HOST}:{port}/_stcore/health"
-    app = Process("app", [sys.executable, *commands[deployment]], health, variables, folder)
+    # Hypercorn starts its worker itself, and `streamlit-crdt run` configures Streamlit before it is imported.
+    preloaded = deployment in EDIT_PATHS
+    app = Process("app", [sys.executable, *commands[deployment]], health, variables, folder, preloaded)
     processes, server = [app], app
     if deployment is Deployment.STANDALONE:
         serve = [sys.executable, "-m", "streamlit_crdt", "serve"]
-        server = Process("server", serve, f"http://{HOST}:{room_port}/healthz", variables, folder)
+        server = Process("server", serve, f"http://{HOST}:{room_port}/healthz", variables, folder, preloaded)
         processes = [server, app]
     room_socket = mounted if deployment in (Deployment.MOUNTED, Deployment.RUN) else separate
     return RunningApp(deployment, port, app, server, room_socket, processes)
