@@ -75,7 +75,7 @@ $(UPSTREAM)/.unpacked: requirements/upstream-tests.txt | $(VENV)/.installed
 $(VENV_FLOOR)/.installed: $(PACKAGING) requirements/constraints-floor.txt $(BUNDLE) | tools-present
 	$(call make_venv,$(VENV_FLOOR),requirements/constraints-floor.txt,test)
 
-browser: install
+browser: $(VENV)/.installed
 	@tools/install_browser.sh $(PY)
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -121,8 +121,7 @@ check: install
 
 # Everything: what does not depend on time goes side by side on two cores, the browser tests have both to themselves.
 test:
-	@$(MAKE) --no-print-directory --jobs=2 install install-floor
-	@$(MAKE) --no-print-directory browser
+	@$(MAKE) --no-print-directory --jobs=3 install install-floor browser
 	@$(PY) tools/run_checks.py \
 	    --side-by-side lint types test-js test-py test-floor-py \
 	    --alone test-e2e test-floor-e2e
@@ -133,7 +132,7 @@ test:
 demo: install
 	$(VENV)/bin/streamlit-crdt demo $(if $(PORT),--port $(PORT))
 
-soak: browser
+soak: install browser
 	$(PY) -m pytest tests e2e -m soak -n $(WORKERS)
 
 # BUDGET is in seconds for all campaigns, CAMPAIGNS a selection of tests/faults/.
