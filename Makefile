@@ -17,6 +17,8 @@ UPSTREAM := .test/upstream
 export STREAMLIT_CRDT_TEST_UPSTREAM := $(CURDIR)/$(UPSTREAM)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Some container images set it. The tests start hundreds of interpreters, each of which would compile every module.
+unexport PYTHONDONTWRITEBYTECODE
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 
 FRONTEND_SOURCES := $(shell find frontend -type f 2>/dev/null) package.json package-lock.json
