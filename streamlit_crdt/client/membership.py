@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from streamlit_crdt.access.participant import Role
 from streamlit_crdt.access.room_context import KeyFilter
@@ -23,6 +23,8 @@ from streamlit_crdt.room.room import Room
 from streamlit_crdt.transport.frame import Status
 
 _log = logging.getLogger("streamlit_crdt")
+
+Returned = TypeVar("Returned")
 
 
 class ClientMembership:
@@ -98,6 +100,10 @@ class ClientMembership:
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
         with self._editing(key) as replica:
             replica.change(key, rule, empty, change)
+
+    def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
+        with self._editing(key) as replica:
+            return replica.operate(key, rule, empty, operation)
 
     def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
         with self._editing(action, begins_group=False) as replica:

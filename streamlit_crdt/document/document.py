@@ -28,7 +28,8 @@ from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnaps
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import Edit, MergedValue, Rule, seed
-from streamlit_crdt.merge.rule import Foreign
+from streamlit_crdt.merge.editors import Editor
+from streamlit_crdt.merge.rule import Foreign, Shared
 from streamlit_crdt_server.errors import UpdateRefusedError as RefusedByServerError
 from streamlit_crdt_server.yjs.applied_clocks import (
     OBSERVED_REPLICAS,
@@ -141,6 +142,37 @@ class Document:
         rule.edit(shared, self._roots.content(key, rule), edit)
         return self._roots.mark(key, rule, rule.container_tag(edit.after))
 
+    def editor(self, key: str, rule: Rule, container_tag: str) -> Editor:
+        """Return the editor of a key whose value `rule` stores."""
+        return self._roots.editor(
+            key, rule, container_tag, self.replica_id, lambda: self._open_shared(key, rule)
+        )
+
+    def has_editor(self, key: str, rule: Rule) -> bool:
+        """Return whether the root type has an editor that is valid for its present content."""
+        return self._roots.has_editor(key, rule)
+
+    def prepare_editor(self, key: str, rule: Rule, container_tag: str) -> Editor:
+        """Return the editor for an operation. Content that pycrdt cannot edit around is removed first."""
+        editor = self.editor(key, rule, container_tag)
+        if not editor.is_prepared:
+            if self._roots.needs_preparation(key, rule):
+                self._open_shared(key, rule)
+                self._roots.prepare_edit(key, rule)
+                editor = self.editor(key, rule, container_tag)
+            editor.is_prepared = True
+        return editor
+
+    def end_operation(self, key: str, rule: Rule, editor: Editor) -> MergedValue:
+        """Record the change of an editor. Return the new merged value."""
+        return self._roots.end_operation(key, rule, editor)
+
+    def _open_shared(self, key: str, rule: Rule) -> Shared:
+        self._write()
+        shared = self._roots.get(key, rule)
+        self.history.track(shared)
+        return shared
+
     def seed(self, key: str, rule: Rule, value: Any) -> None:
         """Write a first value. It has an origin of its own, so that undo does not revert it."""
         self._commit()
@@ -214,6 +246,7 @@ class Document:
             transaction, self._transaction = self._transaction, None
             count = len(self._updates)
             transaction.close()
+            self._roots.end_transaction()
             if not self.history.is_paused:
                 self.history.count_edit()
                 self._count_undo_bytes(self._updates[count:])

@@ -24,17 +24,18 @@ class LocalEdit:
     """One local edit.
 
     Attributes:
-        kind: "edit" by a merge rule, "set" of a whole value, "delete", or the addition of an "event" or a "snapshot".
+        kind: "edit" by a merge rule, "operation" by steps of an editor, "set" of a whole value, "delete", or the
+            addition of an "event" or a "snapshot".
         key: The key, the id of the event, or the name of the snapshot.
-        before: The value that the author saw.
-        after: The new value. For "set" and "event" in its encoded form.
+        before: The value that the author saw. For "operation" an empty value.
+        after: The new value, or the steps of an "operation". For "set" and "event" in its encoded form.
         rule: The merge rule of an "edit".
         replica_id: The replica id of the edit.
         clock: Number of the operations of this replica id, after the edit.
         is_by_person: See `merge.Edit`.
     """
 
-    kind: Literal["edit", "set", "delete", "event", "snapshot"]
+    kind: Literal["edit", "operation", "set", "delete", "event", "snapshot"]
     key: str
     before: Any = None
     after: Any = None
@@ -45,7 +46,7 @@ class LocalEdit:
 
     def joined(self, later: LocalEdit) -> LocalEdit | None:
         """Return one edit with the effect of both, None if there is none."""
-        if self.key != later.key or self.kind == "event":
+        if self.key != later.key or self.kind == "event" or later.kind == "operation":
             return None
         if later.kind in ("set", "delete", "snapshot"):
             return later if (self.kind == "snapshot") == (later.kind == "snapshot") else None
@@ -91,4 +92,4 @@ def without_saved(edits: Iterable[LocalEdit], clocks: Mapping[int, int]) -> list
 
 def keys_of(edits: Sequence[LocalEdit]) -> frozenset[str]:
     """Return the keys that the edits changed."""
-    return frozenset(edit.key for edit in edits if edit.kind in ("edit", "set", "delete"))
+    return frozenset(edit.key for edit in edits if edit.kind in ("edit", "operation", "set", "delete"))

@@ -6,19 +6,23 @@ around each edit, and publishes the updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.document.edits import LocalEdit
-from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import Edit, MergedValue, Rule
+from streamlit_crdt.merge.editors import Editor, trial_editor
 from streamlit_crdt.merge.rule import Foreign
 
 _MAX_KEY_BYTES = 4096
 """Limit of a key in bytes of UTF-8. A longer key is rejected."""
+
+Returned = TypeVar("Returned")
 
 
 class KeyedValues:
@@ -99,9 +103,69 @@ class KeyedValues:
             return self.edit(key, self._read(key), value, stored.rule, is_by_person=is_by_person)
         return self.set(key, value)
 
+    def inspect(self, key: str, rule: Rule, empty: Any, read: Callable[[Any], Returned]) -> Returned:
+        """See `Replica.inspect`."""
+        stored = self._stored_by(key, rule)
+        if stored is None:
+            return read(self._trial(key, rule, empty))
+        return read(self._document.editor(key, rule, stored.container_tag))
+
+    def rehearse(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
+        """See `Replica.rehearse`."""
+        return operation(self._trial(key, rule, empty))
+
+    def operate(
+        self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned], *, is_by_person: bool
+    ) -> Returned:
+        """See `Replica.operate`."""
+        check_key(key)
+        try:
+            stored = self._stored_by(key, rule) if is_by_person else None
+            if stored is None:
+                return self._operate_on_trial(key, rule, empty, operation, is_by_person=is_by_person)
+            editor = self._document.prepare_editor(key, rule, stored.container_tag)
+            editor.begin()
+            try:
+                return operation(editor)
+            finally:
+                if editor.has_changed:
+                    self._note_edit(LocalEdit("operation", key, empty, tuple(editor.steps), rule))
+                    self._stored[key] = self._document.end_operation(key, rule, editor)
+        except ValueNotShareableError as error:
+            error.key = key
+            raise
+
+    def _operate_on_trial(
+        self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned], *, is_by_person: bool
+    ) -> Returned:
+        """Operate on a copy of the value, and write the difference by the rule."""
+        editor = self._trial(key, rule, empty)
+        returned = operation(editor)
+        if editor.has_changed:
+            after = rule.value(editor.content, editor.container_tag)
+            self.edit(key, self.get(key, empty), after, rule, is_by_person=is_by_person)
+        return returned
+
+    def _trial(self, key: str, rule: Rule, empty: Any) -> Editor:
+        value = self.get(key, empty)
+        if not rule.accepts(value):
+            raise SharedTypeError(key, rule.name, type(value).__name__)
+        editor = trial_editor(rule, value)
+        editor.begin()
+        return editor
+
+    def _stored_by(self, key: str, rule: Rule) -> MergedValue | None:
+        """Return the value of `key` if it is stored by `rule` and was readable when its content was read."""
+        stored = self._stored.get(key)
+        if not isinstance(stored, MergedValue) or stored.rule is not rule:
+            return None
+        if self._document.has_editor(key, rule) or self._is_stored_by(key, rule):
+            return stored
+        return None
+
     def stored(self) -> dict[str, Any]:
         """Return all values in their encoded form: trees as pycrdt reads them, or `MergedValue`."""
-        return dict(self._stored)
+        return {key: _copy(stored) for key, stored in self._stored.items()}
 
     def refresh(self) -> frozenset[str]:
         """Read the document again. Return the keys whose value has changed."""
@@ -119,6 +183,10 @@ class KeyedValues:
             self.delete(edit.key)
         elif edit.rule is None:
             self.set(edit.key, decode(edit.after))
+        elif edit.kind == "operation":
+            self.operate(
+                edit.key, edit.rule, edit.before, lambda editor: editor.repeat(edit.after), is_by_person=True
+            )
         else:
             self.edit(edit.key, edit.before, _kept(edit.after), edit.rule, is_by_person=edit.is_by_person)
 
@@ -194,6 +262,13 @@ class KeyedValues:
 def _kept(value: Any) -> Any:
     """Return a value that its owner cannot change."""
     return value if is_leaf(value) else deep_copy(value)
+
+
+def _copy(stored: Any) -> Any:
+    """Return a value of `stored` that later operations do not change."""
+    if isinstance(stored, MergedValue) and isinstance(stored.content, list | dict):
+        return replace(stored, content=stored.content.copy())
+    return stored
 
 
 def _value(stored: Any) -> Any:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import RLock
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from streamlit_crdt.document.document import Document, merge_updates
 from streamlit_crdt.document.edits import LocalEdit
 from streamlit_crdt.document.keyed_values import KeyedValues
 from streamlit_crdt.document.stored_snapshots import SnapshotInfo, StoredSnapshot
-from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
+from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import Rule
 
 MAX_LOG_BYTES = 1024 * 1024
@@ -40,6 +40,8 @@ ROOM = "room"
 _log = logging.getLogger("streamlit_crdt")
 
 Subscriber = Callable[[bytes, str], None]
+
+Returned = TypeVar("Returned")
 
 
 class UpdateLog:
@@ -238,6 +240,48 @@ class Replica:
             return self._values.edit(
                 key, before, change(self._values.get(key, empty)), rule, is_by_person=is_by_person
             )
+
+    def operate(
+        self,
+        key: str,
+        rule: Rule,
+        empty: Any,
+        operation: Callable[[Any], Returned],
+        *,
+        is_by_person: bool = True,
+    ) -> Returned:
+        """Make one operation on the value of `key`, in time that depends on what it changes. Return its result.
+
+        Args:
+            rule: a rule that has an editor, see `merge.editors`.
+            empty: the value if the key has none.
+            operation: called with the editor of the value. It is called with an editor of a copy if `rule` does not
+                store the value yet. Its exceptions pass.
+            is_by_person: see `Edit`.
+
+        Raises:
+            SharedTypeError: the value is none of `rule`.
+            ValueNotShareableError: as for `set`.
+        """
+        with self.transaction():
+            return self._values.operate(key, rule, empty, operation, is_by_person=is_by_person)
+
+    def rehearse(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
+        """Return the result that `operate` would have, or raise its error. The value stays unchanged."""
+        with self._lock:
+            return self._values.rehearse(key, rule, empty, operation)
+
+    def inspect(self, key: str, rule: Rule, empty: Any, read: Callable[[Any], Returned]) -> Returned:
+        """Return the result of `read`, which is called with the editor of the value and must not change it.
+
+        Args:
+            rule, empty: see `operate`.
+
+        Raises:
+            SharedTypeError: the value is none of `rule`.
+        """
+        with self._lock:
+            return self._values.inspect(key, rule, empty, read)
 
     def set_by_rule(self, key: str, value: object, *, is_by_person: bool = True) -> bool:
         """Change the value of `key` to `value` by the rule that stores it now. Return whether the value changed.
@@ -458,7 +502,7 @@ class Replica:
         else:
             try:
                 self._values.repeat(edit)
-            except (ValueUnreadableError, ValueNotShareableError):
+            except (SharedTypeError, ValueUnreadableError, ValueNotShareableError):
                 _log.exception("an unsaved edit of %r is not in the rewritten room", edit.key)
 
     def take_changed(self) -> frozenset[str]:

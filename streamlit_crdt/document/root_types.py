@@ -8,7 +8,7 @@ value in the map is newer than any root type of the key.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from streamlit_crdt.document.panic_guard import refuse_panics
 from streamlit_crdt.document.shared_content import Path, SharedContent, editable_length
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import RULES, MergedValue, Rule
+from streamlit_crdt.merge.editors import Editor, new_editor
 from streamlit_crdt.merge.rule import MARKER, Foreign, Shared, is_marker, marker
 
 _log = logging.getLogger("streamlit_crdt")
@@ -39,6 +40,8 @@ class RootTypes:
         self._types: dict[str, Shared] = {}
         self._content = content
         self._cache: dict[str, Stored] = {}
+        self._editors: dict[str, Editor] = {}
+        self._edited: dict[str, Editor] = {}
         self._reported: set[str] = set()
         self._subscriptions: list[object] = []
 
@@ -98,11 +101,45 @@ class RootTypes:
 
     def mark(self, key: str, rule: Rule, container_tag: str) -> MergedValue:
         """Set the marker of `key` to `rule`. Return the merged value."""
+        self._set_marker(key, rule, container_tag)
+        self._cache.pop(f"{rule.name}:{key}", None)  # the observer is called when the transaction ends
+        self._edited.pop(f"{rule.name}:{key}", None)
+        return MergedValue(rule, container_tag, self.content(key, rule))
+
+    def _set_marker(self, key: str, rule: Rule, container_tag: str) -> None:
         mark = marker(rule, container_tag)
         if key not in self.state or self.state[key] != mark:
             self.state[key] = mark
-        self._cache.pop(f"{rule.name}:{key}", None)  # the observer is called when the transaction ends
-        return MergedValue(rule, container_tag, self.content(key, rule))
+
+    def has_editor(self, key: str, rule: Rule) -> bool:
+        """Return whether the root type has an editor that is valid for its present content."""
+        name = f"{rule.name}:{key}"
+        return name in self._editors and self._editors[name].content is self._cache.get(name)
+
+    def editor(
+        self, key: str, rule: Rule, container_tag: str, author: int, open_shared: Callable[[], Shared]
+    ) -> Editor:
+        """Return the editor of a root type. It is created again only after a change that it did not make."""
+        name, content = f"{rule.name}:{key}", self.content(key, rule)
+        editor = self._editors.get(name)
+        if editor is None or editor.content is not content:
+            editor = self._editors[name] = new_editor(rule, content, container_tag, author, open_shared)
+        editor.container_tag = container_tag
+        return editor
+
+    def end_operation(self, key: str, rule: Rule, editor: Editor) -> MergedValue:
+        """Keep the content of an editor, which has changed the root type. Return the merged value."""
+        name = f"{rule.name}:{key}"
+        self._set_marker(key, rule, editor.container_tag)
+        self._cache[name] = editor.content
+        self._editors[name] = self._edited[name] = editor
+        return MergedValue(rule, editor.container_tag, editor.content)
+
+    def end_transaction(self) -> None:
+        """Keep the contents of editors. The observers have dropped them when the transaction ended."""
+        for name, editor in self._edited.items():
+            self._cache[name] = editor.content
+        self._edited.clear()
 
     def content(self, key: str, rule: Rule) -> Stored:
         """Return the content of the root type of `key` under `rule`. It is read again only after a change."""
@@ -123,6 +160,15 @@ class RootTypes:
         if not isinstance(content, dict):
             return content
         return {entry: value for entry, value in content.items() if not isinstance(value, Foreign)}
+
+    def needs_preparation(self, key: str, rule: Rule) -> bool:
+        """Return whether `prepare_edit` changes the root type."""
+        shared, content = self.get(key, rule), self.content(key, rule)
+        if rule.kind is Array:
+            return self._content.foreign_texts(f"{rule.name}:{key}") is not None
+        if not isinstance(shared, Text) or len(shared) == len(str(content).encode()):
+            return False
+        return editable_length(shared) != len(shared)
 
     def prepare_edit(self, key: str, rule: Rule) -> Shared:
         """Return the root type of `key` under `rule`, without content that pycrdt cannot edit around.
@@ -160,6 +206,7 @@ class RootTypes:
             name = f"{rule.name}:{key}"
             shared = self._types.get(name)
             self._cache.pop(name, None)
+            self._edited.pop(name, None)
             if isinstance(shared, Map):
                 self._clear_map(shared)
             elif shared is not None:

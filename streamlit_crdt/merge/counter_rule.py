@@ -1,11 +1,21 @@
-"""The rule "counter": a number to which concurrent additions add up."""
+"""The rule "counter": a number to which concurrent additions add up.
+
+| entry | content |
+|---|---|
+| replica id | the sum of what the replica has added |
+| `~` and replica id | the sum of what the replica has subtracted, a negative number |
+| `-NAME:SUM` | what a reset takes off the entry NAME, which had this sum |
+
+The value is the sum of all entries. Two resets of one sum write the same entry. Of resets that saw different sums of
+one entry, only the largest counts, because an entry grows in one direction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from pycrdt import Map
 
@@ -18,8 +28,12 @@ _MAX_BITS = 1000
 """Limit of an int in bits. A larger int cannot be added to a float: Python raises OverflowError."""
 
 
+_RESET: Final = "-"
+_SUBTRACTED: Final = "~"
+
+
 class CounterRule:
-    """Partial sums by replica id. Each replica writes its own entry only. The value is the sum of all entries."""
+    """Partial sums by replica id. Each replica writes its own entries only, except in a reset."""
 
     name = "counter"
     kind = Map
@@ -34,19 +48,53 @@ class CounterRule:
         return type(value).__name__
 
     def edit(self, shared: Map[Any], content: Mapping[str, Stored], edit: Edit) -> None:
-        own = str(edit.author)
         added = edit.after - (edit.before or 0)
         if added or edit.before is None:
-            shared[own] = encode(_number(content[own]) + added if own in content else added)
+            name, stored = addition(content, added, edit.author)
+            shared[name] = stored
 
     def distance(self, before: float, after: float) -> float:
         return abs(after - before)
 
     def value(self, content: Stored, container_tag: str) -> Any:
-        total = sum(_number(content[replica]) for replica in sorted(content))
+        total = sum(amount for _, amount in _amounts(content))
         if container_tag == "float":
             return float(total)
         return int(total) if container_tag == "int" and total == total // 1 else total
+
+
+def addition(content: Mapping[str, Stored], added: float, author: int) -> tuple[str, Stored]:
+    """Return the entry that adds a number, and its new content."""
+    name = f"{_SUBTRACTED}{author}" if added < 0 else str(author)
+    return name, encode(_number(content[name]) + added if name in content else added)
+
+
+def reset(content: Mapping[str, Stored]) -> Iterator[tuple[str, Stored | None]]:
+    """Yield the entries that set the value to 0, and with None those of former resets, which they replace."""
+    for name, amount in list(_amounts(content)):
+        if amount:
+            for former in [each for each in content if _reset_entry(each) == name]:
+                yield former, None
+            total = _number(content[name])
+            yield f"{_RESET}{name}:{total!r}", encode(-total)
+
+
+def _amounts(content: Mapping[str, Stored]) -> Iterator[tuple[str, float]]:
+    """Yield the sum of each replica without what was reset."""
+    taken = dict[str, float]()
+    for name in sorted(content):
+        if (entry := _reset_entry(name)) is not None:
+            taken[entry] = max(taken.get(entry, 0), -_number(content[name]), key=abs)
+    for name in sorted(content):
+        if _reset_entry(name) is None:
+            total = _number(content[name])
+            # Undo may make a sum smaller than the part of it that was reset.
+            yield name, total - taken.get(name, 0) if abs(total) > abs(taken.get(name, 0)) else 0
+
+
+def _reset_entry(name: str) -> str | None:
+    """Return the entry that a reset has changed. None if `name` is no entry of a reset."""
+    return name[len(_RESET) :].rpartition(":")[0] if name.startswith(_RESET) else None
 
 
 def _number(stored: Stored) -> float:

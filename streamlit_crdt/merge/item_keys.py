@@ -50,6 +50,19 @@ def encode(value: object) -> Stored:
     return values.encode(value, key=None)
 
 
+def as_read(stored: Stored) -> Stored:
+    """Return an encoded value as pycrdt reads it: numbers as float, and bytes as bytearray."""
+    if type(stored) is int:
+        return float(stored)
+    if type(stored) is bytes:
+        return bytearray(stored)
+    if type(stored) is list:
+        return [as_read(item) for item in stored]
+    if type(stored) is dict:
+        return {name: as_read(item) for name, item in stored.items()}
+    return stored
+
+
 def _to_json(stored: Stored) -> Stored:
     if isinstance(stored, bytes | bytearray):
         return {_BYTES: base64.b64encode(stored).decode()}

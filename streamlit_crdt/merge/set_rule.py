@@ -38,8 +38,9 @@ class SetRule:
 
     def edit(self, shared: Map[Any], content: Mapping[str, Stored], edit: Edit) -> None:
         old, new = _entries(edit.before or ()), _entries(edit.after)
+        removed = old.keys() - new.keys()
         for entry, item in sorted(content.items()):
-            if item_key(item) in old.keys() - new.keys():
+            if item_key(item) in removed:
                 del shared[entry]
         for name in sorted(new.keys() - old.keys()):
             shared[f"{edit.author}:{name}"] = new[name]

@@ -20,18 +20,18 @@ class TextRule:
     empty = ""
 
     def accepts(self, value: object) -> bool:
-        return type(value) is str and _is_unicode(value)
+        return type(value) is str and is_unicode(value)
 
     def container_tag(self, value: str) -> str:
         return "str"
 
     def edit(self, shared: Text, content: str, edit: Edit) -> None:
         current = content
-        embeds = _embed_positions(shared, current)
+        embeds = embed_positions(shared, current)
         for step in rebase(edit.before or "", edit.after, current, text_diff, follows=True):
-            at = _byte_length(current[: step.at])
+            at = byte_length(current[: step.at])
             if step.end > step.at:
-                end = _byte_length(current[: step.end])
+                end = byte_length(current[: step.end])
                 first = at + sum(embed <= at for embed in embeds)
                 del shared[first : end + sum(embed < end for embed in embeds)]
             if step.stop > step.start:
@@ -46,24 +46,24 @@ class TextRule:
         return content
 
 
-def _embed_positions(shared: Text, current: str) -> list[int]:
+def embed_positions(shared: Text, current: str) -> list[int]:
     """Return the byte positions of the embedded objects, such as images. Each takes one position in the Yjs text."""
-    if len(shared) == _byte_length(current):
+    if len(shared) == byte_length(current):
         return []
     positions, at = list[int](), 0
     for part, _ in shared.diff():
         if isinstance(part, str):
-            at += _byte_length(part)
+            at += byte_length(part)
         else:
             positions.append(at)
     return positions
 
 
-def _byte_length(text: str) -> int:
+def byte_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.events import Event
@@ -12,6 +12,8 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.transport.frame import Status
+
+Returned = TypeVar("Returned")
 
 
 class Membership(Protocol):
@@ -44,6 +46,8 @@ class Membership(Protocol):
     def remove(self, key: str) -> None: ...
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None: ...
+
+    def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned: ...
 
     def undo_or_redo(self, action: Literal["undo", "redo"]) -> None: ...
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import streamlit as st
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from streamlit_crdt.session.session import Session
 
 _log = logging.getLogger("streamlit_crdt")
+
+Returned = TypeVar("Returned")
 
 
 class SessionMembership:
@@ -97,6 +99,14 @@ class SessionMembership:
         self._push_before_callback()
         self._room_session.writer.change(key, rule, empty, change)
         self._session.request_frame(self._run, self._room_session)
+
+    def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
+        if self._refuses(key):
+            return self.replica.rehearse(key, rule, empty, operation)
+        self._push_before_callback()
+        returned = self._room_session.writer.operate(key, rule, empty, operation)
+        self._session.request_frame(self._run, self._room_session)
+        return returned
 
     def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
         if self._refuses(action):
@@ -214,6 +224,9 @@ class DetachedMembership:
 
     def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
         self.replica.change(key, rule, empty, change)
+
+    def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
+        return self.replica.operate(key, rule, empty, operation)
 
     def undo_or_redo(self, action: Literal["undo", "redo"]) -> None:
         if action == "undo":

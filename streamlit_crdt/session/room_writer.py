@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from streamlit_crdt.binding.binding import StateBinding
 from streamlit_crdt.document.events import Event, EventLog
@@ -15,6 +15,8 @@ from streamlit_crdt.errors import ValueNotShareableError, ViewOnlyError
 from streamlit_crdt.merge import Rule
 
 _log = logging.getLogger("streamlit_crdt")
+
+Returned = TypeVar("Returned")
 
 
 class RoomWriter:
@@ -102,6 +104,11 @@ class RoomWriter:
         """
         self._check(key, rule.name)
         self._binding.replica.change(key, rule, empty, change)
+
+    def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
+        """Make one operation on the value of a key. Return its result. Raises as `change` does."""
+        self._check(key, rule.name)
+        return self._binding.replica.operate(key, rule, empty, operation)
 
     def travel(self, action: Literal["undo", "redo"]) -> bool:
         """Undo this session's last group of edits, or redo the last undone one; return whether that changed a value."""
