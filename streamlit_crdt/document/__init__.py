@@ -1,6 +1,6 @@
 """The CRDT document of one room, without Streamlit and without I/O.
 
-- `replica`: `Replica`, the thread-safe entry to this package, and `UpdateLog`.
+- `replica`: `Replica`, the thread-safe entry to this package. `update_log`: what the tab has not acknowledged.
 - `keyed_values`: values by key.
 - `document`, `root_types`, `panic_guard`: the pycrdt document, its root types, and protection against panics.
 - `shared_content`: reading of shared types, whatever another program has written.

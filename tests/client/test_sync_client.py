@@ -8,7 +8,8 @@ import pytest
 
 from streamlit_crdt.client.errors import RoomDeletedError
 from streamlit_crdt.client.sync_client import MAX_SENT_FRAME_BYTES, SyncClient
-from streamlit_crdt.document.replica import MAX_LOG_UPDATES, ROOM, Replica
+from streamlit_crdt.document.replica import ROOM, Replica
+from streamlit_crdt.document.update_log import MAX_LOG_UPDATES
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt_server import MalformedFrameError, protocol
 from streamlit_crdt_server.protocol import (

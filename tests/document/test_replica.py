@@ -13,8 +13,9 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 import streamlit_crdt.document.document as document_module
-from streamlit_crdt.document.replica import LOCAL, MAX_LOG_UPDATES, ROOM, TAB, Replica
+from streamlit_crdt.document.replica import LOCAL, ROOM, TAB, Replica
 from streamlit_crdt.document.shared_content import SharedContent
+from streamlit_crdt.document.update_log import MAX_LOG_UPDATES
 from streamlit_crdt.errors import UpdateRefusedError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import RULES
 from streamlit_crdt_server.yjs.update_decoder import UpdateMeta, check_update, decode_state_vector
