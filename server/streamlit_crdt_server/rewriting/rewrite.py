@@ -196,14 +196,16 @@ def _total(branch: Branch) -> bytes | None:
 
 
 def _number_of(item: Item) -> float | None:
+    """Return the number of an entry, None if it has none. pycrdt encodes ints as floats: an integral one is an int."""
     content = item.content
     if item.kind != ANY or item.skip or not content:
         return None
     if content[0] == _INTEGER:
         return _decode_signed(content[1:])
-    if content[0] == _FLOAT32:
-        return float(unpack(">f", content[1:])[0])
-    return float(_DOUBLE.unpack(content[1:])[0]) if content[0] == _FLOAT64 else None
+    if content[0] not in (_FLOAT32, _FLOAT64):
+        return None
+    number: float = unpack(">f" if content[0] == _FLOAT32 else ">d", content[1:])[0]
+    return int(number) if number.is_integer() else number
 
 
 def _decode_signed(content: bytes) -> int:

@@ -372,9 +372,7 @@ class Room(YRoom):
         log = self._room_log
         is_own = self.ready and self._has_no_provider and isinstance(self.ydoc, RoomDoc)
         is_whole = not (self.document.has_pending or self.document.is_damaged)
-        return bool(
-            self.settings.rewrite_over_bytes and log.is_rewritable and log.is_appended and is_own and is_whole
-        )
+        return bool(self.settings.rewrite_over_bytes and log.is_rewritable and is_own and is_whole)
 
     def _is_idle(self, for_s: float) -> bool:
         is_empty = not (self.peers or self.clients)

@@ -201,7 +201,6 @@ class RoomLog:
         epoch: Epoch of the room, or "" before the log is loaded.
         size_bytes: Bytes in the log that this process loaded or appended.
         past: What the room keeps of its former documents, see `StoredRoom`. b"" before the log is loaded.
-        is_appended: Whether this process appended an update.
     """
 
     def __init__(self, store: Store, room: str, usage: DiskUsage | None = None) -> None:
@@ -217,7 +216,6 @@ class RoomLog:
         self.epoch = ""
         self.size_bytes = 0
         self.past = b""
-        self.is_appended = False
         self._usage = usage
         self._store = store
         self._compact_over_bytes = COMPACT_OVER_BYTES
@@ -245,7 +243,6 @@ class RoomLog:
     async def append(self, update: bytes) -> None:
         """Append an update. It is saved when this returns."""
         await self._store.append(self.room, update)
-        self.is_appended = True
         self._resize(self.size_bytes + len(update))
 
     async def set_aside(self, update: bytes, why: str) -> None:

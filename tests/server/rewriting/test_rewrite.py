@@ -121,11 +121,12 @@ def test_N4_overwritten_values_are_gone() -> None:
     assert len(rewrite_state(before)) * 50 < len(before)
 
 
-def test_N4_counter_of_many_participants_becomes_one_sum() -> None:
+@pytest.mark.parametrize("fraction", [0.1, 1, -2])
+def test_N4_counter_of_many_participants_becomes_one_sum(fraction: float) -> None:
     document: Doc[Any] = Doc()
     for number in range(500):
         one: Doc[Any] = Doc(client_id=number + 1)
-        one.get("counter:clicks", type=Map)[str(number + 1)] = 0.1 if number % 2 else number
+        one.get("counter:clicks", type=Map)[str(number + 1)] = fraction if number % 2 else number
         document.apply_update(one.get_update())
     before = document.get("counter:clicks", type=Map).to_py() or {}
     state = document.get_update()

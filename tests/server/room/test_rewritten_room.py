@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ async def visit(hub: Hub, update: bytes = b"\0\0") -> tuple[str, dict[str, Any],
     document.apply_update(update)
     peer.close()
     return peer.epoch, document.get("state", type=Map).to_py() or {}, document
+
+
+async def read(hub: Hub) -> None:
+    """Enter the room and leave it."""
+    (await hub.aopen_local("room")).close()
 
 
 async def evicted(hub: Hub) -> None:
@@ -96,6 +102,17 @@ async def test_N4_rewritten_room_is_loaded_after_a_restart(tmp_path: Path) -> No
         channel = ReturningChannel(epoch)
         await served(hub, channel)
         assert channel.closed_with == CloseCode.REWRITTEN
+
+
+async def test_N4_room_that_is_only_read_is_rewritten(tmp_path: Path) -> None:
+    async with Hub(replace(SETTINGS, rewrite_over_bytes=0), store=SQLiteStore(tmp_path / "rooms.db")) as hub:
+        epoch, _, _ = await visit(hub, with_past().get_update())
+    async with Hub(SETTINGS, store=SQLiteStore(tmp_path / "rooms.db")) as hub:
+        await read(hub)
+        await evicted(hub)
+        peer = await hub.aopen_local("room")
+        assert peer.epoch != epoch
+        peer.close()
 
 
 async def test_N4_client_of_the_former_epoch_learns_what_the_room_has() -> None:
