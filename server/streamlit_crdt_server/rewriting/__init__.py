@@ -6,13 +6,14 @@
 """
 
 from streamlit_crdt_server.rewriting.rewrite import rewrite_off_loop, rewrite_state
-from streamlit_crdt_server.rewriting.room_past import RoomPast, kept_operations, rewritten_reason
+from streamlit_crdt_server.rewriting.room_past import RoomPast, kept_operations, replicas_in, rewritten_reason
 from streamlit_crdt_server.rewriting.visible_items import NotCopyableError
 
 __all__ = [
     "NotCopyableError",
     "RoomPast",
     "kept_operations",
+    "replicas_in",
     "rewrite_off_loop",
     "rewrite_state",
     "rewritten_reason",

@@ -17,7 +17,7 @@ from streamlit_crdt_server import protocol
 from streamlit_crdt_server.errors import FrameTooLargeError, MalformedFrameError
 from streamlit_crdt_server.metrics import Metrics
 from streamlit_crdt_server.protocol import CloseCode, Presence
-from streamlit_crdt_server.rewriting import RoomPast, rewritten_reason
+from streamlit_crdt_server.rewriting import RoomPast, replicas_in, rewritten_reason
 from streamlit_crdt_server.room.document import RoomDocument
 from streamlit_crdt_server.room.message_validation import (
     FREE_BYTES,
@@ -38,7 +38,6 @@ from streamlit_crdt_server.yjs import safe_apply
 from streamlit_crdt_server.yjs.lib0 import EMPTY_UPDATE
 from streamlit_crdt_server.yjs.pacing import CpuLimitError, WorkEndedError
 from streamlit_crdt_server.yjs.safe_apply import ValidatedUpdate
-from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 
 MAX_SWEEP_INTERVAL_S = 15.0
 """Longest time in seconds between two checks for silent sockets or for an idle room."""
@@ -326,7 +325,7 @@ class RoomConnections:
                     )
                     await self._submit(peer, slices)
             case protocol.SyncStep1(state_vector):
-                if not self._is_of_past(peer, () if peer.is_current else decode_state_vector(state_vector)):
+                if not self._is_of_past(peer, replicas_in(state_vector)):
                     peer.is_current = True
                     self._send_step2(peer, state_vector, tasks)
             case protocol.AwarenessUpdate(presences):

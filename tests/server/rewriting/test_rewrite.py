@@ -10,7 +10,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment, XmlText
 
 from streamlit_crdt_server.rewriting import NotCopyableError, RoomPast, rewrite_state
-from streamlit_crdt_server.rewriting.room_past import MAX_EPOCHS
+from streamlit_crdt_server.rewriting.room_past import MAX_CHECKED, MAX_EPOCHS
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 from tests.server.support.expensive_updates import encode, struct
 
@@ -175,4 +175,8 @@ def test_N4_past_survives_its_encoding_and_is_bounded() -> None:
     assert past.epochs[-1] == f"{MAX_EPOCHS + 4:032x}"
     assert past.clocks[2**53 - 1] == MAX_EPOCHS + 4
     assert RoomPast.decode(b"") == RoomPast()
-    assert past.has_any([9]) and not past.has_any([-1])
+    assert past.has_any([9]) and not past.has_any([MAX_EPOCHS + 5])
+    assert dict(past.clocks) == {**{n: n + 1 for n in range(MAX_EPOCHS + 5)}, 2**53 - 1: MAX_EPOCHS + 4}
+    assert not past.has_any(range(-MAX_CHECKED, MAX_CHECKED)), "the work for a hostile client is bounded"
+    with pytest.raises(ValueError, match="cut off"):
+        RoomPast.decode(past.encode()[:-1])
