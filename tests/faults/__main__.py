@@ -19,6 +19,7 @@ WEIGHTS: Mapping[str, float] = {
     "network": 900,
     "damaged_files": 300,
     "hostile_frames": 1200,
+    "hostile_content": 900,
     "intrusion": 120,
     "disk_and_clock": 180,
     "churn": 1900,

@@ -22,8 +22,9 @@ from pycrdt import Doc, Map
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from streamlit_crdt_server import Role, SQLiteStore, UpdateRefusedError, protocol
-from streamlit_crdt_server.yjs.safe_apply import validate_update
+from streamlit_crdt_server import Role, SQLiteStore, protocol
+from streamlit_crdt_server.yjs.log_recovery import load_log
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector
 from tests.faults.network import Client as HonestClient
 from tests.faults.network import check_store, converge
@@ -212,15 +213,10 @@ async def check_rooms(path: Path) -> list[str]:
     async with SQLiteStore(path) as store:
         for room in await store.rooms():
             stored = await store.load(room)
-            ydoc: Doc[object] = Doc()
-            for update in stored.updates:
-                try:
-                    validate_update(update)
-                except UpdateRefusedError as error:
-                    found.append(f"room {room}: a stored update of {len(update)} bytes is invalid: {error}")
-                else:
-                    ydoc.apply_update(update)
-            if MARK in ydoc.get("state", type=Map):
+            loaded = load_log(stored.updates, SurrogatePairs())
+            for row, why in loaded.bad_rows:
+                found.append(f"room {room}: a stored update of {len(row)} bytes is invalid: {why}")
+            if MARK in loaded.ydoc.get("state", type=Map):
                 found.append(f"a viewer changed room {room}")
     return found
 

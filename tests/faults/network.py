@@ -15,9 +15,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from pycrdt import Doc, Map
+from pycrdt import Map
 
 from streamlit_crdt_server import SQLiteStore
+from streamlit_crdt_server.yjs.log_recovery import load_log
+from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from tests.faults.result import Budget, Result
 from tests.faults.support.honest_pair import HonestPair, honest_pair
 from tests.faults.support.peer import CONNECTION_ERRORS, HOST, Peer, read_values
@@ -186,16 +188,15 @@ async def check_store(path: Path, clients: list[Client], *, has_edits: bool = Tr
     """Return the saved edits that the store lacks, unless others may delete them, and a difference to the replicas."""
     async with SQLiteStore(path) as store:
         stored = await store.load(ROOM)
-    ydoc: Doc[object] = Doc()
-    for update in stored.updates:
-        ydoc.apply_update(update)
-    values = read_values(ydoc.get("state", type=Map))
+    loaded = load_log(stored.updates, SurrogatePairs())  # as the server: rows may have pending structs
+    values = read_values(loaded.ydoc.get("state", type=Map))
     missing = [
         f"edit {number} of {client.peer.user} is not in the store"
         for client in clients
         for number in range(1, client.peer.saved + 1)
         if has_edits and f"{client.peer.user}:{number}" not in values
     ]
+    missing += [f"a stored update of {len(row)} bytes is invalid: {why}" for row, why in loaded.bad_rows]
     expected = clients[0].peer.read_values()
     if values != expected:
         keys = sorted(key for key in values.keys() | expected.keys() if values.get(key) != expected.get(key))

@@ -17,6 +17,7 @@ TITLES: Mapping[str, str] = {
     "network": "network faults",
     "damaged_files": "damaged store files",
     "hostile_frames": "hostile frames",
+    "hostile_content": "hostile documents and files",
     "intrusion": "attempts to get in",
     "disk_and_clock": "disk and clock faults",
     "churn": "seconds of people who come and go",

@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-from tests.faults import churn, damaged_files, disk_and_clock, hostile_frames, intrusion, kills, network
+from tests.faults import (
+    churn,
+    damaged_files,
+    disk_and_clock,
+    hostile_content,
+    hostile_frames,
+    intrusion,
+    kills,
+    network,
+)
 from tests.faults.result import Result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the campaigns use signals and /proc")
@@ -40,11 +49,13 @@ def test_S5_network_faults_lose_no_saved_edit(seed: int) -> None:
 
 
 def test_N2_hostile_frames_stop_nobody(seed: int) -> None:
-    """Convergence of the attacked room itself is reported by `make faults`."""
     result = hostile_frames.run(seed, BUDGET_S, frames=150)
-    print(result)
+    assert_nothing_lost(result)
     assert result.tried >= 150
-    assert not [failure for failure in result.failures if not failure.startswith("the stored room differs")]
+
+
+def test_N2_hostile_documents_and_files_damage_nothing(seed: int) -> None:
+    assert_nothing_lost(hostile_content.run(seed, BUDGET_S, trials=60))
 
 
 def test_A2_attempts_to_get_in_are_refused(seed: int) -> None:

@@ -6,7 +6,7 @@ panic (see `safe_apply`) would make its room unusable for good.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,10 @@ from streamlit_crdt_server.yjs.surrogate_pairs import SurrogatePairs
 from streamlit_crdt_server.yjs.update_decoder import decode_state_vector, read_update_meta
 from streamlit_crdt_server.yjs.update_order import ReadyUpdate, UpdateOrder
 
+MAX_SKIPPED_PARTS = 16
+"""Parts of rows that are left out because they damage the document. Each costs one attempt to load the log. A row with
+more is left out as a whole."""
+
 BadRow = tuple[bytes, str]
 """A stored update and the reason why it cannot be applied."""
 
@@ -40,7 +44,7 @@ class LoadedLog:
         ydoc: The document.
         updates: Updates that give another document the same content, in an order that it can integrate.
         pending: What the document cannot integrate yet, as one update. Empty if there is nothing.
-        misplaced: The parts of updates that contain a misplaced struct. The document lacks them.
+        misplaced: The parts of updates that contain a misplaced struct, or damage the document. It lacks them.
         bad_rows: The updates that the document lacks as a whole.
     """
 
@@ -68,14 +72,21 @@ def load_log(rows: Sequence[bytes], pairs: SurrogatePairs) -> LoadedLog:
         if data is not readable[index].update.data:
             update = ValidatedUpdate.from_meta(data, read_update_meta(data))
             readable[index] = replace(readable[index], update=update)
+    skipped = set[bytes]()
     while True:
-        filling = _Filling()
+        filling = _Filling(skipped)
         culprit = _find_bad(filling, readable)
         if culprit is None:
             pending = filling.order.encode_pending()
             return LoadedLog(filling.ydoc, filling.applied, pending, filling.misplaced, bad_rows)
         index, why = culprit
-        bad_rows.append((readable.pop(index).stored, why))
+        part = filling.damaging_part
+        if part is None and not readable[index].is_divided and readable[index].update.runs > 1:
+            readable[index] = replace(readable[index], is_divided=True)
+        elif part is not None and len(skipped) < MAX_SKIPPED_PARTS:
+            skipped.add(part)
+        else:
+            bad_rows.append((readable.pop(index).stored, why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +96,14 @@ class _Row:
     Attributes:
         stored: The row.
         update: An equivalent update that loads fast, also if many updates were merged before they were stored.
-        is_circular: Whether structs depend on each other in a circle. They stay pending, and the others are applied:
-            the row may be a whole room, merged with the pending updates of several participants.
+        is_divided: Whether it is applied in parts, because structs depend on each other in a circle or damage the
+            document. The others are applied: the row may be a whole room, merged with the pending updates of several
+            participants.
     """
 
     stored: bytes
     update: ValidatedUpdate
-    is_circular: bool
+    is_divided: bool
 
 
 def _read(row: bytes) -> _Row:
@@ -112,10 +124,15 @@ class _Filling:
 
     Each update has a transaction of its own: one for all would let pycrdt join the structs of all updates at once,
     which takes seconds.
+
+    Attributes:
+        damaging_part: The part of a divided row that damaged the document.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, skipped: Container[bytes] = ()) -> None:
         self.ydoc = RoomDoc()
+        self.damaging_part: bytes | None = None
+        self._skipped = skipped
         self.order: UpdateOrder[int] = UpdateOrder()
         self.applied: list[bytes] = []
         self.misplaced: list[bytes] = []
@@ -123,7 +140,7 @@ class _Filling:
     def apply(self, rows: Sequence[_Row]) -> tuple[int, str] | None:
         """Apply rows. Return the index of the first one that fails, and the reason."""
         for index, row in enumerate(rows):
-            if row.is_circular:
+            if row.is_divided:
                 self.order.put_divided(row.update.data, index)
             else:
                 self.order.put(row.update, index)
@@ -133,10 +150,15 @@ class _Filling:
                 except UpdateRefusedError as error:
                     return ready.sources[0], error.reason
                 except DocumentDamagedError:
+                    self.damaging_part = None if ready.is_whole else ready.data
                     return ready.sources[0], "it damages the document"
         return None
 
     def _apply_ready(self, ready: ReadyUpdate[int]) -> None:
+        if ready.data in self._skipped:
+            self.order.correct(decode_state_vector(read_vector(self.ydoc)))
+            self.misplaced.append(ready.data)
+            return
         try:
             load_update(self.ydoc, ready.data)
             self.applied.append(ready.data)

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any
 
@@ -72,16 +73,17 @@ async def run(file: str) -> None:
         await asyncio.gather(*(write(store, room) for room in ROOMS))
 
 
-def main() -> None:
-    """Fork the writers, so that the modules are imported once only."""
+def fork_per_line(run: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    """Fork a process for each line on stdin, so that the modules are imported once only. It runs `run` with FILE."""
     for line in sys.stdin:
         file, KillingConnection.target, nth, delay_s = line.split("\t")
         KillingConnection.nth, KillingConnection.delay_s = int(nth), float(delay_s)
-        writer = os.fork()
-        if writer == 0:
+        child = os.fork()
+        if child == 0:
             asyncio.run(run(file))
-        write_line(f"forked {writer}")
-        write_line(f"ended {os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])}")
+        write_line(f"forked {child}")
+        write_line(f"ended {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
 
 
-main()
+if __name__ == "__main__":
+    fork_per_line(run)
