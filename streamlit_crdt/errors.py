@@ -69,7 +69,7 @@ class MergeRuleError(CrdtError, ValueError):
     def __str__(self) -> str:
         return (
             f"merge={{{self.key!r:.200}: {self.rule!r:.200}}} is not a merge rule. "
-            'Use "value", "text", "list", "map", "set" or "counter".'
+            'Use "value", "text", "list", "records", "records:FIELD", "map", "set" or "counter".'
         )
 
 

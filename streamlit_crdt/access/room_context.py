@@ -63,12 +63,15 @@ class RoomContext:
         """True if the session is a viewer: it writes nothing, and its local changes are reverted (rule A1)."""
         return self.participant.role == "viewer"
 
-    def rule(self, key: str, value: Any, widget_kind: str | None) -> Rule | None:
+    def rule(
+        self, key: str, value: Any, widget_kind: str | None, stored_rule: str | None = None
+    ) -> Rule | None:
         """Return the merge rule that stores `value` under `key`; None where the last writer wins.
 
         Args:
             widget_kind: Streamlit's element type; None for a plain value.
+            stored_rule: name of the rule that stores the present value.
         """
         if widget_kind is None and not self.merges_plain_values:
             return None
-        return self.merge_policy.rule(key, value, widget_kind)
+        return self.merge_policy.rule(key, value, widget_kind, stored_rule)

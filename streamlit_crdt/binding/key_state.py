@@ -304,7 +304,7 @@ class KeyStates(dict[str, KeyState]):
         """
         widget = state.widget
         if widget is None:
-            return self.context.rule(state.key, value, None)
+            return self.context.rule(state.key, value, None, self.replica.rule_name(state.key))
         is_limited = widget.arguments.get("max_selections") is not None
         is_cleared = widget.form is not None and widget.form.clears
         kind = "" if is_limited or is_cleared else widget.kind

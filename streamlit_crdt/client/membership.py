@@ -91,7 +91,7 @@ class ClientMembership:
 
     def write(self, key: str, value: Any) -> None:
         with self._editing(key) as replica:
-            replica.edit(key, None, value, self._policy.rule(key, value, None))
+            replica.edit(key, None, value, self._policy.rule(key, value, None, replica.rule_name(key)))
 
     def remove(self, key: str) -> None:
         with self._editing(key) as replica:

@@ -18,6 +18,8 @@ from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError, Value
 from streamlit_crdt.merge import Edit, MergedValue, Rule
 from streamlit_crdt.merge.editors import Editor, trial_editor
 from streamlit_crdt.merge.rule import Foreign
+from streamlit_crdt.merge.tree.tree_rule import TreeRule
+from streamlit_crdt.merge.tree.versions import Versions
 
 _MAX_KEY_BYTES = 4096
 """Limit of a key in bytes of UTF-8. A longer key is rejected."""
@@ -40,6 +42,7 @@ class KeyedValues:
         self.changed: set[str] | None = None
         self._stored = self._document.get_all()
         self._cache: dict[str, Any] = {}
+        self._seen: dict[str, Versions] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._stored
@@ -71,6 +74,7 @@ class KeyedValues:
         self._note_edit(LocalEdit("delete", key))
         self._document.delete(key)
         del self._stored[key]
+        self._seen.pop(key, None)
         return True
 
     def edit(
@@ -88,7 +92,7 @@ class KeyedValues:
             return False
         self._note_edit(LocalEdit("edit", key, _kept(base), _kept(after), rule, is_by_person=is_by_person))
         self._stored[key] = self._document.edit(
-            key, rule, Edit(base, after, self._document.replica_id, is_by_person)
+            key, rule, Edit(base, after, self._document.replica_id, is_by_person, self._versions(key, rule))
         )
         return previous is None or _is_different(previous, self._stored[key])
 
@@ -157,7 +161,7 @@ class KeyedValues:
     def _stored_by(self, key: str, rule: Rule) -> MergedValue | None:
         """Return the value of `key` if it is stored by `rule` and was readable when its content was read."""
         stored = self._stored.get(key)
-        if not isinstance(stored, MergedValue) or stored.rule is not rule:
+        if not isinstance(stored, MergedValue) or stored.rule.name != rule.name:
             return None
         if self._document.has_editor(key, rule) or self._is_stored_by(key, rule):
             return stored
@@ -233,7 +237,7 @@ class KeyedValues:
     def _is_stored_by(self, key: str, rule: Rule) -> bool:
         """Return whether the value of `key` is stored by `rule` and is readable."""
         stored = self._stored.get(key)
-        if not isinstance(stored, MergedValue) or stored.rule is not rule:
+        if not isinstance(stored, MergedValue) or stored.rule.name != rule.name:
             return False
         with suppress(ValueUnreadableError):
             self._read(key)
@@ -248,9 +252,21 @@ class KeyedValues:
         except ValueUnreadableError as error:
             error.key = key
             raise
+        stored = self._stored[key]
+        if isinstance(stored, MergedValue) and (versions := self._versions(key, stored.rule)) is not None:
+            versions.note(stored.content)
         if is_leaf(value):
             self._cache[key] = value
         return value
+
+    def _versions(self, key: str, rule: Rule) -> Versions | None:
+        """Return the remembered contents of a key whose items have an identity."""
+        return self._seen.setdefault(key, Versions()) if isinstance(rule, TreeRule) else None
+
+    def rule_name(self, key: str) -> str | None:
+        """Return the name of the rule that stores the value of `key`. None if it is stored as a whole."""
+        stored = self._stored.get(key)
+        return stored.rule.name if isinstance(stored, MergedValue) else None
 
     def _has_equal_value(self, key: str, value: object) -> bool:
         try:
@@ -305,8 +321,8 @@ def _is_different(previous: Any, stored: Any) -> bool:
     if kind is not type(stored):
         return True
     if kind is MergedValue:
-        return (previous.rule, previous.container_tag) != (
-            stored.rule,
+        return (previous.rule.name, previous.container_tag) != (
+            stored.rule.name,
             stored.container_tag,
         ) or _is_different(previous.content, stored.content)
     return not equal(previous, stored) if kind in (list, dict, float) else bool(previous != stored)

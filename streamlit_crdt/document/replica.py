@@ -308,6 +308,11 @@ class Replica:
             self._values.note(LocalEdit("event", event_id, tuple(outdated), stored))
             self._document.add_event(event_id, stored, outdated)
 
+    def rule_name(self, key: str) -> str | None:
+        """Return the name of the rule that stores the value of `key`. None if it is stored as a whole, or absent."""
+        with self._lock:
+            return self._values.rule_name(key)
+
     def stored(self) -> Mapping[str, Any]:
         """Return all values by key in their encoded form: trees, or `MergedValue`. The caller must not change them."""
         with self._lock:

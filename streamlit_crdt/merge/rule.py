@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pycrdt import Array, Map, Text
 
 from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.tree.versions import Versions
 
 Shared = Text | Array[Any] | Map[Any]
 """A root type of a document."""
@@ -34,12 +35,15 @@ class Edit:
         author: the author's replica id.
         is_by_person: a person adds what the edit adds. Equal additions of two people are both kept. Otherwise every
             session may compute the same edit, and equal edits of an equal value are one edit (R9).
+        seen: the contents that the author may have seen, for rules whose items have an identity. The rule adds the
+            content that the author has made. None if they are not remembered.
     """
 
     before: Any
     after: Any
     author: int
     is_by_person: bool = True
+    seen: Versions | None = None
 
 
 class Rule(Protocol):

@@ -14,6 +14,9 @@ from streamlit_crdt.merge.rule import Edit, Rule
 
 _ID_BYTES = 7
 
+_FORMATS = {"map": "/2"}
+"""Marks of the rules whose seeds an older version wrote in another form: with one replica id they would differ."""
+
 MAX_ID = 2**53 - 1
 """Largest replica id: Yjs reads an id as a JavaScript number."""
 
@@ -28,7 +31,7 @@ def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
     Args:
         known: the replica ids in the state vector of the room.
     """
-    source = f"{rule.name}:{key}\0{rule.container_tag(value)}\0{item_key(encode(value))}"
+    source = f"{rule.name}{_FORMATS.get(rule.name, '')}:{key}\0{rule.container_tag(value)}\0{item_key(encode(value))}"
     author = next(author for number in count() if (author := _replica_id(f"{source}\0{number}")) not in known)
     document: Doc[Any] = Doc(client_id=author)
     shared = document.get(f"{rule.name}:{key}", type=rule.kind)

@@ -11,8 +11,9 @@ from pycrdt import Map
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.errors import ValueNotShareableError
-from streamlit_crdt.merge.item_keys import encode, item_key
+from streamlit_crdt.merge.item_keys import encode
 from streamlit_crdt.merge.rule import Edit
+from streamlit_crdt.merge.tree.names import name_of_item
 
 
 class SetRule:
@@ -40,20 +41,21 @@ class SetRule:
         old, new = _entries(edit.before or ()), _entries(edit.after)
         removed = old.keys() - new.keys()
         for entry, item in sorted(content.items()):
-            if item_key(item) in removed:
+            if removed and name_of_item(item) in removed:
                 del shared[entry]
+        author = edit.author if edit.is_by_person else ""
         for name in sorted(new.keys() - old.keys()):
-            shared[f"{edit.author}:{name}"] = new[name]
+            shared[f"{author}:{name}"] = new[name]
 
     def distance(self, before: Iterable[Any], after: Iterable[Any]) -> float:
         return len(_entries(before).keys() ^ _entries(after).keys())
 
     def value(self, content: Stored, container_tag: str) -> Any:
-        by_name = {item_key(item): item for item in content.values()}
+        by_name = {name_of_item(content[entry]): content[entry] for entry in sorted(content)}
         items = [decode(by_name[name]) for name in sorted(by_name)]
         return items if container_tag == "list" else set(items)
 
 
 def _entries(items: Iterable[Any]) -> dict[str, Stored]:
     stored = [encode(item) for item in items]
-    return {item_key(item): item for item in stored}
+    return {name_of_item(item): item for item in stored}

@@ -58,9 +58,11 @@ def crdt_sync(
         room: name of the room, 1 to 128 of the characters A-Z a-z 0-9 . _ - . None shares nothing.
         keys: keys to share, as globs. None shares all keys.
         private: keys that are never shared, as globs.
-        merge: merge rule by key or glob: "value" (the last writer wins), "text" (by character), "list", "map", "set" or
-            "counter" (all additions count). The default is "text" for `st.text_area`, "set" for a multi-select widget,
-            "map", "list" or "set" for a plain dict, list or set in `st.session_state`, and "value" for everything else.
+        merge: merge rule by key or glob: "value" (the last writer wins), "text" (by character), "list", "records" (a
+            list whose items merge by field), "records:FIELD" (records that FIELD identifies, "id" by default), "map",
+            "set" or "counter" (all additions count). The default is "text" for `st.text_area`, "set" for a multi-select
+            widget, "records" for a plain list of dicts in `st.session_state`, "map", "list" or "set" for another plain
+            dict, list or set, and "value" for everything else.
         role: "editor" or "viewer". A viewer's changes are reset to the room's values, and the room server rejects them
             (rule A1).
         user: the participant shown to others: a name, or a mapping with "id" and "name". None uses the user who is

@@ -84,9 +84,9 @@ class RoomWriter:
         self._check(key, type(value).__name__)
         binding = self._binding
         widget = binding.widgets.get(key)
-        binding.replica.edit(
-            key, None, value, binding.context.rule(key, value, None if widget is None else widget.kind)
-        )
+        kind = None if widget is None else widget.kind
+        rule = binding.context.rule(key, value, kind, binding.replica.rule_name(key))
+        binding.replica.edit(key, None, value, rule)
 
     def remove(self, key: str) -> None:
         self.check_role(key)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
+from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycrdt import Doc, Map
 
 from streamlit_crdt.codec.values import MAX_DEPTH, equal
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.merge import RULES
 from streamlit_crdt.merge.item_keys import encode, item_key, token
+from streamlit_crdt.merge.tree.names import canonical_key
 
 QUICK = settings(max_examples=70, deadline=None, database=None)
 NAMES = st.sampled_from(
@@ -46,7 +50,45 @@ def roundtrip(rule: str, value: Any) -> Any:
 @QUICK
 @given(value=DICTS)
 def test_dict_with_any_keys_roundtrips_through_paths(value: dict[Any, Any]) -> None:
-    assert equal(roundtrip("map", value), value)
+    assert equal(roundtrip("map", value), with_canonical_keys(value))
+
+
+def with_canonical_keys(value: Any) -> Any:
+    """Return a dict of dicts with the int for each key that equals one, such as True and 1.0."""
+    if type(value) is not dict:
+        return value
+    return {canonical_key(key): with_canonical_keys(item) for key, item in value.items()}
+
+
+@pytest.mark.parametrize("keys", list(combinations([1, 1.0, True, Decimal(1), 1 + 0j], 2)))
+def test_keys_that_are_equal_in_python_are_one_key(keys: tuple[Any, Any]) -> None:
+    one, two = Replica(), Replica()
+    for replica, key in zip((one, two), keys, strict=True):
+        replica.edit("m", {}, {key: str(key), (key, "x"): 1}, RULES["map"])
+        replica.edit("s", set(), {key}, RULES["set"])
+    one.apply(two.diff())
+    two.apply(one.diff())
+    assert one.get("m") == two.get("m") and len(one.get("m")) == 2
+    one.edit("m", one.get("m"), {keys[0]: "again"}, RULES["map"])
+    assert equal(one.get("m"), {1: "again"})
+    one.edit("m", one.get("m"), {}, RULES["map"])
+    one.edit("s", one.get("s"), set(), RULES["set"])
+    two.apply(one.diff())
+    assert two.get("m") == {} and two.get("s") == set()
+
+
+def test_equal_keys_in_an_older_document_are_one_key() -> None:
+    document: Doc[Any] = Doc()
+    document.get("map:m", type=Map).update({"$1": "old", '${"$float":"1.0"}': "older", "$true/a": 1})
+    document.get("set:s", type=Map).update({"5:1": 1, '6:{"$float":"1.0"}': {"$float": "1.0"}})
+    replica = Replica()
+    replica.apply(document.get_update())
+    assert replica.get("m") == {1: {"a": 1}} and replica.get("s") == {1}
+    replica.edit("m", replica.get("m"), {True: "new"}, RULES["map"])
+    replica.edit("s", replica.get("s"), set(), RULES["set"])
+    assert equal(replica.get("m"), {1: "new"}) and replica.get("s") == set()
+    replica.edit("m", replica.get("m"), {}, RULES["map"])
+    assert replica.get("m") == {}
 
 
 @QUICK

@@ -14,7 +14,8 @@ from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge import RULES
 
 VALUE_OF_RULE: dict[str, Any] = {
-    "value": "plain", "text": "a text", "list": ["a"], "map": {"a": {"b": 1}}, "set": {"a"}, "counter": 5,
+    "value": "plain", "text": "a text", "list": ["a"], "records": [{"a": 1}], "map": {"a": {"b": 1}}, "set": {"a"},
+    "counter": 5,
 }  # fmt: skip
 ODD_NAMES = ("", "a//b", "$nonsense", "$", "~", "~2", "/", "a", "__proto__")
 

@@ -8,8 +8,9 @@ from typing import Any
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
 from streamlit_crdt.merge.editors.editor import Editor, Step
-from streamlit_crdt.merge.item_keys import as_read, encode, item_key
+from streamlit_crdt.merge.item_keys import as_read, encode
 from streamlit_crdt.merge.rule import Shared
+from streamlit_crdt.merge.tree.names import name_of_item
 
 
 class SetEditor(Editor):
@@ -21,13 +22,13 @@ class SetEditor(Editor):
         super().__init__(content, container_tag, author, open_shared)
         self._entries = dict[str, list[str]]()
         for name, item in content.items():
-            self._entries.setdefault(item_key(item), []).append(name)
+            self._entries.setdefault(name_of_item(item), []).append(name)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __contains__(self, item: object) -> bool:
-        return item_key(encode(item)) in self._entries
+        return name_of_item(encode(item)) in self._entries
 
     def items(self) -> Iterator[Any]:
         """Yield the items in a stable order."""
@@ -36,7 +37,7 @@ class SetEditor(Editor):
     def add(self, item: Any) -> None:
         """Add an item. One that the set has is not written again (R1)."""
         stored = encode(item)
-        key = item_key(stored)
+        key = name_of_item(stored)
         if key not in self._entries:
             name = f"{self._author}:{key}"
             self.steps.append(("add", item))
@@ -46,7 +47,7 @@ class SetEditor(Editor):
 
     def discard(self, item: Any) -> bool:
         """Remove an item. Return whether the set had it."""
-        names = self._entries.pop(item_key(encode(item)), ())
+        names = self._entries.pop(name_of_item(encode(item)), ())
         for name in names:
             del self._open()[name]
             del self.content[name]
