@@ -56,7 +56,7 @@ def standalone(tmp_path: Path) -> Iterator[Process]:
     port = free_port()
     command = [sys.executable, "-m", "streamlit_crdt", "serve", "--port", str(port), "--store", "rooms.db"]
     environ = {"STREAMLIT_CRDT_SECRET": SECRET}
-    process = Process("server", command, f"http://{HOST}:{port}/healthz", environ, tmp_path)
+    process = Process("server", command, f"http://{HOST}:{port}/healthz", environ, tmp_path, preloaded=True)
     process.start()
     yield process
     process.stop()
