@@ -55,7 +55,7 @@ def test_N2_hostile_frames_stop_nobody(seed: int) -> None:
 
 
 def test_N2_hostile_documents_and_files_damage_nothing(seed: int) -> None:
-    assert_nothing_lost(hostile_content.run(seed, BUDGET_S, trials=60))
+    assert_nothing_lost(hostile_content.run(seed, BUDGET_S, trials=9))
 
 
 def test_A2_attempts_to_get_in_are_refused(seed: int) -> None:
