@@ -11,8 +11,10 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Final
 
 from streamlit_crdt import _compat
 from streamlit_crdt.backend.backend import ReplicaIds, RoomBackend, RoomPeer
@@ -25,6 +27,9 @@ from streamlit_crdt.transport.frontend_build import frontend_build_id, part_byte
 from streamlit_crdt.transport.gaps import ReplicaGaps
 from streamlit_crdt.transport.local_connection import LocalConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
+
+_MAX_FORMER_TABS: Final = 100
+"""Tabs whose late frames are rejected, because they carry the document of a room before it was rewritten."""
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -66,7 +71,7 @@ class RoomConnection:
         """Receives the new document from the new tab, after the room was rewritten. The session keeps the former one
         until then."""
         self._kept = 0
-        self._former_tabs: set[int] = set()
+        self._former_tabs: deque[int] = deque(maxlen=_MAX_FORMER_TABS)
         self.replica: Replica
         self.channel: Channel
         self.unsaved: UnsavedEdits
@@ -153,7 +158,7 @@ class RoomConnection:
     def _renew_tab(self) -> None:
         """Replace the tab: its document is that of the room before it was rewritten."""
         if self.channel.tab_id is not None:
-            self._former_tabs.add(self.channel.tab_id)
+            self._former_tabs.append(self.channel.tab_id)
         self.generation = f"#{next(self._generations)}"
         self.channel = Channel(self._receiving, build=frontend_build_id(), part_bytes=part_bytes())
         self._forget_requests()
