@@ -4,8 +4,7 @@ pycrdt's decoder can panic with a BaseException, and a document that has panicke
 is therefore validated first and applied to an empty document. If it still damages this document, the document is
 created again from a copy. Updates whose dependencies are missing stay outside of the document until they arrive (S6).
 
-Changes are found by comparison of values, not by an observer of the map: with yrs 0.28, reading the keys of a map event
-panics on an item that is deleted in the same update.
+Changes are found in the updates themselves (`struct_places`). Only the entries and root types that they name are read.
 
 A document with a long past is observed for local edits only. An observed transaction takes time in proportion to the
 replica ids in the document (see `applied_clocks`). A remote edit is known already: it is the change.
@@ -25,6 +24,7 @@ from streamlit_crdt.document.panic_guard import IntactCopy, refuse_panics
 from streamlit_crdt.document.root_types import RootTypes
 from streamlit_crdt.document.shared_content import SharedContent
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot, StoredSnapshots
+from streamlit_crdt.document.struct_places import ChangedPlaces
 from streamlit_crdt.document.undo import UndoHistory
 from streamlit_crdt.errors import UpdateRefusedError
 from streamlit_crdt.merge import Edit, MergedValue, Rule, seed
@@ -98,6 +98,7 @@ class Document:
         self._content = SharedContent(self._doc, self._depths)
         self.snapshots = StoredSnapshots(self._doc, self._content)
         self._roots = RootTypes(self._doc, self._state, self._content)
+        self._changed_places = ChangedPlaces(self._doc.get_update, is_empty=content is None)
         if content is not None:
             self._roots.read_all()  # opens the root types of the content, so that a deletion can clear them
         self.history = UndoHistory(self._roots)
@@ -121,12 +122,13 @@ class Document:
         """Continue with another replica id, None for a new one. Earlier edits cannot be undone any more."""
         self._create(replica_id, None if self.is_empty else self._doc.get_update())
 
-    def get_all(self) -> dict[str, Any]:
-        """Return all values by key: trees as pycrdt reads them, or `MergedValue`.
+    def refresh(self, values: dict[str, Any]) -> frozenset[str]:
+        """Change `values` to all values by key. Return the keys whose value has changed.
 
-        pycrdt reads a number as float and bytes as bytearray.
+        A value is a tree as pycrdt reads it, or a `MergedValue`. pycrdt reads a number as float and bytes as bytearray.
+        Only the places that have changed since the last call are read.
         """
-        return self._roots.read_all()
+        return self._roots.refresh(values, self._changed_places.take())
 
     def set(self, key: str, stored: Any) -> Any:
         """Set the encoded value of `key`. Return it as pycrdt reads it."""
@@ -134,13 +136,17 @@ class Document:
         self._state[key] = stored
         return self._state[key]
 
-    def edit(self, key: str, rule: Rule, edit: Edit) -> MergedValue:
-        """Apply an edit to the value of `key`. Return the new merged value."""
+    def read(self, key: str) -> Any:
+        """Return the present value of `key`, also inside of a transaction that has edited it."""
+        return self._roots.read(key)
+
+    def edit(self, key: str, rule: Rule, edit: Edit) -> None:
+        """Apply an edit to the value of `key`."""
         self._write()
         self.history.track(self._roots.get(key, rule))
         shared = self._roots.prepare_edit(key, rule)
         rule.edit(shared, self._roots.content(key, rule), edit)
-        return self._roots.mark(key, rule, rule.container_tag(edit.after))
+        self._roots.mark(key, rule, rule.container_tag(edit.after))
 
     def editor(self, key: str, rule: Rule, container_tag: str) -> Editor:
         """Return the editor of a key whose value `rule` stores."""
@@ -285,7 +291,7 @@ class Document:
             for update in updates:
                 self._uncounted.append(update)
                 self._depths.add(update)
-                self._record(update)
+                self._record(update, None)
 
     def _observe(self) -> None:
         """Observe the document until the next remote edit of a document with a long past."""
@@ -313,8 +319,9 @@ class Document:
         self._applied.reset(self._doc.get_state())
         self._uncounted.clear()
 
-    def _record(self, update: bytes) -> None:
+    def _record(self, update: bytes, meta: UpdateMeta | None) -> None:
         self._updates.append(update)
+        self._changed_places.add(update, meta)
         self._pairs.add(update)
         if self._copy.add(update):
             self._copy = IntactCopy(self._doc.get_update())
@@ -408,27 +415,30 @@ class Document:
             update, meta = self._pairs.repair(update, applied)
         step = step_of(meta)
         if step is not None and step.is_next(applied):
-            self._apply_unobserved(update)
+            self._apply_unobserved(update, meta)
             applied.advance(step.ends)
         elif len(applied) > OBSERVED_REPLICAS and is_small_deletion(meta):
             if self._seen_deletions.add(update):
-                self._apply_unobserved(update)  # it may delete nothing, and is published nevertheless
+                self._apply_unobserved(update, meta)  # it may delete nothing, and is published nevertheless
         else:
             with self._recording():
                 self._apply(update)
             self._recount()
 
-    def _apply_unobserved(self, update: bytes) -> None:
+    def _apply_unobserved(self, update: bytes, meta: UpdateMeta) -> None:
         """Apply an update that is itself the change."""
         if len(self._applied) > OBSERVED_REPLICAS:
             self._end_observation()
         self._apply(update)
-        self._record(update)
+        self._record(update, meta)
 
     def _apply(self, update: bytes) -> None:
         try:
             with self._doc.transaction(origin=REMOTE):
                 self._apply_with_depths(update)
+        except BaseException:
+            self._changed_places.forget()  # a part of the update may be applied
+            raise
         finally:
             if self._depths.has_nested_change:
                 self._roots.forget()

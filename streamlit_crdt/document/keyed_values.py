@@ -40,7 +40,10 @@ class KeyedValues:
         self._document = document
         self.edits: list[LocalEdit] | None = None
         self.changed: set[str] | None = None
-        self._stored = self._document.get_all()
+        self._stored: dict[str, Any] = {}
+        self._document.refresh(self._stored)
+        self._unread: set[str] = set()
+        self._has_merged = False
         self._cache: dict[str, Any] = {}
         self._seen: dict[str, Versions] = {}
 
@@ -64,6 +67,7 @@ class KeyedValues:
         if is_plain and self._has_equal_value(key, value):
             return False
         self._note_edit(LocalEdit("set", key, after=stored))
+        self._unread.discard(key)
         self._stored[key] = self._document.set(key, stored)
         return True
 
@@ -73,6 +77,7 @@ class KeyedValues:
             return False
         self._note_edit(LocalEdit("delete", key))
         self._document.delete(key)
+        self._unread.discard(key)
         del self._stored[key]
         self._seen.pop(key, None)
         return True
@@ -86,15 +91,21 @@ class KeyedValues:
         check_key(key)
         encode(after, key=key)
         before = before if rule.accepts(before) and _is_shareable(before) else None
-        previous, was_stored = self._stored.get(key), self._is_stored_by(key, rule)
+        was_stored = self._is_stored_by(key, rule)
         base = self._seed(key, rule, before, after)
         if was_stored and equal(base, after):
             return False
         self._note_edit(LocalEdit("edit", key, _kept(base), _kept(after), rule, is_by_person=is_by_person))
-        self._stored[key] = self._document.edit(
-            key, rule, Edit(base, after, self._document.replica_id, is_by_person, self._versions(key, rule))
+        versions = self._versions(key, rule)
+        self._document.edit(
+            key, rule, Edit(base, after, self._document.replica_id, is_by_person, versions)
         )
-        return previous is None or _is_different(previous, self._stored[key])
+        self._has_merged = True
+        if was_stored:
+            self._unread.add(key)
+        else:
+            self._stored[key] = self._document.read(key)
+        return True
 
     def set_by_rule(self, key: str, value: object, *, is_by_person: bool = True) -> bool:
         """See `Replica.set_by_rule`."""
@@ -134,6 +145,7 @@ class KeyedValues:
             finally:
                 if editor.has_changed:
                     self._note_edit(LocalEdit("operation", key, empty, tuple(editor.steps), rule))
+                    self._unread.discard(key)
                     self._stored[key] = self._document.end_operation(key, rule, editor)
         except ValueNotShareableError as error:
             error.key = key
@@ -169,12 +181,13 @@ class KeyedValues:
 
     def stored(self) -> dict[str, Any]:
         """Return all values in their encoded form: trees as pycrdt reads them, or `MergedValue`."""
-        return {key: _copy(stored) for key, stored in self._stored.items()}
+        return {key: _copy(self._get_stored(key)) for key in self._stored}
 
     def refresh(self) -> frozenset[str]:
-        """Read the document again. Return the keys whose value has changed."""
-        previous, self._stored = self._stored, self._document.get_all()
-        changed = _changed_keys(previous, self._stored)
+        """Read what has changed in the document. Return the keys whose value has changed."""
+        self._unread.clear()
+        self._has_merged = False
+        changed = self._document.refresh(self._stored)
         for key in changed:
             self._cache.pop(key, None)
         if self.changed is not None:
@@ -214,6 +227,18 @@ class KeyedValues:
         if self.edits is not None:
             self.edits.append(edit)
 
+    def end_transaction(self) -> None:
+        """Read what local edits by merge rules have changed. The document has no open transaction."""
+        if self._has_merged:
+            self.refresh()
+
+    def _get_stored(self, key: str) -> Any:
+        """Return the encoded value of `key`. It is read again if the open transaction has edited it by a rule."""
+        if key in self._unread:
+            self._unread.discard(key)
+            self._stored[key] = self._document.read(key)
+        return self._stored[key]
+
     def _note_edit(self, edit: LocalEdit) -> None:
         key = edit.key
         self.note(edit)
@@ -225,7 +250,9 @@ class KeyedValues:
         """Ensure that the root type of `key` has a value. Return the base of the edit."""
         if self._is_stored_by(key, rule):
             return (
-                rule.value(self._stored[key].content, rule.container_tag(after)) if before is None else before
+                rule.value(self._get_stored(key).content, rule.container_tag(after))
+                if before is None
+                else before
             )
         first = after if before is None else before
         with suppress(ValueUnreadableError):
@@ -248,7 +275,7 @@ class KeyedValues:
         if key in self._cache:
             return self._cache[key]
         try:
-            value = _value(self._stored[key])
+            value = _value(self._get_stored(key))
         except ValueUnreadableError as error:
             error.key = key
             raise
@@ -304,28 +331,6 @@ def _is_shareable(value: object) -> bool:
     except ValueNotShareableError:
         return False
     return True
-
-
-def _changed_keys(previous: dict[str, Any], stored: dict[str, Any]) -> frozenset[str]:
-    changed = previous.keys() ^ stored.keys()
-    changed.update(
-        key for key in previous.keys() & stored.keys() if _is_different(previous[key], stored[key])
-    )
-    return frozenset(changed)
-
-
-def _is_different(previous: Any, stored: Any) -> bool:
-    if previous is stored:
-        return False
-    kind = type(previous)
-    if kind is not type(stored):
-        return True
-    if kind is MergedValue:
-        return (previous.rule.name, previous.container_tag) != (
-            stored.rule.name,
-            stored.container_tag,
-        ) or _is_different(previous.content, stored.content)
-    return not equal(previous, stored) if kind in (list, dict, float) else bool(previous != stored)
 
 
 def check_key(key: object) -> None:

@@ -152,7 +152,7 @@ class Replica:
     def edit(
         self, key: str, before: object, after: object, rule: Rule | None, *, is_by_person: bool = True
     ) -> bool:
-        """Apply the difference between `before` and `after` to the value of `key`. Return whether the value changed.
+        """Apply the difference between `before` and `after` to the value of `key`. Return whether there is one.
 
         If the room has no value stored by this rule, a seed is written first: the current value, else `before`, else
         `after`. The seed is deterministic (R8).
@@ -348,6 +348,7 @@ class Replica:
                     yield
             finally:
                 self._is_in_transaction = False
+                self._values.end_transaction()
                 self._publish(LOCAL)
 
     def apply(self, update: bytes, *, origin: str = ROOM) -> frozenset[str]:

@@ -34,6 +34,9 @@ from streamlit_crdt_server.yjs.update_decoder import read_update_meta
 
 Kind = type[Text] | type[Array[Any]] | type[Map[Any]]
 Path = tuple[str | int, ...]
+Delta = list[dict[str, Any]]
+"""Change of an array in one transaction, as pycrdt reports it."""
+
 FindTwin = Callable[[], Any]
 Range = tuple[int, int, int]
 """Replica id, first clock and end clock of a text."""
@@ -93,11 +96,37 @@ class SharedContent:
             shared = self._doc.get(name, type=Map).integrated
             return {key: self._entry(name, shared, key, txn) for key in shared.keys(txn)}
 
-    def read_entry(self, name: str, key: str) -> Stored:
-        """Return one entry of a root map. None if there is none."""
+    def read_entry(self, name: str, key: str, default: Stored = None, *, is_regular: bool = True) -> Stored:
+        """Return one entry of a root map. `default` if there is none.
+
+        Args:
+            is_regular: the map never had a format. Otherwise the keys are searched: `has` misses a format.
+        """
         shared = self._doc.get(name, type=Map).integrated
         with self._source.transaction() as txn:
-            return self._entry(name, shared, key, txn) if key in shared.keys(txn) else None
+            is_there = shared.has(txn, key) if is_regular else key in shared.keys(txn)
+            return self._entry(name, shared, key, txn) if is_there else default
+
+    def patch_items(self, name: str, items: list[Stored], deltas: Iterable[Delta]) -> bool | None:
+        """Change the items of a root array by the deltas of later transactions. Return whether that changed one.
+
+        Returns:
+            None if the array must be read as a whole. `items` is undefined then.
+        """
+        is_changed = False
+        for delta in deltas:
+            index = 0
+            for part in delta:
+                index += int(part.get("retain", 0))
+                deleted, inserted = int(part.get("delete", 0)), part.get("insert", [])
+                if any(type(item) not in _PLAIN for item in inserted):
+                    return None
+                items[index : index + deleted] = inserted
+                index += len(inserted)
+                is_changed = is_changed or bool(deleted or inserted)
+        with self._source.transaction() as txn:
+            length = int(self._doc.get(name, type=Array).integrated.len(txn))
+        return is_changed if length == len(items) else None
 
     def _text(self, name: str) -> str:
         shared = self._doc.get(name, type=Text)

@@ -91,5 +91,5 @@ def test_read_makes_no_update_and_no_undo_item() -> None:
             document.edit(f"k{number}", RULES["text"], Edit("", "a", 1))
     document.take_updates()
     document.history.begin_group()
-    assert len(document.get_all()) == 20 and document.take_updates() == []
+    assert len(document.refresh({})) == 20 and document.take_updates() == []
     assert document.history.undo() and not document.history.can_undo

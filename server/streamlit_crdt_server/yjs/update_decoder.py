@@ -58,6 +58,7 @@ class UpdateMeta:
         surrogates: Clocks of the low surrogates (second halves of surrogate pairs), per replica id.
         holes: First clocks of the structs without content, collected or left out, per replica id.
         type_runs: Indexes of the runs with shared types.
+        format_runs: Indexes of the runs with formats, which have no position in their parent.
         nested_parents: Number of the places inside of shared types that structs name as their parents.
     """
 
@@ -70,6 +71,7 @@ class UpdateMeta:
         self.surrogates: dict[int, array[int]] = {}
         self.holes: dict[int, array[int]] = {}
         self.type_runs = array("q")
+        self.format_runs = array("q")
         self._texts = array("q")
         self._wide = array("q")
         self.nested_parents = 0
@@ -127,6 +129,10 @@ class UpdateMeta:
         last = self.run_count - 1
         if not self.type_runs or self.type_runs[-1] != last:
             self.type_runs.append(last)
+
+    def add_format(self) -> None:
+        """Note that the last added struct is a format."""
+        self.format_runs.append(self.run_count - 1)
 
     def add_deletion(self, replica: int, start: int, end: int) -> None:
         self.deletions.extend((replica, start, end))
@@ -425,6 +431,7 @@ class UpdateDecoder(Decoder):
         return 1
 
     def _read_format(self) -> int:
+        self.meta.add_format()
         self.read_text()
         self.read_text()
         return 1

@@ -20,6 +20,9 @@ class CounterEditor(Editor):
     content: dict[str, Stored]
     _value: float | None = None
 
+    def adapt(self, entry: str | None) -> None:
+        self._value = None
+
     @property
     def value(self) -> float:
         if self._value is None:

@@ -14,7 +14,7 @@ Step = tuple[Any, ...]
 class Editor:
     """The root type of one key, open for operations.
 
-    An editor is valid until another program or rule changes the root type. Not thread-safe.
+    If another program or rule changes the root type, the editor is told or replaced. Not thread-safe.
 
     Attributes:
         content: the present content in encoded form, as pycrdt reads it.
@@ -39,6 +39,13 @@ class Editor:
         """Begin an operation."""
         self.has_changed = False
         self.steps = []
+
+    def adapt(self, entry: str | None) -> None:
+        """Adapt to a change that another program or rule has made in `content`.
+
+        Args:
+            entry: name of the changed entry of a map. None for a list.
+        """
 
     def repeat(self, steps: Iterable[Step]) -> None:
         """Make the steps of another editor, whose content may have been another one."""

@@ -29,6 +29,9 @@ class ListEditor(Editor):
             self._places = []
             self._locate()
 
+    def adapt(self, entry: str | None) -> None:
+        self._locate()
+
     def __len__(self) -> int:
         return len(self.content if self._places is None else self._places)
 

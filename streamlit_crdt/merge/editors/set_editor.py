@@ -21,8 +21,26 @@ class SetEditor(Editor):
     ) -> None:
         super().__init__(content, container_tag, author, open_shared)
         self._entries = dict[str, list[str]]()
-        for name, item in content.items():
-            self._entries.setdefault(name_of_item(item), []).append(name)
+        self._keys = dict[str, str]()
+        for name in content:
+            self._add(name)
+
+    def adapt(self, entry: str | None) -> None:
+        if entry is not None:
+            self._drop(entry)
+            if entry in self.content:
+                self._add(entry)
+
+    def _add(self, name: str) -> None:
+        key = self._keys[name] = name_of_item(self.content[name])
+        self._entries.setdefault(key, []).append(name)
+
+    def _drop(self, name: str) -> None:
+        key = self._keys.pop(name, None)
+        if key is not None:
+            self._entries[key].remove(name)
+            if not self._entries[key]:
+                del self._entries[key]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -43,14 +61,15 @@ class SetEditor(Editor):
             self.steps.append(("add", item))
             self._open()[name] = stored
             self.content[name] = as_read(stored)
-            self._entries[key] = [name]
+            self._add(name)
 
     def discard(self, item: Any) -> bool:
         """Remove an item. Return whether the set had it."""
-        names = self._entries.pop(name_of_item(encode(item)), ())
+        names = list(self._entries.get(name_of_item(encode(item)), ()))
         for name in names:
             del self._open()[name]
             del self.content[name]
+            self._drop(name)
         if names:
             self.steps.append(("discard", item))
         return bool(names)
