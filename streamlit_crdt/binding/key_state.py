@@ -7,12 +7,15 @@ kept in shared form (see `Widget.to_shared_value`).
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import compress, filterfalse
+from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
 from streamlit_crdt.binding.text_drafts import TextDrafts
 from streamlit_crdt.binding.widgets import MULTIPLE, REFUSED, UNKEYED_PREFIX, Widget
-from streamlit_crdt.codec.equality import deep_copy, equal
+from streamlit_crdt.codec.equality import IMMUTABLE, deep_copy, equal
 from streamlit_crdt.errors import ValueUnreadableError
 
 if TYPE_CHECKING:
@@ -83,7 +86,7 @@ class KeyState:
         list_seen: the list in session state as of the last push or remote write, itself and not a copy (R9).
         withheld: the value that the browser shows in a form field, instead of `last_seen` (P7).
         unchecked: the value that the widget showed when it registered after a remote write in this run (P2).
-        room_value: the room's value if it is a scalar and did not change since it was read.
+        room_value: the room's value if it is immutable and did not change since it was read.
         is_in_room: the room has a value, or had one at the last run.
         is_held_back: a local edit waits for the first sync (R4).
         is_assigned: code assigned the value before the widget first registered. That is an edit, not a default (R4).
@@ -183,8 +186,19 @@ class KeyState:
         )
 
 
+_KEPT_WHEN_PARKED: Final = frozenset(
+    {"key", "is_shared", "is_unkeyed", "last_seen", "room_value", "is_in_room", "is_unshown"}
+)
+_DEFAULTS: Final = {
+    each.name: each.default for each in fields(KeyState) if each.name not in _KEPT_WHEN_PARKED
+}
+
+
 class KeyStates(dict[str, KeyState]):
     """Key states of one session in one room, by key. An access to a missing key creates its state.
+
+    A state in which nothing is open is *parked*: session state and room have the same immutable value. Loops over the
+    states omit it, so that a run takes time in proportion to what changes. Any access by key returns it to the others.
 
     Not thread-safe: `StateBinding` holds a lock. A loop that calls code of the app, such as a `format_func`, iterates a
     copy: that code may add keys.
@@ -209,8 +223,16 @@ class KeyStates(dict[str, KeyState]):
         self.unsubmitted_elements: set[str] = set()
         self.drafts = TextDrafts()
         self._warned: set[tuple[str, str]] = set()
+        self._parked: dict[str, KeyState] = {}
+        self._parked_values: dict[str, Any] = {}
+        self._reviewed: dict[str, Any] = {}
+        self._must_scan = True
 
     def __missing__(self, key: str) -> KeyState:
+        if key in self._parked:
+            del self._parked_values[key]
+            state = self[key] = self._parked.pop(key)
+            return state
         is_shared = self.context.key_filter.shares(key)
         state = self[key] = KeyState(key, is_shared, key.startswith(UNKEYED_PREFIX))
         return state
@@ -219,6 +241,7 @@ class KeyStates(dict[str, KeyState]):
         is_refiltered = context.key_filter != self.context.key_filter
         self.context, self.is_read_only = context, context.is_read_only
         if is_refiltered:
+            self._unpark_all()
             for state in self.values():
                 state.is_shared = context.key_filter.shares(state.key)
 
@@ -226,6 +249,7 @@ class KeyStates(dict[str, KeyState]):
         """Forget all values. The widgets stay."""
         self.replica = self.replica if replica is None else replica
         self.drafts.start_over()
+        self._unpark_all()
         former = list(self.values())
         self.clear()
         for state in former:
@@ -240,8 +264,57 @@ class KeyStates(dict[str, KeyState]):
 
     def discard_if_empty(self, state: KeyState) -> None:
         """Discard a record without content, so that keys that a script uses once do not accumulate."""
-        if state.is_disposable:
+        if state.is_disposable and state.key not in self.replica:
             self.pop(state.key, None)
+            self._reviewed = {}
+
+    # -- parked states -------------------------------------------------------------------------------------------
+
+    def park(self, state: KeyState, value: Any) -> None:
+        """Park a state if nothing is open for it.
+
+        Args:
+            value: the value in session state.
+        """
+        is_settled = (
+            type(value) in IMMUTABLE
+            and state.is_shared
+            and state.is_in_room
+            and not state.is_unkeyed
+            and state.room_value is not ABSENT
+            and all(getattr(state, name) is default for name, default in _DEFAULTS.items())
+        )
+        if is_settled and equal(value, state.last_seen) and equal(value, state.room_value):
+            self.pop(state.key, None)
+            self._parked[state.key] = state
+            self._parked_values[state.key] = value
+
+    def open_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values in session state whose states are not parked, in no particular order.
+
+        The parked states whose value has changed are not parked any more.
+        """
+        last = self._reviewed
+        has_same_keys = len(values) == len(last) and list(values) == list(last)
+        if has_same_keys:
+            changed = list(compress(values, map(is_not, values.values(), last.values())))
+        else:
+            changed = list(self._parked)
+        for key in changed:
+            if key in self._parked and values.get(key, ABSENT) is not self._parked_values[key]:
+                self[key]
+        if has_same_keys:
+            last.update((key, values[key]) for key in changed)
+            return {key: values[key] for key in self if key in values}
+        self._reviewed = dict(values)
+        return {key: values[key] for key in filterfalse(self._parked.__contains__, values)}
+
+    def _unpark_all(self) -> None:
+        self.update(self._parked)
+        self._parked.clear()
+        self._parked_values.clear()
+        self._reviewed = {}
+        self._must_scan = True
 
     # -- views ---------------------------------------------------------------------------------------------------
 
@@ -251,6 +324,7 @@ class KeyStates(dict[str, KeyState]):
 
     def bound_keys(self) -> set[str]:
         """Return the keys of session state that have, or can have, a value in the room."""
+        self._unpark_all()
         known = {state.key for state in self.values() if state.is_in_room or state.widget is not None}
         return {key for key in known.union(self.replica) if self[key].is_bindable}
 
@@ -272,16 +346,23 @@ class KeyStates(dict[str, KeyState]):
 
     def take_changes(self) -> None:
         """Discard the room values that have changed, so that `read` reads them again."""
-        for key in self.replica.take_changed():
-            state = self.get(key)
-            if state is not None:
-                state.room_value = ABSENT
+        changed = self.replica.take_changed()
+        if self._must_scan:
+            self._must_scan = False
+            changed |= set(self.replica)
+        for key in changed:
+            if key in self or key in self._parked or key in self.replica:
+                self[key].room_value = ABSENT
+
+    def room_keys(self) -> list[str]:
+        """Return the sorted keys that the room has, except those of parked states. Call it after `take_changes`."""
+        return sorted(filter(self.replica.__contains__, self))
 
     def read(self, state: KeyState) -> Any:
         """Return the room's value, a multiple selection in the order of the options.
 
-        A scalar is the value as of the last `take_changes`. Other values are read again: the class of an Enum member is
-        a new object in each script run. Returns `REFUSED`, and warns once, if the value cannot be decoded here.
+        An immutable value is that of the last `take_changes`. Other values are read again: the class of an Enum member
+        is a new object in each script run. Returns `REFUSED`, and warns once, if the value cannot be decoded here.
         """
         if state.room_value is not ABSENT:
             return state.room_value
@@ -290,7 +371,7 @@ class KeyStates(dict[str, KeyState]):
         except ValueUnreadableError as error:
             self.warn(state, "unreadable", f"the room's value of {state.key!r} cannot be read here: {error}")
             return REFUSED
-        if type(value) in SCALARS:
+        if type(value) in IMMUTABLE:
             state.room_value = value
         if state.widget is not None and state.widget.kind in MULTIPLE:
             return state.widget.in_option_order(value)

@@ -64,11 +64,12 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
         The errors of the values that cannot be shared. The other values were written.
     """
     errors: list[ValueNotShareableError] = []
+    open_values = keys.open_values(values)
     held_back = keys.held_back()
     for key in held_back:
         keys[key].is_held_back = False
     if not keys.is_read_only:
-        edits, errors = _find_edits(keys, values, context, held_back)
+        edits, errors = _find_edits(keys, open_values, context, held_back)
         if not context.is_synced:
             return errors
         deleted = _find_deletions(keys, values, context)
@@ -125,10 +126,11 @@ def _find_edits(
     """Return the edited keys with their shared values, and the errors of values without a shared value.
 
     Args:
+        values: the values in session state whose keys are not parked.
         held_back: the keys with an edit that waited for the first sync (R4).
     """
     edits, errors = [], []
-    for key, value in list(values.items()):
+    for key, value in values.items():
         state = keys[key]
         is_scalar = type(value) in SCALARS and type(value) is type(state.last_seen)
         if not state.is_shared or (is_scalar and value == state.last_seen):

@@ -32,17 +32,19 @@ class StateWrite:
 def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
     """Return the writes that session state needs, to show the room."""
     keys.take_changes()
+    keys.open_values(values)
     for state in keys.values():
         state.is_merged = False
-    room_keys = keys.replica.keys()
     writes = []
-    for key in room_keys:
-        state = keys[key]
-        if not (_is_seen_scalar(state) and _is_settled(state, values.get(key, ABSENT))):
+    for key in keys.room_keys():
+        state, value = keys[key], values.get(key, ABSENT)
+        if not (_is_seen_scalar(state) and _is_settled(state, value)):
             write = _plan_key(keys, state, values)
             if write is not None:
                 writes.append(write)
-    for state in _deleted(keys, room_keys):
+                continue
+        keys.park(state, value)
+    for state in _deleted(keys):
         state.is_in_room = False
         state.held = ABSENT
         if state.widget is not None and state.is_registered:
@@ -107,12 +109,11 @@ def replace_echoes(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, Any]
 def changed_keys(keys: KeyStates) -> Iterator[str]:
     """Yield the keys whose value in the room this session has not seen and would use."""
     keys.take_changes()
-    room_keys = keys.replica.keys()
-    for key in room_keys:
+    for key in keys.room_keys():
         state = keys[key]
         if not (_is_seen_scalar(state) and state.withheld is ABSENT) and _is_changed(keys, state):
             yield key
-    for state in _deleted(keys, room_keys):
+    for state in _deleted(keys):
         if state.last_seen is not ABSENT and (state.widget is None or state.is_registered):
             yield state.key
 
@@ -132,10 +133,9 @@ def displaced_values(keys: KeyStates, values: Mapping[str, Any]) -> dict[str, An
     return displaced
 
 
-def _deleted(keys: KeyStates, room_keys: list[str]) -> list[KeyState]:
+def _deleted(keys: KeyStates) -> list[KeyState]:
     """Return the keys that the room had at the last run and does not have now."""
-    present = set(room_keys)
-    return [state for state in keys.values() if state.is_in_room and state.key not in present]
+    return [state for state in keys.values() if state.is_in_room and state.key not in keys.replica]
 
 
 def _reset(state: KeyState, values: Mapping[str, Any]) -> StateWrite | None:

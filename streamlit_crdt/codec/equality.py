@@ -28,7 +28,8 @@ _MAX_COMPARED_DEPTH = 4 * MAX_DEPTH
 _EXACT = frozenset({type(None), bool, int, str, bytes})
 """Types for which `==` between two values of the same type is exact. Their subclasses are not included."""
 
-_IMMUTABLE = frozenset({type(None), bool, int, float, str, bytes, complex, range, datetime, time, Decimal})
+IMMUTABLE = frozenset({type(None), bool, int, float, str, bytes, complex, range, datetime, time, Decimal})
+"""Types whose values never change. The same object is the same value."""
 
 
 def equal(left: object, right: object) -> bool:
@@ -45,7 +46,7 @@ def equal(left: object, right: object) -> bool:
 
 def deep_copy(value: Any) -> Any:
     """Return a copy that shares no mutable part with `value`. An immutable value is returned itself."""
-    return value if type(value) in _IMMUTABLE else _copy(value, {})
+    return value if type(value) in IMMUTABLE else _copy(value, {})
 
 
 def _are_equal(left: Any, right: Any, depth: int) -> bool:
@@ -144,7 +145,7 @@ def _zone_token(zone: tzinfo | None) -> Hashable:
 
 def _copy(value: Any, copies: dict[int, Any]) -> Any:
     kind = type(value)
-    if kind in _IMMUTABLE:
+    if kind in IMMUTABLE:
         return value
     if id(value) in copies:
         return copies[id(value)]
