@@ -247,7 +247,9 @@ class RootTypes:
         """Return whether the root type has an editor that is valid for its present content."""
         name = f"{rule.name}:{key}"
         is_present = name not in self._changed and not self._is_forgotten
-        return is_present and name in self._editors and self._editors[name].content is self._contents.get(name)
+        return (
+            is_present and name in self._editors and self._editors[name].content is self._contents.get(name)
+        )
 
     def editor(
         self, key: str, rule: Rule, container_tag: str, author: int, open_shared: Callable[[], Shared]

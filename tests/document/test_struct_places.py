@@ -60,6 +60,24 @@ EDITS: dict[str, tuple[Any, Callable[[Any, Random], Any]]] = {
 }
 
 
+def operate(replica: Replica, random: Random) -> None:
+    """Make one random operation of an editor."""
+    key, number = random.choice(KEYS), random.randrange(4)
+    operations: dict[str, Callable[[Any], object]] = {
+        "list": lambda editor: (
+            editor.insert(number, [random.choice((1, "x", {"a": 1}))])
+            if random.random() < 0.6
+            else editor.delete(range(min(1, len(editor))))
+        ),
+        "set": lambda editor: random.choice((editor.add, editor.discard))(str(number)),
+        "counter": lambda editor: editor.add(number),
+        "text": lambda editor: editor.insert(0, random.choice(("ab", "é😀"))),
+    }
+    name = random.choice(list(operations))
+    with suppress(CrdtError):
+        replica.operate(key, RULES[name], EDITS[name][0], operations[name])
+
+
 def edit(replica: Replica, random: Random) -> None:
     """Make one random edit, with a rule that may differ from the one that stores the key."""
     key, name = random.choice(KEYS), random.choice([*EDITS, "value", "delete", "undo", "redo", "group"])
@@ -82,7 +100,7 @@ def edit(replica: Replica, random: Random) -> None:
 def edit_several(replica: Replica, random: Random) -> None:
     with replica.transaction():
         for _ in range(random.randrange(1, 4)):
-            edit_in_transaction(replica, random)
+            random.choice((edit_in_transaction, operate))(replica, random)
 
 
 def edit_in_transaction(replica: Replica, random: Random) -> None:
@@ -125,7 +143,9 @@ def run(seed: int, *, hostile: bool) -> None:
     foreign = [update for each in random_documents(seed, 0, 2) for update in each.updates] if hostile else []
     for step in range(STEPS):
         number = random.randrange(3)
-        match random.choice(("edit", "edit", "several", "exchange", "exchange", "whole", "hostile")):
+        match random.choice(("edit", "operate", "several", "exchange", "exchange", "whole", "hostile")):
+            case "operate":
+                operate(replicas[number], random)
             case "edit":
                 edit(replicas[number], random)
             case "several":
