@@ -97,9 +97,7 @@ class KeyedValues:
             return False
         self._note_edit(LocalEdit("edit", key, _kept(base), _kept(after), rule, is_by_person=is_by_person))
         versions = self._versions(key, rule)
-        self._document.edit(
-            key, rule, Edit(base, after, self._document.replica_id, is_by_person, versions)
-        )
+        self._document.edit(key, rule, Edit(base, after, self._document.replica_id, is_by_person, versions))
         self._has_merged = True
         if was_stored:
             self._unread.add(key)

@@ -386,7 +386,11 @@ class RootTypes:
             return before is not _ABSENT
         values[key] = after
         if type(before) is type(after) is MergedValue and before.content is after.content:
-            return before.container_tag != after.container_tag or before.rule.name != after.rule.name or f"{after.rule.name}:{key}" in patched
+            return (
+                before.container_tag != after.container_tag
+                or before.rule.name != after.rule.name
+                or f"{after.rule.name}:{key}" in patched
+            )
         return before is _ABSENT or _is_different(before, after)
 
     def _value(self, key: str) -> Stored:
@@ -428,7 +432,8 @@ def _is_different(before: Stored, after: Stored) -> bool:
     if kind is not type(after):
         return True
     if kind is MergedValue:
-        return (before.rule.name, before.container_tag) != (after.rule.name, after.container_tag) or _is_different(
-            before.content, after.content
-        )
+        return (before.rule.name, before.container_tag) != (
+            after.rule.name,
+            after.container_tag,
+        ) or _is_different(before.content, after.content)
     return not equal(before, after) if kind in (list, dict, float) else bool(before != after)

@@ -129,7 +129,7 @@ def test_key_and_token_survive_pycrdt(item: Any) -> None:
     sender, receiver = Replica(), Replica()
     sender.set("k", [item])
     receiver.apply(sender.diff())
-    (read,) = receiver._document.get_all()["k"]
+    (read,) = receiver.stored()["k"]
     assert (item_key(read), token(read)) == (item_key(encode(item)), token(encode(item)))
 
 
