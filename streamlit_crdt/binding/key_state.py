@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamlit_crdt.binding.text_drafts import TextDrafts
 from streamlit_crdt.binding.widgets import MULTIPLE, REFUSED, UNKEYED_PREFIX, Widget
 from streamlit_crdt.codec.equality import IMMUTABLE, deep_copy, equal
+from streamlit_crdt.codec.fingerprint import Fingerprint, fingerprint
 from streamlit_crdt.errors import ValueUnreadableError
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class KeyState:
 
 
 _KEPT_WHEN_PARKED: Final = frozenset(
-    {"key", "is_shared", "is_unkeyed", "last_seen", "room_value", "is_in_room", "is_unshown"}
+    {"key", "is_shared", "is_unkeyed", "last_seen", "list_seen", "room_value", "is_in_room", "is_unshown"}
 )
 _DEFAULTS: Final = {
     each.name: each.default for each in fields(KeyState) if each.name not in _KEPT_WHEN_PARKED
@@ -197,8 +198,8 @@ _DEFAULTS: Final = {
 class KeyStates(dict[str, KeyState]):
     """Key states of one session in one room, by key. An access to a missing key creates its state.
 
-    A state in which nothing is open is *parked*: session state and room have the same immutable value. Loops over the
-    states omit it, so that a run takes time in proportion to what changes. Any access by key returns it to the others.
+    A state in which nothing is open is *parked*: session state and room have the same value. Loops over the states omit
+    it, so that a run takes time in proportion to what changes. Any access by key returns it to the others.
 
     Not thread-safe: `StateBinding` holds a lock. A loop that calls code of the app, such as a `format_func`, iterates a
     copy: that code may add keys.
@@ -225,12 +226,14 @@ class KeyStates(dict[str, KeyState]):
         self._warned: set[tuple[str, str]] = set()
         self._parked: dict[str, KeyState] = {}
         self._parked_values: dict[str, Any] = {}
+        self._fingerprints: dict[str, Fingerprint] = {}
         self._reviewed: dict[str, Any] = {}
         self._must_scan = True
 
     def __missing__(self, key: str) -> KeyState:
         if key in self._parked:
             del self._parked_values[key]
+            self._fingerprints.pop(key, None)
             state = self[key] = self._parked.pop(key)
             return state
         is_shared = self.context.key_filter.shares(key)
@@ -274,20 +277,24 @@ class KeyStates(dict[str, KeyState]):
         """Park a state if nothing is open for it.
 
         Args:
-            value: the value in session state.
+            value: the value in session state. The room's value and `last_seen` are equal.
         """
         is_settled = (
-            type(value) in IMMUTABLE
-            and state.is_shared
+            state.is_shared
             and state.is_in_room
             and not state.is_unkeyed
-            and state.room_value is not ABSENT
             and all(getattr(state, name) is default for name, default in _DEFAULTS.items())
         )
-        if is_settled and equal(value, state.last_seen) and equal(value, state.room_value):
-            self.pop(state.key, None)
-            self._parked[state.key] = state
-            self._parked_values[state.key] = value
+        if not is_settled:
+            return
+        if type(value) not in IMMUTABLE:
+            found = fingerprint(value)
+            if found is None:
+                return
+            self._fingerprints[state.key] = found
+        self.pop(state.key, None)
+        self._parked[state.key] = state
+        self._parked_values[state.key] = value
 
     def open_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values in session state whose states are not parked, in no particular order.
@@ -300,8 +307,8 @@ class KeyStates(dict[str, KeyState]):
             changed = list(compress(values, map(is_not, values.values(), last.values())))
         else:
             changed = list(self._parked)
-        for key in changed:
-            if key in self._parked and values.get(key, ABSENT) is not self._parked_values[key]:
+        for key in {*changed, *self._fingerprints}:
+            if key in self._parked and self._is_changed(key, values.get(key, ABSENT)):
                 self[key]
         if has_same_keys:
             last.update((key, values[key]) for key in changed)
@@ -309,10 +316,22 @@ class KeyStates(dict[str, KeyState]):
         self._reviewed = dict(values)
         return {key: values[key] for key in filterfalse(self._parked.__contains__, values)}
 
+    def _is_changed(self, key: str, value: Any) -> bool:
+        """Return whether a parked value has changed. Another list counts as changed, for `KeyState.list_seen`."""
+        is_other = value is not self._parked_values[key]
+        known = self._fingerprints.get(key)
+        if known is None or (is_other and type(value) is list):
+            return is_other
+        if not known.matches(value):
+            return True
+        self._parked_values[key] = value
+        return False
+
     def _unpark_all(self) -> None:
         self.update(self._parked)
         self._parked.clear()
         self._parked_values.clear()
+        self._fingerprints.clear()
         self._reviewed = {}
         self._must_scan = True
 

@@ -30,20 +30,19 @@ class StateWrite:
 
 
 def plan(keys: KeyStates, values: Mapping[str, Any]) -> list[StateWrite]:
-    """Return the writes that session state needs, to show the room."""
+    """Return the writes that session state needs, to show the room. Call it after a push of the same values."""
     keys.take_changes()
-    keys.open_values(values)
     for state in keys.values():
         state.is_merged = False
     writes = []
     for key in keys.room_keys():
         state, value = keys[key], values.get(key, ABSENT)
-        if not (_is_seen_scalar(state) and _is_settled(state, value)):
-            write = _plan_key(keys, state, values)
-            if write is not None:
-                writes.append(write)
-                continue
-        keys.park(state, value)
+        if _is_seen_scalar(state) and _is_settled(state, value):
+            keys.park(state, value)
+            continue
+        write = _plan_key(keys, state, values)
+        if write is not None:
+            writes.append(write)
     for state in _deleted(keys):
         state.is_in_room = False
         state.held = ABSENT
@@ -179,9 +178,10 @@ def _plan_key(keys: KeyStates, state: KeyState, values: Mapping[str, Any]) -> St
         return None
     is_overdue = state.withheld is not ABSENT and form_drafts.is_overdue(keys, state)
     if key in values and state.shows(values[key], remote) and not is_overdue:
+        state.value_before_sync = ABSENT
         if state.in_flight is None:
             keys.see(state, remote)
-        state.value_before_sync = ABSENT
+            keys.park(state, values[key])
         return None
     value = remote if widget is None else widget.to_widget_value(remote)
     if value is REFUSED:

@@ -7,6 +7,7 @@ Nothing is pickled.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -82,13 +83,37 @@ def arrays_equal(left: Any, right: Any, items_equal: Callable[[Any, Any], bool])
     if left.dtype != right.dtype or left.shape != right.shape:
         return False
     if left.dtype.kind == "O":
-        return all(items_equal(a, b) for a, b in zip(left.flat, right.flat, strict=True))
+        return _have_same_bits(left, right) or all(map(items_equal, left.flat, right.flat))
+    if left.dtype.kind in _NUMERIC_KINDS and _have_same_bits(left, right):
+        return True
     if left.dtype.kind in "fc":
         both_nan = numpy.isnan(left) & numpy.isnan(right)
         signs = numpy.signbit(left.real) == numpy.signbit(right.real)
         signs &= numpy.signbit(left.imag) == numpy.signbit(right.imag)
         return bool((both_nan | ((left == right) & signs)).all())
     return bool(left.tobytes() == right.tobytes())
+
+
+def _have_same_bits(left: Any, right: Any) -> bool:
+    """Return whether two arrays of one dtype and shape have the same bits: for objects, the same references."""
+    import numpy
+
+    size = left.dtype.itemsize
+    if size not in (1, 2, 4, 8):
+        return False
+    return bool(numpy.array_equal(numpy.asarray(_Bits(left, size)), numpy.asarray(_Bits(right, size))))
+
+
+class _Bits:
+    """The memory of an array as unsigned integers. numpy itself refuses such a view of objects."""
+
+    def __init__(self, source: Any, size: int) -> None:
+        interface = source.__array_interface__
+        self._source = source
+        self.__array_interface__ = {
+            **{name: interface[name] for name in ("data", "shape", "strides", "version")},
+            "typestr": f"{'<' if sys.byteorder == 'little' else '>'}u{size}",
+        }
 
 
 def scalar_token(value: Any) -> Hashable:

@@ -80,8 +80,8 @@ def are_equal(left: Any, right: Any, arrays_equal: Comparison, items_equal: Comp
             and are_equal(left.columns, right.columns, arrays_equal, items_equal)
             and are_equal(left.index, right.index, arrays_equal, items_equal)
             and all(
-                _values_equal(left.iloc[:, at], right.iloc[:, at], arrays_equal)
-                for at in range(left.shape[1])
+                _values_equal(one, other, arrays_equal)
+                for (_, one), (_, other) in zip(left.items(), right.items(), strict=True)
             )
         )
     if isinstance(left, pandas.Series):
