@@ -49,6 +49,8 @@ def check_parts(values: dict[str, Any], made: EditRecord, hint: str) -> None:
     assert all(text.count(own) <= 1 for own in made.added["text"]), f"{hint}: twice in {text!r}"
     assert sorted(set(values["list"]) - {"first"}) == sorted(made.remaining("list")), hint
     assert len(values["list"]) == len(set(values["list"])), f"{hint}: twice in {values['list']}"
+    ids = [item["id"] for item in values["records"] if item["id"]]
+    assert sorted(ids) == sorted(made.remaining("records")), hint
     assert values["set"] - {"first"} == made.remaining("set"), hint
     assert {path for path, _ in flatten(values["map"])} - {("a", "b")} == made.remaining("map"), hint
     assert values["counter"] == made.total, hint

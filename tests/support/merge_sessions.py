@@ -13,7 +13,8 @@ from tests.support.fuzz import Peer, deliver_unreliably, make_peers, sync_all
 from tests.support.unicode_texts import random_text, with_word
 
 DEFAULTS: Final[dict[str, Any]] = {
-    "text": "Dear 👩‍👩‍👧‍👦,\r\n", "list": ["first"], "map": {"a": {"b": 0}}, "set": {"first"}, "counter": 0,
+    "text": "Dear 👩‍👩‍👧‍👦,\r\n", "list": ["first"], "records": [{"ticks": 0, "id": 0}], "map": {"a": {"b": 0}},
+    "set": {"first"}, "counter": 0,
 }  # fmt: skip
 
 
@@ -75,6 +76,21 @@ def _edit_list(session: Session, before: list[Any]) -> list[Any]:
     return after
 
 
+def _edit_records(session: Session, before: list[Any]) -> list[Any]:
+    """Remove, add, change and move items."""
+    after = [dict(item) for item in before if session.random.random() < 0.95]
+    for _ in range(session.random.randrange(3)):
+        number = session.made.new_number()
+        # The keys are not in order: pycrdt writes a dict with keys in order in a random one, and vectors are compared.
+        item = {"ticks": 0, "id": number, "text": f"item {number}"}
+        after.insert(session.random.randrange(len(after) + 1), item)
+    if after:
+        session.random.choice(after)["ticks"] = session.made.new_number()
+        after.insert(session.random.randrange(len(after)), after.pop(session.random.randrange(len(after))))
+    session.record_parts("records", *([item["id"] for item in items] for items in (before, after)))
+    return after
+
+
 def _edit_set(session: Session, before: set[Any]) -> set[Any]:
     removed = {item for item in sorted(before, key=str) if session.random.random() < 0.05}
     after = before - removed | {session.made.new_number()}
@@ -99,7 +115,8 @@ def _edit_counter(session: Session, before: int) -> int:
 
 
 EDITS: Final[dict[str, Callable[[Session, Any], Any]]] = {
-    "text": _edit_text, "list": _edit_list, "map": _edit_map, "set": _edit_set, "counter": _edit_counter,
+    "text": _edit_text, "list": _edit_list, "records": _edit_records, "map": _edit_map,
+    "set": _edit_set, "counter": _edit_counter,
 }  # fmt: skip
 
 

@@ -70,8 +70,10 @@ describe("describeKey", () => {
     author.getText("text:t").insert(0, "hi");
     author.getArray("list:l").push([1]);
     author.getMap("counter:c").set("1", 2);
+    author.getMap("records:r").set("~i1", ["a0", 3]);
     const doc = new Y.Doc();
     Y.applyUpdate(doc, Y.encodeStateAsUpdate(author));
     expect(["t", "l", "c"].map((key) => describeKey(doc, key))).toEqual(['t: "hi"', "l: [1]", 'c: {"1":2}']);
+    expect(describeKey(doc, "r")).toBe('r: {"~i1":["a0",3]}');
   });
 });

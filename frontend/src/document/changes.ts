@@ -4,7 +4,7 @@ import * as Y from "yjs";
 /** Root map with one entry for each key of the merge rule "value". */
 const STATE = "state";
 /** Names of the other root types: `kind:KEY`. */
-const KIND_AND_KEY = /^(text|list|map|set|counter|table|rows):(.*)$/s;
+const KIND_AND_KEY = /^(text|list|records|map|set|counter|table|rows):(.*)$/s;
 
 /** Characters of a value in JSON that a notice shows. A key with a longer value is shown without it. */
 const MAX_VALUE_CHARACTERS = 200;
@@ -82,7 +82,7 @@ function valueOf(doc: Y.Doc, key: string): unknown {
   if (doc.share.has(`list:${key}`)) {
     return doc.getArray(`list:${key}`).toJSON();
   }
-  const kind = ["map", "set", "counter", "table"].find((name) => doc.share.has(`${name}:${key}`));
+  const kind = ["records", "map", "set", "counter", "table"].find((name) => doc.share.has(`${name}:${key}`));
   return kind === undefined ? undefined : doc.getMap(`${kind}:${key}`).toJSON();
 }
 

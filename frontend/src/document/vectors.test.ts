@@ -69,6 +69,7 @@ function readRoots(doc: Y.Doc): unknown {
   return {
     "text:k-text": doc.getText("text:k-text").toJSON(),
     "list:k-list": doc.getArray("list:k-list").toJSON(),
+    "records:k-records": doc.getMap("records:k-records").toJSON(),
     "map:k-map": doc.getMap("map:k-map").toJSON(),
     "set:k-set": doc.getMap("set:k-set").toJSON(),
     "counter:k-counter": doc.getMap("counter:k-counter").toJSON(),
