@@ -60,7 +60,13 @@ class ReplicaIds(Protocol):
 
 
 class RoomPeer(Protocol):
-    """Peer of a session in a room of this process: a `LocalPeer`, or a wrapper of one."""
+    """Peer of a session in a room of this process: a `LocalPeer`, or a wrapper of one.
+
+    Attributes:
+        on_request: Called in the event loop when `take_request` may have a vector. It must not block.
+    """
+
+    on_request: Callable[[], None] | None
 
     @property
     def replica_ids(self) -> ReplicaIds | None: ...

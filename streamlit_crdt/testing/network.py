@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any, Final, Self
@@ -88,6 +88,14 @@ class BlockingPeer:
     @property
     def replica_ids(self) -> ReplicaIds | None:
         return self._peer.replica_ids
+
+    @property
+    def on_request(self) -> Callable[[], None] | None:
+        return self._peer.on_request
+
+    @on_request.setter
+    def on_request(self, callback: Callable[[], None] | None) -> None:
+        self._peer.on_request = callback
 
     @property
     def epoch(self) -> str:

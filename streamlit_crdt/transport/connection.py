@@ -13,7 +13,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from streamlit_crdt import _compat
@@ -30,6 +31,9 @@ from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
 
 _MAX_FORMER_TABS: Final = 100
 """Tabs whose late frames are rejected, because they carry the document of a room before it was rewritten."""
+
+_ANSWERS: Final = ThreadPoolExecutor(2, "streamlit-crdt-answers")
+"""Threads that answer requests of rooms. An answer may take as long as loading the room."""
 
 _log = logging.getLogger("streamlit_crdt")
 
@@ -102,6 +106,8 @@ class RoomConnection:
                 self._local.push(peer, self.replica.diff(), range(version + 1), self.unsaved)
             self._gaps.note_whole_state()  # the first drain brings it
             self._reuse_id(peer)
+        if peer is not None and peer is self.peer:
+            peer.on_request = functools.partial(self._answer_later, peer, self.replica, self.unsaved)
         self.drain()
         self.is_synced = self.is_synced or self.is_local
 
@@ -173,10 +179,30 @@ class RoomConnection:
             self._gaps.note_whole_state()
         if update := peer.drain():
             self._apply(update)
+        self._answer(peer, self.replica, self.unsaved)
+        self._request_missing()
+
+    def _answer_later(self, peer: RoomPeer, replica: Replica, unsaved: UnsavedEdits) -> None:
+        """Answer the room's request in another thread: a script run may hold the replica's lock. Event loop."""
+        with suppress(RuntimeError):  # the interpreter ends
+            _ANSWERS.submit(self._try_answer, peer, replica, unsaved)
+
+    def _try_answer(self, peer: RoomPeer, replica: Replica, unsaved: UnsavedEdits) -> None:
+        try:
+            self._answer(peer, replica, unsaved)
+        except Exception:
+            _log.exception("room %r: the answer to a request for missing updates failed", self.room)
+
+    def _answer(self, peer: RoomPeer, replica: Replica, unsaved: UnsavedEdits) -> None:
+        """Push what the room lacks if it requests that (rule S6). Any thread.
+
+        A replica gets another document only after its peer was closed, and a closed peer accepts no push. The document
+        of a deleted or rewritten room is therefore never pushed into its successor.
+        """
         vector = peer.take_request()
         if vector is not None and not self.is_read_only:
-            self._local.push(peer, self.replica.diff(vector), range(0), self.unsaved)
-        self._request_missing()
+            versions = range(replica.version + 1)  # read first: the update contains at least these
+            self._local.push(peer, replica.diff(vector), versions, unsaved)
 
     def _apply(self, update: bytes) -> bool:
         """Apply an update of the room. Return whether the replica accepted it."""

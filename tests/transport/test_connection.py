@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
+from streamlit_crdt.document.replica import Replica
+from streamlit_crdt.testing.network import BlockingPeer, MemoryServer, SimulatedNetwork
 from streamlit_crdt.transport.connection import RoomConnection
 from streamlit_crdt.transport.local_connection import LocalConnection
 from streamlit_crdt.transport.unsaved_edits import UnsavedEdits
-from streamlit_crdt_server import HubNotRunningError, KeyRing
+from streamlit_crdt_server import HubNotRunningError, KeyRing, LocalPeer
 from streamlit_crdt_server.rewriting import RoomPast
 from tests.support.scripted_backend import ScriptedBackend, ScriptedPeer
 
@@ -161,3 +164,73 @@ def test_S6_session_pushes_the_state_that_its_room_requests() -> None:
     peer.requested_vector = b"\0"
     connection.drain()
     assert len(peer.updates) == pushed + 1
+
+
+class LossyPeer(BlockingPeer):
+    """Peer that loses the next update on the way to its room, and waits for none."""
+
+    loses_next = False
+
+    def push(self, update: bytes) -> Future[None]:
+        if self.loses_next:
+            self.loses_next = False
+            return Future()
+        return self._peer.push(update)
+
+
+class LossyBackend(SimulatedNetwork):
+    def open(self, room: str, session_id: str | None = None) -> LossyPeer:
+        return LossyPeer(self.hub.open_local(room, session=session_id, timeout_s=DEADLINE_S))
+
+
+@pytest.fixture
+def server() -> Iterator[MemoryServer]:
+    with MemoryServer() as running:
+        yield running
+
+
+def entered(server: MemoryServer) -> tuple[RoomConnection, LossyPeer]:
+    session = RoomConnection("r", LossyBackend(server))
+    session.attach()
+    peer = session.peer
+    assert isinstance(peer, LossyPeer)
+    return session, peer
+
+
+def news_of(peer: LocalPeer) -> threading.Event:
+    """Return the event that the peer has an update of another one."""
+    has_update = threading.Event()
+    peer.on_update = lambda: has_update.set() if peer.drain() else None
+    return has_update
+
+
+def test_S6_session_answers_its_room_without_a_further_run(server: MemoryServer) -> None:
+    session, peer = entered(server)
+    has_update = news_of(server.open("r"))
+    peer.loses_next = True
+    session.replica.set("a", 1)
+    session.replica.set("b", 2)  # waits for the first one
+    assert has_update.wait(DEADLINE_S)
+    assert dict(server.replica("r").items()) == {"a": 1, "b": 2}
+
+
+def test_S6_busy_session_does_not_block_the_loop_of_its_room(server: MemoryServer) -> None:
+    session, peer = entered(server)
+    other = server.open("r")
+    is_requested, has_update = threading.Event(), news_of(other)
+    answer = peer.on_request
+    assert answer is not None
+    peer.on_request = lambda: (answer(), is_requested.set())[1]
+    peer.loses_next = True
+    session.replica.set("a", 1)
+    author = Replica()
+    author.apply(session.replica.diff())
+    vector = author.state_vector()
+    author.set("a", 3)
+    peer.push(author.diff(vector))
+    with session.replica.transaction():
+        assert is_requested.wait(DEADLINE_S)
+        other.read_state().result(DEADLINE_S)  # the loop is free
+        assert not has_update.is_set()
+    assert has_update.wait(DEADLINE_S)
+    assert dict(server.replica("r").items()) == {"a": 3}

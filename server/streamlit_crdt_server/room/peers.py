@@ -311,7 +311,8 @@ class LocalPeer:
         is_closed: Whether it has left or its room has closed. Open the room again then.
         was_deleted: Whether it was closed because its room was deleted. Opening the room again creates another room.
         replica_ids: The free replica ids of the room. None if the peer was not opened through a hub.
-        on_update: Called in the event loop when there may be something new. It must not block.
+        on_update, on_request: Called in the event loop when `drain`, or `take_request`, may return something new.
+            They must not block.
     """
 
     def __init__(
@@ -335,6 +336,7 @@ class LocalPeer:
         self.was_deleted = False
         self.room = room.name
         self.on_update: Callable[[], None] | None = None
+        self.on_request: Callable[[], None] | None = None
         self.replica_ids: ReplicaIds | None = None
         self._room = room
         self._post = post
@@ -402,9 +404,7 @@ class LocalPeer:
         self.is_leaving = False  # its session is alive
         with self._lock:
             received, self._received, self._received_bytes = self._received, [], 0
-        if not received:
-            return None
-        return received[0] if len(received) == 1 else merge_updates(*received)
+        return merge_updates(*received) if len(received) > 1 else next(iter(received), None)
 
     def read_state(self) -> Future[bytes]:
         """Read the whole room in the event loop. The future stays pending if that fails."""
@@ -448,13 +448,14 @@ class LocalPeer:
                 self._received = [merge_updates(*self._received)]
         if is_long and (state := self._room.pipeline.read_shared_state()) is not None:
             self._set_received(state)
-        self._notify()
+        self._call(self.on_update)
 
     def request_state(self, state_vector: bytes) -> None:
         """Keep the request until `take_request()`. Called by the room."""
         with self._lock:
             self._requested_vector = state_vector
-        self._notify()
+        self._call(self.on_request)
+        self._call(self.on_update)
 
     def take_request(self) -> bytes | None:
         """Return the state vector beyond which the room requests everything, because it lacks updates. Else None."""
@@ -468,7 +469,7 @@ class LocalPeer:
     def replace(self, state: bytes) -> None:
         """Replace the undrained updates by a whole state, after the room was loaded again. Called by the room."""
         self._set_received(state)
-        self._notify()
+        self._call(self.on_update)
 
     def disconnect(self, code: CloseCode = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
         """Close the peer because its room closes. Unsaved and later pushes fail. Called by the room."""
@@ -485,14 +486,13 @@ class LocalPeer:
             self._received = [state]
             self._received_bytes = self._state_bytes = len(state)
 
-    def _notify(self) -> None:
-        """Call `on_update`. Its exception is logged and must not reach other peers."""
-        if self.on_update is None:
-            return
+    def _call(self, callback: Callable[[], None] | None) -> None:
+        """Call a callback. Its exception is logged and must not reach other peers."""
         try:
-            self.on_update()
+            if callback is not None:
+                callback()
         except Exception:
-            _log.exception("room %r: on_update failed", self.room)
+            _log.exception("room %r: the callback of a peer failed", self.room)
 
     def _forget(self, done: Future[None]) -> None:
         with self._lock:
