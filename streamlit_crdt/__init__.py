@@ -24,6 +24,7 @@ from streamlit_crdt.errors import (
     RoomNameError,
     RoomNotLoadedError,
     ServerUnavailableError,
+    SharedItemDeletedError,
     SharedTypeError,
     SnapshotLimitError,
     SnapshotMissingError,
@@ -37,7 +38,14 @@ from streamlit_crdt.errors import (
 )
 from streamlit_crdt.merge import MergeRule
 from streamlit_crdt.room.room import Room, SharedState
-from streamlit_crdt.room.shared_types import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
+from streamlit_crdt.room.shared_types import (
+    SharedCounter,
+    SharedList,
+    SharedMap,
+    SharedRecords,
+    SharedSet,
+    SharedText,
+)
 from streamlit_crdt.room.snapshots import Snapshots
 from streamlit_crdt.room.sync import crdt_sync, private_key
 from streamlit_crdt.room_picker import select_room_widget
@@ -62,8 +70,10 @@ __all__ = [
     "RoomNotLoadedError",
     "ServerUnavailableError",
     "SharedCounter",
+    "SharedItemDeletedError",
     "SharedList",
     "SharedMap",
+    "SharedRecords",
     "SharedSet",
     "SharedState",
     "SharedText",

@@ -95,6 +95,26 @@ class SharedTypeError(CrdtError, TypeError):
         )
 
 
+class SharedItemDeletedError(CrdtError, LookupError):
+    """Raised when a container inside of a shared value is changed that the room does not have any more.
+
+    Another participant has deleted it or the value around it, or has replaced it by a value of another type.
+
+    Attributes:
+        key: the key of the shared value.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"The changed part of the value of {self.key!r:.200} was deleted or replaced meanwhile. Nothing was "
+            "changed. Read the value again and repeat the change."
+        )
+
+
 class RoleError(CrdtError, ValueError):
     """Raised when a role is neither "editor" nor "viewer".
 

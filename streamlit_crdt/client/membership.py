@@ -91,13 +91,16 @@ class ClientMembership:
 
     def write(self, key: str, value: Any) -> None:
         with self._editing(key) as replica:
-            replica.edit(key, None, value, self._policy.rule(key, value, None, replica.rule_name(key)))
+            replica.edit(key, None, value, self.rule(key, value))
 
     def remove(self, key: str) -> None:
         with self._editing(key) as replica:
             replica.delete(key)
 
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+    def rule(self, key: str, value: Any) -> Rule | None:
+        return self._policy.rule(key, value, None, self.replica.rule_name(key))
+
+    def change(self, key: str, rule: Rule | None, empty: Any, change: Callable[[Any], Any]) -> None:
         with self._editing(key) as replica:
             replica.change(key, rule, empty, change)
 

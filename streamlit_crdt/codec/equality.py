@@ -18,6 +18,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from streamlit_crdt.codec import arrays
+from streamlit_crdt.codec.live_values import LiveValue, plain
 
 MAX_DEPTH = 64
 """Limit of nesting in levels. A deeper value is rejected, and so is a value that contains itself."""
@@ -57,6 +58,8 @@ def _are_equal(left: Any, right: Any, depth: int) -> bool:
         return bool(left == right) if kind in _EXACT else _floats_equal(left, right)
     if isinstance(left, Enum) or isinstance(right, Enum):
         return _token(left) == _token(right)
+    if isinstance(left, LiveValue) or isinstance(right, LiveValue):
+        return _are_equal(plain(left), plain(right), depth)
     if kind is not type(right):
         return False
     if depth > _MAX_COMPARED_DEPTH:
@@ -166,4 +169,4 @@ def _copy(value: Any, copies: dict[int, Any]) -> Any:
         return kind(value)
     if "numpy" in sys.modules and arrays.owns(value):
         return arrays.copy(value)
-    return value
+    return _copy(plain(value), copies) if isinstance(value, LiveValue) else value

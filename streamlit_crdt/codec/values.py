@@ -33,6 +33,7 @@ from typing import Any
 
 from streamlit_crdt.codec import arrays, scalars
 from streamlit_crdt.codec.equality import MAX_DEPTH, deep_copy, equal
+from streamlit_crdt.codec.live_values import LiveValue, plain
 from streamlit_crdt.codec.scalars import Stored, type_name
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
 
@@ -177,6 +178,8 @@ class _Encoder:
         return _tag("dict", [[self.tree(key, depth), self.tree(item, depth)] for key, item in value.items()])
 
     def _tagged(self, value: Any, depth: int) -> Stored:
+        if isinstance(value, LiveValue):
+            return self._container(plain(value), depth)
         codec = scalars.CODECS.get(type(value))
         if codec is not None:
             tag, payload = codec.tag, codec.pack(value)

@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from streamlit_crdt.codec.live_values import plain
 from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.document.edits import LocalEdit
 from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError, ValueUnreadableError
 from streamlit_crdt.merge import Edit, MergedValue, Rule
-from streamlit_crdt.merge.editors import Editor, trial_editor
+from streamlit_crdt.merge.editors import Editor, copied_editor, follow_rule, trial_editor
 from streamlit_crdt.merge.rule import Foreign
 from streamlit_crdt.merge.tree.tree_rule import TreeRule
 from streamlit_crdt.merge.tree.versions import Versions
@@ -62,6 +63,7 @@ class KeyedValues:
     def set(self, key: str, value: object) -> bool:
         """See `Replica.set`."""
         check_key(key)
+        value = plain(value)
         stored = encode(value, key=key)
         is_plain = key in self._stored and not isinstance(self._stored[key], MergedValue)
         if is_plain and self._has_equal_value(key, value):
@@ -86,6 +88,7 @@ class KeyedValues:
         self, key: str, before: object, after: object, rule: Rule | None, *, is_by_person: bool = True
     ) -> bool:
         """See `Replica.edit`."""
+        before, after = plain(before), plain(after)
         if rule is None or not rule.accepts(after):
             return self.set(key, after)
         check_key(key)
@@ -121,7 +124,7 @@ class KeyedValues:
         stored = self._stored_by(key, rule)
         if stored is None:
             return read(self._trial(key, rule, empty))
-        return read(self._document.editor(key, rule, stored.container_tag))
+        return read(follow_rule(self._document.editor(key, rule, stored.container_tag), rule))
 
     def rehearse(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
         """See `Replica.rehearse`."""
@@ -133,10 +136,21 @@ class KeyedValues:
         """See `Replica.operate`."""
         check_key(key)
         try:
-            stored = self._stored_by(key, rule) if is_by_person else None
-            if stored is None:
-                return self._operate_on_trial(key, rule, empty, operation, is_by_person=is_by_person)
-            editor = self._document.prepare_editor(key, rule, stored.container_tag)
+            stored = self._stored_by(key, rule)
+            if stored is None or not is_by_person:
+                trial = self._trial(key, rule, empty)
+                returned = operation(trial)
+                if not trial.has_changed:
+                    return returned
+                value = self.get(key, empty)
+                if not is_by_person:
+                    after = rule.value(trial.content, trial.container_tag)
+                    self.edit(key, value, after, rule, is_by_person=False)
+                    return returned
+                self._seed(key, rule, value, value)
+                self._stored[key] = self._document.read(key)
+            tag = rule.container_tag(value) if stored is None else stored.container_tag
+            editor = follow_rule(self._document.prepare_editor(key, rule, tag), rule)
             editor.begin()
             try:
                 return operation(editor)
@@ -144,29 +158,24 @@ class KeyedValues:
                 if editor.has_changed:
                     self._note_edit(LocalEdit("operation", key, empty, tuple(editor.steps), rule))
                     self._unread.discard(key)
+                    self._unread.discard(key)
                     self._stored[key] = self._document.end_operation(key, rule, editor)
         except ValueNotShareableError as error:
             error.key = key
             raise
 
-    def _operate_on_trial(
-        self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned], *, is_by_person: bool
-    ) -> Returned:
-        """Operate on a copy of the value, and write the difference by the rule."""
-        editor = self._trial(key, rule, empty)
-        returned = operation(editor)
-        if editor.has_changed:
-            after = rule.value(editor.content, editor.container_tag)
-            self.edit(key, self.get(key, empty), after, rule, is_by_person=is_by_person)
-        return returned
-
     def _trial(self, key: str, rule: Rule, empty: Any) -> Editor:
-        value = self.get(key, empty)
-        if not rule.accepts(value):
-            raise SharedTypeError(key, rule.name, type(value).__name__)
-        editor = trial_editor(rule, value)
+        stored = self._stored_by(key, rule)
+        if stored is not None:
+            present = self._get_stored(key)
+            editor = copied_editor(stored.rule, present.content, present.container_tag)
+        else:
+            value = self.get(key, empty)
+            if not rule.accepts(value):
+                raise SharedTypeError(key, rule.name, type(value).__name__)
+            editor = trial_editor(rule, value)
         editor.begin()
-        return editor
+        return follow_rule(editor, rule)
 
     def _stored_by(self, key: str, rule: Rule) -> MergedValue | None:
         """Return the value of `key` if it is stored by `rule` and was readable when its content was read."""

@@ -172,13 +172,13 @@ class Replica:
     def change(
         self,
         key: str,
-        rule: Rule,
+        rule: Rule | None,
         empty: Any,
         change: Callable[[Any], Any],
         *,
         is_by_person: bool = True,
     ) -> bool:
-        """Edit the current value of `key` by a merge rule.
+        """Edit the current value of `key` by a merge rule. Without one, the last writer wins.
 
         Args:
             empty: the base if the key has no value.
@@ -208,8 +208,8 @@ class Replica:
         Args:
             rule: a rule that has an editor, see `merge.editors`.
             empty: the value if the key has none.
-            operation: called with the editor of the value. It is called with an editor of a copy if `rule` does not
-                store the value yet. Its exceptions pass.
+            operation: called with the editor of the value. Before that, it is called with the editor of a copy if
+                `rule` does not store the value yet. Its exceptions pass.
             is_by_person: see `Edit`.
 
         Raises:

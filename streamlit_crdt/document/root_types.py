@@ -259,6 +259,7 @@ class RootTypes:
         editor = self._editors.get(name)
         if editor is None or editor.content is not content:
             editor = self._editors[name] = new_editor(rule, content, container_tag, author, open_shared)
+            self._contents[name] = editor.content
         editor.container_tag = container_tag
         return editor
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
+from streamlit_crdt.codec.live_values import plain
 from streamlit_crdt.errors import MergeRuleError
 from streamlit_crdt.merge.counter_rule import CounterRule
 from streamlit_crdt.merge.list_rule import ListRule
@@ -66,7 +67,7 @@ class MergePolicy:
             stored_rule: name of the rule that stores the present value. Records stay records by default, whatever the
                 items of a later list are.
         """
-        name = self._named(key)
+        value, name = plain(value), self._named(key)
         if name is None and widget_kind is not None:
             name = _DEFAULTS_BY_WIDGET.get(widget_kind)
         elif name is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
@@ -11,7 +11,15 @@ from streamlit_crdt.access.participant import Role
 from streamlit_crdt.document.events import Event
 from streamlit_crdt.room import room_file
 from streamlit_crdt.room.membership import Membership
-from streamlit_crdt.room.shared_types import SharedCounter, SharedList, SharedMap, SharedSet, SharedText
+from streamlit_crdt.room.shared_types import (
+    SharedCounter,
+    SharedList,
+    SharedMap,
+    SharedRecords,
+    SharedSet,
+    SharedText,
+)
+from streamlit_crdt.room.shared_types.live_values import Change, live_value
 from streamlit_crdt.room.snapshots import Snapshots
 from streamlit_crdt.transport.frame import Status
 
@@ -21,9 +29,11 @@ _ABSENT: Final = object()
 class SharedState(MutableMapping[str, Any]):
     """The shared values of a room by key, without private keys.
 
-    Reading returns a copy: assign it again to share a change of it.
+    Reading a dict, list or set returns a live one: its changes are shared, at any depth. Any other value, such as a
+    DataFrame, is a copy: assign it again to share a change of it.
 
     Raises:
+        SharedItemDeletedError: a live value was changed after its deletion.
         KeyError: the room has no value of this key.
         ValueNotShareableError: the assigned value cannot be shared, or its key is private.
         ValueUnreadableError: this version of Python or of the library cannot decode the value.
@@ -37,7 +47,17 @@ class SharedState(MutableMapping[str, Any]):
         value = self._membership.replica.get(key, _ABSENT)
         if value is _ABSENT:
             raise KeyError(key)
-        return value
+        return live_value(key, value, self._writer_of(key))
+
+    def _writer_of(self, key: str) -> Callable[[Change], None]:
+        """Return the function that writes a change of a live value."""
+
+        def write(change: Change) -> None:
+            membership = self._membership
+            value = membership.replica.get(key)
+            membership.change(key, membership.rule(key, value), None, change)
+
+        return write
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._membership.write(key, value)
@@ -140,6 +160,10 @@ class Room:
     def list(self, key: str) -> SharedList:
         """Return the list of `key`. Concurrent inserts are all kept."""
         return SharedList(self._membership, key)
+
+    def records(self, key: str) -> SharedRecords:
+        """Return the list of records of `key`. Each record has a stable id, and its fields merge one by one."""
+        return SharedRecords(self._membership, key)
 
     def map(self, key: str) -> SharedMap:
         """Return the dict of `key`. Concurrent edits merge by entry."""

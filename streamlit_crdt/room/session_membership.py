@@ -20,7 +20,7 @@ from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.document.snapshots import restore
 from streamlit_crdt.document.stored_snapshots import StoredSnapshot
 from streamlit_crdt.errors import RoomNotLoadedError, ViewOnlyError
-from streamlit_crdt.merge import Rule
+from streamlit_crdt.merge import DEFAULT_POLICY, Rule
 from streamlit_crdt.room.room import Room
 from streamlit_crdt.room.snapshot_menu import show_snapshot_menu
 from streamlit_crdt.session import component
@@ -92,7 +92,10 @@ class SessionMembership:
         self._room_session.writer.remove(key)
         self._session.request_frame(self._run, self._room_session)
 
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+    def rule(self, key: str, value: Any) -> Rule | None:
+        return self._room_session.writer.rule(key, value)
+
+    def change(self, key: str, rule: Rule | None, empty: Any, change: Callable[[Any], Any]) -> None:
         if self._refuses(key):
             change(self.replica.get(key, empty))  # for its result and its errors
             return
@@ -222,7 +225,10 @@ class DetachedMembership:
     def remove(self, key: str) -> None:
         self.replica.delete(key)
 
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+    def rule(self, key: str, value: Any) -> Rule | None:
+        return DEFAULT_POLICY.rule(key, value, None, self.replica.rule_name(key))
+
+    def change(self, key: str, rule: Rule | None, empty: Any, change: Callable[[Any], Any]) -> None:
         self.replica.change(key, rule, empty, change)
 
     def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:

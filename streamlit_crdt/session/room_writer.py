@@ -82,17 +82,20 @@ class RoomWriter:
             ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
         """
         self._check(key, type(value).__name__)
+        self._binding.replica.edit(key, None, value, self.rule(key, value))
+
+    def rule(self, key: str, value: Any) -> Rule | None:
+        """Return the rule by which the app merges `value` under `key`. None if the last writer wins."""
         binding = self._binding
         widget = binding.widgets.get(key)
         kind = None if widget is None else widget.kind
-        rule = binding.context.rule(key, value, kind, binding.replica.rule_name(key))
-        binding.replica.edit(key, None, value, rule)
+        return binding.context.rule(key, value, kind, binding.replica.rule_name(key))
 
     def remove(self, key: str) -> None:
         self.check_role(key)
         self._binding.replica.delete(key)
 
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+    def change(self, key: str, rule: Rule | None, empty: Any, change: Callable[[Any], Any]) -> None:
         """Edit the present value of a key by a merge rule.
 
         Args:
@@ -102,7 +105,7 @@ class RoomWriter:
         Raises:
             ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
         """
-        self._check(key, rule.name)
+        self._check(key, "value" if rule is None else rule.name)
         self._binding.replica.change(key, rule, empty, change)
 
     def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:

@@ -50,7 +50,8 @@ def list_step(choose: random.Random, editor: Any, plain: list[Any]) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_R1_list_operations_equal_those_of_a_list(seed: int) -> None:
-    choose, replica, plain = random.Random(seed), Replica(), list[Any]()
+    choose, replica, plain = random.Random(seed), Replica(), [0]
+    replica.edit("k", None, [0], LIST)
     for _ in range(40):
         replica.operate("k", LIST, [], lambda editor: list_step(choose, editor, plain))
         assert replica.get("k", []) == plain

@@ -184,15 +184,30 @@ def _total(branch: Branch) -> bytes | None:
     """
     if branch.items or len(branch.entries) < 2:
         return None
-    numbers = [_number_of(item) for _, item in sorted(branch.entries.items())]
-    total: float = 0
-    for number in numbers:
+    numbers = dict[str, float]()
+    for name, item in sorted(branch.entries.items()):
+        number = _number_of(item)
         if number is None:
             return None
-        total += number
+        numbers[name] = number
+    total = _sum_after_resets(numbers)
     if isinstance(total, int):
         return bytes((_INTEGER,)) + _encode_signed(total) if abs(total) <= _MAX_SUM else None
     return None if total.is_integer() or total - total else bytes((_FLOAT64,)) + _DOUBLE.pack(total)
+
+
+def _sum_after_resets(numbers: Mapping[str, float]) -> float:
+    """Return the value of a counter. An entry `-NAME:SUM` is what a reset takes off the entry NAME."""
+    taken = dict[str, float]()
+    for name, number in numbers.items():
+        if name.startswith("-"):
+            entry = name[1:].rpartition(":")[0]
+            taken[entry] = max(taken.get(entry, 0), -number, key=abs)
+    total: float = 0
+    for name, number in numbers.items():
+        if not name.startswith("-"):
+            total += number - taken.get(name, 0) if abs(number) > abs(taken.get(name, 0)) else 0
+    return total
 
 
 def _number_of(item: Item) -> float | None:

@@ -11,6 +11,7 @@ from streamlit_crdt.codec.values import decode
 from streamlit_crdt.merge.editors.editor import Editor, Step
 from streamlit_crdt.merge.item_keys import as_read, encode, token
 from streamlit_crdt.merge.rule import Foreign, Shared
+from streamlit_crdt.merge.tree.containers import kind_of
 
 
 class ListEditor(Editor):
@@ -25,15 +26,26 @@ class ListEditor(Editor):
     ) -> None:
         super().__init__(content, container_tag, author, open_shared)
         self._places: list[int] | None = None
+        self._dict_count: int | None = None
         if any(type(item) is Foreign for item in content):
             self._places = []
             self._locate()
 
     def adapt(self, entry: str | None) -> None:
+        self._dict_count = None
         self._locate()
 
     def __len__(self) -> int:
         return len(self.content if self._places is None else self._places)
+
+    @property
+    def has_only_dicts(self) -> bool:
+        """True if all items are dicts. They are counted once, and after changes of others."""
+        if not len(self) or kind_of(self.content[self._place(0)]) != "dict":
+            return not len(self)
+        if self._dict_count is None:
+            self._dict_count = _count_dicts(self.content)
+        return self._dict_count == len(self)
 
     def item(self, index: int) -> Any:
         """Return an item. Raises IndexError as a list does."""
@@ -42,6 +54,25 @@ class ListEditor(Editor):
     def items(self) -> Iterator[Any]:
         """Yield a copy of each item."""
         return (decode(item) for item in self._stored())
+
+    def parts(self) -> list[None]:
+        """Return what identifies each item: nothing does."""
+        return [None] * len(self)
+
+    def part(self, index: int) -> None:
+        """Return what identifies an item: nothing does."""
+
+    def locate(self, part: None, value: Any, index: int) -> int:
+        """Return the index of the item that equals `value` and is nearest to an index. Raises LookupError."""
+        wanted = token(encode(value))
+        found = [each for each, item in enumerate(self._stored()) if token(item) == wanted]
+        if not found:
+            raise LookupError(value)
+        return min(found, key=lambda each: abs(each - index))
+
+    def change_item(self, index: int, value: Any) -> None:
+        """Set an item to another version of itself."""
+        self.set_item(index, value)
 
     def find(self, value: Any) -> int:
         """Return the index of the first item that equals `value` as in a list. Raises ValueError if there is none."""
@@ -112,8 +143,12 @@ class ListEditor(Editor):
         for offset, item in enumerate(stored):
             shared.insert(place + offset, item)
         self.content[place:place] = map(as_read, stored)
+        if self._dict_count is not None:
+            self._dict_count += _count_dicts(stored)
 
     def _delete(self, shared: Any, start: int, end: int) -> None:
+        if self._dict_count is not None:
+            self._dict_count -= _count_dicts(self.content[start:end])
         del shared[start:end]
         del self.content[start:end]
 
@@ -132,6 +167,10 @@ class ListEditor(Editor):
     def _locate(self) -> None:
         if self._places is not None:
             self._places = [place for place, item in enumerate(self.content) if type(item) is not Foreign]
+
+
+def _count_dicts(items: Iterable[Stored | Foreign]) -> int:
+    return sum(kind_of(item) == "dict" for item in items)
 
 
 def _runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:

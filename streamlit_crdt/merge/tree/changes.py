@@ -49,6 +49,11 @@ def changes(seen: Tree, present: Tree, after: Stored, author: Author) -> list[Ch
     return list(_Difference(present, author).change(seen.root_place(), after))
 
 
+def changes_at(tree: Tree, place: Place, after: Stored, author: Author) -> list[Change]:
+    """Return the changes of entries that turn the value at a place of `tree` into `after`."""
+    return list(_Difference(tree, author).change(place, after))
+
+
 class _Difference:
     def __init__(self, present: Tree, author: Author) -> None:
         self._present = present

@@ -61,11 +61,11 @@ class SharedText(SharedType[str]):
 
     def replace(self, old: str, new: str, count: int = -1) -> None:
         """Replace each occurrence of `old`, or the first `count`, as `str.replace` does."""
-        self._change(lambda value: value.replace(old, new, count))
+        self._change(self._rule, lambda value: value.replace(old, new, count))
 
     def set(self, text: str) -> None:
         """Replace the whole text. Only the difference is written, so concurrent edits of other parts stay."""
-        self._change(lambda value: _plain(text))
+        self._change(self._rule, lambda value: _plain(text))
 
 
 def _plain(text: Any) -> Any:

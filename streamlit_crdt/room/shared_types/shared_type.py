@@ -19,6 +19,10 @@ class Writer(Protocol):
     @property
     def replica(self) -> Replica: ...
 
+    def rule(self, key: str, value: Any) -> Rule | None:
+        """Return the rule by which the app merges `value` under `key`. None if the last writer wins."""
+        ...
+
     def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
         """Make one operation on the value of `key`, in time that depends on what it changes. Return its result.
 
@@ -34,7 +38,7 @@ class Writer(Protocol):
         """
         ...
 
-    def change(self, key: str, rule: Rule, empty: Any, change: Callable[[Any], Any]) -> None:
+    def change(self, key: str, rule: Rule | None, empty: Any, change: Callable[[Any], Any]) -> None:
         """Replace the present value of `key` by the result of `change`, which is called with a copy of it.
 
         Raises as `operate` does.
@@ -72,29 +76,18 @@ class SharedType(Generic[Value]):
         """Make an operation with the editor of the value. Return its result."""
         return self._writer.operate(self.key, self._rule, self._empty(), operation)
 
-    def _change(self, change: Callable[[Value], Value]) -> None:
+    def _change(self, rule: Rule, change: Callable[[Value], Value]) -> None:
         """Replace the value by the result of `change`. Only the difference is written."""
 
         def checked(value: Any) -> Value:
             after = change(self._checked(value))
-            if not self._rule.accepts(after):
+            if not rule.accepts(after):
                 raise ValueNotShareableError(
-                    type(after).__name__, f"it is not a value for a {self._rule.name}", key=self.key
+                    type(after).__name__, f"it is not a value for a {rule.name}", key=self.key
                 )
             return after
 
-        self._writer.change(self.key, self._rule, self._empty(), checked)
-
-    def _mutate(self, change: Callable[[Value], Returned]) -> Returned:
-        """Apply `change`, which modifies its argument in place, as one edit. Return its result."""
-        returned: list[Returned] = []
-
-        def alter(value: Value) -> Value:
-            returned.append(change(value))
-            return value
-
-        self._change(alter)
-        return returned[0]
+        self._writer.change(self.key, rule, self._empty(), checked)
 
     def _checked(self, value: Any) -> Any:
         if not self._rule.accepts(value):
