@@ -8,6 +8,7 @@ other replicas.
 - `rules`: all rules by name, and the policy that selects the rule of a key.
 - `text_rule`, `list_rule`, `records_rule`, `map_rule`, `set_rule`, `counter_rule`: one rule each.
 - `tree`: nested values in one flat map, for "map" and "records".
+- `editors`: single operations on the value of a rule, at the cost of the change.
 - `sequence_diff`, `text_diff`: differences of sequences and texts, and their rebase onto a changed sequence.
 - `seed`: deterministic first values (R8).
 - `item_keys`: encoding and identity of items and entries.

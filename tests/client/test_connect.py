@@ -138,6 +138,27 @@ def test_all_room_members_work_without_streamlit(server: EmbeddedServer) -> None
         room.state["late"] = 1
 
 
+def test_records_and_live_values_work_without_streamlit(server: EmbeddedServer) -> None:
+    merge: dict[str, str] = {"stock": "records:sku"}
+    with (
+        connect("room", server=address(server), merge=merge) as one,
+        connect("room", server=address(server), merge=merge) as two,
+    ):
+        stock, orders = one.records("stock"), one.counter("orders")
+        assert stock.extend([{"sku": "A", "tags": set()}, {"sku": "B", "tags": {"x"}}]) == ["A", "B"]
+        orders.increment(5)
+        wait_until_equal(one, two)
+        two.records("stock")["A"]["tags"].add("new")
+        two.counter("orders").decrement(2)
+        stock.move("B", 0)
+        wait_until_equal(one, two)
+        assert (two.records("stock").ids(), stock["A"]["tags"], orders.value) == (["B", "A"], {"new"}, 3)
+        orders.reset()
+        del two.records("stock")["B"]
+        wait_until_equal(one, two)
+        assert (one.state["stock"], two.counter("orders").value) == ([{"sku": "A", "tags": {"new"}}], 0)
+
+
 def test_event_reaches_another_client_once(server: EmbeddedServer) -> None:
     with connect("room", server=address(server)) as one, connect("room", server=address(server)) as two:
         one.broadcast("ready", "now")

@@ -15,6 +15,7 @@ import pytest
 from streamlit_crdt import CrdtError, Room, SharedItemDeletedError, crdt_sync
 from streamlit_crdt.document.replica import Replica
 from streamlit_crdt.room.room import Room as RoomType
+from streamlit_crdt.testing import sessions_of
 from tests.support.app_sessions import caught_up, session
 
 
@@ -278,3 +279,36 @@ def test_change_of_an_item_in_a_script_is_shared() -> None:
     caught_up(ben).button[1].click().run()
     caught_up(ada)
     assert ada.text[0].value == "{'done': True, 'tags': ['bought'], 'title': 'milk'}"
+
+
+def bystanding() -> None:
+    import streamlit as st
+
+    from streamlit_crdt import crdt_sync
+
+    with crdt_sync("bystanding") as room_:
+        if st.button("Fill"):
+            room_.list("plain").extend([1, 2])
+            room_.map("m")["e"] = {"n": 0}
+        if len(room_.list("plain")):
+            first = room_.records("r").append({"id": st.query_params["who"]})
+            popped = room_.list("plain").pop()
+            room_.map("m")["e"]["n"] += 1
+            room_.counter("c").increment()
+            st.text(f"{first} {popped} {room_.map('m')['e']['n']}")
+
+
+def test_R9_operations_of_a_bystander_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with sessions_of(bystanding, 0) as people:
+        ada, ben = (people.join(query_params={"who": who}) for who in ("ada", "ben"))
+        people.settle()
+        ada.button[0].click().run()
+        people.settle()
+        values = people.values_in("bystanding")
+        assert (values["plain"], values["m"], values["c"]) == ([1], {"e": {"n": 1}}, 1)
+        assert values["r"] == [{"id": "ada"}]
+        assert ben.text[0].value == "ben 1 1"
+    refused = [
+        record for record in caplog.records if "a remote edit or a timer caused" in record.getMessage()
+    ]
+    assert len({record.getMessage() for record in refused}) == len(refused) >= 4
