@@ -32,7 +32,7 @@ from enum import Enum
 from typing import Any
 
 from streamlit_crdt.codec import arrays, scalars
-from streamlit_crdt.codec.equality import MAX_DEPTH, deep_copy, equal
+from streamlit_crdt.codec.equality import IMMUTABLE, MAX_DEPTH, deep_copy, equal
 from streamlit_crdt.codec.live_values import LiveValue, plain
 from streamlit_crdt.codec.scalars import Stored, type_name
 from streamlit_crdt.errors import ValueNotShareableError, ValueUnreadableError
@@ -115,6 +115,18 @@ def is_leaf(value: object) -> bool:
     A container is mutable. The class of an Enum member is replaced in the next script run.
     """
     return not isinstance(value, list | dict | tuple | set | frozenset | bytearray | Enum)
+
+
+def is_constant(value: object) -> bool:
+    """Return whether each decoding of its tree returns this value. That of an Enum member depends on the script run."""
+    kind = type(value)
+    if kind in IMMUTABLE or kind is bytearray:
+        return True
+    if isinstance(value, dict):
+        return all(is_constant(key) and is_constant(item) for key, item in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(is_constant, value))
+    return is_leaf(value)
 
 
 class _Encoder:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from streamlit_crdt.codec.live_values import plain
-from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_leaf
+from streamlit_crdt.codec.values import decode, deep_copy, encode, equal, is_constant, is_leaf
 from streamlit_crdt.document.document import Document
 from streamlit_crdt.document.edits import LocalEdit
 from streamlit_crdt.errors import SharedTypeError, ValueNotShareableError, ValueUnreadableError
@@ -98,7 +98,10 @@ class KeyedValues:
         base = self._seed(key, rule, before, after)
         if was_stored and equal(base, after):
             return False
-        self._note_edit(LocalEdit("edit", key, _kept(base), _kept(after), rule, is_by_person=is_by_person))
+        if self.edits is not None:
+            base, kept = _kept(base), _kept(after)
+            self.note(LocalEdit("edit", key, base, kept, rule, is_by_person=is_by_person))
+        self._note_change(key)
         versions = self._versions(key, rule)
         self._document.edit(key, rule, Edit(base, after, self._document.replica_id, is_by_person, versions))
         self._has_merged = True
@@ -247,8 +250,10 @@ class KeyedValues:
         return self._stored[key]
 
     def _note_edit(self, edit: LocalEdit) -> None:
-        key = edit.key
         self.note(edit)
+        self._note_change(edit.key)
+
+    def _note_change(self, key: str) -> None:
         if self.changed is not None:
             self.changed.add(key)
         self._cache.pop(key, None)
@@ -279,6 +284,7 @@ class KeyedValues:
         return False
 
     def _read(self, key: str) -> Any:
+        """Return the value of `key`. The caller must not change it."""
         if key in self._cache:
             return self._cache[key]
         try:
@@ -289,7 +295,7 @@ class KeyedValues:
         stored = self._stored[key]
         if isinstance(stored, MergedValue) and (versions := self._versions(key, stored.rule)) is not None:
             versions.note(stored.content)
-        if is_leaf(value):
+        if is_constant(value):
             self._cache[key] = value
         return value
 
