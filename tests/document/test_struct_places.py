@@ -51,6 +51,7 @@ def edit_map(entries: dict[Any, Any], random: Random) -> dict[Any, Any]:
 EDITS: dict[str, tuple[Any, Callable[[Any, Random], Any]]] = {
     "list": ([], edit_list),
     "map": ({}, edit_map),
+    "records": ([], lambda items, random: [{"n": random.randrange(9)}, *items[random.randrange(2) :]]),
     "set": (set(), lambda items, random: set(map(str, items)) ^ {random.choice("1234")}),
     "counter": (0, lambda value, random: value + random.randrange(-2, 3)),
     "text": (
@@ -69,6 +70,7 @@ def operate(replica: Replica, random: Random) -> None:
             if random.random() < 0.6
             else editor.delete(range(min(1, len(editor))))
         ),
+        "map": lambda editor: editor.set_field(random.choice("abc"), random.choice((1, {"x": 2}, [3]))),
         "set": lambda editor: random.choice((editor.add, editor.discard))(str(number)),
         "counter": lambda editor: editor.add(number),
         "text": lambda editor: editor.insert(0, random.choice(("ab", "é😀"))),
