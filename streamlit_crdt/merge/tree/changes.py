@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,12 +14,14 @@ from streamlit_crdt.merge.tree.containers import ABSENT, fields_of, kind_of, mem
 from streamlit_crdt.merge.tree.matching import longest_increasing, match
 from streamlit_crdt.merge.tree.names import POSITION, join
 from streamlit_crdt.merge.tree.operations import (
+    MAX_ENTRIES,
     Author,
     add_member,
     create,
     item_parts,
     keep_container,
     last_item,
+    moved_part,
     remove,
     remove_member,
     replace,
@@ -46,19 +48,42 @@ def changes(seen: Tree, present: Tree, after: Stored, author: Author) -> list[Ch
         present: the present tree. What a person appends comes last in it.
         after: the new encoded value.
     """
-    return list(_Difference(present, author).change(seen.root_place(), after))
+    return _changes(present, seen.root_place(), after, author)
 
 
 def changes_at(tree: Tree, place: Place, after: Stored, author: Author) -> list[Change]:
     """Return the changes of entries that turn the value at a place of `tree` into `after`."""
-    return list(_Difference(tree, author).change(place, after))
+    return _changes(tree, place, after, author)
+
+
+def _changes(present: Tree, place: Place, after: Stored, author: Author) -> list[Change]:
+    difference = _Difference(present, author, {})
+    made = list(difference.change(place, after))
+    moved = difference.moved()
+    if moved:
+        made = list(_Difference(present, author, moved).change(place, after))
+    # Deletions come first: an item that moves on from a list has the same part in the next one.
+    return sorted(made, key=lambda change: change[1] is not ABSENT)
 
 
 class _Difference:
-    def __init__(self, present: Tree, author: Author) -> None:
+    """One difference.
+
+    Args:
+        moved: the parts of items that are removed from one list and added to another one, by their value.
+    """
+
+    def __init__(self, present: Tree, author: Author, moved: Mapping[Hashable, list[str]]) -> None:
         self._present = present
         self._author = author
-        self._added: set[str] = set()
+        self._moved = {value: list(parts) for value, parts in moved.items()}
+        self._names: set[str] = set()
+        self._removed: dict[Hashable, list[str]] = {}
+        self._added: set[Hashable] = set()
+
+    def moved(self) -> dict[Hashable, list[str]]:
+        """Return the parts of the removed items whose values were also added."""
+        return {value: parts for value, parts in self._removed.items() if value in self._added}
 
     def change(self, place: Place, new: Stored) -> Iterator[Change]:
         kind = kind_of(new)
@@ -80,15 +105,25 @@ class _Difference:
         fields, places = fields_of(new), fields_at(place)
         removed = [part for part in places if part not in fields]
         for part in removed:
+            for item in items_at(places[part]) if kind_at(places[part]) == "list" else ():
+                self._note_removed(item)
             yield from remove(places[part])
         for part, each in fields.items():
             inner = places.get(part)
             if inner is None:
-                yield from create(join(place.path, part), place.depth + 1, each.value, self._author)
+                yield from self._create(Place(join(place.path, part), None, ABSENT), each.value)
             else:
                 yield from self.change(inner, each.value)
         if removed and not fields:
             yield from keep_container(place, removed)
+
+    def _create(self, place: Place, new: Stored) -> Iterator[Change]:
+        """Add a field. The items of a new list may come from another list."""
+        if kind_of(new) == "list" and place.depth < MAX_DEPTH and 0 < len(new) <= MAX_ENTRIES:
+            yield place.name, []
+            yield from self._place_items(Place(place.path, None, []), [], [None] * len(new), new)
+        else:
+            yield from create(place.name, place.depth, new, self._author)
 
     def _change_set(self, place: Place, new: Stored) -> Iterator[Change]:
         old, members = members_at(place), members_of(new)
@@ -105,11 +140,15 @@ class _Difference:
             yield place.name, []
         for index, item in enumerate(old):
             if index not in kept:
+                self._note_removed(item)
                 yield from remove(item.place)
         for found, value in zip(matches, new, strict=True):
             if found is not None:
                 yield from self.change(old[found].place, value)
         yield from self._place_items(place, old, matches, new)
+
+    def _note_removed(self, item: Item) -> None:
+        self._removed.setdefault(token(value_at(item.place)), []).append(item.part)
 
     def _place_items(
         self, place: Place, old: list[Item], matches: Sequence[int | None], new: Sequence[Stored]
@@ -131,12 +170,12 @@ class _Difference:
         self, place: Place, left: Item | None, right: Item | None, run: list[tuple[Item | None, Stored]]
     ) -> Iterator[Change]:
         """Add or move a run of items between two neighbors that stay."""
-        values = [value for item, value in run if item is None]
-        added = iter(item_parts(place, values, left, right, self._author, self._added))
         lower, upper = (None if each is None else each.position for each in (left, right))
         if right is None and self._author.replica_id is not None:
             lower = self._last_position(place, lower)
-        parts = [next(added) if item is None else item.part for item, _ in run]
+        parts = [
+            self._new_part(place, value, left, right) if item is None else item.part for item, value in run
+        ]
         salt = positions.salt("/".join(parts))
         for part, position, (item, value) in zip(
             parts, positions.run(lower, upper, len(run), salt), run, strict=True
@@ -145,6 +184,17 @@ class _Difference:
                 yield join(place.path, part), [position, value]
             else:
                 yield join(item.place.path, POSITION), position
+
+    def _new_part(self, place: Place, value: Stored, left: Item | None, right: Item | None) -> str:
+        if not self._author.is_seed:
+            self._added.add(token(value))
+        origins = self._moved.get(token(value)) if self._moved else None
+        if origins:
+            part = moved_part(origins.pop(0))
+            if join(place.path, part) not in self._names:
+                self._names.add(join(place.path, part))
+                return part
+        return item_parts(place, [value], left, right, self._author, self._names)[0]
 
     def _last_position(self, place: Place, lower: str | None) -> str | None:
         """Return the last position of the list in the present tree."""

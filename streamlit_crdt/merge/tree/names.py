@@ -5,6 +5,7 @@
 | `text`, `~2…` | key of a dict, a str; `~2` is for a leading `$` |
 | `$…` | key of a dict of another type, as item key |
 | `~i…` | item of a list; its entry is the proof that it exists: `[position, value]` |
+| `~i.…` | item that came from another list; of several with one part, one is visible |
 | `~b…` | item of a list that is stored as a whole: digest of the list and index |
 | `~p` | position of a moved item |
 | `~s…` | member of a set, and the replica that added it |
@@ -24,6 +25,7 @@ from streamlit_crdt.errors import ValueUnreadableError
 from streamlit_crdt.merge.item_keys import encode, item_from_key, item_key
 
 ITEM: Final = "~i"
+MOVED_ITEM: Final = "~i."
 BASE_ITEM: Final = "~b"
 POSITION: Final = "~p"
 MEMBER: Final = "~s"

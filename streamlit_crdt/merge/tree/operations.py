@@ -35,6 +35,7 @@ from streamlit_crdt.merge.tree.names import (
     BASE_ITEM,
     ITEM,
     MEMBER,
+    MOVED_ITEM,
     POSITION,
     REMOVAL,
     escape,
@@ -107,7 +108,11 @@ def _with_orphans(tree: Tree, changes: Iterable[Change]) -> Iterator[Change]:
     """Yield the changes, and the deletion of the entries below a deleted item, also of those of other replicas."""
     for name, stored in changes:
         path, part = split(name)
-        if stored is ABSENT and part.startswith(ITEM):
+        if stored is ABSENT and part.startswith(MOVED_ITEM):
+            for twin in tree.twins_of(part):
+                yield from list(_delete_below(Place(twin, tree.find(twin), ABSENT)))
+                yield twin, ABSENT
+        elif stored is ABSENT and part.startswith(ITEM):
             yield from list(_delete_below(Place(name, tree.find(name), ABSENT)))
         elif stored is not ABSENT and part.startswith(REMOVAL + BASE_ITEM):
             item = join(path, part[len(REMOVAL) :])
@@ -275,6 +280,11 @@ def item_parts(
         used.add(join(place.path, part))
         parts.append(part)
     return parts
+
+
+def moved_part(part: str) -> str:
+    """Return the part of an item in another list, to which it is moved."""
+    return part if part.startswith(MOVED_ITEM) else MOVED_ITEM + digest(part)
 
 
 def id_of(stored: Stored, id_field: str) -> str | None:

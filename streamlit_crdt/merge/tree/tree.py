@@ -8,6 +8,8 @@ override parts of that value:
 - An item of a list is one entry that is written once and contains its first value. Its later fields are entries below
   it, its later position is `PATH/~i…/~p`. Without the entry of the item, entries below it are invisible. A deletion
   therefore wins over concurrent edits of the item, and its undo shows them again.
+- An item that moves to another list gets a part that is derived from its former one. If two people move it to two
+  lists, both entries have this part, and one of them is visible.
 - Items of a list that is stored whole have derived ids. They are removed by removal marks.
 - A member of a set is one entry for each replica that added it. A concurrent addition wins over a removal.
 
@@ -39,6 +41,7 @@ from streamlit_crdt.merge.tree.names import (
     BASE_ITEM,
     ITEM,
     MEMBER,
+    MOVED_ITEM,
     POSITION,
     REMOVAL,
     canonical_name,
@@ -56,6 +59,7 @@ class Node:
 
     Attributes:
         is_item: it is an item of a list. Its entry contains its first position and its first value.
+        is_hidden: the item was moved to several lists at once, and another list shows it.
         stored: the entry's value, `ABSENT` if there is none.
         fields: nodes of dict keys, by part.
         items: nodes of list items, by part.
@@ -65,11 +69,12 @@ class Node:
         order: position and part of the items with an entry, sorted. None if it is not computed.
     """
 
-    __slots__ = ("fields", "is_item", "items", "marks", "members", "order", "position", "stored")
+    __slots__ = ("fields", "is_hidden", "is_item", "items", "marks", "members", "order", "position", "stored")
 
     def __init__(self, stored: Stored = ABSENT, *, is_item: bool = False) -> None:
         self.stored = stored
         self.is_item = is_item
+        self.is_hidden = False
         self.fields: dict[str, Node] = {}
         self.items: dict[str, Node] = {}
         self.members: dict[str, Stored] = {}
@@ -134,6 +139,7 @@ class Tree:
         self.content: dict[str, Stored] = {}
         self.root: Final = Node([] if is_list else {})
         self._aliases: dict[str, set[str]] = {}
+        self._moved: dict[str, dict[str, tuple[Node, Node]]] = {}
         self.apply(content.items())
 
     def copy(self) -> Tree:
@@ -194,8 +200,28 @@ class Tree:
         else:
             nodes.append(_child(node, last))
             _set_in_order(node, last, nodes[-1], "stored", stored)
+            if last.startswith(MOVED_ITEM):
+                self._hide_twins("/".join(parts), last, node, nodes[-1])
         if stored is ABSENT:
             _prune(nodes, parts)
+
+    def twins_of(self, part: str) -> list[str]:
+        """Return the paths of an item that people have moved to several lists at once, the visible one first."""
+        return sorted(self._moved.get(part, ()))
+
+    def _hide_twins(self, path: str, part: str, parent: Node, item: Node) -> None:
+        twins = self._moved.setdefault(part, {})
+        if item.stored is ABSENT:
+            twins.pop(path, None)
+        else:
+            twins[path] = (parent, item)
+        if not twins:
+            del self._moved[part]
+        for number, twin in enumerate(sorted(twins)):
+            twin_parent, twin_item = twins[twin]
+            if twin_item.is_hidden != (number > 0):
+                twin_item.is_hidden = number > 0
+                twin_parent.order = None
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -358,7 +384,7 @@ def _whole_items(place: Place, whole: list[Stored]) -> list[Item]:
 
 def _is_item(node: Node) -> bool:
     stored = node.stored
-    return isinstance(stored, list) and len(stored) == 2 and isinstance(stored[0], str)
+    return not node.is_hidden and isinstance(stored, list) and len(stored) == 2 and isinstance(stored[0], str)
 
 
 def _position(item: Node) -> str:

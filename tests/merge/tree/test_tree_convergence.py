@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from streamlit_crdt.codec.values import deep_copy, equal
+from streamlit_crdt.merge.map_rule import MapRule
 from streamlit_crdt.merge.records_rule import RecordsRule
 from tests.support.tree_peers import TreePeer, exchange, sync, tree_peers
 
@@ -142,3 +143,39 @@ def test_people_converge_without_lost_or_doubled_items(first: int) -> None:
 def test_people_converge_without_lost_or_doubled_items_soak(first: int) -> None:
     for seed in range(first, first + 20):
         check(seed)
+
+
+def run_board(seed: int) -> tuple[list[TreePeer], set[str], set[str]]:
+    """Add, move and delete cards of a board with three columns. Return the peers and the added and deleted cards."""
+    random = Random(f"board {seed}")
+    added, deleted = {"first"}, set[str]()
+    peers = tree_peers(random.randrange(2, 5), MapRule(), {"a": [{"name": "first"}], "b": [], "c": []})
+    for number in range(EDITS):
+        peer = random.choice(peers)
+        if random.random() < 0.5:
+            peer.read()
+        board = deep_copy(peer.seen)
+        column, other = (board[name] for name in random.sample("abc", 2))
+        if random.random() < 0.25 or not column:
+            added.add(f"card {number}")
+            other.append({"name": f"card {number}"})
+        elif random.random() < 0.15:
+            deleted.add(column.pop(random.randrange(len(column)))["name"])
+        else:
+            other.insert(random.randrange(len(other) + 1), column.pop(random.randrange(len(column))))
+        peer.edit(board)
+        if random.random() < 0.3:
+            exchange(peers, random)
+    sync(peers)
+    return peers, added, deleted
+
+
+@pytest.mark.parametrize("first", SEEDS[::20])
+def test_moved_cards_of_a_board_are_in_one_column(first: int) -> None:
+    for seed in range(first, first + 20):
+        peers, added, deleted = run_board(seed)
+        values = [peer.value() for peer in peers]
+        assert all(equal(value, values[0]) for value in values), f"seed {seed}"
+        names = [card["name"] for column in values[0].values() for card in column]
+        assert len(names) == len(set(names)), f"seed {seed}: {values[0]}"
+        assert added - deleted <= set(names) <= added, f"seed {seed}"
