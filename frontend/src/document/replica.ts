@@ -72,6 +72,14 @@ export class Replica {
     }
   }
 
+  /** Identity of what pending updates lack; null without pending updates. */
+  get gap(): string | null {
+    const { pendingStructs, pendingDs } = this.doc.store;
+    return pendingStructs === null && pendingDs === null
+      ? null
+      : `${[...(pendingStructs?.missing ?? [])].join(" ")} ${pendingDs?.length ?? 0}`;
+  }
+
   /** Drop the updates that wait for missing ones if they exceed `maxBytes`. Returns whether it has dropped them. */
   dropPending(maxBytes: number): boolean {
     const { store } = this.doc;

@@ -15,6 +15,7 @@ import { readSyncMessage, writeSyncStep1, writeUpdate } from "y-protocols/sync";
 import * as Y from "yjs";
 
 import { Replica } from "../document/replica";
+import { FakeClock } from "../testing";
 import type { SocketLocation } from "./frame";
 import { isMixedContent, RoomSocket, socketUrl } from "./room-socket";
 import type { Access } from "./room-socket";
@@ -58,6 +59,8 @@ class Room {
   readonly queries: number[] = [];
   readonly tokens: string[] = [];
   rejectsAll = false;
+  /** The tabs receive no changes of the document. */
+  losesUpdates = false;
   private readonly server = new WebSocketServer({
     port: 0,
     host: "127.0.0.1",
@@ -79,7 +82,7 @@ class Room {
         return;
       }
       this.doc.on("update", (update: Uint8Array, origin: unknown) => {
-        if (origin !== socket) {
+        if (origin !== socket && !this.losesUpdates) {
           this.send(socket, (encoder) => {
             writeUpdate(encoder, update);
           });
@@ -160,7 +163,7 @@ async function openRoom(closeWith?: number): Promise<Room> {
   return room;
 }
 
-function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
+function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }, clock?: FakeClock) {
   const replica = new Replica();
   const events: string[] = [];
   const connectionEvents: string[] = [];
@@ -186,6 +189,7 @@ function openSocket(page = { ...PAGE, hostname: "127.0.0.1" }) {
     },
     page,
     NodeSocket as unknown as typeof WebSocket,
+    clock,
   );
   undo.push(() => {
     socket.destroy();
@@ -248,6 +252,72 @@ describe("RoomSocket", () => {
     replica.applyFromChannel(second ?? expect.fail("the document made fewer than two updates"));
     Y.applyUpdate(room.doc, first ?? expect.fail("the document made fewer than two updates"));
     await expect.poll(() => room.doc.getMap("state").get("a")).toBe(2);
+  });
+
+  /** Connect a tab with a clock of its own. `syncStep1s` counts its requests. */
+  async function connectWithClock() {
+    const room = await openRoom();
+    const clock = new FakeClock();
+    const { replica, socket, events } = openSocket(undefined, clock);
+    socket.connectTo({ kind: "port", port: room.port, path: "/r" });
+    await expect.poll(() => events.at(-1)).toBe("connected, synced");
+    const syncStep1s = (): number => room.messages.filter((message) => message === "0 0").length;
+    await expect.poll(syncStep1s).toBe(1);
+    return { room, clock, replica, socket, syncStep1s };
+  }
+
+  it("S6: requests what an update from the socket depends on", async () => {
+    const { room, clock, replica, syncStep1s } = await connectWithClock();
+    room.losesUpdates = true;
+    room.doc.getMap("state").set("a", 1);
+    room.losesUpdates = false;
+    room.doc.getMap("state").set("b", 2);
+    await expect.poll(() => replica.gap).not.toBeNull();
+    clock.pass(1_000);
+    await expect.poll(() => replica.doc.getMap("state").toJSON()).toEqual({ a: 1, b: 2 });
+    expect(replica.gap).toBeNull();
+    clock.pass(60_000);
+    room.doc.getMap("state").set("b", 3);
+    await expect.poll(() => replica.doc.getMap("state").get("b")).toBe(3);
+    expect(syncStep1s()).toBe(2);
+  });
+
+  it("S6: requests what a deletion from the session depends on", async () => {
+    const { room, clock, replica } = await connectWithClock();
+    const items = room.doc.getArray<number>("list:items");
+    room.losesUpdates = true;
+    items.insert(0, [1, 2]);
+    const vector = Y.encodeStateVector(room.doc);
+    items.delete(0);
+    replica.applyFromChannel(Y.encodeStateAsUpdate(room.doc, vector));
+    expect(replica.gap).not.toBeNull();
+    clock.pass(1_000);
+    await expect.poll(() => replica.doc.getArray<number>("list:items").toArray()).toEqual([2]);
+    expect(replica.gap).toBeNull();
+  });
+
+  it("N3: requests what no peer has ever more rarely, and only while it is connected", async () => {
+    const { room, clock, replica, socket, syncStep1s } = await connectWithClock();
+    const author = new Y.Doc();
+    author.getMap("state").set("a", 1);
+    const vector = Y.encodeStateVector(author);
+    author.getMap("state").set("b", 2);
+    replica.applyFromChannel(Y.encodeStateAsUpdate(author, vector));
+    for (const [wait_ms, count] of [
+      [999, 1],
+      [1, 2],
+      [1_999, 2],
+      [1, 3],
+      [3_999, 3],
+      [1, 4],
+    ] as const) {
+      clock.pass(wait_ms);
+      await expect.poll(syncStep1s).toBe(count);
+    }
+    room.dropAll();
+    await expect.poll(syncStep1s).toBe(5); // of the next connection
+    socket.destroy();
+    expect(clock.pending).toBe(0);
   });
 
   it("stops and reports refused after a close code from 4400 to 4499", async () => {

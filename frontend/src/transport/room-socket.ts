@@ -7,13 +7,14 @@
  */
 import { createEncoder, toUint8Array, writeVarUint } from "lib0/encoding";
 import { Awareness } from "y-protocols/awareness";
-import { writeUpdate } from "y-protocols/sync";
+import { writeSyncStep1, writeUpdate } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 
 import { browserClock } from "../clock";
 import type { Clock } from "../clock";
 import type { Replica } from "../document/replica";
 import type { Role, SocketLocation, Status, TabError } from "./frame";
+import { GapTimer } from "./gap-timer";
 import { pacedSocket, queueOf } from "./paced-socket";
 import {
   CLOSED_OTHER_EPOCH,
@@ -93,6 +94,7 @@ const MAX_PENDING_BYTES = 4 * 1024 * 1024;
 export class RoomSocket {
   private readonly awareness: Awareness;
   private readonly implementation: typeof WebSocket;
+  private readonly gaps: GapTimer;
   private provider: WebsocketProvider | null = null;
   private url: string | null | undefined;
   private isSynced = false;
@@ -112,6 +114,7 @@ export class RoomSocket {
     clock: Clock = browserClock,
   ) {
     this.implementation = pacedSocket(implementation, clock);
+    this.gaps = new GapTimer(clock, this.requestMissing);
     this.awareness = new Awareness(replica.doc);
     // y-protocols sends the empty state again every 15 s, as keepalive for the server.
     this.awareness.setLocalState({});
@@ -176,6 +179,7 @@ export class RoomSocket {
     this.provider = provider;
     this.configure(provider);
     this.replica.doc.on("update", this.relayPending);
+    this.replica.doc.on("afterTransaction", this.noteGap);
     this.listener.onStatus("connecting", false);
     this.subscribe(provider, url);
     this.extend(provider);
@@ -219,6 +223,7 @@ export class RoomSocket {
       // The provider alternates "connecting" and "disconnected" at each retry. The session gets "offline" for both.
       if (status === "connected") {
         this.isOpen = true;
+        this.noteGap();
         this.listener.onSyncing(true);
         this.listener.onStatus("connected", this.isSynced);
       }
@@ -230,6 +235,7 @@ export class RoomSocket {
       const wasRejected = !this.isOpen || event?.code === CLOSED_TOKEN_EXPIRED;
       this.isOpen = false;
       this.isDenied = false;
+      this.noteGap();
       this.connection.onClose(wasRejected);
       this.listener.onSyncing(false);
       this.listener.onStatus("offline", this.isSynced);
@@ -302,6 +308,20 @@ export class RoomSocket {
     }
   };
 
+  private readonly noteGap = (): void => {
+    this.gaps.note(this.isOpen ? this.replica.gap : null); // a connection begins with a request
+  };
+
+  private readonly requestMissing = (): void => {
+    const { provider } = this;
+    if (provider !== null) {
+      const encoder = createEncoder();
+      writeVarUint(encoder, MESSAGE_SYNC);
+      writeSyncStep1(encoder, this.replica.doc);
+      this.send(provider, toUint8Array(encoder));
+    }
+  };
+
   private fail(error: TabError, url: string): void {
     this.listener.onStatus("offline", this.isSynced);
     this.listener.onSocketError(error, url);
@@ -311,9 +331,11 @@ export class RoomSocket {
     const provider = this.provider;
     this.provider = null;
     this.replica.doc.off("update", this.relayPending);
+    this.replica.doc.off("afterTransaction", this.noteGap);
     provider?.destroy();
     if (this.isOpen) {
       this.isOpen = false;
+      this.noteGap();
       this.listener.onSyncing(false);
       this.connection.onClose(false);
     }
