@@ -123,6 +123,8 @@ class Model:
         self.words: set[str] = set()
         self.members: set[int] = set()
         self.entries: dict[str, int] = {}
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.cells: Counter[int] = Counter()
         self.last: dict[int, set[int]] = {}
         self.count = 0
 
@@ -130,7 +132,7 @@ class Model:
         """Make a random edit."""
         self.count += 1
         replica, number = connection.replica, self.count
-        match self.chance.randrange(7):
+        match self.chance.randrange(11):
             case 0:
                 amount = self.chance.choice((1, 5, -2))
                 edit(connection, "clicks", replica.get("clicks", 0) + amount, "counter")
@@ -156,12 +158,53 @@ class Model:
             case 5:
                 edit(connection, "map", {**replica.get("map", {}), f"s{session}": number}, "map")
                 self.entries[f"s{session}"] = number
+            case 6 | 7:
+                self.act_on_records(connection, session)
+            case 8 | 9:
+                self.act_on_nested_list(connection, session)
             case _:
                 replica.set(f"value{session}", number)
                 self.entries[f"value{session}"] = number
 
+    def act_on_records(self, connection: RoomConnection, session: int) -> None:
+        """Add, move or remove a record, or change the field of a record that only this session changes."""
+        number, tasks = self.count, connection.replica.get("tasks", [])
+        own = [task for task in tasks if task["id"] % 3 == session]
+        match self.chance.randrange(4):
+            case 0 if own:
+                changed = self.chance.choice(own)
+                changed[f"s{session}"] = number
+                self.tasks[changed["id"]][f"s{session}"] = number
+            case 1 if tasks:
+                self.chance.shuffle(tasks)
+            case 2 if own:
+                removed = self.chance.choice(own)
+                tasks.remove(removed)
+                del self.tasks[removed["id"]]
+            case _:
+                added = {"id": 3 * number + session, "parts": [number]}
+                tasks.insert(self.chance.randrange(len(tasks) + 1), added)
+                self.tasks[added["id"]] = added
+        edit(connection, "tasks", tasks, "records")
+
+    def act_on_nested_list(self, connection: RoomConnection, session: int) -> None:
+        """Add a number to a list inside of a dict, or remove one that only this session removes."""
+        number, board = 3 * self.count + session, connection.replica.get("board", {"cells": []})
+        own = [cell for cell in board["cells"] if cell % 3 == session]
+        if own and self.chance.random() < 0.3:
+            removed = self.chance.choice(own)
+            board["cells"].remove(removed)
+            self.cells[removed] = 0
+        else:
+            board["cells"].insert(self.chance.randrange(len(board["cells"]) + 1), number)
+            self.cells[number] += 1
+        edit(connection, "board", board, "map")
+
     def check(self, replica: Replica) -> None:
         values = dict(replica.items())
+        tasks = {task["id"]: task for task in values.get("tasks", [])}
+        assert (tasks, len(values.get("tasks", []))) == (self.tasks, len(tasks))
+        assert sorted(values.get("board", {"cells": []})["cells"]) == sorted(self.cells.elements())
         assert values.get("clicks", 0) == self.clicks
         assert sorted(values.get("items", [])) == sorted(self.items.elements())
         text = values.get("text", "")
@@ -179,7 +222,7 @@ def test_N4_edits_absences_and_rewrites_lose_and_double_nothing(backend: Backend
     connections = [entered(backend) for _ in range(3)]
     for key, value, rule in (
         ("clicks", 0, "counter"), ("items", [], "list"), ("text", "", "text"), ("members", set(), "set"),
-        ("map", {}, "map"),
+        ("map", {}, "map"), ("tasks", [], "records"), ("board", {"cells": []}, "map"),
     ):  # fmt: skip
         edit(connections[0], key, value, rule)
     settle(*connections)
