@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamlit_crdt.binding.text_drafts import TextDrafts
 from streamlit_crdt.binding.widgets import MULTIPLE, REFUSED, UNKEYED_PREFIX, Widget
 from streamlit_crdt.codec.equality import IMMUTABLE, deep_copy, equal
-from streamlit_crdt.codec.fingerprint import Fingerprint, fingerprint
+from streamlit_crdt.codec.fingerprint import Fingerprint, PlainFingerprint, fingerprint
 from streamlit_crdt.errors import ValueUnreadableError
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ class KeyStates(dict[str, KeyState]):
         has_fields: the session has seen a form field. Before that, `form_drafts` has nothing to do.
         unsubmitted_elements: element ids of the form fields with a draft (P7).
         drafts: the texts that drafts began with.
+        appended: the keys whose list in session state is that of the room and of `last_seen` with appended items, as of
+            the last `open_values`: the fingerprint without these, and their number.
     """
 
     def __init__(self, replica: Replica, context: RoomContext) -> None:
@@ -227,6 +229,7 @@ class KeyStates(dict[str, KeyState]):
         self._parked: dict[str, KeyState] = {}
         self._parked_values: dict[str, Any] = {}
         self._fingerprints: dict[str, Fingerprint] = {}
+        self.appended: dict[str, tuple[PlainFingerprint, int]] = {}
         self._reviewed: dict[str, Any] = {}
         self._must_scan = True
 
@@ -273,11 +276,12 @@ class KeyStates(dict[str, KeyState]):
 
     # -- parked states -------------------------------------------------------------------------------------------
 
-    def park(self, state: KeyState, value: Any) -> None:
+    def park(self, state: KeyState, value: Any, known: Fingerprint | None = None) -> None:
         """Park a state if nothing is open for it.
 
         Args:
             value: the value in session state. The room's value and `last_seen` are equal.
+            known: its fingerprint if it is known.
         """
         is_settled = (
             state.is_shared
@@ -288,7 +292,7 @@ class KeyStates(dict[str, KeyState]):
         if not is_settled:
             return
         if type(value) not in IMMUTABLE:
-            found = fingerprint(value)
+            found = known or fingerprint(value)
             if found is None:
                 return
             self._fingerprints[state.key] = found
@@ -301,6 +305,7 @@ class KeyStates(dict[str, KeyState]):
 
         The parked states whose value has changed are not parked any more.
         """
+        self.appended.clear()
         last = self._reviewed
         has_same_keys = len(values) == len(last) and list(values) == list(last)
         if has_same_keys:
@@ -323,6 +328,8 @@ class KeyStates(dict[str, KeyState]):
         if known is None or (is_other and type(value) is list):
             return is_other
         if not known.matches(value):
+            if isinstance(known, PlainFingerprint) and (count := known.count_appended(value)):
+                self.appended[key] = (known, count)
             return True
         self._parked_values[key] = value
         return False
@@ -363,13 +370,18 @@ class KeyStates(dict[str, KeyState]):
 
     # -- values --------------------------------------------------------------------------------------------------
 
-    def take_changes(self) -> None:
-        """Discard the room values that have changed, so that `read` reads them again."""
+    def take_changes(self, *, own: str | None = None) -> None:
+        """Discard the room values that have changed, so that `read` reads them again.
+
+        Args:
+            own: a key of which this session has made the last change and knows the value.
+        """
         changed = self.replica.take_changed()
         if self._must_scan:
             self._must_scan = False
             changed |= set(self.replica)
-        for key in changed:
+        for key in changed - {own}:
+            self.appended.pop(key, None)
             if key in self or key in self._parked or key in self.replica:
                 self[key].room_value = ABSENT
 

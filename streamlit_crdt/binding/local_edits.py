@@ -18,6 +18,7 @@ from streamlit_crdt.codec import values as codec
 from streamlit_crdt.codec.equality import deep_copy, equal
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
+from streamlit_crdt.merge.editors import ListEditor, RecordsEditor
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,37 @@ def _write_edits(keys: KeyStates, edits: list[tuple[KeyState, Any]]) -> list[Val
     return errors
 
 
+def _append(keys: KeyStates, state: KeyState, current: Any) -> bool:
+    """Write the items that a script has appended to a list, in time that depends on these. Return whether it did.
+
+    The replica is locked. Otherwise another participant's edit could come between.
+    """
+    keys.take_changes()
+    rule = keys.rule(state, current)
+    if state.key not in keys.appended or rule is None or keys.replica.rule_name(state.key) != rule.name:
+        return False
+    known, count = keys.appended.pop(state.key)
+    items, length = current[-count:], len(current) - count
+
+    def insert(editor: ListEditor | RecordsEditor) -> bool:
+        if len(editor) == length:
+            editor.insert(length, items)
+        return len(editor) == length + count
+
+    if not keys.replica.operate(state.key, rule, [], insert):
+        return False
+    keys.take_changes(own=state.key)
+    state.held = ABSENT
+    state.last_seen.extend(deep_copy(items))
+    found = known.with_appended(current, count)
+    if found is not None:
+        keys.park(state, current, found)
+    return True
+
+
 def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
+    if state.key in keys.appended and _append(keys, state, current):
+        return
     rule = keys.rule(state, current)
     keys.replica.edit(state.key, _base(keys, state, current, rule), current, rule)
     state.room_value = ABSENT

@@ -37,17 +37,28 @@ class Fingerprint(Protocol):
 def fingerprint(value: Any) -> Fingerprint | None:
     """Return the fingerprint of a value, None if it has none. The value may change later."""
     if type(value) in (list, dict, set, tuple) and _is_plain(value, 0):
-        return _PlainFingerprint(value)
+        return PlainFingerprint(value)
     if "numpy" in sys.modules and arrays.owns(value):
         return _CopyFingerprint(value)
     return None
 
 
-class _PlainFingerprint:
+class PlainFingerprint:
     """The type and the bytes of a value."""
 
     def __init__(self, value: Any) -> None:
         self._bytes = marshal.dumps(value, _VERSION)
+        self._length = len(value)
+
+    def count_appended(self, value: Any) -> int:
+        """Return the number of items that were appended to a list. 0 if anything else has changed."""
+        count = len(value) - self._length if type(value) is list else 0
+        return count if count > 0 and self.matches(value[:-count]) else 0
+
+    def with_appended(self, value: Any, count: int) -> Fingerprint | None:
+        """Return the fingerprint of a list after `count` items were appended, see `fingerprint`."""
+        is_plain = all(_is_plain(item, 1) for item in value[len(value) - count :])
+        return PlainFingerprint(value) if is_plain else None
 
     def matches(self, value: Any) -> bool:
         try:

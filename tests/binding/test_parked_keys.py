@@ -135,3 +135,56 @@ def cost_of_run(count: int) -> int:
 
 def test_run_for_a_remote_edit_costs_what_it_changes() -> None:
     assert cost_of_run(1_000) <= 1.2 * cost_of_run(10)
+
+
+ITEMS: dict[str, Callable[[int], Any]] = {
+    "texts": lambda number: f"text {number}",
+    "dicts": lambda number: {"n": number, "done": False},
+}
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_append_of_a_script_costs_what_it_appends(kind: str) -> None:
+    def cost(count: int) -> int:
+        _, session = settled_session(other=1)
+        session.state["chat"] = [ITEMS[kind](number) for number in range(count)]
+        for _ in range(3):
+            session.run()
+        assert not session.binding.keys
+        session.run(body=lambda state: state["chat"].append(ITEMS[kind](count)))
+        session.state["chat"].append(ITEMS[kind](count + 1))
+        push = session.binding.push
+        calls = count_calls(lambda: push(session.state, None, is_synced=True))
+        assert session.replica.get("chat") == session.state["chat"]
+        return calls
+
+    assert cost(500) <= 2 * cost(5)
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_appends_of_two_scripts_are_both_kept(kind: str) -> None:
+    room = Replica()
+    ada, ben = BoundSession(room), BoundSession(room)
+    ada.state["chat"] = [ITEMS[kind](0)]
+    for _ in range(3):
+        for session in (ada, ben):
+            session.run()
+    for count in range(1, 20, 2):
+        ada.state["chat"].append(ITEMS[kind](count))
+        ben.state["chat"].append(ITEMS[kind](count + 1))
+        for session in (ada, ben, ada, ben):
+            session.run()
+        assert ada.state["chat"] == ben.state["chat"] == room.get("chat")
+        assert len(ada.state["chat"]) == count + 2
+    ada.state["chat"] += [ITEMS[kind](30), ITEMS[kind](31)]
+    ada.run()
+    ben.run()
+    assert ben.state["chat"][-2:] == [ITEMS[kind](30), ITEMS[kind](31)]
+    ada.state["chat"].append(object())
+    ada.run()
+    assert ada.errors and "chat" in str(ada.errors[0])
+    del ada.state["chat"][-1]
+    del ada.state["chat"][0]
+    ada.run()
+    ben.run()
+    assert ada.state["chat"] == ben.state["chat"] and ITEMS[kind](0) not in ben.state["chat"]
