@@ -80,8 +80,8 @@ def are_equal(left: Any, right: Any, arrays_equal: Comparison, items_equal: Comp
             and are_equal(left.columns, right.columns, arrays_equal, items_equal)
             and are_equal(left.index, right.index, arrays_equal, items_equal)
             and all(
-                _values_equal(one, other, arrays_equal)
-                for (_, one), (_, other) in zip(left.items(), right.items(), strict=True)
+                _columns_equal(one, other, arrays_equal)
+                for one, other in zip(_columns(left), _columns(right), strict=True)
             )
         )
     if isinstance(left, pandas.Series):
@@ -106,6 +106,27 @@ def scalar_token(value: Any) -> Hashable:
     if value is pandas.NaT or value is pandas.NA:
         return str(value)
     return value if type(value).__hash__ is not None else id(value)
+
+
+def _columns(frame: Any) -> list[Any]:
+    """Return the array of each column. A Series of each would take most of the time of a comparison."""
+    import numpy
+
+    try:
+        return list(frame._iter_column_arrays())
+    except AttributeError:  # a private method of pandas 1.2 to 3
+        columns = [series for _, series in frame.items()]
+        return [each.to_numpy() if isinstance(each.dtype, numpy.dtype) else each.array for each in columns]
+
+
+def _columns_equal(left: Any, right: Any, arrays_equal: Comparison) -> bool:
+    import numpy
+
+    if left.dtype != right.dtype or len(left) != len(right):
+        return False
+    if isinstance(left.dtype, numpy.dtype):
+        return arrays_equal(numpy.asarray(left), numpy.asarray(right))
+    return bool(left.equals(right))
 
 
 def _values_equal(left: Any, right: Any, arrays_equal: Comparison) -> bool:
