@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Map
 
 from streamlit_crdt.codec import arrays, scalars
+from streamlit_crdt.codec.live_values import plain
 from streamlit_crdt.codec.values import (
     MAX_DEPTH,
     MAX_VALUE_BYTES,
@@ -143,6 +144,7 @@ SAMPLES = [*PLAIN, *NESTED, *SCALARS, *ARRAYS, *FRAMES]
 
 
 def assert_same(back: Any, value: Any) -> None:
+    back = plain(back)
     assert type(back) is type(value)
     assert equal(back, value), f"{back!r} is not {value!r}"
 
