@@ -47,7 +47,8 @@ class TreePeer:
         self.seen = after
 
     def receive(self, other: TreePeer) -> None:
-        self.doc.apply_update(other.doc.get_update(self.doc.get_state()))
+        with self.doc.transaction(origin="remote"):  # undo does not track it
+            self.doc.apply_update(other.doc.get_update(self.doc.get_state()))
 
 
 def tree_peers(count: int, rule: TreeRule, value: Any) -> list[TreePeer]:

@@ -13,8 +13,8 @@ from streamlit_crdt.merge.map_rule import MapRule
 from streamlit_crdt.merge.records_rule import RecordsRule
 from tests.support.tree_peers import TreePeer, exchange, sync, tree_peers
 
-SEEDS = range(60)
-SOAK_SEEDS = range(60, 3_000)
+SEEDS = range(40)
+SOAK_SEEDS = range(40, 3_000)
 EDITS = 25
 
 
