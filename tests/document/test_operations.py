@@ -48,7 +48,7 @@ def list_step(choose: random.Random, editor: Any, plain: list[Any]) -> None:
             del plain[place]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_R1_list_operations_equal_those_of_a_list(seed: int) -> None:
     choose, replica, plain = random.Random(seed), Replica(), [0]
     replica.edit("k", None, [0], LIST)
@@ -62,7 +62,7 @@ def test_R1_list_operations_equal_those_of_a_list(seed: int) -> None:
     assert reread(replica).get("k", []) == plain
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_text_operations_count_characters(seed: int) -> None:
     choose, replica, plain = random.Random(seed), Replica(), ""
     for _ in range(40):
@@ -76,7 +76,7 @@ def test_text_operations_count_characters(seed: int) -> None:
     assert reread(replica)["k"] == plain
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_set_operations_merge_with_those_of_others(seed: int) -> None:
     choose, replicas = random.Random(seed), [Replica(), Replica()]
     for _ in range(30):
@@ -303,7 +303,7 @@ OPERATIONS: dict[str, tuple[Any, Callable[[int], Any], Callable[[Any, int], obje
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation_costs_what_it_changes(name: str) -> None:
     rule, content, operation = OPERATIONS[name]
-    few, many = (_seconds(rule, content(count), operation) for count in (200, 6_000))
+    few, many = (_seconds(rule, content(count), operation) for count in (200, 4_000))
     assert many < 3 * few + 0.0005, (few, many)  # 0.5 ms for a slow machine; the whole list takes 100 ms
 
 
