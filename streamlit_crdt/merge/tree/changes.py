@@ -16,14 +16,14 @@ from streamlit_crdt.merge.tree.names import POSITION, join
 from streamlit_crdt.merge.tree.operations import (
     MAX_ENTRIES,
     Author,
-    add_member,
+    add_members,
     create,
     item_parts,
     keep_container,
     last_item,
     moved_part,
     remove,
-    remove_member,
+    remove_members,
     replace,
 )
 from streamlit_crdt.merge.tree.tree import (
@@ -127,10 +127,8 @@ class _Difference:
 
     def _change_set(self, place: Place, new: Stored) -> Iterator[Change]:
         old, members = members_at(place), members_of(new)
-        for member in sorted(old.keys() - members.keys()):
-            yield from remove_member(place, member)
-        for member in sorted(members.keys() - old.keys()):
-            yield from add_member(place, members[member], self._author)
+        yield from remove_members(place, old.keys() - members.keys())
+        yield from add_members(place, members, self._author)
 
     def _change_list(self, place: Place, new: Sequence[Stored]) -> Iterator[Change]:
         old = items_at(place)

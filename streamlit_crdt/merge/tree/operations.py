@@ -13,7 +13,7 @@ A place is found from the root: `tree.root_place()`, then `field_at(place, part_
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -305,18 +305,18 @@ def _item_source(value: Stored, neighbors: Sequence[str], author: Author) -> tup
 # -- sets --------------------------------------------------------------------------------------------------------
 
 
-def add_member(place: Place, item: Stored, author: Author) -> Iterator[Change]:
-    """Add a member to the set at a place."""
-    member = name_of_item(item)
-    if member not in members_at(place):
-        yield _member_name(place.path, member, author), item
+def add_members(place: Place, added: Mapping[str, Stored], author: Author) -> Iterator[Change]:
+    """Add members, by canonical item key, to the set at a place."""
+    members = members_at(place)
+    for member in sorted(added.keys() - members.keys()):
+        yield _member_name(place.path, member, author), added[member]
 
 
-def remove_member(place: Place, member: str) -> Iterator[Change]:
-    """Remove a member, by its canonical item key, from the set at a place."""
-    for part in member_parts(place, member):
+def remove_members(place: Place, removed: Collection[str]) -> Iterator[Change]:
+    """Remove members, by canonical item key, from the set at a place."""
+    for part in member_parts(place, removed):
         yield join(place.path, part), ABSENT
-    if member in members_of(own_value(place)):
+    for member in sorted(members_of(own_value(place)).keys() & set(removed)):
         yield join(place.path, REMOVAL + MEMBER + escape(member)), True
 
 

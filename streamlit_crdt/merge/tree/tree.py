@@ -19,7 +19,7 @@ If entries of several kinds are below one path, a dict wins over a list, and a l
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from streamlit_crdt.codec.equality import MAX_DEPTH
@@ -48,6 +48,7 @@ from streamlit_crdt.merge.tree.names import (
     escape,
     join,
     key_of_part,
+    name_of_item,
 )
 
 Change = tuple[str, Stored]
@@ -138,7 +139,8 @@ class Tree:
     def __init__(self, content: Mapping[str, Stored], *, is_list: bool) -> None:
         self.content: dict[str, Stored] = {}
         self.root: Final = Node([] if is_list else {})
-        self._aliases: dict[str, set[str]] = {}
+        self._aliases: dict[str, list[str]] = {}
+        self._too_deep: set[str] = set()
         self._moved: dict[str, dict[str, tuple[Node, Node]]] = {}
         self.apply(content.items())
 
@@ -156,6 +158,9 @@ class Tree:
                 return
         else:
             self.content[name] = stored
+        if name.count("/") >= MAX_DEPTH:  # a path of 1 MB would be half a million nodes
+            (self._too_deep.discard if stored is ABSENT else self._too_deep.add)(name)
+            return
         canonical = canonical_name(name)
         if canonical != name or canonical in self._aliases:
             stored = self._set_alias(canonical, name, stored)
@@ -164,7 +169,7 @@ class Tree:
     def names_of(self, canonical: str) -> list[str]:
         """Return the names of the entries with a canonical name. An older version may have written several."""
         own = [canonical] if canonical in self.content else []
-        return own + sorted(self._aliases.get(canonical, ()))
+        return own + self._aliases.get(canonical, [])
 
     def find(self, path: str | None) -> Node | None:
         """Return the node of a canonical path. None if no entry exists there or below."""
@@ -177,13 +182,18 @@ class Tree:
 
     def _set_alias(self, canonical: str, name: str, stored: Stored) -> Stored:
         """Return the value for a canonical name, of which another name exists. The canonical one takes precedence."""
+        aliases = self._aliases.setdefault(canonical, [])
         if canonical != name:
-            aliases = self._aliases.setdefault(canonical, set())
-            (aliases.discard if stored is ABSENT else aliases.add)(name)
-            if not aliases:
-                del self._aliases[canonical]
-        names = self.names_of(canonical)
-        return self.content[names[0]] if names else ABSENT
+            index = bisect_left(aliases, name)
+            is_known = index < len(aliases) and aliases[index] == name
+            if stored is ABSENT and is_known:
+                del aliases[index]
+            elif stored is not ABSENT and not is_known:
+                aliases.insert(index, name)
+        first = canonical if canonical in self.content else next(iter(aliases), None)
+        if not aliases:
+            del self._aliases[canonical]
+        return ABSENT if first is None else self.content[first]
 
     def _index(self, parts: list[str], stored: Stored) -> None:
         nodes, node, parent = [self.root], self.root, self.root
@@ -230,9 +240,8 @@ class Tree:
 
     def value(self) -> Stored:
         """Return the encoded value of the whole tree. May raise any exception if another program wrote the entries."""
-        for name in self.content:
-            if name.count("/") >= MAX_DEPTH:
-                raise ValueError(f"an entry's path has more than {MAX_DEPTH} parts")
+        if self._too_deep:
+            raise ValueError(f"an entry's path has more than {MAX_DEPTH} parts")
         return value_at(self.root_place())
 
 
@@ -264,10 +273,10 @@ def value_at(place: Place) -> Stored:
 
 
 def kind_at(place: Place) -> Kind:
-    """Return the kind of value at a place. Entries below a place win over its whole value."""
+    """Return the kind of value at a place. Entries below a place win over its whole value, except that of the root."""
     own, node = own_value(place), place.node
     kind = kind_of(own)
-    if node is None or kind == "dict":
+    if node is None or kind == "dict" or place.path is None:
         return kind
     if any(map(is_visible, node.fields.values())):
         return "dict"
@@ -355,16 +364,14 @@ def members_at(place: Place) -> dict[str, Stored]:
         for name in [name for name in members if MEMBER + escape(name) in node.marks]:
             del members[name]
         for item in node.members.values():
-            members.update(members_of({"$set": [item]}))
+            members[name_of_item(item)] = item
     return members
 
 
-def member_parts(place: Place, member: str) -> list[str]:
-    """Return the parts of the entries that add a member."""
-    if place.node is None:
-        return []
-    entries = place.node.members.items()
-    return sorted(part for part, item in entries if member in members_of({"$set": [item]}))
+def member_parts(place: Place, members: Collection[str]) -> list[str]:
+    """Return the parts of the entries that add any of some members."""
+    entries = {} if place.node is None else place.node.members
+    return sorted(part for part, item in entries.items() if name_of_item(item) in members)
 
 
 def _whole_items(place: Place, whole: list[Stored]) -> list[Item]:
