@@ -53,7 +53,16 @@ class SetRule:
     def value(self, content: Stored, container_tag: str) -> Any:
         by_name = {name_of_item(content[entry]): content[entry] for entry in sorted(content)}
         items = [decode(by_name[name]) for name in sorted(by_name)]
-        return items if container_tag == "list" else set(items)
+        return items if container_tag == "list" else set(filter(_is_hashable, items))
+
+
+def _is_hashable(item: Any) -> bool:
+    """Return whether a set can contain an item. The content may have been that of a list under another rule."""
+    try:
+        hash(item)
+    except TypeError:
+        return False
+    return True
 
 
 def _entries(items: Iterable[Any]) -> dict[str, Stored]:

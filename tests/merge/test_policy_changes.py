@@ -150,6 +150,17 @@ def test_N2_root_type_of_another_type_is_overwritable(name: str, kind: Any, mark
     assert dict(peer.items()) == dict(replica.items()) == {"other": 1}
 
 
+def test_set_edit_on_restored_list_of_lists_stays_readable() -> None:
+    replica = Replica()
+    replica.edit("k", None, [[1], [2]], RULES["list"])
+    replica.begin_group()
+    replica.edit("k", [[1], [2]], {0}, RULES["set"])
+    replica.undo()
+    assert replica.get("k") == [[1], [2]]
+    replica.edit("k", {0}, {0, 1}, RULES["set"])  # by an author who has not seen the undo
+    assert replica.get("k") == {1}
+
+
 def test_text_edit_keeps_positions_around_embedded_objects() -> None:
     document: Doc[Any] = Doc()
     text = document.get("text:k", type=Text)
