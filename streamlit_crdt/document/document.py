@@ -15,6 +15,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import pycrdt
@@ -78,6 +79,7 @@ class Document:
         self._seen_deletions = SeenDeletions()
         self._depth = 0
         self._transaction: ExitStack | None = None
+        self._derived: set[int] = set()
         self._create(replica_id, None)
 
     def _create(self, replica_id: int | None, content: bytes | None) -> None:
@@ -145,7 +147,8 @@ class Document:
         self._write()
         self.history.track(self._roots.get(key, rule))
         shared = self._roots.prepare_edit(key, rule)
-        rule.edit(shared, self._roots.content(key, rule), edit)
+        placed = replace(edit, root=f"{rule.name}:{key}", clocks=self._count_own(), derived=self._derived)
+        rule.edit(shared, self._roots.content(key, rule), placed)
         self._roots.mark(key, rule, rule.container_tag(edit.after))
 
     def editor(self, key: str, rule: Rule, container_tag: str) -> Editor:
@@ -250,6 +253,7 @@ class Document:
     def _commit(self) -> None:
         if self._transaction is not None:
             transaction, self._transaction = self._transaction, None
+            self._derived = set()
             count = len(self._updates)
             transaction.close()
             self._roots.end_transaction()

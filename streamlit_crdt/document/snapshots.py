@@ -1,7 +1,8 @@
 """Snapshots of a room for scripts: list, restore and change detection.
 
 Restoring a snapshot is an ordinary edit. It merges with concurrent edits and can be undone. Only keys that differ are
-written, by the rule that stores them: a text by its difference, a counter by the difference of its value.
+written, by the rule that stores them: a text by its difference, a counter by the difference of its value. Two people
+who restore the same snapshot of the same values make one edit (R9).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def restore(replica: Replica, state: State, shares: Callable[[str], bool]) -> fr
     with replica.transaction():
         removed = [key for key in replica if key not in shared and shares(key)]
         return frozenset(
-            [key for key, value in changes.items() if replica.set_by_rule(key, value)]
+            [key for key, value in changes.items() if replica.set_by_rule(key, value, is_by_person=False)]
             + [key for key in removed if replica.delete(key)]
         )
 

@@ -17,7 +17,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final
 
-from pycrdt import Map
+from pycrdt import Doc, Map
 
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.codec.values import decode
@@ -49,9 +49,19 @@ class CounterRule:
 
     def edit(self, shared: Map[Any], content: Mapping[str, Stored], edit: Edit) -> None:
         added = edit.after - (edit.before or 0)
-        if added or edit.before is None:
+        if not (added or edit.before is None):
+            return
+        if edit.is_by_person:
             name, stored = addition(content, added, edit.author)
             shared[name] = stored
+            return
+        source = sorted((name, repr(content[name])) for name in content)
+        author = edit.derive(f"{source}\0{added}")
+        if author is not None:
+            document: Doc[Any] = Doc(client_id=author)
+            name, stored = addition({}, added, author)
+            document.get(edit.root, type=Map)[name] = stored
+            shared.doc.apply_update(document.get_update())
 
     def distance(self, before: float, after: float) -> float:
         return abs(after - before)

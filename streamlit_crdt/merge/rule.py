@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import count
 from typing import Any, Protocol
 
 from pycrdt import Array, Map, Text
 
 from streamlit_crdt.codec.scalars import Stored
 from streamlit_crdt.merge.tree.versions import Versions
+
+_ID_BYTES = 7
+
+MAX_ID = 2**53 - 1
+"""Largest replica id: Yjs reads an id as a JavaScript number."""
 
 Shared = Text | Array[Any] | Map[Any]
 """A root type of a document."""
@@ -37,6 +45,9 @@ class Edit:
             session may compute the same edit, and equal edits of an equal value are one edit (R9).
         seen: the contents that the author may have seen, for rules whose items have an identity. The rule adds the
             content that the author has made. None if they are not remembered.
+        root: name of the root type.
+        clocks: number of operations of each replica in the document.
+        derived: the replica ids that were derived from insertions of this transaction. An edit adds its own.
     """
 
     before: Any
@@ -44,6 +55,27 @@ class Edit:
     author: int
     is_by_person: bool = True
     seen: Versions | None = None
+    root: str = ""
+    clocks: Mapping[int, int] = field(default_factory=dict)
+    derived: set[int] = field(default_factory=set)
+
+    def derive(self, source: str, is_present: Callable[[int], bool] = lambda _author: False) -> int | None:
+        """Return a new replica id that is derived from a computed insertion; None if the insertion is present.
+
+        Content of a derived id that was deleted is deleted for good. The next id of the sequence is used then.
+
+        Args:
+            source: everything that defines the insertion.
+            is_present: returns whether content of a derived id is in the document and not deleted.
+        """
+        for number in count():
+            author = derived_id(f"{self.root}\0{source}\0{number}")
+            if author not in self.clocks and author not in self.derived:
+                self.derived.add(author)
+                return author
+            if is_present(author):
+                return None
+        raise AssertionError("unreachable")
 
 
 class Rule(Protocol):
@@ -110,6 +142,12 @@ class MergedValue:
 
     def value(self) -> Any:
         return self.rule.value(self.content, self.container_tag)
+
+
+def derived_id(source: str) -> int:
+    """Return the replica id that is derived from a text."""
+    digest = blake2b(source.encode(), digest_size=_ID_BYTES).digest()
+    return int.from_bytes(digest, "big") & MAX_ID
 
 
 MARKER = "$rule"

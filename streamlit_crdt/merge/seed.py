@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from hashlib import blake2b
 from itertools import count
 from typing import Any
 
 from pycrdt import Doc
 
 from streamlit_crdt.merge.item_keys import encode, item_key
-from streamlit_crdt.merge.rule import Edit, Rule
-
-_ID_BYTES = 7
+from streamlit_crdt.merge.rule import Edit, Rule, derived_id
 
 _FORMATS = {"map": "/2"}
 """Marks of the rules whose seeds an older version wrote in another form: with one replica id they would differ."""
-
-MAX_ID = 2**53 - 1
-"""Largest replica id: Yjs reads an id as a JavaScript number."""
 
 
 def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
@@ -32,15 +26,10 @@ def seed(key: str, rule: Rule, value: Any, known: Container[int]) -> bytes:
         known: the replica ids in the state vector of the room.
     """
     source = f"{rule.name}{_FORMATS.get(rule.name, '')}:{key}\0{rule.container_tag(value)}\0{item_key(encode(value))}"
-    author = next(author for number in count() if (author := _replica_id(f"{source}\0{number}")) not in known)
+    author = next(author for number in count() if (author := derived_id(f"{source}\0{number}")) not in known)
     document: Doc[Any] = Doc(client_id=author)
     shared = document.get(f"{rule.name}:{key}", type=rule.kind)
     # Without a transaction each step is its own: the time of a transaction grows with the square of its length.
     rule.edit(shared, rule.empty, Edit(None, value, author))
     update: bytes = document.get_update()
     return update
-
-
-def _replica_id(text: str) -> int:
-    digest = blake2b(text.encode(), digest_size=_ID_BYTES).digest()
-    return int.from_bytes(digest, "big") & MAX_ID

@@ -36,15 +36,24 @@ _Region = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Delete `current[at:end]`, then insert `after[start:stop]` at `at`."""
+    """Delete `current[at:end]`, then insert `after[start:stop]` at `at`.
+
+    Attributes:
+        left: position in `current` of the nearest item before an insertion that `before` has too; None without any.
+        right: position of the nearest such item after it.
+    """
 
     at: int
     end: int
     start: int
     stop: int
+    left: int | None = None
+    right: int | None = None
 
 
-def rebase(before: Any, after: Any, current: Any, differ: Differ, *, follows: bool) -> list[Step]:
+def rebase(
+    before: Any, after: Any, current: Any, differ: Differ, *, follows: bool, skips_equal: bool = False
+) -> list[Step]:
     """Return the steps that apply the difference between `before` and `after` to `current`, the last position first.
 
     Insertions of other replicas stay. An item that is already deleted from `current` is not deleted again.
@@ -52,17 +61,22 @@ def rebase(before: Any, after: Any, current: Any, differ: Differ, *, follows: bo
     Args:
         follows: whether an insertion stays after its predecessor, as the next letter of a word does. Otherwise it stays
             before its successor, so that an appended item comes last.
+        skips_equal: whether an insertion is left out that another replica has made at the same place of `before`.
     """
     local = differ(before, after)
     if not local:
         return []
-    kept = _kept_blocks(differ(before, current), len(before), len(current))
+    remote = differ(before, current)
+    kept = _kept_blocks(remote, len(before), len(current))
+    if skips_equal:
+        arrived = {(i1, i2): current[j1:j2] for i1, i2, j1, j2 in remote}
+        local = [step for step in local if arrived.get(step[:2]) != after[step[2] : step[3]]]
     place = _position_after if follows else _position_before
     steps = list[Step]()
     for i1, i2, j1, j2 in local:
         if j2 > j1:
             at = place(i1 if follows else i2, kept, len(current))
-            steps.append(Step(at, at, j1, j2))
+            steps.append(Step(at, at, j1, j2, _last_before(i1, kept), _first_from(i2, kept)))
         steps += [Step(at, end, 0, 0) for at, end in _remaining(i1, i2, kept)]
     order = sorted(enumerate(steps), key=lambda numbered: (-numbered[1].at, -numbered[1].end, -numbered[0]))
     return [step for _, step in order]
@@ -139,6 +153,24 @@ def _position_after(index: int, kept: list[Block], length: int) -> int:
             break
         position = at + min(index - start, size)
     return position
+
+
+def _last_before(index: int, kept: list[Block]) -> int | None:
+    """Return the position in the other sequence of the last kept item before `index`."""
+    position = None
+    for start, at, size in kept:
+        if start >= index:
+            break
+        position = at + min(index - start, size) - 1
+    return position
+
+
+def _first_from(index: int, kept: list[Block]) -> int | None:
+    """Return the position in the other sequence of the first kept item from `index` on."""
+    for start, at, size in kept:
+        if index < start + size:
+            return at + max(index - start, 0)
+    return None
 
 
 def _remaining(i1: int, i2: int, kept: list[Block]) -> list[tuple[int, int]]:

@@ -7,8 +7,9 @@ from typing import Any
 from pycrdt import Text
 
 from streamlit_crdt.codec.scalars import Stored
+from streamlit_crdt.merge.computed_runs import Run, insert_runs, text_units, units_in
 from streamlit_crdt.merge.rule import Edit
-from streamlit_crdt.merge.sequence_diff import edit_size, rebase
+from streamlit_crdt.merge.sequence_diff import Step, edit_size, rebase
 from streamlit_crdt.merge.text_diff import text_diff
 
 
@@ -28,14 +29,20 @@ class TextRule:
     def edit(self, shared: Text, content: str, edit: Edit) -> None:
         current = content
         embeds = embed_positions(shared, current)
-        for step in rebase(edit.before or "", edit.after, current, text_diff, follows=True):
+        is_computed = not (edit.is_by_person or embeds)
+        steps = rebase(
+            edit.before or "", edit.after, current, text_diff, follows=True, skips_equal=is_computed
+        )
+        runs = _runs(shared, current, edit, steps) if is_computed else []
+        for step in steps:
             at = byte_length(current[: step.at])
             if step.end > step.at:
                 end = byte_length(current[: step.end])
                 first = at + sum(embed <= at for embed in embeds)
                 del shared[first : end + sum(embed < end for embed in embeds)]
-            if step.stop > step.start:
+            if step.stop > step.start and not is_computed:
                 shared.insert(at + sum(embed < at for embed in embeds), edit.after[step.start : step.stop])
+        insert_runs(shared, edit, runs)
 
     def distance(self, before: str, after: str) -> float:
         return edit_size(text_diff(before, after))
@@ -44,6 +51,25 @@ class TextRule:
         if type(content) is not str:
             raise TypeError("not a text")
         return content
+
+
+def _runs(shared: Text, current: str, edit: Edit, steps: list[Step]) -> list[Run]:
+    """Return the insertions of an edit, with their neighbors. The text has no embedded objects."""
+    insertions = [step for step in steps if step.stop > step.start]
+    positions = {at for step in insertions for at in (step.left, step.right) if at is not None}
+    offsets = {at: byte_length(current[:at]) for at in positions}
+    units = text_units(shared, current.encode(), offsets.values(), edit.clocks)
+    runs = []
+    for step in insertions:
+        left = right = None
+        if step.left is not None:
+            replica, clock = units[offsets[step.left]]
+            left = replica, clock + units_in(current[step.left]) - 1
+        if step.right is not None:
+            right = units[offsets[step.right]]
+        text = edit.after[step.start : step.stop]
+        runs.append(Run(left, right, text, text))
+    return runs
 
 
 def embed_positions(shared: Text, current: str) -> list[int]:
