@@ -63,8 +63,12 @@ def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]
     states: dict[str, bytes] = {}
     triggers: set[str] = set()
     for state in sent:
-        if "trigger" in (state.WhichOneof("value") or "") or state.WhichOneof("value") == "chat_input_value":
-            triggers.add(state.id)
+        kind = state.WhichOneof("value") or ""
+        if "trigger" in kind or kind == "chat_input_value":
+            if (
+                kind != "trigger_value" or state.trigger_value
+            ):  # an AppTest sends the buttons that are not pressed too
+                triggers.add(state.id)
         else:
             states[state.id] = state.SerializeToString(deterministic=True)
     return states, frozenset(triggers)

@@ -70,6 +70,7 @@ class StateBinding:
         is_synced: bool,
         is_by_person: bool = True,
         is_at_top: bool = False,
+        has_trigger: bool = False,
         assigned: Container[str] = (),
         widget_keys: Iterable[str] = (),
     ) -> list[ValueNotShareableError]:
@@ -81,6 +82,7 @@ class StateBinding:
             is_synced: the room's content has arrived. Nothing is written before (R4).
             is_by_person: a person caused the run. Otherwise what code made is held (R9).
             is_at_top: the run has not written anything yet, so that `values` are the values of the browser.
+            has_trigger: the client state has a click, a submit or a chat input.
             assigned: keys that code assigned since the client state. The browser did not echo those (P1).
             widget_keys: keys of Streamlit's widgets. Those that did not register with the binding are excluded.
 
@@ -94,8 +96,18 @@ class StateBinding:
             is_any_in_flight = any(state.in_flight is not None for state in self.keys.values())
             if is_any_in_flight and is_at_top and client_state is not None:
                 in_flight.close_received(self.keys, values, client_state)
-            context = PushContext(client_state, is_synced, is_by_person, is_at_top, assigned)
+            context = PushContext(client_state, is_synced, is_by_person, is_at_top, has_trigger, assigned)
             return local_edits.push(self.keys, values, context)
+
+    def note_callbacks(self, values: Mapping[str, Any]) -> None:
+        """Record what callbacks have changed in session state. Call it after them and before the script (R9)."""
+        with self.lock:
+            local_edits.note_callbacks(self.keys, values)
+
+    def hold_leftovers(self, values: Mapping[str, Any]) -> None:
+        """Hold what the script of a superseded run made. Call it before the callbacks of its successor (R9)."""
+        with self.lock:
+            local_edits.hold_leftovers(self.keys, values)
 
     def begin_run(self) -> None:
         with self.lock:

@@ -188,7 +188,17 @@ class KeyState:
 
 
 _KEPT_WHEN_PARKED: Final = frozenset(
-    {"key", "is_shared", "is_unkeyed", "last_seen", "list_seen", "room_value", "is_in_room", "is_unshown"}
+    {
+        "key",
+        "is_shared",
+        "is_unkeyed",
+        "last_seen",
+        "list_seen",
+        "is_computed",
+        "room_value",
+        "is_in_room",
+        "is_unshown",
+    }
 )
 _DEFAULTS: Final = {
     each.name: each.default for each in fields(KeyState) if each.name not in _KEPT_WHEN_PARKED

@@ -19,6 +19,7 @@ from streamlit_crdt.codec.equality import deep_copy, equal
 from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import Rule
 from streamlit_crdt.merge.editors import ListEditor, RecordsEditor
+from streamlit_crdt.merge.item_keys import token
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class PushContext:
         is_synced: the room's content has arrived. Nothing is written before (R4).
         is_by_person: a person caused the run. Otherwise what code made is held (R9).
         is_at_top: the script has not made anything yet.
+        has_trigger: the client state has a click, a submit or a chat input.
         assigned: keys that code assigned since the client state. The browser did not echo those (P1).
     """
 
@@ -37,6 +39,7 @@ class PushContext:
     is_synced: bool
     is_by_person: bool
     is_at_top: bool
+    has_trigger: bool
     assigned: Container[str]
 
     @property
@@ -76,12 +79,45 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
         deleted = _find_deletions(keys, values, context)
         if edits or deleted:
             with keys.replica.transaction():
-                errors += _write_edits(keys, edits)
+                errors += _write_edits(keys, edits, context)
                 if deleted:
                     _write_deletions(keys, deleted)
     if any(state.is_submitted for state in keys.values()):
         form_drafts.end_submit(keys)
+    for key, value in values.items():
+        if type(value) is list:
+            keys[key].list_seen = value
     return errors
+
+
+def note_callbacks(keys: KeyStates, values: Mapping[str, Any]) -> None:
+    """Record the lists and dicts that callbacks have changed. Call it after them and before the script (R9)."""
+    for key, value in keys.open_values(values).items():
+        if type(value) in (list, dict):
+            state = keys[key]
+            before = state.last_seen if state.held is ABSENT else state.held
+            state.is_from_callback = state.widget is None and state.is_shared and not equal(value, before)
+
+
+def hold_leftovers(keys: KeyStates, values: Mapping[str, Any]) -> None:
+    """Hold what the script of a superseded run made. Call it before the callbacks of its successor (R9)."""
+    for key, value in values.items():
+        state = keys[key]
+        is_plain = state.is_shared and state.widget is None and not state.is_unkeyed
+        if is_plain and not is_held(state, value) and not equal(value, state.last_seen):
+            with suppress(ValueNotShareableError):
+                codec.encode(value, key=key)
+                keys.hold(state, value)
+
+
+def replaces_all(before: Any, after: Any) -> bool:
+    """Return whether a list has no item of the list before it (R9)."""
+    if type(after) is not list:
+        return False
+    with suppress(ValueNotShareableError):  # such an edit is rejected
+        former = {token(codec.encode(item, key=None)) for item in before} if type(before) is list else set()
+        return not any(token(codec.encode(item, key=None)) in former for item in after)
+    return False
 
 
 def ignore_existing(keys: KeyStates, values: Mapping[str, Any]) -> None:
@@ -225,11 +261,13 @@ def _is_echo(state: KeyState, context: PushContext) -> bool:
     return not context.client_state.is_caused_only_by(state.widget)
 
 
-def _write_edits(keys: KeyStates, edits: list[tuple[KeyState, Any]]) -> list[ValueNotShareableError]:
+def _write_edits(
+    keys: KeyStates, edits: list[tuple[KeyState, Any]], context: PushContext
+) -> list[ValueNotShareableError]:
     errors = []
     for state, current in edits:
         try:
-            _write(keys, state, current)
+            _write(keys, state, current, context)
         except ValueNotShareableError as error:
             errors.append(error)
     return errors
@@ -263,11 +301,19 @@ def _append(keys: KeyStates, state: KeyState, current: Any) -> bool:
     return True
 
 
-def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
-    if state.key in keys.appended and _append(keys, state, current):
-        return
+def _write(keys: KeyStates, state: KeyState, current: Any, context: PushContext) -> None:
     rule = keys.rule(state, current)
-    keys.replica.edit(state.key, _base(keys, state, current, rule), current, rule)
+    base, held = _base(keys, state, current, rule), state.held
+    is_by_person = _is_by_person(keys, state, current, rule, context)
+    is_appended = is_by_person and held is ABSENT and state.key in keys.appended
+    if is_appended and _append(keys, state, current):
+        state.is_from_callback = False
+        return
+    if is_by_person and rule is not None and rule.accepts(held):
+        keys.replica.edit(state.key, base, held, rule, is_by_person=False)
+        base = held
+    keys.replica.edit(state.key, base, current, rule, is_by_person=is_by_person)
+    state.is_from_callback = False
     state.room_value = ABSENT
     if state.key in keys.drafts.texts or (state.widget is not None and type(current) is str):
         keys.drafts.note_edit(state.key, current)
@@ -277,6 +323,29 @@ def _write(keys: KeyStates, state: KeyState, current: Any) -> None:
     state.is_assigned = False
     state.is_in_room = True
     state.value_before_sync = state.refused = ABSENT
+
+
+def _is_by_person(
+    keys: KeyStates, state: KeyState, current: Any, rule: Rule | None, context: PushContext
+) -> bool:
+    """Return whether a person made the edit, so that the equal edit of another person is a second one (R9).
+
+    A callback is a person's. So is what the script makes after a click, unless it computes it from another key that
+    has just arrived. Another session then computes it too. A text, a widget's value and a new list are computed: two
+    people who press "Start" start once.
+    """
+    if is_held(state, current):
+        return False
+    if rule is not None and rule.name == "counter":
+        return True
+    if state.widget is not None or type(current) is str:
+        return False
+    if not state.is_from_callback:
+        is_fed = any(other.is_unread for other in keys.values() if other is not state)
+        if is_fed or not context.has_trigger:
+            return False
+    before = state.last_seen if state.held is ABSENT else state.held
+    return current is state.list_seen or not replaces_all(before, current)
 
 
 def _is_merged(rule: Rule, held: Any, current: Any) -> bool:
@@ -333,4 +402,5 @@ def _write_deletions(keys: KeyStates, deleted: list[KeyState]) -> None:
         if state.key in keys.replica and equal(keys.read(state), state.last_seen):
             keys.replica.delete(state.key)
         state.last_seen = state.held = ABSENT
+        state.list_seen = None
         state.is_in_room = state.is_unshown = False

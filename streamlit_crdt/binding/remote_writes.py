@@ -75,6 +75,7 @@ def mark_written(keys: KeyStates, write: StateWrite, values: Mapping[str, Any]) 
         before = state.last_seen if is_draft else state.widget.shared_or_refused(values[write.key])
         in_flight.begin(keys, state, before, write.shared)
     keys.see(state, write.shared)
+    state.list_seen = write.value if type(write.value) is list else None
     state.value_before_sync = ABSENT
     state.is_written_now = state.is_unread = state.is_unshown = True
 

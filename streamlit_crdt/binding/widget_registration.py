@@ -31,7 +31,7 @@ class RawValues(Protocol):
 def begin_run(keys: KeyStates) -> None:
     """Begin a run. The widgets of a run that a newer run superseded count as registered."""
     for state in keys.values():
-        state.is_registered_now = state.is_written_now = False
+        state.is_registered_now = state.is_written_now = state.is_from_callback = False
         state.unchecked = ABSENT
 
 

@@ -82,7 +82,7 @@ class SessionMembership:
         if self._refuses(key):
             return
         self._push_before_callback()
-        self._room_session.writer.assign(key, value)
+        self._room_session.writer.assign(key, value, is_by_person=self._is_by_person())
         self._session.request_frame(self._run, self._room_session)
 
     def remove(self, key: str) -> None:
@@ -100,14 +100,15 @@ class SessionMembership:
             change(self.replica.get(key, empty))  # for its result and its errors
             return
         self._push_before_callback()
-        self._room_session.writer.change(key, rule, empty, change)
+        self._room_session.writer.change(key, rule, empty, change, is_by_person=self._is_by_person())
         self._session.request_frame(self._run, self._room_session)
 
     def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
         if self._refuses(key):
             return self.replica.rehearse(key, rule, empty, operation)
         self._push_before_callback()
-        returned = self._room_session.writer.operate(key, rule, empty, operation)
+        is_by_person = self._is_by_person()
+        returned = self._room_session.writer.operate(key, rule, empty, operation, is_by_person=is_by_person)
         self._session.request_frame(self._run, self._room_session)
         return returned
 
@@ -176,6 +177,14 @@ class SessionMembership:
         if is_refused:
             writer.refuse(subject)
         return is_refused
+
+    def _is_by_person(self) -> bool:
+        """Return whether an operation is by a person: in a callback, after a click, or in a thread (R9)."""
+        context = _compat.current_run()
+        if context is None or not context.is_in_script:
+            return True
+        run = self._session.run_of(context)
+        return run.is_in_callbacks or run.is_over or run.has_trigger
 
     def _push(self) -> None:
         """Push what the script has assigned.

@@ -231,6 +231,7 @@ class RoomSession:
             The keys of the echoes.
         """
         state = st.session_state.to_dict()
+        self.binding.note_callbacks(state)
         self._log_errors(self._push(run, state, at_top=True))
         # A fragment's own `crdt_sync` must not push it again: session state changes below.
         self._pushed_client_state = client_state
@@ -359,6 +360,8 @@ class RoomSession:
     def _push(
         self, run: ScriptRun, state: Mapping[str, Any], *, at_top: bool = False
     ) -> list[ValueNotShareableError]:
+        if run.is_in_callbacks:
+            self.binding.note_callbacks(state)
         assigned = _compat.assigned_keys(run.context, state)
         if at_top and self.connection.is_read_only and self._has_moved_widget(state, assigned):
             self.view_only_notice.request()
@@ -368,6 +371,7 @@ class RoomSession:
             is_synced=self.connection.is_synced,
             is_by_person=run.session.is_by_person(run),
             is_at_top=at_top or run.is_in_callbacks,
+            has_trigger=run.has_trigger,
             assigned=assigned,
             widget_keys=_compat.widget_keys(
                 run.context

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
 from streamlit_crdt.binding.binding import StateBinding
+from streamlit_crdt.binding.local_edits import replaces_all
 from streamlit_crdt.document.events import Event, EventLog
 from streamlit_crdt.document.json_state import State
 from streamlit_crdt.document.snapshots import SnapshotObserver, restore
@@ -75,14 +76,21 @@ class RoomWriter:
 
     # -- writes --------------------------------------------------------------------------------------------------
 
-    def assign(self, key: str, value: Any) -> None:
+    def assign(self, key: str, value: Any, *, is_by_person: bool) -> None:
         """Set one shared value. This session's script reads it from its next run on.
+
+        Args:
+            is_by_person: a person made the value, and not code that every session runs (R9).
 
         Raises:
             ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
         """
         self._check(key, type(value).__name__)
-        self._binding.replica.edit(key, None, value, self.rule(key, value))
+        rule, replica = self.rule(key, value), self._binding.replica
+        if rule is not None and rule.name != "counter":
+            is_new = type(value) is str or replaces_all(replica.get(key), value)
+            is_by_person = is_by_person and not is_new
+        replica.edit(key, None, value, rule, is_by_person=is_by_person)
 
     def rule(self, key: str, value: Any) -> Rule | None:
         """Return the rule by which the app merges `value` under `key`. None if the last writer wins."""
@@ -95,23 +103,42 @@ class RoomWriter:
         self.check_role(key)
         self._binding.replica.delete(key)
 
-    def change(self, key: str, rule: Rule | None, empty: Any, change: Callable[[Any], Any]) -> None:
+    def change(
+        self,
+        key: str,
+        rule: Rule | None,
+        empty: Any,
+        change: Callable[[Any], Any],
+        *,
+        is_by_person: bool,
+    ) -> None:
         """Edit the present value of a key by a merge rule.
 
         Args:
             empty: the value of a key that the room does not have.
             change: returns the new value.
+            is_by_person: a person makes the change, and not code that every session runs (R9).
 
         Raises:
             ValueNotShareableError: the value has no shared form, or the key is private (rule P8).
         """
         self._check(key, "value" if rule is None else rule.name)
-        self._binding.replica.change(key, rule, empty, change)
+        is_by_person = is_by_person or (rule is not None and rule.name == "counter")
+        self._binding.replica.change(key, rule, empty, change, is_by_person=is_by_person)
 
-    def operate(self, key: str, rule: Rule, empty: Any, operation: Callable[[Any], Returned]) -> Returned:
-        """Make one operation on the value of a key. Return its result. Raises as `change` does."""
+    def operate(
+        self,
+        key: str,
+        rule: Rule,
+        empty: Any,
+        operation: Callable[[Any], Returned],
+        *,
+        is_by_person: bool,
+    ) -> Returned:
+        """Make one operation on the value of a key. Return its result. Arguments and errors are those of `change`."""
         self._check(key, rule.name)
-        return self._binding.replica.operate(key, rule, empty, operation)
+        is_by_person = is_by_person or rule.name == "counter"
+        return self._binding.replica.operate(key, rule, empty, operation, is_by_person=is_by_person)
 
     def travel(self, action: Literal["undo", "redo"]) -> bool:
         """Undo this session's last group of edits, or redo the last undone one; return whether that changed a value."""

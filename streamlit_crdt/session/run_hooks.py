@@ -169,6 +169,8 @@ class ScriptRunHooks:
         run.open_blocks.clear()
         if run.context.fragments:
             self.session.begin_fragments(run)
+        else:
+            self.session.note_callbacks(run)
 
     def form_opened(self, form_id: str, *, clears: bool) -> None:
         self.session.forms.add(form_id, clears=clears)

@@ -58,6 +58,7 @@ class Session:
         self._page = ""
         self._has_remote_cause = False
         self._is_first_run_due = False
+        self._has_leftovers = False
         self._was_by_person = True
         self._has_dropped_output = False
         self._is_full_run_due = False
@@ -150,6 +151,7 @@ class Session:
                 return run
             if present is not None:
                 present.is_superseded = True
+                self._has_leftovers = not (present.is_over or present.has_trigger)
             if not context.fragments:
                 self._has_dropped_output = self._is_full_run_due = (
                     False  # a full run writes all elements again
@@ -169,6 +171,12 @@ class Session:
             if run.is_superseded:
                 return frozenset()
             self._memberships.drop_left_values(run)
+            if self._has_leftovers:
+                self._has_leftovers = False
+                state = st.session_state.to_dict()
+                for room_session in self._memberships.joined:
+                    if room_session.synced and not room_session.participant.is_viewer:
+                        room_session.binding.hold_leftovers(state)
             cause = None if number is None else self.requests.take(number)
             if cause is None:
                 is_timers = bool(run.context.fragments) and states == self._last_states and not triggers
@@ -196,6 +204,14 @@ class Session:
             if run.client_state is not None and not run.is_superseded:
                 for room_session in self._memberships.joined:
                     run.rewritten |= room_session.begin_fragments(run, run.client_state)
+
+    def note_callbacks(self, run: ScriptRun) -> None:
+        """Record what the callbacks of a full run have changed, before its script begins."""
+        with run.context.state_lock, self.lock:
+            if run.client_state is not None and not run.is_superseded:
+                state = st.session_state.to_dict()
+                for room_session in self._memberships.joined:
+                    room_session.binding.note_callbacks(state)
 
     def select(
         self,
