@@ -97,6 +97,7 @@ class KeyState:
         is_written_now: a remote value was written in this run.
         is_unread: a remote value was written, and no full run was complete since (R9).
         is_from_callback: a callback of this run changed the value (R9).
+        is_computed: a run without a click changed the value, which another session does alike (R9).
         overwritten_runs: number of runs in a row, each not by a person, that overwrote a remote value (P4).
         is_merged: the room merged a local edit, so that its value differs from the one that the script has.
         is_submitted: the form of the widget was submitted, and no push has read the value since (P7).
@@ -124,6 +125,7 @@ class KeyState:
     is_written_now: bool = False
     is_unread: bool = False
     is_from_callback: bool = False
+    is_computed: bool = False
     overwritten_runs: int = 0
     is_merged: bool = False
     is_submitted: bool = False

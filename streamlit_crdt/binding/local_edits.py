@@ -84,7 +84,7 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
                     _write_deletions(keys, deleted)
     if any(state.is_submitted for state in keys.values()):
         form_drafts.end_submit(keys)
-    for key, value in values.items():
+    for key, value in open_values.items():
         if type(value) is list:
             keys[key].list_seen = value
     return errors
@@ -182,6 +182,8 @@ def _find_edits(
             continue
         if not _is_pushed(keys, state, current, context):
             continue
+        if state.last_seen is not ABSENT and not (context.is_at_top or context.has_trigger):
+            state.is_computed = True
         if key in held_back or not context.is_by_code(state):
             edits.append((state, current))
             continue
@@ -330,9 +332,9 @@ def _is_by_person(
 ) -> bool:
     """Return whether a person made the edit, so that the equal edit of another person is a second one (R9).
 
-    A callback is a person's. So is what the script makes after a click, unless it computes it from another key that
-    has just arrived. Another session then computes it too. A text, a widget's value and a new list are computed: two
-    people who press "Start" start once.
+    A callback is a person's. So is what the script makes after a click, unless it may compute it from another key that
+    has just arrived: another session computes it too. A list that only clicks have changed, and that this one extends
+    in place, is not computed. A text, a widget's value and a new list are: two people who press "Start" start once.
     """
     if is_held(state, current):
         return False
@@ -340,12 +342,18 @@ def _is_by_person(
         return True
     if state.widget is not None or type(current) is str:
         return False
+    before = state.last_seen if state.held is ABSENT else state.held
     if not state.is_from_callback:
         is_fed = any(other.is_unread for other in keys.values() if other is not state)
-        if is_fed or not context.has_trigger:
+        is_extended = current is state.list_seen and not state.is_computed and _extends(before, current)
+        if not context.has_trigger or (is_fed and not is_extended):
             return False
-    before = state.last_seen if state.held is ABSENT else state.held
     return current is state.list_seen or not replaces_all(before, current)
+
+
+def _extends(before: Any, after: Any) -> bool:
+    """Return whether a list begins with all items of the list before it."""
+    return type(before) is list and equal(before, after[: len(before)])
 
 
 def _is_merged(rule: Rule, held: Any, current: Any) -> bool:
