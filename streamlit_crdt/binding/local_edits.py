@@ -85,8 +85,8 @@ def push(keys: KeyStates, values: Mapping[str, Any], context: PushContext) -> li
     if any(state.is_submitted for state in keys.values()):
         form_drafts.end_submit(keys)
     for key, value in open_values.items():
-        if type(value) is list:
-            keys[key].list_seen = value
+        if type(value) is list and (written := keys.get(key)) is not None:  # it may be parked now
+            written.list_seen = value
     return errors
 
 
@@ -304,13 +304,14 @@ def _append(keys: KeyStates, state: KeyState, current: Any) -> bool:
 
 
 def _write(keys: KeyStates, state: KeyState, current: Any, context: PushContext) -> None:
-    rule = keys.rule(state, current)
-    base, held = _base(keys, state, current, rule), state.held
-    is_by_person = _is_by_person(keys, state, current, rule, context)
-    is_appended = is_by_person and held is ABSENT and state.key in keys.appended
-    if is_appended and _append(keys, state, current):
-        state.is_from_callback = False
+    held = state.held
+    is_appended = state.key in keys.appended and held is ABSENT
+    if is_appended and _is_by_person(keys, state, current, None, context) and _append(keys, state, current):
+        state.is_from_callback, state.list_seen = False, current
         return
+    rule = keys.rule(state, current)
+    base = _base(keys, state, current, rule)
+    is_by_person = _is_by_person(keys, state, current, rule, context)
     if is_by_person and rule is not None and rule.accepts(held):
         keys.replica.edit(state.key, base, held, rule, is_by_person=False)
         base = held
@@ -344,9 +345,10 @@ def _is_by_person(
         return False
     before = state.last_seen if state.held is ABSENT else state.held
     if not state.is_from_callback:
+        if not context.has_trigger:
+            return False
         is_fed = any(other.is_unread for other in keys.values() if other is not state)
-        is_extended = current is state.list_seen and not state.is_computed and _extends(before, current)
-        if not context.has_trigger or (is_fed and not is_extended):
+        if is_fed and (state.is_computed or current is not state.list_seen or not _extends(before, current)):
             return False
     return current is state.list_seen or not replaces_all(before, current)
 

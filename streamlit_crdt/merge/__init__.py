@@ -11,6 +11,7 @@ other replicas.
 - `editors`: single operations on the value of a rule, at the cost of the change.
 - `sequence_diff`, `text_diff`: differences of sequences and texts, and their rebase onto a changed sequence.
 - `seed`: deterministic first values (R8).
+- `computed_runs`: deterministic insertions (R9).
 - `item_keys`: encoding and identity of items and entries.
 """
 

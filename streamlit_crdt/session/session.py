@@ -171,12 +171,12 @@ class Session:
             if run.is_superseded:
                 return frozenset()
             self._memberships.drop_left_values(run)
-            if self._has_leftovers:
-                self._has_leftovers = False
+            if self._has_leftovers and self._memberships.joined:
                 state = st.session_state.to_dict()
                 for room_session in self._memberships.joined:
                     if room_session.synced and not room_session.participant.is_viewer:
                         room_session.binding.hold_leftovers(state)
+            self._has_leftovers = False
             cause = None if number is None else self.requests.take(number)
             if cause is None:
                 is_timers = bool(run.context.fragments) and states == self._last_states and not triggers
@@ -208,9 +208,10 @@ class Session:
     def note_callbacks(self, run: ScriptRun) -> None:
         """Record what the callbacks of a full run have changed, before its script begins."""
         with run.context.state_lock, self.lock:
-            if run.client_state is not None and not run.is_superseded:
+            joined = self._memberships.joined
+            if joined and run.client_state is not None and not run.is_superseded:
                 state = st.session_state.to_dict()
-                for room_session in self._memberships.joined:
+                for room_session in joined:
                     room_session.binding.note_callbacks(state)
 
     def select(

@@ -151,10 +151,10 @@ def test_append_of_a_script_costs_what_it_appends(kind: str) -> None:
         for _ in range(3):
             session.run()
         assert not session.binding.keys
-        session.run(body=lambda state: state["chat"].append(ITEMS[kind](count)))
+        session.run(session.message("say"), body=lambda state: state["chat"].append(ITEMS[kind](count)))
         session.state["chat"].append(ITEMS[kind](count + 1))
         push = session.binding.push
-        calls = count_calls(lambda: push(session.state, None, is_synced=True))
+        calls = count_calls(lambda: push(session.state, None, is_synced=True, has_trigger=True))
         assert session.replica.get("chat") == session.state["chat"]
         return calls
 

@@ -97,8 +97,16 @@ class BoundSession:
             body: called with session state after the widgets registered.
             delivered: the browser shows the values of this run.
         """
+        has_trigger = message is not None and bool(message.triggers)
         self.errors = list(
-            self.binding.push(self.state, message, is_synced=True, is_by_person=not remote, is_at_top=True)
+            self.binding.push(
+                self.state,
+                message,
+                is_synced=True,
+                is_by_person=not remote,
+                is_at_top=True,
+                has_trigger=has_trigger,
+            )
         )
         self.binding.begin_run()
         self.replica.apply(self.room.diff())
@@ -114,7 +122,9 @@ class BoundSession:
         if body is not None:
             body(self.state)
         self.binding.check_registered(self.state)
-        self.errors += self.binding.push(self.state, message, is_synced=True, is_by_person=not remote)
+        self.errors += self.binding.push(
+            self.state, message, is_synced=True, is_by_person=not remote, has_trigger=has_trigger
+        )
         self.binding.end_run(is_complete=True, is_by_person=not remote)
         self.room.apply(self.replica.diff())
         if delivered:
