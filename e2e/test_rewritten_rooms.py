@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from contextlib import AbstractContextManager
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute
@@ -13,6 +14,7 @@ from e2e.harness import ROOMS_ENV, Deployment, RunningApp
 from e2e.polling import eventually
 from e2e.tab import Tab
 from streamlit_crdt import connect
+from streamlit_crdt.client.connect import JobRoom
 
 REWRITING = {
     "STREAMLIT_CRDT_STORE": "rooms.db",
@@ -28,6 +30,7 @@ OUTAGE = (
     r"backMessage when disconnected",
     r"Error in reaching server endpoint",
     r"server is not responding",
+    r"already in CLOSING or CLOSED state",
 )
 
 
@@ -61,10 +64,16 @@ def metrics(app: RunningApp) -> str:
         return str(response.read(), "utf-8")
 
 
+def connect_to(
+    app: RunningApp, room: str, monkeypatch: pytest.MonkeyPatch
+) -> AbstractContextManager[JobRoom]:
+    monkeypatch.setenv("STREAMLIT_CRDT_SECRET", ROOMS_ENV["STREAMLIT_CRDT_SECRET"])
+    return connect(room, server=app.room_socket, merge={"NB_*": "counter"})
+
+
 def rewrite(app: RunningApp, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write much into the room and overwrite it, leave, and wait until the room is rewritten."""
-    monkeypatch.setenv("STREAMLIT_CRDT_SECRET", ROOMS_ENV["STREAMLIT_CRDT_SECRET"])
-    with connect(room, server=app.room_socket, merge={"NB_*": "counter"}) as job:
+    with connect_to(app, room, monkeypatch) as job:
         for number in range(600):
             job.state[f"filler{number % 3}"] = number
         job.list("log").append("job")
@@ -124,3 +133,38 @@ def test_N4_offline_tab_carries_its_unsaved_edits_over(
     two.eventually_shows("clicks", 14)
     d.click(two, "count")
     one.eventually_shows("clicks", 15)
+
+
+@pytest.mark.parametrize("is_app_down", [False, True], ids=["app first", "socket first"])
+def test_N4_tab_of_an_ended_session_recovers_by_itself(
+    start_app: StartApp, tab: OpenTab, room: str, monkeypatch: pytest.MonkeyPatch, is_app_down: bool
+) -> None:
+    app = start_app("merging.py", Deployment.STANDALONE, env=REWRITING)
+    sockets = RoomSockets(app)
+    one = tab(app, room=room, path="/?name=one", prepare=sockets.prepare)
+    one.allow(*OUTAGE)
+    d.click(one, "count")
+    one.eventually_shows("clicks", 1)
+    d.choose_also(one, "Drinks", "tea")
+    one.eventually_shows("drinks", ["tea"])
+    with connect_to(app, room, monkeypatch) as job:
+        eventually(lambda: job.state.get("drinks"), why="the edits are in the room")
+    sockets.block()
+    d.choose_also(one, "Drinks", "milk")
+    one.eventually_shows("drinks", ["tea", "milk"])
+    rewrite(app, room, monkeypatch)
+    app.app.stop()
+    if is_app_down:
+        sockets.is_blocked = False
+        eventually(lambda: one.page.title() and "4410" in metrics(app), why="the document is refused")
+    app.app.start()
+    sockets.is_blocked = False
+    one.eventually_shows("clicks", 11, deadline_s=60)
+    one.eventually_shows("drinks", ["tea"])
+    one.eventually_shows("log", ["job"])
+    notice = one.page.locator("[data-streamlit-crdt-notice]")
+    assert "milk" in notice.inner_text(), notice.inner_text()
+    two = tab(app, room=room, path="/?name=two")
+    two.eventually_shows("clicks", 11)
+    d.click(one, "count")
+    two.eventually_shows("clicks", 12)

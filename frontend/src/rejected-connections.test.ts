@@ -46,6 +46,7 @@ function setUp() {
     },
     onRoomDeleted: nothing,
     onRoomRewritten: nothing,
+    onEditsLost: nothing,
   });
   const socket = new RoomSocket(
     replica,

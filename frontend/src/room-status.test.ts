@@ -42,6 +42,7 @@ function setUp() {
     },
     onRoomDeleted: (unsaved) => lostEdits.push(unsaved),
     onRoomRewritten: () => rewrites.push(status.report().kept),
+    onEditsLost: (unsaved) => lostEdits.push(unsaved),
   });
   let shown: StatusState | null = null;
   undo.push(
@@ -444,6 +445,28 @@ describe("the epoch of a room", () => {
     expect(frame({ epoch: OTHER_EPOCH }, { a: 1 })).toBe(false);
     expect(lostEdits).toEqual([]);
     expect(isGuarded()).toBe(false);
+  });
+
+  it("N4: of a rewritten room names the edits of a session that has ended before", () => {
+    const { connect, frame, lostEdits, status } = setUp();
+    connect();
+    frame({ epoch: EPOCH, v: 1, wants_saved: true }, { a: 1 });
+    frame({ id: 12, epoch: EPOCH, v: 1, wants_saved: true });
+    frame({ id: 12, epoch: EPOCH, v: 2, wants_saved: true }, { b: 2 });
+    status.onRewritten(0);
+    expect(lostEdits).toEqual([[expect.stringContaining("a")]]);
+    expect(frame({ id: 12 })).toBe(false);
+    expect(lostEdits).toHaveLength(1);
+  });
+
+  it("N4: of a rewritten room names all unsaved edits to a new session, once", () => {
+    const { frame, lostEdits, status } = setUp();
+    frame({ epoch: EPOCH, v: 1, wants_saved: true }, { a: 1 });
+    status.onRewritten(17);
+    expect([lostEdits, status.isRewritten, status.report().kept]).toEqual([[], true, 17]);
+    expect(frame({ id: 12 })).toBe(false);
+    expect(frame({ id: 12 })).toBe(false);
+    expect([lostEdits.length, status.report().kept]).toEqual([1, 0]);
   });
 
   it("ends once, by another epoch in an answer or by the close code", () => {

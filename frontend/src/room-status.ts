@@ -31,6 +31,8 @@ export interface RoomStatusListener {
   onRoomDeleted(unsaved: readonly string[]): void;
   /** The room was rewritten, and this tab has its former document. */
   onRoomRewritten(): void;
+  /** The room was rewritten. `unsaved` describes the edits of former sessions, which no session carries over. */
+  onEditsLost(unsaved: readonly string[]): void;
 }
 
 export class RoomStatus implements StatusSource, ConnectionListener {
@@ -40,6 +42,7 @@ export class RoomStatus implements StatusSource, ConnectionListener {
   private readonly unloadGuard: UnloadGuard;
   private currentEpoch: string | null = null;
   private kept: number | null = null;
+  private reportedTo: number | null = null;
   private header: SessionHeader | null = null;
   private status: Status = "connecting";
   private isDenied = false;
@@ -89,6 +92,7 @@ export class RoomStatus implements StatusSource, ConnectionListener {
   /** Return whether to apply a session's frame. Documents of two epochs are never merged. */
   accepts(header: SessionHeader): boolean {
     if (this.kept !== null) {
+      this.meetRewritten(header.id);
       return false;
     }
     if (this.isEnded) {
@@ -183,7 +187,29 @@ export class RoomStatus implements StatusSource, ConnectionListener {
   onRewritten(kept: number): void {
     this.kept = kept;
     this.unloadGuard.set(false);
+    this.reportLost(this.unsaved.orphanedKeys);
     this.listener.onRoomRewritten();
+  }
+
+  get isRewritten(): boolean {
+    return this.kept !== null;
+  }
+
+  /** A frame has arrived after the room was rewritten. A new session repeats no edit of this tab. */
+  private meetRewritten(session: number): void {
+    if (this.reportedTo !== session) {
+      this.reportedTo = session;
+      if (session !== this.header?.id) {
+        this.kept = 0;
+        this.reportLost(this.unsaved.keys);
+      }
+    }
+  }
+
+  private reportLost(keys: readonly string[]): void {
+    if (keys.length > 0 && !this.isViewer) {
+      this.listener.onEditsLost(keys.map((key) => describeKey(this.replica.doc, key)));
+    }
   }
 
   onRoomFull(): void {

@@ -25,6 +25,10 @@ import type { Access, SocketListener } from "./transport/room-socket";
 const DELETED_TEXT =
   "This room was deleted. What you see and change now stays in this tab, until you leave the room or reload.";
 
+const LOST_TEXT =
+  "The room was renewed while this tab was offline, and the app was restarted. " +
+  "These edits were not saved; copy what you need:";
+
 export class Tab implements ChannelListener, RoomStatusListener, SocketListener {
   private readonly host: Element;
   private readonly replica = new Replica();
@@ -148,6 +152,17 @@ export class Tab implements ChannelListener, RoomStatusListener, SocketListener 
   onRoomRewritten(): void {
     this.socket.stop();
     this.channel.report("rewritten");
+  }
+
+  /** The notice outlives this tab, which the session replaces. */
+  onEditsLost(unsaved: readonly string[]): void {
+    showNotice(this.host, {
+      kind: "edits-lost",
+      text: LOST_TEXT,
+      items: unsaved,
+      button: "Close",
+      onClick: () => undefined,
+    });
   }
 
   onStatus(status: Status, isSynced: boolean): void {

@@ -70,6 +70,7 @@ describe("describeKey", () => {
     author.getText("text:t").insert(0, "hi");
     author.getArray("list:l").push([1]);
     author.getMap("counter:c").set("1", 2);
+    author.getMap("state").set("c", { $rule: ["counter", null] });
     author.getMap("records:r").set("~i1", ["a0", 3]);
     const doc = new Y.Doc();
     Y.applyUpdate(doc, Y.encodeStateAsUpdate(author));

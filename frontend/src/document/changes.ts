@@ -70,10 +70,15 @@ function rootName(doc: Y.Doc, root: Y.AbstractType<unknown>): string | undefined
   return undefined;
 }
 
+/** Return whether another root stores the value. */
+function isRuleMark(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "$rule" in value;
+}
+
 function valueOf(doc: Y.Doc, key: string): unknown {
   const state = doc.getMap(STATE);
-  if (state.has(key)) {
-    const value = state.get(key);
+  const value = state.get(key);
+  if (state.has(key) && !isRuleMark(value)) {
     return value instanceof Y.AbstractType ? (value.toJSON() as unknown) : value;
   }
   if (doc.share.has(`text:${key}`)) {

@@ -60,6 +60,7 @@ function setUp() {
   const frameErrors: FrameError[] = [];
   const headers: SessionHeader[] = [];
   let isAccepted = true;
+  let isRewritten = false;
   let oldBuilds = 0;
   let silences = 0;
   const channel = new Channel({
@@ -68,7 +69,10 @@ function setUp() {
     build: BUILD,
     send: (frame) => sent.push(readTabFrame(frame, clock.now_ms)),
     status: {
-      accepts: () => isAccepted,
+      accepts: () => isAccepted && !isRewritten,
+      get isRewritten() {
+        return isRewritten;
+      },
       report: () => ({ saved_v: 0, unsaved: 0, failing: false, epoch: null, level: 0 }),
     },
     listener: {
@@ -94,6 +98,11 @@ function setUp() {
     headers,
     rejectFrames: () => {
       isAccepted = false;
+    },
+    rewrite: () => {
+      isRewritten = true;
+      channel.report("rewritten");
+      clock.pass(0);
     },
     oldBuilds: () => oldBuilds,
     silences: () => silences,
@@ -131,6 +140,40 @@ function readTabFrame(frame: string, at_ms: number): TabFrame {
   const header = JSON.parse(new TextDecoder().decode(decoding.readVarUint8Array(decoder))) as TabHeader;
   return { header, update: decoding.readTailAsUint8Array(decoder), at_ms };
 }
+
+describe("after the rewrite of the room", () => {
+  it("N4: the report waits for the frame in flight", () => {
+    const { answer, remoteEdit, rewrite, sent, settle } = setUp();
+    settle();
+    remoteEdit("a", 1);
+    rewrite();
+    expect(sent.map(({ header }) => header.error)).toEqual([null]);
+    answer();
+    expect(sent.map(({ header }) => header.error)).toEqual([null, "rewritten"]);
+  });
+
+  it("N4: a new session gets the report, and nothing of the former document", () => {
+    const { answer, channel, clock, remoteEdit, rewrite, sent, settle } = setUp();
+    settle();
+    rewrite();
+    answer();
+    remoteEdit("a", 1);
+    sent.length = 0;
+    const restarted = new FakeSession(12);
+    for (let count = 0; count < 2; count += 1) {
+      channel.receive(restarted.frame());
+      clock.pass(0);
+    }
+    const [first] = sent;
+    expect(first?.header).toMatchObject({ error: "rewritten", synced: false, since: 0, ack_of: 12, ack: 0 });
+    expect(first?.update).toHaveLength(0);
+    clock.pass(10_000);
+    expect(sent.length).toBeGreaterThan(1);
+    expect(sent.every(({ header, update }) => header.error === "rewritten" && update.length === 0)).toBe(
+      true,
+    );
+  });
+});
 
 describe("a hello", () => {
   it("is sent after the mount, with a state vector and an acknowledgement", () => {

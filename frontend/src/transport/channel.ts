@@ -41,6 +41,8 @@ const HIDDEN_POLL_FACTOR = 10;
 export interface StatusSource {
   /** Return whether to apply a session's frame. Called before its update is applied. */
   accepts(header: SessionHeader): boolean;
+  /** The room was rewritten: the document of this tab is of no use to a session that does not have it. */
+  readonly isRewritten?: boolean;
   /** Return the status that each frame reports. */
   report(): StatusReport;
 }
@@ -105,6 +107,8 @@ export class Channel {
   private poll_s: number | null = null;
   private confirmed: number | null = null;
   private frameCount = 0;
+  /** Session that does not have this tab's document, and must not get it, because the room was rewritten. */
+  private stranger: number | null = null;
 
   constructor(private readonly options: ChannelOptions) {
     const { clock, replica } = options;
@@ -217,7 +221,11 @@ export class Channel {
   private apply({ header, update }: SessionFrame): void {
     const { replica, build, status, listener } = this.options;
     if (!status.accepts(header)) {
-      this.pause();
+      if (status.isRewritten === true) {
+        this.reportRewritten(header);
+      } else {
+        this.pause();
+      }
       return;
     }
     replica.own = new Set(header.own);
@@ -244,6 +252,22 @@ export class Channel {
     this.poll_s = header.poll_s;
     this.schedulePoll();
     listener.onFrame(header, acks.received);
+  }
+
+  /** Send nothing but the report that the room was rewritten, until the session replaces this tab. */
+  private reportRewritten(header: SessionHeader): void {
+    const isNew = header.id !== (this.stranger ?? this.acks?.sessionId);
+    if (isNew) {
+      this.stranger = header.id;
+      this.outbox.drop();
+      this.errors.repeat("rewritten");
+      this.outbox.request("status");
+      return;
+    }
+    const acked = header.ack_of === this.options.replica.id ? header.ack : null;
+    if (this.outbox.acknowledge(acked) && this.errors.acknowledge()) {
+      this.outbox.request("status");
+    }
   }
 
   /** Return the update of a frame, null while parts of it are missing. It is empty if it was received before. */
@@ -320,6 +344,9 @@ export class Channel {
   /** Return what the session lacks, or a part of it. An update that the session gets from the room is left out. */
   private nextUpdate(acked: number): FrameUpdate {
     const { replica } = this.options;
+    if (this.stranger !== null) {
+      return { v: replica.version, since: 0, update: new Uint8Array(0) };
+    }
     if (this.isSessionInRoom && this.status === "connected" && replica.cameFromRoomSince(acked)) {
       this.outgoing = null;
       return { v: replica.version, since: acked, in_room: true, update: new Uint8Array(0) };
@@ -345,14 +372,14 @@ export class Channel {
     return {
       id: replica.id,
       ...versions,
-      ack_of: this.acks?.sessionId ?? null,
-      ack: this.acks?.received ?? 0,
+      ack_of: this.stranger ?? this.acks?.sessionId ?? null,
+      ack: this.stranger === null ? (this.acks?.received ?? 0) : 0,
       ...(got === null ? {} : { got }),
       ...(acked === 0 ? { sv: toBase64(replica.stateVector()) } : {}),
       build,
       why,
       status: this.status,
-      synced: this.isSynced,
+      synced: this.isSynced && this.stranger === null,
       confirmed: this.confirmed,
       error: this.errors.next(),
       n: this.frameCount,
@@ -457,6 +484,13 @@ class ErrorQueue {
     this.known.add(error);
     this.pending.push(error);
     return true;
+  }
+
+  /** Report the code once more, and first. */
+  repeat(error: TabError): void {
+    this.sent = null;
+    this.known.add(error);
+    this.pending.splice(0, this.pending.length, error);
   }
 
   /** Return the code for the frame that is being sent. */

@@ -39,6 +39,8 @@ export class UnsavedEdits {
   private session: number | null = null;
   private receivedVersion = 0;
   private sessionSavedVersion = 0;
+  private orphanedVersion = 0;
+  private readonly orphaned = new Set<string>();
   private checks = 0;
   private answeredChecks = 0;
   /** Version of the last change of each unsaved key, oldest first. */
@@ -65,6 +67,11 @@ export class UnsavedEdits {
   /** Keys that those updates changed, oldest change first. */
   get keys(): string[] {
     return [...this.versions.keys()];
+  }
+
+  /** Keys of the unsaved edits of former sessions. Only this tab has these edits. */
+  get orphanedKeys(): string[] {
+    return this.savedVersion < this.orphanedVersion ? this.keys.filter((key) => this.orphaned.has(key)) : [];
   }
 
   /** Version of the session up to which everything is committed. */
@@ -95,6 +102,7 @@ export class UnsavedEdits {
   /** Note that the tab's document contains everything of `session` up to `version`. */
   receiveFrom(session: number, version: number): void {
     if (session !== this.session) {
+      this.orphan();
       this.session = session;
       this.receivedVersion = 0;
       this.sessionSavedVersion = 0;
@@ -102,6 +110,17 @@ export class UnsavedEdits {
     if (version > this.receivedVersion) {
       this.receivedVersion = version;
       this.requestQuery();
+    }
+  }
+
+  private orphan(): void {
+    const { orphanedKeys } = this;
+    this.orphaned.clear();
+    if (this.session !== null) {
+      this.orphanedVersion = this.version;
+      for (const key of [...orphanedKeys, ...this.keys]) {
+        this.orphaned.add(key);
+      }
     }
   }
 
