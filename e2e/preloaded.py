@@ -13,8 +13,10 @@ import runpy
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 _context = multiprocessing.get_context("forkserver")
 # A module that a version of these packages does not have is left out.
@@ -46,7 +48,8 @@ class PreloadedProcess:
         self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], log_path: Path
     ) -> None:
         self._process = _context.Process(target=_run, args=(list(arguments), folder, dict(env), log_path))
-        self._process.start()
+        with _without_main_module():
+            self._process.start()
 
     @property
     def pid(self) -> int:
@@ -68,6 +71,17 @@ class PreloadedProcess:
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout)
         return self._process.exitcode
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module, which multiprocessing would run in the child. An AppTest leaves its script there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _run(arguments: list[str], folder: Path, env: dict[str, str], log_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_N2_any_content_in_any_container_is_read_and_edited() -> None:
 
 
 def test_N2_random_documents_end_or_stop_no_process() -> None:
-    result = fuzz(seed=1, budget_s=5, max_documents=25)
+    result = fuzz(seed=1, budget_s=5, max_trials=25)
     assert not result.failures, result.failures[0]
 
 

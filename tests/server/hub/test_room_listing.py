@@ -144,6 +144,7 @@ async def test_session_that_left_for_good_does_not_count_until_it_returns() -> N
 
 async def test_reconnected_tab_beside_its_old_socket_counts_once() -> None:
     async with serving() as (hub, app), tab_of(app, "s1"), tab_of(app, "s1"):
+        await until(lambda: len(hub.rooms["room"].peers) == 2 if "room" in hub.rooms else False)  # type: ignore[attr-defined]
         assert await listed(hub) == {"room": 1}
 
 
