@@ -204,7 +204,7 @@ def remove_field(place: Place, part: str) -> Iterator[Change]:
 def keep_container(place: Place, removed: Container[str]) -> Iterator[Change]:
     """Set the entry of a container that loses its last entry and would not exist any more."""
     node = place.node
-    if node is None or place.path is None or kind_of(own_value(place)) in ("dict", "list", "set"):
+    if node is None or place.path is None or kind_of(own_value(place)) == "dict":
         return
     if kind_at(place) == "dict" and not any(
         part not in removed and is_visible(each) for part, each in node.fields.items()

@@ -72,3 +72,10 @@ def test_N2_records_with_foreign_fields_stay_a_list(entry: str) -> None:
     for after in ([*before, {"what": "wine"}], [], [{"what": "salt"}]):
         replica.edit("k", replica.get("k"), after, RULES["records"])
         assert replica.get("k") == after
+
+
+def test_emptied_dict_stays_a_dict_beside_a_concurrent_list() -> None:
+    replica = replica_of("map", {"a": [], "a/~iX": ["a0", 1], "a/b": 1})
+    assert replica.get("k") == {"a": {"b": 1}}
+    replica.edit("k", {"a": {"b": 1}}, {"a": {}}, RULES["map"])
+    assert replica.get("k") == {"a": {}}
