@@ -13,7 +13,7 @@ import streamlit_crdt
 from streamlit_crdt import RoomNameError, ValueNotShareableError, crdt_sync, private_key
 from streamlit_crdt.session.session import Session as LiveSession
 from streamlit_crdt.session.streamlit_hooks import registry
-from tests.support.app_sessions import caught_up, session
+from tests.support.app_sessions import caught_up, session, settle
 
 
 @pytest.fixture
@@ -225,6 +225,7 @@ def test_P3_hidden_widget_neither_deletes_nor_overwrites(room: str) -> None:
     one.checkbox[0].uncheck().run()
     one.run()
     two.slider[0].set_value(8).run()
+    settle()
     one.checkbox[0].check().run()
     assert one.slider[0].value == 8
     caught_up(two)
