@@ -243,6 +243,7 @@ class KeyStates(dict[str, KeyState]):
         self._fingerprints: dict[str, Fingerprint] = {}
         self.appended: dict[str, tuple[PlainFingerprint, int]] = {}
         self._reviewed: dict[str, Any] = {}
+        self._stateless: set[str] = set()
         self._must_scan = True
 
     def __missing__(self, key: str) -> KeyState:
@@ -329,9 +330,12 @@ class KeyStates(dict[str, KeyState]):
                 self[key]
         if has_same_keys:
             last.update((key, values[key]) for key in changed)
-            return {key: values[key] for key in self if key in values}
+            self._stateless = {key for key in self._stateless if key not in self and key not in self._parked}
+            return {key: values[key] for key in (*self, *self._stateless) if key in values}
         self._reviewed = dict(values)
-        return {key: values[key] for key in filterfalse(self._parked.__contains__, values)}
+        open_values = {key: values[key] for key in filterfalse(self._parked.__contains__, values)}
+        self._stateless = {key for key in open_values if key not in self}
+        return open_values
 
     def _is_changed(self, key: str, value: Any) -> bool:
         """Return whether a parked value has changed. Another list counts as changed, for `KeyState.list_seen`."""

@@ -57,6 +57,17 @@ def test_R1_change_of_a_parked_key_is_pushed(key: str) -> None:
         assert equal(room.get(other), FIRST[other])
 
 
+def test_R1_value_that_was_read_but_not_pushed_is_pushed_later() -> None:
+    """A failed callback ends its run above `crdt_sync`: the values are read, and no push follows."""
+    room, session = settled_session(int=1)
+    session.state["acted"] = "stop"
+    with session.binding.locked() as keys:
+        assert keys.open_values(session.state) == {"acted": "stop"}
+        assert keys.open_values(session.state) == {"acted": "stop"}
+    session.run()
+    assert room.get("acted") == "stop"
+
+
 @pytest.mark.parametrize("key", FIRST)
 def test_R1_equal_value_in_a_parked_key_sends_nothing(key: str) -> None:
     room, session = settled_session(**FIRST)
