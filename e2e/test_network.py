@@ -10,6 +10,7 @@ from playwright.sync_api import Page, WebSocketRoute
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
 from e2e.harness import Deployment
+from e2e.page_sockets import PageSockets
 from e2e.polling import eventually
 
 BROKEN_SOCKET = (
@@ -112,28 +113,6 @@ def test_tab_without_network_keeps_its_values_and_syncs_later(
     eventually(lambda: d.shown_text(two, "a") == "5", why="the widget shows the value")
 
 
-class AppConnection:
-    """Connection of a page to Streamlit, which a test can close and block."""
-
-    def __init__(self) -> None:
-        self.is_blocked = False
-        self._sockets: list[WebSocketRoute] = []
-
-    def prepare(self, page: Page) -> None:
-        page.route_web_socket(lambda url: "_stcore/stream" in url, self._open)
-
-    def _open(self, socket: WebSocketRoute) -> None:
-        if self.is_blocked:
-            socket.close()
-        else:
-            self._sockets += (socket, socket.connect_to_server())
-
-    def block(self) -> None:
-        self.is_blocked = True
-        for socket in self._sockets:
-            socket.close()
-
-
 @pytest.mark.soak
 def test_R3_unsaved_edits_of_an_expired_session_are_kept_by_its_tab(
     start_app: StartApp, tab: OpenTab, room: str
@@ -141,7 +120,7 @@ def test_R3_unsaved_edits_of_an_expired_session_are_kept_by_its_tab(
     """Streamlit drops a session whose tab is offline. The tab brings the edits to the server and to a new session."""
     no_time = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "0"}
     app = start_app("board.py", Deployment.STANDALONE, env=no_time)
-    connection = AppConnection()
+    connection = PageSockets.to_app()
     one, two = tab(app, room=room), tab(app, room=room, prepare=connection.prepare)
     for tab_ in (one, two):
         tab_.allow(*BROKEN_SOCKET, r"_stcore", r"ERR_", r"backMessage when disconnected")

@@ -6,11 +6,11 @@ import urllib.request
 from contextlib import AbstractContextManager
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute
 
 from e2e import drivers as d
 from e2e.conftest import OpenTab, StartApp
 from e2e.harness import ROOMS_ENV, Deployment, RunningApp
+from e2e.page_sockets import PageSockets
 from e2e.polling import eventually
 from e2e.tab import Tab
 from streamlit_crdt import connect
@@ -32,29 +32,6 @@ OUTAGE = (
     r"server is not responding",
     r"already in CLOSING or CLOSED state",
 )
-
-
-class RoomSockets:
-    """Connections of a page to the room server, which a test can close and block."""
-
-    def __init__(self, app: RunningApp) -> None:
-        self.is_blocked = False
-        self._address = app.room_socket
-        self._sockets: list[WebSocketRoute] = []
-
-    def prepare(self, page: Page) -> None:
-        page.route_web_socket(lambda url: url.startswith(self._address), self._open)
-
-    def _open(self, socket: WebSocketRoute) -> None:
-        if self.is_blocked:
-            socket.close()
-        else:
-            self._sockets += (socket, socket.connect_to_server())
-
-    def block(self) -> None:
-        self.is_blocked = True
-        for socket in self._sockets:
-            socket.close()
 
 
 def metrics(app: RunningApp) -> str:
@@ -81,7 +58,7 @@ def rewrite(app: RunningApp, room: str, monkeypatch: pytest.MonkeyPatch) -> None
     eventually(lambda: "streamlit_crdt_rooms 0.0" in metrics(app), why="the room has left memory")
 
 
-def edit_without_the_room(one: Tab, two: Tab, sockets: RoomSockets, name: str) -> None:
+def edit_without_the_room(one: Tab, two: Tab, sockets: PageSockets, name: str) -> None:
     """Make saved edits in both tabs, and then edits of the second tab that do not reach the room server."""
     d.click(one, "count")
     two.eventually_shows("clicks", 1)
@@ -116,7 +93,7 @@ def test_N4_offline_tab_carries_its_unsaved_edits_over(
     start_app: StartApp, tab: OpenTab, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = start_app("merging.py", Deployment.STANDALONE, env=REWRITING)
-    sockets = RoomSockets(app)
+    sockets = PageSockets.to_room_server(app)
     one, two = (
         tab(app, room=room, path="/?name=one"),
         tab(app, room=room, path="/?name=two", prepare=sockets.prepare),
@@ -140,7 +117,7 @@ def test_N4_tab_of_an_ended_session_recovers_by_itself(
     start_app: StartApp, tab: OpenTab, room: str, monkeypatch: pytest.MonkeyPatch, is_app_down: bool
 ) -> None:
     app = start_app("merging.py", Deployment.STANDALONE, env=REWRITING)
-    sockets = RoomSockets(app)
+    sockets = PageSockets.to_room_server(app)
     one = tab(app, room=room, path="/?name=one", prepare=sockets.prepare)
     one.allow(*OUTAGE)
     d.click(one, "count")

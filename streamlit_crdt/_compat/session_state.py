@@ -65,9 +65,10 @@ def _read_states(sent: Iterable[Any]) -> tuple[dict[str, bytes], frozenset[str]]
     for state in sent:
         kind = state.WhichOneof("value") or ""
         if "trigger" in kind or kind == "chat_input_value":
-            if (
-                kind != "trigger_value" or state.trigger_value
-            ):  # an AppTest sends the buttons that are not pressed too
+            is_unpressed = (
+                kind == "trigger_value" and not state.trigger_value
+            )  # only an AppTest sends such buttons
+            if not is_unpressed:
                 triggers.add(state.id)
         else:
             states[state.id] = state.SerializeToString(deterministic=True)

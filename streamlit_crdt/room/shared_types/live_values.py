@@ -328,3 +328,30 @@ def _child(item: Any, parent: Any) -> Any:
 def _wrap(value: Any, root: LiveRoot, parent: Any) -> Any:
     kind = _LIVE.get(type(value))
     return value if kind is None else kind(value, root, parent)
+
+
+def live_item(
+    key: str, value: Any, operate: Callable[[Callable[[Any], Any]], Any], part: Any, index: int = 0
+) -> Any:
+    """Return an item of a shared list or of records. A change of a container in it is written to the room.
+
+    Args:
+        operate: makes an operation with the editor of the list, and returns its result.
+        part: the editor's name of the item, None if items have none.
+        index: where the item was read, for a list whose items have no names.
+    """
+    seen = [value]
+
+    def write(change: Change) -> None:
+        def operation(editor: Any) -> Any:
+            try:
+                place = editor.locate(part, seen[0], index)
+            except LookupError as error:
+                raise SharedItemDeletedError(key) from error
+            after = change(editor.item(place))
+            editor.change_item(place, after)
+            return after
+
+        seen[0] = operate(operation)
+
+    return live_value(key, value, write)

@@ -8,9 +8,8 @@ from typing import Any, Self, TypeVar, overload
 
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.codec.live_values import plain
-from streamlit_crdt.errors import SharedItemDeletedError
 from streamlit_crdt.merge import RULES, Rule
-from streamlit_crdt.room.shared_types.live_values import Change, live_value
+from streamlit_crdt.room.shared_types.live_values import live_item
 from streamlit_crdt.room.shared_types.shared_type import SharedType, Writer
 
 Returned = TypeVar("Returned")
@@ -64,21 +63,7 @@ class SharedList(SharedType[list[Any]], MutableSequence[Any]):
 
     def _live(self, value: Any, part: Any, index: int) -> Any:
         """Return an item. A change of a container in it is written to the room."""
-        seen = [value]
-
-        def write(change: Change) -> None:
-            def operation(editor: Any) -> Any:
-                try:
-                    place = editor.locate(part, seen[0], index)
-                except LookupError as error:
-                    raise SharedItemDeletedError(self.key) from error
-                after = change(editor.item(place))
-                editor.change_item(place, after)
-                return after
-
-            seen[0] = self._operate(operation)
-
-        return live_value(self.key, value, write)
+        return live_item(self.key, value, self._operate, part, index)
 
     # -- writing -------------------------------------------------------------------------------------------------
 

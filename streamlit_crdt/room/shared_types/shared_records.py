@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from streamlit_crdt.codec.equality import equal
 from streamlit_crdt.codec.live_values import plain
-from streamlit_crdt.errors import SharedItemDeletedError, ValueNotShareableError
+from streamlit_crdt.errors import ValueNotShareableError
 from streamlit_crdt.merge import RULES, Rule
-from streamlit_crdt.room.shared_types.live_values import Change, live_value
+from streamlit_crdt.room.shared_types.live_values import live_item
 from streamlit_crdt.room.shared_types.shared_type import SharedType, Writer
 
 Returned = TypeVar("Returned")
@@ -162,21 +162,7 @@ class SharedRecords(SharedType[list[Any]]):
 
     def _live(self, value: Any, part: str) -> Any:
         """Return a record. A change in it is written to the room."""
-        seen = [value]
-
-        def write(change: Change) -> None:
-            def operation(editor: Any) -> Any:
-                try:
-                    place = editor.locate(part, seen[0], 0)
-                except LookupError as error:
-                    raise SharedItemDeletedError(self.key) from error
-                after = change(editor.item(place))
-                editor.change_item(place, after)
-                return after
-
-            seen[0] = self._operate(operation)
-
-        return live_value(self.key, value, write)
+        return live_item(self.key, value, self._operate, part)
 
     def _checked_record(self, record: Any) -> Any:
         new = plain(record)
